@@ -1,0 +1,36 @@
+# make demo   set up an environment and label a real photograph by words
+# make test   set up an environment and run every test
+# make lint   style and types
+# A ready environment is reused: make test VENV=/path/to/venv
+VENV   ?= .venv
+PYTHON ?= python3
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.denseclip
+FLAGS  ?=
+
+.PHONY: demo test test-fast lint clean
+
+demo: $(STAMP)-demo
+	$(PY) tools/demo.py
+
+test: $(STAMP)-test
+	$(PY) -m pytest $(FLAGS)
+
+test-fast: $(STAMP)-test
+	$(PY) -m pytest -m "not slow" $(FLAGS)
+
+lint: $(STAMP)-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+# One environment serves all commands; `demo` needs fewer packages than `test`. An environment that already holds the
+# packages is only linked to this checkout.
+$(STAMP)-%: setup.py requirements/tested.txt
+	@test -x $(PY) || { echo "making the environment $(VENV) (about 6 GB: torch brings CUDA)"; $(PYTHON) -m venv $(VENV); }
+	$(PY) -m pip install --disable-pip-version-check -q -U pip
+	$(PY) -m pip install --disable-pip-version-check -q --progress-bar off -c requirements/tested.txt -e '.[mm,$*]'
+	@touch $@
+
+clean:
+	rm -rf demo_out build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,7 @@
+# DenseCLIP of the paper, ResNet-50.
+_base_ = [
+    '../_base_/models/denseclip_fpn_clip-r50.py',
+    '../_base_/datasets/ade20k_512x512.py',
+    '../_base_/schedules/adamw_80k.py',
+    '../_base_/default_runtime.py',
+]

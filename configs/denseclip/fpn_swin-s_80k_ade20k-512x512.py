@@ -1,0 +1,16 @@
+# ImageNet baseline of the any-backbone table, Swin-S.
+_base_ = [
+    '../_base_/models/fpn_swin-t.py',
+    '../_base_/datasets/ade20k_512x512.py',
+    '../_base_/schedules/adamw_80k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(
+        depths=[2, 2, 18, 2],
+        init_cfg=dict(
+            checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/'
+            'swin_small_patch4_window7_224_20220317-7ba6d6dd.pth'
+        ),
+    ),
+)

@@ -1,0 +1,46 @@
+"""DenseCLIP Suite: CLIP-based dense prediction as a plug-in for MMEngine, MMSegmentation and MMDetection.
+
+Importing the package makes the host stack usable (:mod:`denseclip.compat`) and registers every backbone, head,
+segmentor, data set and hook in MMEngine's root registries, so that ``custom_imports = dict(imports=['denseclip'])`` is
+all that an existing MMSegmentation config needs::
+
+    import denseclip
+    result = denseclip.segment('street.jpg', 'road; car=automobile,vehicle; sky')
+    result.save('out')
+"""
+
+import importlib
+from importlib.util import find_spec
+from typing import Any
+
+from denseclip import compat
+from denseclip.version import __version__
+
+compat.install()
+
+_API = {
+    'segment': 'denseclip.apis',
+    'Inferencer': 'denseclip.apis',
+    'Segmentation': 'denseclip.apis',
+    'Vocabulary': 'denseclip.clip',
+    'TextBank': 'denseclip.clip',
+    'load_clip': 'denseclip.clip',
+}
+__all__ = ['__version__', *sorted(_API)]
+
+# Without the host stack the pure PyTorch parts (denseclip.clip, denseclip.weights) still work; what needs the stack says
+# how to install it.
+if find_spec('mmengine') and find_spec('mmseg'):
+    from denseclip import datasets, engine, evaluation, models  # noqa: F401  (registration)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _API:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    if _API[name] == 'denseclip.apis' and not find_spec('mmseg'):
+        raise ImportError(f"denseclip.{name} needs the MMSegmentation stack: pip install 'denseclip-suite[mm]'")
+    return getattr(importlib.import_module(_API[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_API})

@@ -1,0 +1,19 @@
+"""Text towers: strings to embeddings, at the true length of the prompts where that is exact."""
+
+from .base import PromptTooLongError, TextTower
+from .causal import CLIPTextTower
+from .full_length import FullLengthTextTower
+from .sentence import SentenceTextTower
+from .tokenizers import BPETokenizer, FileTokenizer, HubTokenizer, wrap_tokenizer
+
+__all__ = [
+    'BPETokenizer',
+    'CLIPTextTower',
+    'FileTokenizer',
+    'FullLengthTextTower',
+    'HubTokenizer',
+    'PromptTooLongError',
+    'SentenceTextTower',
+    'TextTower',
+    'wrap_tokenizer',
+]

@@ -1,0 +1,175 @@
+"""Vocabulary + templates + text tower -> embeddings, computed once and kept in memory and on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from denseclip.weights import WeightFileError, read_state_dict, write_safetensors
+
+from .templates import fill, resolve_templates
+from .text import TextTower
+from .vocabulary import Vocabulary
+
+_FORMAT = 1  # part of every cache key; raise it when the meaning of the stored tensors changes
+_IN_MEMORY = 32
+
+
+def default_cache_dir() -> Path:
+    """``$DENSECLIP_CACHE/text``, else ``~/.cache/denseclip/text``."""
+    root = os.environ.get('DENSECLIP_CACHE')
+    return (Path(root) if root else Path.home() / '.cache' / 'denseclip') / 'text'
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """Unit-length embeddings of a vocabulary.
+
+    Attributes:
+        embeddings: (K, E) one row per class, or (P, E) one row per name when classes are merged by maximum score.
+        class_index: Class of each row, LongTensor.
+        names: Class names; with background prompts, ``'background'`` comes last.
+        merge: ``'mean'`` or ``'max'``.
+    """
+
+    embeddings: Tensor
+    class_index: Tensor
+    names: tuple[str, ...]
+    merge: str = 'mean'
+
+    def __len__(self) -> int:
+        """Number of classes, the background included when it has prompts."""
+        return len(self.names)
+
+    def to(self, *args: Any, **kwargs: Any) -> TextEmbeddings:
+        """Copy on another device or of another dtype, as ``Tensor.to`` says."""
+        moved = self.embeddings.to(*args, **kwargs)
+        return TextEmbeddings(moved, self.class_index.to(moved.device), self.names, self.merge)
+
+    def class_scores(self, scores: Tensor, dim: int = 1) -> Tensor:
+        """Scores of rows to scores of classes: unchanged for ``'mean'``, the best name of each class for ``'max'``."""
+        if self.merge == 'mean':
+            return scores
+        shape = list(scores.shape)
+        shape[dim] = len(self)
+        index_shape = [1] * scores.ndim
+        index_shape[dim] = -1
+        index = self.class_index.to(scores.device).view(index_shape).expand_as(scores)
+        return scores.new_empty(shape).scatter_reduce_(dim, index, scores, 'amax', include_self=False)
+
+
+class TextBank:
+    """Embeds vocabularies with a text tower and remembers the results.
+
+    For each name: every template is filled and encoded, the embeddings are normalised, averaged, and normalised again.
+    The names of a class are merged by the mean of their embeddings (normalised again), or kept apart so that the
+    caller takes the best score (:meth:`TextEmbeddings.class_scores`).
+
+    A cache entry belongs to one state of the tower's weights and tokenizer, one list of names, one list of templates
+    and one dtype: change any of these and the tower runs again. Entries on disk are safetensors files, written under a
+    temporary name and renamed, so a killed process leaves none half-written.
+
+    Args:
+        tower: Encodes prompts.
+        templates: A set's name or sentences, see :func:`denseclip.clip.templates.resolve_templates`.
+        merge: ``'mean'`` or ``'max'``.
+        cache_dir: Folder of the disk cache; None keeps results in memory only. See :func:`default_cache_dir`.
+        batch_size: Prompts per pass through the tower.
+    """
+
+    def __init__(
+        self,
+        tower: TextTower,
+        templates: str | Iterable[str] = 'plain',
+        merge: str = 'mean',
+        cache_dir: str | Path | None = None,
+        batch_size: int = 256,
+    ) -> None:
+        if merge not in ('mean', 'max'):
+            raise ValueError(f"merge='{merge}' is unknown; choose 'mean' (of embeddings) or 'max' (of scores).")
+        self.tower = tower
+        self.templates = resolve_templates(templates)
+        self.merge = merge
+        self.cache_dir = Path(cache_dir) if cache_dir is not None else None
+        self.batch_size = batch_size
+        self._memory: OrderedDict[str, Tensor] = OrderedDict()
+
+    def encode(self, vocabulary: Any) -> TextEmbeddings:
+        """Embeddings of a vocabulary, on the tower's device.
+
+        Args:
+            vocabulary: Anything :meth:`Vocabulary.of` takes.
+
+        Raises:
+            PromptTooLongError: If a filled template does not fit the tower's context.
+        """
+        vocabulary = Vocabulary.of(vocabulary)
+        prompts = vocabulary.prompts
+        names = vocabulary.names + (('background',) if vocabulary.background_names else ())
+        index = vocabulary.class_index
+        by_name = self._name_embeddings(prompts)
+        index = index.to(by_name.device)
+        if self.merge == 'max':
+            return TextEmbeddings(by_name, index, names, 'max')
+        sums = by_name.new_zeros(len(names), by_name.shape[1]).index_add_(0, index, by_name)
+        return TextEmbeddings(F.normalize(sums, dim=-1), torch.arange(len(names), device=index.device), names)
+
+    def key(self, prompts: Iterable[str]) -> str:
+        """Name of the cache entry for these names in the present state of the tower."""
+        parameter = next(self.tower.parameters())
+        content = [_FORMAT, self.tower.fingerprint(), list(self.templates), list(prompts), str(parameter.dtype)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _name_embeddings(self, prompts: tuple[str, ...]) -> Tensor:
+        """One unit-length row per name: from memory, from disk, or from the tower."""
+        device = next(self.tower.parameters()).device
+        key = self.key(prompts)
+        if key not in self._memory:
+            found = self._read(key)
+            if found is None:
+                found = self._run_tower(prompts)
+                self._write(key, found, prompts)
+            self._memory[key] = found.to(device)
+            while len(self._memory) > _IN_MEMORY:
+                self._memory.popitem(last=False)
+        self._memory.move_to_end(key)
+        return self._memory[key].to(device)
+
+    def _run_tower(self, prompts: tuple[str, ...]) -> Tensor:
+        sentences = [fill(template, name) for name in prompts for template in self.templates]
+        embeddings = F.normalize(self.tower.encode(sentences, self.batch_size), dim=-1)
+        return F.normalize(embeddings.unflatten(0, (len(prompts), -1)).mean(dim=1), dim=-1)
+
+    def _read(self, key: str) -> Tensor | None:
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            return read_state_dict(path)['embeddings']
+        except (WeightFileError, KeyError, OSError) as error:
+            warnings.warn(f'text cache entry is unusable and will be written anew: {error}', stacklevel=2)
+            return None
+
+    def _write(self, key: str, embeddings: Tensor, prompts: tuple[str, ...]) -> None:
+        path = self._path(key)
+        if path is None:
+            return
+        try:
+            about = {'templates': list(self.templates), 'names': list(prompts)}
+            write_safetensors({'embeddings': embeddings}, path, about)
+        except OSError as error:
+            warnings.warn(f'text embeddings are not cached on disk: {error}', stacklevel=2)
+
+    def _path(self, key: str) -> Path | None:
+        return self.cache_dir / f'{key}.safetensors' if self.cache_dir is not None else None

@@ -1,0 +1,48 @@
+"""Everything that makes the OpenMMLab stack run on current PyTorch, without a compiler.
+
+:func:`install` puts the pieces in place; it must run before anything of mmcv, mmseg or mmdet is imported, which
+``import denseclip`` sees to. See ``docs/installation.md`` for what each piece is for.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from denseclip.compat.finder import AfterImport, FallbackFinder
+
+__all__ = ['install']
+
+_HERE = Path(__file__).parent
+_fallbacks = FallbackFinder(
+    {'mmcv._ext': _HERE / 'mmcv_ext.py', 'pkg_resources': _HERE / 'pkg_resources_fallback.py'},
+)
+_after_import = AfterImport()
+
+
+def install() -> None:
+    """Put the stand-ins and registrations in place.
+
+    It is idempotent and imports nothing but the standard library: registrations with torch and mmengine happen when
+    those modules are imported.
+
+    - ``mmcv._ext``: operators from :mod:`denseclip.compat.ops`, unless mmcv has its compiled extension;
+    - ``pkg_resources``: a small replacement, unless setuptools still has it;
+    - ``torch.load``: mmengine's own checkpoints load with ``weights_only=True``;
+    - ``CPUAmpOptimWrapper`` in mmengine's registry.
+    """
+    if _fallbacks in sys.meta_path:
+        return
+    sys.meta_path.append(_fallbacks)
+    sys.meta_path.insert(0, _after_import)
+    _after_import.register('mmengine.logging', _allow_checkpoints)
+    _after_import.register('mmengine.optim', _register_amp)
+
+
+def _allow_checkpoints() -> None:
+    import_module('denseclip.compat.checkpoints').allow_mmengine_checkpoints()
+
+
+def _register_amp() -> None:
+    import_module('denseclip.compat.amp')

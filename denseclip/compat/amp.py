@@ -1,0 +1,78 @@
+"""Mixed precision: bfloat16 on the CPU, and the right optimizer wrapper for the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import nn
+
+from denseclip.compat.distributed import has_accelerator
+
+_CUDA_ONLY = ('loss_scale', 'use_fsdp', 'dtype')
+
+
+@OPTIM_WRAPPERS.register_module()
+class CPUAmpOptimWrapper(OptimWrapper):
+    """Train with bfloat16 autocast on the CPU.
+
+    mmengine's ``AmpOptimWrapper`` refuses to run without an accelerator. bfloat16 has the exponent range of float32,
+    so no loss scaling is needed.
+
+    Args:
+        dtype: Type to autocast to, or its name.
+        **kwargs: Arguments of :class:`mmengine.optim.OptimWrapper`.
+
+    Raises:
+        ValueError: If ``dtype`` is not bfloat16: float16 would need loss scaling, and has no fast kernels here.
+    """
+
+    def __init__(self, dtype: str | torch.dtype = torch.bfloat16, **kwargs: Any) -> None:
+        if dtype not in (torch.bfloat16, 'bfloat16'):
+            raise ValueError(f'CPUAmpOptimWrapper trains in bfloat16 only, not {dtype}; leave dtype out')
+        super().__init__(**kwargs)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast the forward pass (and skip gradient synchronisation while accumulating).
+
+        Args:
+            model: The model being trained.
+        """
+        with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
+            yield
+
+
+def amp_wrapper_type() -> str:
+    """Name of the optimizer wrapper for mixed precision on this machine."""
+    return 'AmpOptimWrapper' if has_accelerator() else CPUAmpOptimWrapper.__name__
+
+
+def enable_amp(optim_wrapper: dict[str, Any]) -> None:
+    """Turn an optimizer wrapper's configuration into one for mixed precision, in place.
+
+    A configuration that asks for mixed precision already keeps its settings as far as the machine has them.
+
+    Args:
+        optim_wrapper: The ``optim_wrapper`` of a config.
+
+    Raises:
+        ValueError: If its type is neither a plain nor a mixed-precision wrapper.
+    """
+    current = optim_wrapper.get('type', 'OptimWrapper')
+    if current not in ('OptimWrapper', 'AmpOptimWrapper', CPUAmpOptimWrapper.__name__):
+        raise ValueError(
+            f"mixed precision cannot be switched on for optim_wrapper type '{current}'; "
+            f"use 'OptimWrapper', or set the type in the config instead of asking for it on the command line"
+        )
+    wanted = amp_wrapper_type()
+    optim_wrapper['type'] = wanted
+    if wanted == 'AmpOptimWrapper':
+        optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        for key in _CUDA_ONLY:
+            optim_wrapper.pop(key, None)

@@ -1,0 +1,193 @@
+"""Look through a data set before training on it: pairs, sizes, label ids, share of each class.
+
+The files are listed by the data set itself and the ids are mapped as the loader maps them (``reduce_zero_label``,
+the class list), so what is reported is what a training run would meet.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.utils import ProgressBar
+from mmseg.datasets import BaseSegDataset
+
+from denseclip.datasets.audit_report import AuditReport, Problem
+from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What was found in one sample."""
+
+    problems: tuple[Problem, ...]
+    size: tuple[int, int] | None = None
+    ids: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+
+
+def audit_dataset(
+    dataset: BaseSegDataset, *, num_workers: int = 2, progress: Callable[[], None] | None = None
+) -> AuditReport:
+    """Read every file of a data set.
+
+    Args:
+        dataset: The data set; its pipeline is not run.
+        num_workers: Threads that decode files.
+        progress: Called after each sample.
+
+    Returns:
+        The report; reading problems are part of it and never raised.
+    """
+    classes = tuple(dataset.metainfo['classes'])
+    report = AuditReport(classes, bool(dataset.reduce_zero_label))
+    report.class_pixels = np.zeros(len(classes), dtype=np.int64)
+    report.class_files = np.zeros(len(classes), dtype=np.int64)
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    report.num_samples = len(infos)
+    if not infos:
+        where = dataset.data_prefix.get('img_path')
+        report.problems.append(Problem('missing', f'{where}: no file ends in {dataset.img_suffix!r}'))
+    report.problems += _unpaired_labels(dataset, infos)
+    with ThreadPoolExecutor(max(1, num_workers)) as pool:
+        for info, sample in zip(infos, pool.map(_read_sample, infos), strict=True):
+            _add(report, dataset, info, sample)
+            if progress:
+                progress()
+    return report
+
+
+def audit_split(
+    config: Config, split: str, *, num_workers: int = 2, progress_file: TextIO | None = None
+) -> Iterator[tuple[str, AuditReport]]:
+    """Audit the data set of a config's train, val or test loader.
+
+    Args:
+        config: A complete config.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        num_workers: Threads that decode files.
+        progress_file: Where a progress bar is drawn; ``None`` draws none.
+
+    Yields:
+        A name and the report: one for a plain data set, one for each part of a wrapped or concatenated one. A data
+        set that cannot even be listed gives a report with that one problem.
+
+    Raises:
+        KeyError: If the config has no such loader.
+    """
+    if not config.get(f'{split}_dataloader'):
+        raise KeyError(f'the config has no {split}_dataloader')
+    init_default_scope(config.get('default_scope') or 'mmseg')
+    parts = list(_plain_datasets(config[f'{split}_dataloader'].dataset))
+    for number, part in enumerate(parts, start=1):
+        name = split if len(parts) == 1 else f'{split}, part {number} of {len(parts)}'
+        try:
+            # an empty list of samples cannot be serialized, yet should be reported
+            dataset = DATASETS.build({**part, 'pipeline': [], 'serialize_data': False})
+        except (FileNotFoundError, NotADirectoryError, AssertionError) as error:
+            report = AuditReport(classes=())
+            report.problems.append(Problem('missing', f'{part["type"]} in {part.get("data_root")!r}: {error}'))
+            yield name, report
+            continue
+        bar = ProgressBar(len(dataset), file=progress_file) if progress_file and len(dataset) else None
+        yield name, audit_dataset(dataset, num_workers=num_workers, progress=bar.update if bar else None)
+
+
+def _plain_datasets(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Configs of the data sets inside wrappers such as ``RepeatDataset`` and ``ConcatDataset``."""
+    inner = config.get('datasets') or ([config['dataset']] if 'dataset' in config else None)
+    if inner is None:
+        yield config
+        return
+    for part in inner:
+        yield from _plain_datasets(part)
+
+
+def _read_sample(info: dict[str, Any]) -> _Sample:
+    """Decode one picture and its label map and count the label map's ids."""
+    problems = []
+    size = labels = None
+    try:
+        size = image_size(info['img_path'])
+    except UnreadableFileError as error:
+        problems.append(Problem('unreadable', str(error)))
+    if 'seg_map_path' not in info:
+        return _Sample(tuple(problems), size)
+    if not Path(info['seg_map_path']).exists():
+        problems.append(Problem('unpaired', f'{info["img_path"]}: has no label map {info["seg_map_path"]}'))
+        return _Sample(tuple(problems), size)
+    try:
+        labels = read_label_map(info['seg_map_path'])
+    except UnreadableFileError as error:
+        problems.append(Problem('unreadable', str(error)))
+        return _Sample(tuple(problems), size)
+    if size is not None and labels.shape != size:
+        problems.append(
+            Problem('size', f'{info["seg_map_path"]}: size {labels.shape} differs from its picture {size} (h, w)')
+        )
+    ids, pixels = np.unique(labels, return_counts=True) if labels.dtype != np.uint8 else _unique_bytes(labels)
+    return _Sample(tuple(problems), size, ids, pixels)
+
+
+def _unique_bytes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``np.unique`` with counts for bytes; counting bins is ten times faster than sorting pixels."""
+    counts = np.bincount(labels.ravel(), minlength=256)
+    ids = np.flatnonzero(counts)
+    return ids, counts[ids]
+
+
+def _add(report: AuditReport, dataset: BaseSegDataset, info: dict[str, Any], sample: _Sample) -> None:
+    """Add one sample's findings to the report, with its ids mapped as the loader maps them."""
+    report.problems += sample.problems
+    if sample.size is not None:
+        report.sizes[sample.size] += 1
+    if sample.ids is None or sample.pixels is None:
+        return
+    wrong: list[int] = []
+    for file_id, pixels in zip(sample.ids.tolist(), sample.pixels.tolist(), strict=True):
+        report.file_ids[file_id] += pixels
+        mapped = loader_id(file_id, dataset.reduce_zero_label, dataset.label_map)
+        if mapped == dataset.ignore_index:
+            report.ignored_pixels += pixels
+        elif 0 <= mapped < len(report.classes):
+            report.class_pixels[mapped] += pixels
+            report.class_files[mapped] += 1
+        else:
+            wrong.append(file_id)
+            report.wrong_pixels[file_id] += pixels
+    if wrong:
+        shown = ', '.join(map(str, wrong[:10])) + (' ...' if len(wrong) > 10 else '')
+        report.problems.append(Problem('ids', f'{info["seg_map_path"]}: label ids out of range: {shown}'))
+
+
+def loader_id(file_id: int, reduce_zero_label: bool, label_map: dict[int, int] | None) -> int:
+    """Id that training sees for an id of a file, as ``mmseg``'s ``LoadAnnotations`` maps it.
+
+    Args:
+        file_id: Id as it stands in the label map.
+        reduce_zero_label: Whether 0 is ignored and the rest shifted down by one.
+        label_map: Further mapping of the shifted ids, or ``None``.
+
+    Returns:
+        The mapped id; ids above 255, which the loader would cut to a byte without a word, stay as they are.
+    """
+    if file_id > 255:
+        return file_id
+    if reduce_zero_label:
+        # 255 stays 255: the loader keeps it apart from the shift
+        file_id = 255 if file_id in (0, 255) else file_id - 1
+    return (label_map or {}).get(file_id, file_id)
+
+
+def _unpaired_labels(dataset: BaseSegDataset, infos: Iterable[dict[str, Any]]) -> list[Problem]:
+    """Label maps that no picture belongs to. Not asked of a data set that lists its files in a text file."""
+    folder = dataset.data_prefix.get('seg_map_path')
+    if dataset.ann_file or not folder or not Path(folder).is_dir():
+        return []
+    used = {Path(info['seg_map_path']).resolve() for info in infos}
+    found = sorted(Path(folder).rglob(f'*{dataset.seg_map_suffix}'))
+    return [Problem('unpaired', f'{path}: has no picture') for path in found if path.resolve() not in used]

@@ -1,0 +1,98 @@
+"""What every converter needs: checks that name files, and a target folder that appears complete or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
+
+MAX_NAMED = 10
+"""How many files an error message lists before it only counts the rest."""
+
+
+class ConversionError(ValueError):
+    """The source is not what the converter expects, or the target may not be written."""
+
+
+@contextmanager
+def complete_or_absent(target: Path, *, force: bool = False) -> Iterator[Path]:
+    """Write a folder so that ``target`` is either complete or as before, whatever happens in between.
+
+    Args:
+        target: Folder to appear.
+        force: Replace ``target`` when it exists (the old one goes only after the new one is complete).
+
+    Yields:
+        A new empty folder beside ``target`` to write into.
+
+    Raises:
+        ConversionError: If ``target`` exists and ``force`` is not set.
+    """
+    target = target.absolute()
+    if (target.exists() or target.is_symlink()) and not force:
+        raise ConversionError(f'{target} exists already; pass --force to replace it')
+    staging = target.with_name(f'.{target.name}.new-{os.getpid()}')
+    replaced = target.with_name(f'.{target.name}.old-{os.getpid()}')
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        if target.exists() or target.is_symlink():
+            target.replace(replaced)
+        try:
+            staging.replace(target)
+        except OSError:
+            if replaced.exists():
+                replaced.replace(target)
+            raise
+    finally:
+        for leftover in (staging, replaced):
+            _remove(leftover)
+
+
+def place(source: Path, destination: Path, *, link: bool) -> None:
+    """Copy one file, or with ``link`` make a symbolic link to it."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        destination.symlink_to(source.resolve())
+    else:
+        shutil.copyfile(source, destination)
+
+
+def check_pair(image: Path, label: Path, num_ids: int) -> str | None:
+    """Look at one picture and its label map.
+
+    Args:
+        image: The picture.
+        label: Its label map.
+        num_ids: Ids 0 to ``num_ids - 1`` are allowed.
+
+    Returns:
+        What is wrong, naming the file, or ``None``.
+    """
+    try:
+        size, labels = image_size(image), read_label_map(label)
+    except UnreadableFileError as error:
+        return str(error)
+    if labels.shape != size:
+        return f'{label}: size {labels.shape} differs from its picture {size} (height, width)'
+    if labels.max() >= num_ids:
+        wrong = sorted({int(i) for i in labels[labels >= num_ids]})
+        return f'{label}: ids {wrong[:MAX_NAMED]} are not within 0..{num_ids - 1}'
+    return None
+
+
+def raise_if_any(problems: list[str], source: Path) -> None:
+    """Raise one :class:`ConversionError` that lists the first problems and counts the rest."""
+    if problems:
+        rest = f'\n  ... and {len(problems) - MAX_NAMED} more' if len(problems) > MAX_NAMED else ''
+        listed = '\n  '.join(problems[:MAX_NAMED])
+        raise ConversionError(f'{source}: {len(problems)} problem(s), nothing was written:\n  {listed}{rest}')
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)

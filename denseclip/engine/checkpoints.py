@@ -1,0 +1,144 @@
+"""Reading checkpoints into a running training or test, strictly and without running anything that they contain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+from ..weights import load_into, read_checkpoint, resolve
+
+ReviseKeys = Iterable[tuple[str, str]]
+
+
+def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
+    """Read a checkpoint with everything that MMEngine's Runner keeps in it.
+
+    Args:
+        source: A file (ours, MMEngine's, or the authors'), any source of :func:`denseclip.weights.resolve`, or a URL that
+            MMEngine knows (``https://``, ``open-mmlab://`` ...).
+        trust: Allow a pickle that runs code while it is read.
+
+    Returns:
+        A dictionary with at least ``state_dict`` and ``meta``; never with a config that could be executed.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        denseclip.weights.WeightFileError: It cannot be read.
+        denseclip.weights.UntrustedWeightsError: Reading it would run code, and ``trust`` is False.
+    """
+    if '://' in source:
+        content = dict(CheckpointLoader.load_checkpoint(source, map_location='cpu'))
+        content.setdefault('state_dict', content)
+    else:
+        checkpoint = read_checkpoint(resolve(source), trust=trust)
+        rest = torch.load(resolve(source), map_location='cpu', weights_only=not trust) if checkpoint.format == 'torch' else {}
+        content = {**rest, 'state_dict': checkpoint.state_dict, 'meta': checkpoint.meta}
+    content.setdefault('meta', {})
+    drop_config_text(content)
+    return content
+
+
+def drop_config_text(checkpoint: dict[str, Any]) -> bool:
+    """Remove ``meta['config']``, which MMEngine's ``Runner.resume`` executes as Python.
+
+    Returns:
+        Whether there was any.
+    """
+    meta = checkpoint.get('meta')
+    return isinstance(meta, dict) and meta.pop('config', None) is not None
+
+
+def not_saved_prefixes(model: nn.Module) -> tuple[str, ...]:
+    """Names that a checkpoint of this model may lack.
+
+    A module whose weights are deliberately not stored (a frozen text tower that is loaded from its own source) says so
+    with an attribute ``not_saved_prefixes``: prefixes of parameter names relative to itself, ``('',)`` for all of them.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Prefixes relative to the model.
+    """
+    prefixes: list[str] = []
+    for name, module in model.named_modules():
+        own = getattr(module, 'not_saved_prefixes', ())
+        prefixes += [f'{name}.{prefix}' if name else prefix for prefix in own]
+    return tuple(prefix for prefix in prefixes if prefix)
+
+
+def load_weights(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    source: str | Path,
+    strict: bool,
+    revise_keys: ReviseKeys = ((r'^module\.', ''),),
+) -> list[str]:
+    """Load the weights of a checkpoint into the (unwrapped) model.
+
+    Args:
+        model: The model.
+        state: Name to tensor.
+        source: Where it came from, for messages.
+        strict: Names and shapes must agree, except what the model declares in ``not_saved_prefixes``.
+        revise_keys: Regular expressions and replacements for the names, as in MMEngine.
+
+    Returns:
+        Sentences about what a lenient load left alone.
+
+    Raises:
+        denseclip.weights.WeightMismatchError: The weights do not fit; missing and unexpected names are listed.
+    """
+    for pattern, replacement in revise_keys:
+        state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
+    notes = []
+    if not strict:
+        own = model.state_dict()
+        other_shape = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
+        state = {key: value for key, value in state.items() if key not in other_shape}
+        notes += _note('of another shape, left as initialised', other_shape)
+    ignore = not_saved_prefixes(model)
+    report = load_into(model, state, strict=strict, source=source, ignore=ignore)
+    if not strict:
+        notes += _note('not in the file, left as initialised', [k for k in report.missing if not k.startswith(ignore)])
+        notes += _note('in the file but not in the model, ignored', report.unexpected)
+    return notes
+
+
+def _note(what: str, keys: Iterable[str]) -> list[str]:
+    names = list(keys)
+    if not names:
+        return []
+    return [f'{len(names)} tensors {what}: {", ".join(names[:10])}{" ..." if len(names) > 10 else ""}']
+
+
+def last_checkpoint(work_dir: str | Path) -> Path | None:
+    """The checkpoint that ``last_checkpoint`` in a work directory points to.
+
+    Args:
+        work_dir: Where a run was started.
+
+    Returns:
+        The file, found beside ``last_checkpoint`` when the whole folder was moved; ``None`` if no run was saved there.
+
+    Raises:
+        FileNotFoundError: The file pointed to is gone.
+    """
+    pointer = Path(work_dir) / 'last_checkpoint'
+    if not pointer.is_file():
+        return None
+    named = Path(pointer.read_text(encoding='utf-8').strip())
+    for candidate in (named, Path(work_dir) / named.name):
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"'{pointer}' points to '{named}', which does not exist: name another checkpoint (--resume PATH), or delete "
+        f"'{pointer}' to start anew"
+    )

@@ -1,0 +1,203 @@
+"""From a config file and command-line options to the config that a Runner is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from ..compat.distributed import has_accelerator
+
+_RESUMABLE = {'IterBasedTrainLoop': 'ResumableIterTrainLoop', 'EpochBasedTrainLoop': 'ResumableEpochTrainLoop'}
+_SUITE_HOOKS = {
+    'training_state': 'TrainingStateHook',
+    'vocabulary_check': 'VocabularyCheckHook',
+    'non_finite_loss': 'NonFiniteLossHook',
+}
+
+
+class OptionError(ValueError):
+    """Options that contradict each other, the config, or what lies on disk; the tools print it without a traceback."""
+
+
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file.
+
+    Args:
+        path: The file.
+        overrides: ``--cfg-options``: dotted keys and values.
+
+    Returns:
+        The config.
+
+    Raises:
+        OptionError: There is no such file.
+    """
+    if not Path(path).is_file():
+        near = sorted(str(other) for other in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
+        hint = f'; that folder holds {", ".join(near[:8])}' if near else ''
+        raise OptionError(f"config file '{path}' does not exist{hint}")
+    config = Config.fromfile(str(path))
+    if overrides:
+        config.merge_from_dict(dict(overrides))
+    return config
+
+
+def set_work_dir(config: Config, work_dir: str | Path | None, config_path: str | Path) -> Path:
+    """Choose where a run writes: the option, else the config's ``work_dir``, else ``work_dirs/<config name>``.
+
+    Returns:
+        The folder, created.
+
+    Raises:
+        OptionError: It cannot be written to.
+    """
+    chosen = Path(work_dir or config.get('work_dir') or Path('work_dirs') / Path(config_path).stem)
+    try:
+        chosen.mkdir(parents=True, exist_ok=True)
+        probe = chosen / '.write-test.partial'
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OptionError(f"cannot write to the work directory '{chosen}' ({error.strerror}): choose another --work-dir") from error
+    config.work_dir = str(chosen)
+    return chosen
+
+
+def use_suite_hooks(config: Config) -> None:
+    """Give a run the suite's guards: whole checkpoints, exact resume, class check, finite losses.
+
+    A plain ``CheckpointHook`` becomes a ``SafeCheckpointHook`` with the same arguments; MMEngine's own training loops
+    become the resumable ones. The guards appear under ``default_hooks.training_state``, ``.vocabulary_check`` and
+    ``.non_finite_loss``; set one to ``None`` to do without it, or write ``mmengine.CheckpointHook`` or
+    ``mmengine.IterBasedTrainLoop`` to keep MMEngine's.
+
+    Args:
+        config: Changed in place.
+    """
+    hooks = config.setdefault('default_hooks', ConfigDict())
+    if config.get('train_cfg'):
+        _use_resumable_loop(config)
+        _use_safe_checkpoints(config, hooks)
+    named_elsewhere = {hook.get('type') for hook in config.get('custom_hooks') or [] if isinstance(hook, Mapping)}
+    for name, hook_type in _SUITE_HOOKS.items():
+        if name in hooks and hooks[name] is None:
+            del hooks[name]
+        elif hook_type not in named_elsewhere:
+            hooks.setdefault(name, ConfigDict(type=hook_type))
+
+
+def _use_resumable_loop(config: Config) -> None:
+    loop = config.train_cfg
+    if 'by_epoch' in loop:
+        loop['type'] = 'EpochBasedTrainLoop' if loop.pop('by_epoch') else 'IterBasedTrainLoop'
+    loop['type'] = _RESUMABLE.get(loop.get('type'), loop.get('type'))
+
+
+def _use_safe_checkpoints(config: Config, hooks: ConfigDict) -> None:
+    by_epoch = 'max_epochs' in config.train_cfg
+    if 'checkpoint' not in hooks:
+        # MMEngine's default saves every epoch, which in an iteration-based run means: once, at the end.
+        interval = config.train_cfg.get('val_interval', 1 if by_epoch else 1000)
+        hooks.checkpoint = ConfigDict(type='SafeCheckpointHook', by_epoch=by_epoch, interval=interval, max_keep_ckpts=2)
+    elif hooks.checkpoint is not None and hooks.checkpoint.get('type') == 'CheckpointHook':
+        hooks.checkpoint.type = 'SafeCheckpointHook'
+    if 'logger' not in hooks:
+        hooks.logger = ConfigDict(type='LoggerHook', interval=50, log_metric_by_epoch=by_epoch)
+
+
+def use_amp(config: Config) -> None:
+    """Train in mixed precision: float16 with loss scaling on a GPU, bfloat16 on the CPU.
+
+    Raises:
+        OptionError: The config uses an optimizer wrapper of its own.
+    """
+    wrapper = config.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    if kind in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):
+        return
+    if kind != 'OptimWrapper':
+        raise OptionError(f"--amp replaces optim_wrapper.type='OptimWrapper', but the config has '{kind}'")
+    if has_accelerator():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        wrapper.type = 'CPUAmpOptimWrapper'
+
+
+def use_tta(config: Config) -> None:
+    """Test with the config's ``tta_model`` and ``tta_pipeline``.
+
+    Raises:
+        OptionError: The config defines none.
+    """
+    for key in ('tta_model', 'tta_pipeline'):
+        if not config.get(key):
+            raise OptionError(f'--tta needs {key} in the config; add one (see configs/_base_) or test without --tta')
+    dataset = config.test_dataloader.dataset
+    while 'pipeline' not in dataset and 'dataset' in dataset:  # RepeatDataset and the like
+        dataset = dataset.dataset
+    dataset.pipeline = config.tta_pipeline
+    config.model = ConfigDict(**config.tta_model, module=config.model)
+
+
+def empty_folder(path: str | Path, option: str, *, force: bool) -> Path:
+    """A folder for results that holds none yet.
+
+    Args:
+        path: The folder; created if need be.
+        option: The option that names it, for the message.
+        force: Write into it even if it holds files.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OptionError: It holds files and ``force`` is False, or it cannot be created.
+    """
+    folder = Path(path)
+    if folder.is_file():
+        raise OptionError(f"{option} '{folder}' is a file, not a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise OptionError(f"{option} '{folder}' holds earlier results: choose another folder, or pass --force to write over them")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot create {option} '{folder}' ({error.strerror})") from error
+    return folder
+
+
+def batch_size_note(config: Config, world_size: int) -> str | None:
+    """Compare the run's effective batch with the one that the config's learning rates are made for.
+
+    Args:
+        config: The config; ``auto_scale_lr.base_batch_size`` is the recipe's batch over all processes.
+        world_size: Number of processes.
+
+    Returns:
+        A warning that names the factor; ``None`` if they agree, or the config does not say.
+    """
+    recipe = config.get('auto_scale_lr') or {}
+    base = recipe.get('base_batch_size')
+    loader = config.get('train_dataloader') or {}
+    per_process = loader.get('batch_size') or (loader.get('batch_sampler') or {}).get('batch_size')
+    if not base or not per_process:
+        return None
+    accumulate = config.optim_wrapper.get('accumulative_counts', 1)
+    actual = world_size * per_process * accumulate
+    if actual == base:
+        return None
+    parts = f'{world_size} process(es) x {per_process}' + (f' x {accumulate} accumulated' if accumulate > 1 else '')
+    factor = f'{actual / base:g}'
+    if recipe.get('enable', False):
+        used = world_size * per_process / base
+        return (
+            f'the recipe is for a batch of {base}; this run has {actual} ({parts}): auto_scale_lr multiplies all learning '
+            f'rates by {used:g}' + (f' (it does not count accumulation, with which it would be {factor})' if accumulate > 1 else '')
+        )
+    return (
+        f'the recipe is for a batch of {base}, this run has {actual} ({parts}): published numbers will not be reached '
+        f'with these learning rates. Pass --auto-scale-lr to multiply them by {factor}, or change train_dataloader.batch_size.'
+    )

@@ -1,0 +1,113 @@
+"""The part of the training state that MMEngine's checkpoints lack: the random generators of every process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ..rng import RngState, capture_rng_state, restore_rng_state
+
+_VALIDATED = 'validated_at'
+
+
+def last_validated(runner: Runner) -> int | None:
+    """The iteration of the last finished validation; ``None`` if the run does not keep account of it."""
+    return runner.message_hub.get_info(_VALIDATED)
+
+
+@HOOKS.register_module()
+class TrainingStateHook(Hook):
+    """Save and restore all random states, and keep validation from touching them.
+
+    * Before a checkpoint is written, ``SafeCheckpointHook`` calls :meth:`before_checkpoint` on every process; the
+      gathered states travel in ``checkpoint['training_state']``.
+    * On resume they are restored at the very point of the loop where they were read: before the next epoch's hooks if
+      the checkpoint closes an epoch, before the next iteration's hooks otherwise.
+    * Validation runs on a copy of the random states: how often a run is validated does not change what it learns.
+    * Text of a config inside the checkpoint is dropped before anything could execute it (``Runner.resume`` would).
+    """
+
+    priority = 'HIGHEST'
+
+    def __init__(self) -> None:
+        self._gathered: dict[str, Any] | None = None
+        self._to_restore: dict[str, Any] | None = None
+        self._outside_validation: RngState | None = None
+
+    def before_checkpoint(self, runner: Runner, stage: str) -> None:
+        """Gather the states of all processes; to be called on all of them.
+
+        Args:
+            runner: The runner.
+            stage: ``'epoch'`` if the checkpoint closes an epoch, ``'iter'`` otherwise.
+        """
+        self._gathered = {'stage': stage, 'rng': all_gather_object(capture_rng_state())}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Put the gathered states into the checkpoint."""
+        if self._gathered is None and runner.world_size == 1:
+            # A plain CheckpointHook does not announce its saves; one process needs no gathering.
+            self._gathered = {'stage': 'iter', 'rng': [capture_rng_state()]}
+        if self._gathered is not None:
+            checkpoint['training_state'], self._gathered = self._gathered, None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Remember the states for the first resumed step, and drop config text."""
+        meta = checkpoint.get('meta')
+        if isinstance(meta, dict) and meta.pop('config', None) is not None:
+            runner.logger.warning(
+                "the checkpoint carries a config under meta['config']; it is ignored, because reading it would run it"
+            )
+        self._to_restore = checkpoint.get('training_state')
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the account of validations; warn when the states cannot be restored."""
+        if last_validated(runner) is None:
+            runner.message_hub.update_info(_VALIDATED, 0 if runner.iter == 0 else runner.iter)
+        if runner.iter == 0:
+            self._to_restore = None  # weights were loaded as a start, not to resume
+            return
+        if self._to_restore is None:
+            runner.logger.warning('the checkpoint holds no random states: the resumed run is valid, but not bit-exact')
+        elif len(self._to_restore['rng']) != runner.world_size:
+            saved = len(self._to_restore['rng'])
+            runner.logger.warning(
+                f'the checkpoint was written by {saved} process(es), this run has {runner.world_size}: the random '
+                'states are not restored, the resumed run is valid, but not bit-exact'
+            )
+            self._to_restore = None
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Restore after a checkpoint that closed an epoch."""
+        if self._to_restore is not None and self._to_restore['stage'] == 'epoch':
+            self._restore(runner)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Restore after a checkpoint that closed an iteration."""
+        if self._to_restore is not None:
+            self._restore(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Set the training's random states aside."""
+        self._outside_validation = capture_rng_state()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Note that this iteration is validated, before the checkpoint hook saves the best weights."""
+        runner.message_hub.update_info(_VALIDATED, runner.iter)
+        if self._outside_validation is not None:
+            restore_rng_state(self._outside_validation)
+
+    def after_val(self, runner: Runner) -> None:
+        """Take the training's random states up again."""
+        if self._outside_validation is not None:
+            restore_rng_state(self._outside_validation)
+            self._outside_validation = None
+
+    def _restore(self, runner: Runner) -> None:
+        assert self._to_restore is not None
+        restore_rng_state(self._to_restore['rng'][runner.rank])
+        self._to_restore = None

@@ -1,0 +1,100 @@
+"""Does the model speak of the same classes as the data set?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import nn
+
+
+class VocabularyMismatchError(ValueError):
+    """Model and data set have different numbers of classes."""
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model inside distributed and test-time-augmentation wrappers."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+@HOOKS.register_module()
+class VocabularyCheckHook(Hook):
+    """Compare the model's vocabulary with the data set's classes before the first batch.
+
+    Another number of classes stops the run. Other names, or the same names in another order, are a warning: synonyms
+    are legitimate, a shuffled order hardly is.
+    Models without a vocabulary and data sets without classes are left alone.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Check against the training set."""
+        self._check(runner, runner.train_dataloader.dataset, 'training')
+
+    def before_val(self, runner: Runner) -> None:
+        """Check against the validation set."""
+        self._check(runner, runner.val_dataloader.dataset, 'validation')
+
+    def before_test(self, runner: Runner) -> None:
+        """Check against the test set."""
+        self._check(runner, runner.test_dataloader.dataset, 'test')
+
+    def _check(self, runner: Runner, dataset: Any, role: str) -> None:
+        vocabulary = getattr(unwrap_model(runner.model), 'vocabulary', None)
+        classes = getattr(dataset, 'metainfo', {}).get('classes')
+        if vocabulary is None or not classes:
+            return
+        warning = compare_vocabulary(list(vocabulary.names), list(classes), role)
+        if warning:
+            runner.logger.warning(warning)
+
+
+def compare_vocabulary(names: list[str], classes: list[str], role: str) -> str | None:
+    """Compare class names.
+
+    Args:
+        names: The model's class names, in the order of its outputs.
+        classes: The data set's class names, in the order of its labels.
+        role: Which data set, for the message.
+
+    Returns:
+        A warning, or ``None`` if all names agree (upper and lower case, ``_`` and blanks aside).
+
+    Raises:
+        VocabularyMismatchError: The numbers differ.
+    """
+    if len(names) != len(classes):
+        raise VocabularyMismatchError(
+            f'the model has {len(names)} classes ({_short(names)}), the {role} set has {len(classes)} ({_short(classes)}). '
+            'Set model.vocabulary to the classes of this data set (or pass --vocabulary FILE), or choose the data set '
+            'that belongs to the model.'
+        )
+    ours, theirs = [_plain(name) for name in names], [_plain(name) for name in classes]
+    if ours == theirs:
+        return None
+    if sorted(ours) == sorted(theirs):
+        return (
+            f'the classes of the model and of the {role} set are the same, but in another order: label 0 is '
+            f'"{classes[0]}" in the data and "{names[0]}" in the model. Scores will be wrong unless this is intended: '
+            'order model.vocabulary as the data set does.'
+        )
+    pairs = [f'{label} "{theirs}" is called "{ours}"' for label, (ours, theirs) in enumerate(zip(names, classes, strict=True))]
+    differing = [pair for pair, a, b in zip(pairs, ours, theirs, strict=True) if a != b]
+    return (
+        f'{len(differing)} of {len(classes)} classes of the {role} set have another name in the model: '
+        f'{_short(differing)}. Fine for synonyms; otherwise check the order of model.vocabulary.'
+    )
+
+
+def _plain(name: str) -> str:
+    return ' '.join(name.lower().replace('_', ' ').replace('-', ' ').split())
+
+
+def _short(items: list[str], most: int = 6) -> str:
+    return ', '.join(items[:most]) + (f', ... {len(items)} in all' if len(items) > most else '')

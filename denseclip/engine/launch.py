@@ -1,0 +1,245 @@
+"""Train and test from a config: what ``tools/train.py`` and ``tools/test.py`` call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ..clip.vocabulary import Vocabulary
+from ..compat import distributed
+from .checkpoints import last_checkpoint
+from .config import (
+    OptionError,
+    batch_size_note,
+    empty_folder,
+    load_config,
+    set_work_dir,
+    use_amp,
+    use_suite_hooks,
+    use_tta,
+)
+from .hooks.vocabulary_check import unwrap_model
+from .provenance import write_provenance
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of a training beside its config.
+
+    Attributes:
+        work_dir: Where logs and checkpoints go; default: the config's ``work_dir``, else ``work_dirs/<config name>``.
+        resume: ``'auto'`` (the last checkpoint of the work directory, if any), a checkpoint, or ``None`` to start anew.
+        amp: Mixed precision.
+        auto_scale_lr: Scale learning rates to the actual batch size.
+        overrides: Dotted config keys and values.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        seed: Seed of the run; default: the config's, else drawn (and logged).
+        deterministic: Use deterministic algorithms only.
+    """
+
+    work_dir: str | None = None
+    resume: str | None = None
+    amp: bool = False
+    auto_scale_lr: bool = False
+    overrides: Mapping[str, Any] | None = None
+    launcher: str = 'none'
+    seed: int | None = None
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """Options of a test beside its config and checkpoint.
+
+    Attributes:
+        work_dir: Where logs go; default as in training.
+        out: Folder for the predicted label maps.
+        show: Show each prediction in a window.
+        show_dir: Folder for painted predictions.
+        wait_time: Seconds between windows.
+        overrides: Dotted config keys and values.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        tta: Test-time augmentation.
+        vocabulary: File of class names to use instead of the config's.
+        amp: Mixed precision.
+        trust: Allow a checkpoint that runs code while it is read.
+        force: Write into ``out`` and ``show_dir`` even if they hold files.
+    """
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    work_dir: str | None = None
+    out: str | None = None
+    show: bool = False
+    show_dir: str | None = None
+    wait_time: float = 2.0
+    overrides: Mapping[str, Any] | None = None
+    launcher: str = 'none'
+    tta: bool = False
+    vocabulary: str | None = None
+    amp: bool = False
+    trust: bool = False
+    force: bool = False
+
+
+def train(config_path: str | Path, options: TrainOptions | None = None) -> Runner:
+    """Train a model.
+
+    Args:
+        config_path: Config file.
+        options: The rest.
+
+    Returns:
+        The runner, after training.
+
+    Raises:
+        OptionError: A file or folder does not exist, or options contradict each other.
+    """
+    options = options or TrainOptions()
+    config = load_config(config_path, options.overrides)
+    if config.get('train_dataloader') is None or config.get('train_cfg') is None:
+        raise OptionError(f"config '{config_path}' has no train_dataloader and train_cfg: it can only be tested")
+    work_dir = set_work_dir(config, options.work_dir, config_path)
+    if options.amp:
+        use_amp(config)
+    if options.auto_scale_lr:
+        _enable_lr_scaling(config)
+    _set_randomness(config, options)
+    _set_resume(config, options.resume, work_dir)
+    use_suite_hooks(config)
+    runner = _build_runner(config, options.launcher)
+    note = batch_size_note(runner.cfg, runner.world_size)
+    if note:
+        runner.logger.warning(note)
+    _record(runner, config=str(config_path), resume=config.get('load_from') if config.resume else None)
+    runner.train()
+    return runner
+
+
+def test(config_path: str | Path, checkpoint: str | Path, options: TestOptions | None = None) -> dict[str, float]:
+    """Evaluate a checkpoint.
+
+    Args:
+        config_path: Config file.
+        checkpoint: Our safetensors, an MMEngine checkpoint, an authors' file, or any source that
+            :func:`denseclip.weights.resolve` knows. It must fit the model exactly.
+        options: The rest.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        OptionError: A file or folder does not exist, options contradict each other, or results would be overwritten.
+        denseclip.weights.WeightMismatchError: The checkpoint belongs to another model.
+    """
+    options = options or TestOptions()
+    config = load_config(config_path, options.overrides)
+    if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
+        raise OptionError(f"config '{config_path}' has no test_dataloader and test_evaluator")
+    _require_checkpoint(checkpoint)
+    if options.vocabulary and not Path(options.vocabulary).is_file():
+        raise OptionError(f"vocabulary file '{options.vocabulary}' does not exist")
+    set_work_dir(config, options.work_dir, config_path)
+    config.load_from, config.resume = str(checkpoint), False
+    if options.show or options.show_dir:
+        _draw_predictions(config, options)
+    if options.tta:
+        use_tta(config)
+    if options.out:
+        _keep_predictions(config, empty_folder(options.out, '--out', force=options.force))
+    if options.amp:
+        config.test_cfg = ConfigDict(config.get('test_cfg') or {}, fp16=True)
+    use_suite_hooks(config)
+    runner = _build_runner(config, options.launcher)
+    runner.strict, runner.trust = True, options.trust
+    if options.vocabulary:
+        _set_vocabulary(runner, options.vocabulary)
+    _record(runner, config=str(config_path), checkpoint=str(checkpoint))
+    return runner.test()
+
+
+def _build_runner(config: Config, launcher: str) -> Any:
+    """Build the runner: ours, or the one that the config asks for by ``runner_type``."""
+    config.launcher = launcher
+    distributed.prepare(launcher, config)
+    config.setdefault('runner_type', 'SuiteRunner')
+    return RUNNERS.build(config)
+
+
+def _require_checkpoint(checkpoint: str | Path) -> None:
+    """A source with a scheme is looked up when it is read; a plain path must exist now."""
+    if ':' not in str(checkpoint) and not Path(checkpoint).is_file():
+        raise OptionError(f"checkpoint '{checkpoint}' does not exist")
+
+
+def _set_resume(config: Config, resume: str | None, work_dir: Path) -> None:
+    """Point the runner at the checkpoint to continue from."""
+    config.resume = False
+    if resume is None:
+        return
+    if resume != 'auto':
+        if not Path(resume).is_file():
+            raise OptionError(f"checkpoint '{resume}' to resume from does not exist")
+        config.resume, config.load_from = True, resume
+        return
+    try:
+        newest = last_checkpoint(work_dir)
+    except FileNotFoundError as error:
+        raise OptionError(str(error)) from error
+    if newest is not None:  # else: the first start of a job that always says --resume
+        config.resume, config.load_from = True, str(newest)
+
+
+def _set_randomness(config: Config, options: TrainOptions) -> None:
+    randomness = config.setdefault('randomness', ConfigDict(seed=None))
+    if options.seed is not None:
+        randomness.seed = options.seed
+    randomness.setdefault('seed', None)
+    if options.deterministic:
+        randomness.deterministic = True
+
+
+def _enable_lr_scaling(config: Config) -> None:
+    if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
+        raise OptionError(
+            '--auto-scale-lr needs auto_scale_lr.base_batch_size in the config: the total batch that its learning rates are for'
+        )
+    config.auto_scale_lr.enable = True
+
+
+def _draw_predictions(config: Config, options: TestOptions) -> None:
+    hook = config.get('default_hooks', {}).get('visualization')
+    if not hook:
+        raise OptionError("--show and --show-dir need default_hooks.visualization=dict(type='SegVisualizationHook')")
+    hook.draw, hook.interval = True, 1  # MMSeg's default draws every 50th image only
+    if options.show:
+        hook.show, hook.wait_time = True, options.wait_time
+    if options.show_dir:
+        config.visualizer.save_dir = str(empty_folder(options.show_dir, '--show-dir', force=options.force))
+
+
+def _keep_predictions(config: Config, folder: Path) -> None:
+    evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
+    for evaluator in evaluators:
+        evaluator.output_dir, evaluator.keep_results = str(folder), True
+
+
+def _set_vocabulary(runner: Runner, path: str) -> None:
+    model = unwrap_model(runner.model)
+    if not hasattr(model, 'set_vocabulary'):
+        raise OptionError(f'--vocabulary needs an open-vocabulary model; {type(model).__name__} has fixed classes')
+    vocabulary = Vocabulary.from_file(path)
+    model.set_vocabulary(vocabulary)
+    runner.logger.info(f'vocabulary of {path}: {vocabulary.describe()}')
+
+
+def _record(runner: Runner, **extra: Any) -> None:
+    if is_main_process():
+        write_provenance(runner.log_dir, **extra)

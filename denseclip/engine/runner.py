@@ -1,0 +1,89 @@
+"""MMEngine's Runner with one loader for every kind of checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .checkpoints import ReviseKeys, load_weights, read_training_file
+from .hooks.vocabulary_check import unwrap_model
+
+
+@RUNNERS.register_module()
+class SuiteRunner(Runner):
+    """``Runner`` that reads checkpoints through :mod:`denseclip.weights`.
+
+    safetensors files, MMEngine's checkpoints and the authors' files are told apart by content; a pickle that would run
+    code is refused unless :attr:`trust` is set. Tests and resumes are strict: a name that is missing or unexpected fails
+    with its name. Only ``load_from`` before a training is lenient, as fine-tuning needs, and says what it left alone.
+    """
+
+    trust = False
+    """Allow pickles that run code while they are read; set between building and starting."""
+    strict = False
+    """Require that names and shapes agree; set by ``test`` and ``resume``."""
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable[..., Any] = 'cpu',
+        strict: bool = False,
+        revise_keys: ReviseKeys = ((r'^module\.', ''),),
+    ) -> dict[str, Any]:
+        """Load a checkpoint into the model.
+
+        Args:
+            filename: See :func:`denseclip.engine.checkpoints.read_training_file`.
+            map_location: Accepted for compatibility; tensors are read to the CPU and copied to where the model is.
+            strict: Require that names and shapes agree (also with :attr:`strict`).
+            revise_keys: Regular expressions and replacements for the names.
+
+        Returns:
+            The checkpoint.
+        """
+        checkpoint = read_training_file(str(filename), trust=self.trust)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = unwrap_model(self.model)
+        notes = load_weights(
+            model,
+            checkpoint['state_dict'],
+            source=filename,
+            strict=strict or self.strict,
+            revise_keys=revise_keys,
+        )
+        for note in notes:
+            self.logger.warning(note)
+        self.logger.info(f'loaded {filename}')
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable[..., Any] = 'cpu',
+    ) -> None:
+        """Continue the run that wrote a checkpoint.
+
+        Args:
+            filename: The checkpoint.
+            resume_optimizer: Restore the optimizer.
+            resume_param_scheduler: Restore the schedules.
+            map_location: See :meth:`load_checkpoint`.
+
+        Raises:
+            ValueError: The file holds weights only.
+        """
+        self.strict = True
+        try:
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        except KeyError as error:
+            if error.args[0] not in ('epoch', 'iter', 'message_hub'):
+                raise
+            raise ValueError(
+                f"cannot resume from '{filename}': it holds weights only, no training state. Use it as a start instead "
+                f"(--cfg-options load_from={filename}), or resume from a checkpoint that training wrote."
+            ) from error

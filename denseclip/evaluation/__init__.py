@@ -1,0 +1,1 @@
+"""Metrics that MMSegmentation and MMDetection lack; their own metrics serve everything else."""

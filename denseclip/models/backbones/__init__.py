@@ -1,0 +1,8 @@
+"""Image backbones."""
+
+from .attention_pool_backbone import AttentionPoolBackbone
+from .clip_resnet import CLIPResNet
+from .clip_vit import CLIPVisionTransformer
+from .timm_trunk import TimmTrunk
+
+__all__ = ['AttentionPoolBackbone', 'CLIPResNet', 'CLIPVisionTransformer', 'TimmTrunk']

@@ -1,0 +1,103 @@
+"""What all backbones share: the shape of their output and the pictures that their weights expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.clip.towers import ImageTower
+from denseclip.models.clip_weights import clip_state
+from denseclip.weights import load_into
+from denseclip.weights.convert import convert
+
+Embedding: TypeAlias = tuple[Tensor, Tensor]
+"""Pooled embedding (N, E) and dense embedding (N, E, h, w)."""
+
+Pretrained: TypeAlias = str | Mapping[str, Any]
+
+
+class ImageBackbone(BaseModule):
+    """Base of the suite's backbones.
+
+    The output is the tuple of stage features and, for backbones with pixel embeddings, a last element
+    ``(pooled, dense)`` in the space of the text tower.
+
+    Args:
+        pretrained: where :meth:`init_weights` finds weights; None keeps those that the modules were built with.
+
+    Attributes:
+        preprocess: Normalisation that the weights expect, or None when unknown. Models compare it with their data
+            preprocessor.
+        out_channels: Channels of the stages.
+    """
+
+    preprocess: PreprocessSpec | None = None
+    out_channels: Sequence[int]
+
+    def __init__(self, pretrained: Pretrained | None = None) -> None:
+        super().__init__()
+        self.pretrained = pretrained
+
+    def init_weights(self) -> None:
+        """Load ``pretrained``, once."""
+        if not self.is_init and self.pretrained is not None:
+            self.load_pretrained(self.pretrained)
+        self._is_init = True
+
+    def load_pretrained(self, pretrained: Pretrained) -> None:
+        """Load pretrained weights from a source (see ``denseclip.weights.resolve``)."""
+        raise NotImplementedError
+
+
+class CLIPBackbone(ImageBackbone):
+    """Base of backbones around one of ``denseclip.clip.towers``.
+
+    Args:
+        tower: the image tower.
+        pretrained: see :func:`denseclip.models.clip_weights.clip_state`.
+        model: open_clip architecture, for tags in ``pretrained``.
+    """
+
+    def __init__(self, tower: ImageTower, pretrained: Pretrained | None = None, model: str | None = None) -> None:
+        super().__init__(pretrained)
+        self.tower = tower
+        self.model = model
+        self.preprocess = tower.preprocess
+        self.out_channels = list(tower.stage_channels)
+
+    def position_grid(self) -> tuple[int, int] | None:
+        """Height and width of the tower's grid of learned positions, or None if it has none."""
+        raise NotImplementedError
+
+    def load_pretrained(self, pretrained: Pretrained) -> None:
+        """Load the image half of a CLIP model; positions are resized to the tower's grid.
+
+        Weights of parts that this backbone leaves out (attention pool, projection) are dropped.
+        """
+        state = convert(clip_state(pretrained, self.model), 'openai_clip', part='visual', grid=self.position_grid())
+        own = self.tower.visual.state_dict()
+        unused = [k for k in state if k.startswith(('attnpool.', 'ln_post.', 'proj')) and k not in own]
+        load_into(self.tower.visual, state, source=str(pretrained), ignore=unused)
+
+    def embeddings(self, pooled: Tensor | None, dense: Tensor | None) -> tuple[Embedding, ...]:
+        """The last output element, or nothing for backbones without pixel embeddings."""
+        return () if pooled is None or dense is None else ((pooled, dense),)
+
+
+def freeze(*modules: nn.Module) -> None:
+    """Stop gradients into the modules' parameters and put them into evaluation mode."""
+    for module in modules:
+        module.eval()
+        module.requires_grad_(False)
+
+
+def batch_norms_to_eval(module: nn.Module) -> None:
+    """Let every BatchNorm of a module use its running statistics."""
+    for child in module.modules():
+        if isinstance(child, _BatchNorm):
+            child.eval()

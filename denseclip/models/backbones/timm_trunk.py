@@ -1,0 +1,125 @@
+"""Any timm network as a multi-scale trunk (ImageNet trunks of DenseCLIP's any-backbone variant)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import timm
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.weights import load_into, read_state_dict, resolve, weight_file
+from denseclip.weights.convert import convert
+
+from .base import ImageBackbone, Pretrained, batch_norms_to_eval, freeze
+
+
+@MODELS.register_module()
+class TimmTrunk(ImageBackbone):
+    """Stages of a timm model, under timm's own parameter names.
+
+    Args:
+        model_name: timm architecture, such as ``'tf_efficientnet_lite0'``, ``'resnet50'``, ``'convnext_tiny'``.
+        out_indices: which entries of timm's ``feature_info`` to return, finest first.
+        pretrained: ``dict(source=..., converter=..., trust=False)``: where the weights are and, if they do not carry
+            timm's names, the name of the converter; or the source alone.
+        frozen_stages: freeze everything up to and including this entry of ``feature_info`` (0 is the first, usually
+            stride 2); -1 freezes nothing.
+        norm_eval: keep all BatchNorm layers in evaluation mode while training.
+        channels_last: run in channels-last memory format (about 1.5 times faster for convolutions on CPU).
+        normalization: ``(mean, std)`` in 0..255 that the weights expect; default is what timm says of the architecture.
+        model_kwargs: further arguments of ``timm.create_model``, such as ``bn_eps`` or ``drop_path_rate``.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        out_indices: Sequence[int] = (1, 2, 3, 4),
+        pretrained: Pretrained | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        channels_last: bool = False,
+        normalization: tuple[Sequence[float], Sequence[float]] | None = None,
+        **model_kwargs: Any,
+    ) -> None:
+        super().__init__(pretrained)
+        self.model_name = model_name
+        self.model_kwargs = dict(model_kwargs)
+        self.out_indices = list(out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.channels_last = channels_last
+        self.trunk = self._create(num_classes=0)
+        infos = list(self.trunk.feature_info)
+        self._check_indices(infos)
+        self.out_channels = [infos[i]['num_chs'] for i in self.out_indices]
+        self.strides = [infos[i]['reduction'] for i in self.out_indices]
+        self._stage_names = [info['module'] for info in infos]
+        self.trunk.prune_intermediate_layers(self.out_indices, prune_norm=True, prune_head=True)
+        self.preprocess = self._preprocess(normalization)
+        if channels_last:
+            self.trunk.to(memory_format=torch.channels_last)
+        self._freeze_stages()
+
+    def _create(self, **kwargs: Any) -> nn.Module:
+        model = timm.create_model(self.model_name, pretrained=False, **{**self.model_kwargs, **kwargs})
+        if not hasattr(model, 'forward_intermediates'):
+            raise ValueError(f'timm model "{self.model_name}" cannot return intermediate features; choose another trunk.')
+        return model
+
+    def _check_indices(self, infos: Sequence[Mapping[str, Any]]) -> None:
+        if not all(0 <= i < len(infos) for i in self.out_indices) or self.frozen_stages >= len(infos):
+            raise ValueError(
+                f'TimmTrunk "{self.model_name}" has feature levels 0..{len(infos) - 1}, asked for '
+                f'out_indices={self.out_indices}, frozen_stages={self.frozen_stages}.'
+            )
+
+    def _preprocess(self, normalization: tuple[Sequence[float], Sequence[float]] | None) -> PreprocessSpec | None:
+        if normalization is not None:
+            mean, std = (tuple(v / 255 for v in values) for values in normalization)
+            return PreprocessSpec(mean=mean, std=std)
+        cfg = self.trunk.pretrained_cfg or {}
+        return PreprocessSpec.of({'mean': cfg['mean'], 'std': cfg['std']}) if cfg.get('mean') and cfg.get('std') else None
+
+    def load_pretrained(self, pretrained: Pretrained) -> None:
+        """Load weights of the complete network, strictly; the parts that the trunk does not use are dropped."""
+        spec = {'source': pretrained} if isinstance(pretrained, str) else dict(pretrained)
+        source = spec['source']
+        state = read_state_dict(weight_file(resolve(source)), trust=spec.get('trust', False))
+        if spec.get('converter'):
+            state = convert(state, spec['converter'])
+        own = self.trunk.state_dict()
+        with torch.device('meta'):
+            complete = self._create().state_dict()
+        unused = [key for key in complete if key not in own]
+        load_into(self.trunk, state, source=source, ignore=unused)
+
+    def _freeze_stages(self) -> None:
+        """Freeze every module up to and including ``frozen_stages``, in the order of the network."""
+        if self.frozen_stages < 0:
+            return
+        last = self._stage_names[self.frozen_stages]
+        for name, module in self.trunk.named_modules():
+            if name and not last.startswith(f'{name}.'):
+                freeze(module)
+            if name == last:
+                return
+
+    def train(self, mode: bool = True) -> TimmTrunk:
+        """Set the mode; frozen stages, and with ``norm_eval`` all BatchNorm layers, stay in evaluation mode."""
+        super().train(mode)
+        if mode:
+            self._freeze_stages()
+            if self.norm_eval:
+                batch_norms_to_eval(self)
+        return self
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the features of ``out_indices``, each (N, C_i, H/s_i, W/s_i)."""
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        features = self.trunk.forward_intermediates(x, indices=self.out_indices, intermediates_only=True, stop_early=True)
+        return tuple(features)

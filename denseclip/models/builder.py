@@ -1,0 +1,25 @@
+"""Build sub-modules from configs or take ready-made ones, so that every model works from Python and from config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import ConfigDict
+from mmseg.registry import MODELS
+from torch import nn
+
+
+def build_module(spec: Mapping[str, Any] | nn.Module) -> nn.Module:
+    """Return ``spec`` if it is a module, else build it from its ``type``.
+
+    MMSeg's registry is asked, which also sees everything in MMEngine's root registry.
+
+    Raises:
+        TypeError: if ``spec`` is neither.
+    """
+    if isinstance(spec, nn.Module):
+        return spec
+    if isinstance(spec, Mapping):
+        return MODELS.build(ConfigDict(spec))
+    raise TypeError(f'expected a module or a config dict with "type", got {type(spec).__name__}: {spec!r}')

@@ -1,0 +1,89 @@
+"""Open-vocabulary Semantic FPN: the classifier's weights are the class texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from mmseg.models.decode_heads.fpn_head import FPNHead
+from mmseg.models.utils import resize
+from torch import Tensor, nn
+
+from denseclip.models.functional.matching import projected_cosine
+
+
+@MODELS.register_module()
+class PixelTextFPNHead(FPNHead):
+    """Semantic FPN whose last layer is the cosine between projected pixels and class texts, divided by ``tau``.
+
+    The head knows no class: it projects pixel features into the text tower's space and compares them there, so any
+    vocabulary works at any time. ``DenseCLIP(text_head=...)`` puts the text embeddings before the feature levels.
+
+    Args:
+        embed_dim: dimension E of the text embeddings.
+        tau: temperature of the logits.
+        learnable_tau: learn ``log(1 / tau)``, starting from ``tau`` and kept at or above 0.01 as CLIP does.
+        detach_text: let no gradient of this head reach the text side.
+        num_classes: accepted for config compatibility; the text decides.
+        kwargs: arguments of MMSeg's ``FPNHead``.
+    """
+
+    open_vocabulary = True
+
+    def __init__(
+        self,
+        embed_dim: int,
+        tau: float = 0.07,
+        learnable_tau: bool = False,
+        detach_text: bool = False,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if tau <= 0:
+            raise ValueError(f'PixelTextFPNHead needs tau > 0, got {tau}.')
+        kwargs.setdefault('init_cfg', dict(type='Normal', std=0.01, override=dict(name='conv_seg')))
+        super().__init__(num_classes=num_classes or 2, out_channels=num_classes or 2, **kwargs)
+        self.conv_seg = nn.Conv2d(self.channels, embed_dim, kernel_size=1)
+        self.detach_text = detach_text
+        self.embed_dim = embed_dim
+        log_scale = torch.tensor(-math.log(tau))
+        if learnable_tau:
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer('log_scale', log_scale)
+
+    def pixel_features(self, levels: Sequence[Tensor]) -> Tensor:
+        """Sum the pyramid levels at the finest stride; returns (N, channels, h, w)."""
+        x = self._transform_inputs(levels)
+        output = self.scale_heads[0](x[0])
+        for level, scale_head in zip(x[1:], self.scale_heads[1:], strict=True):
+            output = output + resize(
+                scale_head(level), size=output.shape[2:], mode='bilinear', align_corners=self.align_corners
+            )
+        return output
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Classify each pixel.
+
+        Args:
+            inputs: text embeddings (N or 1, K, E), then the pyramid levels.
+
+        Returns:
+            Logits, (N, K, h, w).
+        """
+        text, *levels = inputs
+        if text.ndim != 3 or text.shape[-1] != self.embed_dim:
+            raise ValueError(
+                f'PixelTextFPNHead expects text embeddings (N, K, {self.embed_dim}) as its first input, got '
+                f'{tuple(text.shape)}: set text_head=True (or "raw") on DenseCLIP and embed_dim to the text tower\'s.'
+            )
+        if self.detach_text:
+            text = text.detach()
+        features = self.pixel_features(levels)
+        if self.dropout is not None:
+            features = self.dropout(features)
+        cosine = projected_cosine(features, self.conv_seg.weight.flatten(1), self.conv_seg.bias, text)
+        return cosine * self.log_scale.clamp(max=math.log(100.0)).exp()

@@ -1,0 +1,77 @@
+"""Text towers as MMEngine modules with DenseCLIP's call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from denseclip.clip.text import TextTower
+
+Pretrained: TypeAlias = str | Mapping[str, Any]
+
+
+class TextContextEncoder(BaseModule):
+    """A text tower that embeds tokens with learnable contexts inserted after the start token.
+
+    Args:
+        tower: The text tower.
+        frozen: Its parameters get no gradient and it stays in evaluation mode; gradients still flow through it to the
+            contexts.
+        pretrained: Where :meth:`init_weights` finds weights for the tower.
+    """
+
+    def __init__(
+        self, tower: TextTower, frozen: bool = True, pretrained: Pretrained | None = None
+    ) -> None:
+        super().__init__()
+        self.tower = tower
+        self.frozen = frozen
+        self.pretrained = pretrained
+        if frozen:
+            self.tower.eval().requires_grad_(False)
+
+    @property
+    def embed_dim(self) -> int:
+        """Dimension E of the embeddings."""
+        return self.tower.embed_dim
+
+    @property
+    def width(self) -> int:
+        """Dimension W of a word vector and of a context."""
+        return self.tower.width
+
+    def init_weights(self) -> None:
+        """Load ``pretrained`` once; without it the tower keeps the weights that it was built with."""
+        if not self.is_init and self.pretrained is not None:
+            self.load_pretrained(self.pretrained)
+        self._is_init = True
+
+    def load_pretrained(self, pretrained: Pretrained) -> None:
+        """Load pretrained weights into the tower."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> TextContextEncoder:
+        """Set the mode; a frozen tower stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.tower.eval()
+        return self
+
+    def tokenize(self, texts: Sequence[str], max_length: int | None = None) -> Tensor:
+        """Token ids (P, L), padded to the longest prompt only."""
+        return self.tower.tokenize(texts, max_length)
+
+    def forward(self, tokens: Tensor, contexts: Tensor | None = None) -> Tensor:
+        """Embed prompts.
+
+        Args:
+            tokens: token ids, (K, N1).
+            contexts: (B', N2, W); B' = 1 when shared by all images.
+
+        Returns:
+            Embeddings, not normalised, (B', K, E).
+        """
+        return self.tower.encode_tokens(tokens, contexts)

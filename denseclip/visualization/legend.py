@@ -1,0 +1,108 @@
+"""The legend beside a picture: colour, name, share and a bar for every class found, largest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from PIL import Image, ImageDraw
+
+from denseclip.visualization.fonts import load_font
+from denseclip.visualization.shapes import Color, fill_rounded, shorten, text_width
+
+INK: Color = (31, 35, 40)
+MUTED: Color = (112, 119, 130)
+TRACK: Color = (232, 234, 238)
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """One line of a legend.
+
+    Attributes:
+        name: class name.
+        color: RGB.
+        share: part of the picture, 0..1.
+    """
+
+    name: str
+    color: Color
+    share: float
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Entries and a closing note, laid out in columns of equal width.
+
+    Attributes:
+        entries: lines, in the order to show.
+        note: small grey text under them, or ''.
+        font_size: in pixels; everything else follows from it.
+    """
+
+    entries: Sequence[LegendEntry]
+    note: str
+    font_size: int
+
+    @property
+    def row_height(self) -> int:
+        """Height of one entry."""
+        return round(2.3 * self.font_size)
+
+    def column_width(self) -> int:
+        """Width that shows names of up to 24 letters or so in full."""
+        font = load_font(self.font_size)
+        widest = max((text_width(font, entry.name) for entry in self.entries), default=0)
+        return round(min(max(widest, 5 * self.font_size), 15 * self.font_size) + 6 * self.font_size)
+
+    def size(self, columns: int) -> tuple[int, int]:
+        """Width and height for a number of columns."""
+        rows = ceil(len(self.entries) / columns)
+        gaps = (columns - 1) * 2 * self.font_size
+        return columns * self.column_width() + gaps, rows * self.row_height + self._note_height()
+
+    def _note_height(self) -> int:
+        return round(1.6 * self.font_size) if self.note else 0
+
+    def draw(self, canvas: Image.Image, left: int, top: int, columns: int, width: int) -> None:
+        """Draw into an RGB picture.
+
+        Args:
+            canvas: changed in place.
+            left: where the legend begins.
+            top: where the legend begins.
+            columns: as given to :meth:`size`.
+            width: room for the note, in pixels.
+        """
+        rows = max(1, ceil(len(self.entries) / columns))
+        step = self.column_width() + 2 * self.font_size
+        for index, entry in enumerate(self.entries):
+            self._draw_entry(canvas, left + index // rows * step, top + index % rows * self.row_height, entry)
+        if self.note:
+            font = load_font(max(8, round(0.8 * self.font_size)))
+            position = (left, top + rows * self.row_height * bool(self.entries) + round(0.2 * self.font_size))
+            ImageDraw.Draw(canvas).text(position, shorten(font, self.note, width), font=font, fill=MUTED)
+
+    def _draw_entry(self, canvas: Image.Image, left: int, top: int, entry: LegendEntry) -> None:
+        size, width = self.font_size, self.column_width()
+        draw, font = ImageDraw.Draw(canvas), load_font(self.font_size)
+        swatch = round(1.35 * size)
+        middle = top + round(0.72 * size)
+        fill_rounded(canvas, (left, top, left + swatch, top + swatch), max(2, swatch // 4), entry.color)
+        text_left = left + swatch + round(0.65 * size)
+        share = format_share(entry.share)
+        room = left + width - text_left - text_width(font, share) - size
+        draw.text((text_left, middle), shorten(font, entry.name, room), font=font, fill=INK, anchor='lm')
+        draw.text((left + width, middle), share, font=font, fill=MUTED, anchor='rm')
+        bar_top, thickness = top + round(1.48 * size), max(2, round(0.2 * size))
+        fill_rounded(canvas, (text_left, bar_top, left + width, bar_top + thickness), thickness, TRACK)
+        end = text_left + max(thickness, round((left + width - text_left) * entry.share))
+        fill_rounded(canvas, (text_left, bar_top, end, bar_top + thickness), thickness, entry.color)
+
+
+def format_share(share: float) -> str:
+    """A share as a percentage: one decimal, '< 0.1 %' for less, nothing rounded up to 100."""
+    if 0 < share < 0.001:
+        return '< 0.1 %'
+    return f'{min(share * 100, 99.9) if share < 1 else 100:.1f} %'

@@ -1,0 +1,111 @@
+"""One picture that shows a segmentation: the photograph with coloured areas and names, and a legend outside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from denseclip.visualization.blend import blend, draw_boundaries
+from denseclip.visualization.legend import Legend, LegendEntry
+from denseclip.visualization.tags import draw_tags
+
+MAX_SIDE = 4096
+"""Larger photographs are drawn at this size; label maps keep theirs."""
+_MIN_SIDE = 360
+_MAX_ENTRIES = 40
+_TAGGED_SHARE = 0.01
+_PAPER = (255, 255, 255)
+
+
+def overlay_picture(
+    image: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    palette: np.ndarray,
+    opacity: float = 0.5,
+    background: int | None = None,
+    tags: bool = True,
+) -> Image.Image:
+    """Show a segmentation.
+
+    Small photographs are enlarged with visible pixels, those above :data:`MAX_SIDE` are scaled down.
+
+    Args:
+        image: ``H x W x 3`` RGB, ``uint8``.
+        labels: ``H x W`` integers.
+        names: class names in label order.
+        palette: ``K x 3`` RGB.
+        opacity: of the class colours, 0..1.
+        background: label of the background, which is shown paler and last in the legend.
+        tags: whether to write names into the areas.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        ValueError: if sizes or numbers of classes do not agree.
+    """
+    if image.shape[:2] != labels.shape or len(names) != len(palette):
+        raise ValueError(
+            f'picture {image.shape[:2]} and labels {labels.shape} must agree in size, {len(names)} names and '
+            f'{len(palette)} colours in number.'
+        )
+    shares = np.bincount(labels.reshape(-1), minlength=len(names))[: len(names)] / labels.size
+    order = sorted(np.flatnonzero(shares).tolist(), key=lambda k: (k == background, -shares[k], k))
+    image, labels = _to_drawing_size(image, labels)
+    long_side = max(labels.shape)
+    font_size = int(np.clip(long_side / 50, 14, 64))
+    colored = blend(image, labels, palette, opacity, fade=background)
+    canvas = Image.fromarray(draw_boundaries(colored, labels, max(1, round(long_side / 700))))
+    if tags:
+        named = [k for k in order if shares[k] >= _TAGGED_SHARE and k != background]
+        draw_tags(canvas, labels, names, palette, named, font_size)
+    entries = [LegendEntry(names[k], tuple(int(c) for c in palette[k]), float(shares[k])) for k in order]
+    return _with_legend(canvas, _legend(entries, names, order, font_size))
+
+
+def _to_drawing_size(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    height, width = labels.shape
+    long_side = max(height, width)
+    if _MIN_SIDE <= long_side <= MAX_SIDE:
+        return image, labels
+    scale: float = -(-_MIN_SIDE // long_side) if long_side < _MIN_SIDE else MAX_SIDE / long_side
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    kind = np.uint8 if labels.dtype == np.uint8 else np.int32
+    shrunk = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA)
+    return shrunk, cv2.resize(labels.astype(kind, copy=False), size, interpolation=cv2.INTER_NEAREST)
+
+
+def _legend(entries: list[LegendEntry], names: Sequence[str], order: Sequence[int], font_size: int) -> Legend:
+    """The largest classes, and in words what is not shown."""
+    absent = [name for k, name in enumerate(names) if k not in set(order)]
+    notes = []
+    if len(entries) > _MAX_ENTRIES:
+        notes.append(f'and {len(entries) - _MAX_ENTRIES} smaller classes')
+    if absent:
+        listed = ', '.join(absent[:12])
+        notes.append(f'not found: {listed}' + (f' and {len(absent) - 12} more' if len(absent) > 12 else ''))
+    return Legend(entries[:_MAX_ENTRIES], '; '.join(notes), font_size)
+
+
+def _with_legend(picture: Image.Image, legend: Legend) -> Image.Image:
+    """Put the legend to the right where it is not taller than the picture, else below in columns."""
+    margin, gap = round(1.5 * legend.font_size), round(1.8 * legend.font_size)
+    width, height = legend.size(1)
+    if height <= picture.height and picture.width <= 2.5 * picture.height:
+        canvas = Image.new('RGB', (picture.width + gap + width + margin, picture.height), _PAPER)
+        canvas.paste(picture, (0, 0))
+        legend.draw(canvas, picture.width + gap, (picture.height - height) // 2, 1, width)
+        return canvas
+    columns = 1
+    while columns < len(legend.entries) and legend.size(columns + 1)[0] + 2 * margin <= picture.width:
+        columns += 1
+    width, height = legend.size(columns)
+    full_width = max(picture.width, width + 2 * margin)
+    canvas = Image.new('RGB', (full_width, picture.height + gap + height + margin), _PAPER)
+    canvas.paste(picture, ((full_width - picture.width) // 2, 0))
+    legend.draw(canvas, margin, picture.height + gap, columns, full_width - 2 * margin)
+    return canvas

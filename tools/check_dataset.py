@@ -1,0 +1,35 @@
+#!/usr/bin/env python
+"""Read the data set of a config as training will and report what is wrong with it (exit code 1 if anything is)."""
+
+import argparse
+import sys
+
+from mmengine.config import Config, DictAction
+
+import denseclip  # noqa: F401  (registers the data sets)
+from denseclip.datasets.audit import audit_split
+
+
+def main() -> int:
+    """Audit the chosen splits one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file whose data set is read')
+    parser.add_argument('--split', choices=['train', 'val', 'test'], action='append', help='default: all three')
+    parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
+    parser.add_argument('--max-problems', type=int, default=20, help='lines shown of each kind of problem')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='changes to the config'
+    )
+    args = parser.parse_args()
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options or {})
+    sound = True
+    for split in args.split or ['train', 'val', 'test']:
+        for name, report in audit_split(config, split, num_workers=args.num_workers, progress_file=sys.stderr):
+            print(f'\n== {name} ==\n{report.render(max_problems=args.max_problems)}', flush=True)
+            sound = sound and report.ok
+    return 0 if sound else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
