@@ -52,8 +52,14 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10,<3.14',  # 3.14 has no pkgutil.find_loader, which mmengine 0.10.7 calls
-    packages=find_packages(include=['denseclip', 'denseclip.*']),
-    package_data={'denseclip': ['py.typed', 'clip/vocabularies/*.txt', 'assets/*']},
+    # Configs and the bundled weights stand at the top of the repository and ship inside the package.
+    packages=[*find_packages(include=['denseclip', 'denseclip.*']), 'denseclip.checkpoints', 'denseclip.configs'],
+    package_dir={'denseclip.checkpoints': 'checkpoints', 'denseclip.configs': 'configs'},
+    package_data={
+        'denseclip': ['py.typed', 'clip/vocabularies/*.txt'],
+        'denseclip.checkpoints': ['*.safetensors', '*.yml', '*.md'],
+        'denseclip.configs': ['**/*.py', '**/*.md', '**/*.yml'],
+    },
     install_requires=CORE,
     extras_require={'mm': MM, 'onedl': ONEDL, 'demo': DEMO, 'train': TRAIN, 'test': TEST},
     entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},

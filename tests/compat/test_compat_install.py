@@ -7,6 +7,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
+
 from denseclip import compat
 
 COMPAT = Path(compat.__file__).parent

@@ -5,6 +5,7 @@ import inspect
 import sys
 
 import pytest
+
 from denseclip.compat.finder import AfterImport, FallbackFinder
 
 

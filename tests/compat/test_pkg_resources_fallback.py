@@ -4,6 +4,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
 from denseclip.compat import pkg_resources_fallback as pkg
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -45,7 +46,7 @@ def assert_same(a: Any, b: Any, where: str = '') -> None:
         assert len(a) == len(b), f'{where}: {len(a)} != {len(b)}'
         for index, pair in enumerate(zip(a, b, strict=True)):
             assert_same(*pair, f'{where}[{index}]')
-    elif hasattr(a, 'data') and hasattr(a.data[0], 'tolist'):  # HistoryBuffer
+    elif isinstance(a, HistoryBuffer):
         assert [part.tolist() for part in a.data] == [part.tolist() for part in b.data], f'{where}: {a.data} != {b.data}'
     else:
         assert a == b or (a != a and b != b), f'{where}: {a!r} != {b!r}'
@@ -82,6 +83,17 @@ def test_iterations_continue_bit_for_bit(train_toy, tmp_path: Path, workers: int
     whole = train_toy(tmp_path / 'whole', **overrides)
     resumed = train_toy(tmp_path / 'resumed', resume=str(tmp_path / 'whole/iter_5.pth'), **overrides)
     assert [number for number, _, _ in recorder(resumed).seen] == [5, 6, 7, 8, 9]
+    assert_same(recorder(resumed).seen, recorder(whole).seen[5:])
+    assert_same(training_state(tmp_path / 'resumed/iter_10.pth'), training_state(tmp_path / 'whole/iter_10.pth'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_segmentor_continues_bit_for_bit(train_segmentor, tmp_path: Path, workers: int) -> None:
+    """The same with an MMSegmentation model and pipeline."""
+    overrides = {**ITERATIONS, 'train_dataloader.num_workers': workers}
+    whole = train_segmentor(tmp_path / 'whole', **overrides)
+    resumed = train_segmentor(tmp_path / 'resumed', resume=str(tmp_path / 'whole/iter_5.pth'), **overrides)
     assert_same(recorder(resumed).seen, recorder(whole).seen[5:])
     assert_same(training_state(tmp_path / 'resumed/iter_10.pth'), training_state(tmp_path / 'whole/iter_10.pth'))
 

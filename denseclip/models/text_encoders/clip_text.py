@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import open_clip
 from mmengine.registry import MODELS
 
 from denseclip.clip.text import CLIPTextTower
@@ -17,6 +18,7 @@ class CLIPTextContextEncoder(TextContextEncoder):
     """Causal CLIP text transformer with contexts between the start token and the class name.
 
     Args:
+        model: open_clip architecture that gives the defaults of the sizes, such as ``'RN50'`` or ``'ViT-B-16'``.
         context_length: number of positions N1 + N2; pretrained positions are cut to the first of them.
         embed_dim: dimension E of the joint space.
         transformer_width: token width W.
@@ -25,30 +27,33 @@ class CLIPTextContextEncoder(TextContextEncoder):
         vocab_size: rows of the token embedding.
         quick_gelu: OpenAI's activation; False for weights trained with the exact GELU.
         frozen: see :class:`TextContextEncoder`. The authors' segmentation configs let it drift with a tiny rate.
-        model: open_clip architecture, for tags in ``pretrained``.
         pretrained: OpenAI archive, open_clip tag or other source; see ``denseclip.models.clip_weights``.
     """
 
     def __init__(
         self,
+        model: str = 'RN50',
         context_length: int = 13,
-        embed_dim: int = 1024,
-        transformer_width: int = 512,
-        transformer_heads: int = 8,
-        transformer_layers: int = 12,
-        vocab_size: int = 49408,
+        embed_dim: int | None = None,
+        transformer_width: int | None = None,
+        transformer_heads: int | None = None,
+        transformer_layers: int | None = None,
+        vocab_size: int | None = None,
         quick_gelu: bool = True,
         frozen: bool = True,
-        model: str | None = None,
         pretrained: Pretrained | None = None,
     ) -> None:
+        config = open_clip.get_model_config(model)
+        text = (config or {}).get('text_cfg', {})
+        if config is None or 'hf_model_name' in text:
+            raise ValueError(f'CLIPTextContextEncoder: "{model}" has no CLIP text transformer in open_clip.')
         tower = CLIPTextTower.create(
             context_length=context_length,
-            vocab_size=vocab_size,
-            width=transformer_width,
-            heads=transformer_heads,
-            layers=transformer_layers,
-            embed_dim=embed_dim,
+            vocab_size=vocab_size or text['vocab_size'],
+            width=transformer_width or text['width'],
+            heads=transformer_heads or text['heads'],
+            layers=transformer_layers or text['layers'],
+            embed_dim=embed_dim or config['embed_dim'],
             quick_gelu=quick_gelu,
         )
         super().__init__(tower, frozen, pretrained)

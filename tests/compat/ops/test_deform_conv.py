@@ -3,8 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from denseclip.compat.ops import OPS
 from mmcv.ops import deform_conv2d, modulated_deform_conv2d
+
+from denseclip.compat.ops import OPS
 
 STRIDE, PADDING, DILATION, GROUPS, OFFSET_GROUPS = 2, 1, 1, 2, 2
 
@@ -119,7 +120,8 @@ def test_low_precision(dtype):
 def test_no_images():
     """mmcv refuses an empty batch before it reaches the operator; the operator itself has nothing to do."""
     images, offset, mask, weight, bias = (tensor.detach() for tensor in _case(batch=0))
-    geometry = dict.fromkeys(('stride_h', 'stride_w'), 2) | dict.fromkeys(('pad_h', 'pad_w', 'dilation_h', 'dilation_w'), 1)
+    geometry = dict.fromkeys(('stride_h', 'stride_w'), 2)
+    geometry |= dict.fromkeys(('pad_h', 'pad_w', 'dilation_h', 'dilation_w'), 1)
     geometry |= {'group': GROUPS, 'deformable_group': OFFSET_GROUPS, 'with_bias': True}
     scratch, output = images.new_empty(0), images.new_empty(0, 4, 3, 3)
     OPS['modulated_deform_conv_forward'](images, weight, bias, scratch, offset, mask, output, scratch, **geometry)

@@ -34,7 +34,7 @@ def _nms_loop(boxes, scores, threshold, offset):
 
 
 def _soft_nms_loop(boxes, scores, threshold, sigma, min_score, method, offset):
-    rows = [[list(box), score, index] for index, (box, score) in enumerate(zip(boxes.numpy(), scores.numpy()))]
+    rows = [[boxes[index].numpy(), scores[index].numpy(), index] for index in range(len(boxes))]
     count, step = len(rows), 0
     while step < count:
         best = max(range(step, count), key=lambda i: (rows[i][1], -i))

@@ -5,10 +5,13 @@ import math
 import pytest
 import torch
 import torchvision
-from denseclip.compat.ops import roi_pool as module
 from mmcv.ops import roi_pool
 
-ROIS = torch.tensor([[0, 2.0, 1.5, 20.0, 17.0], [1, -6.0, 4.0, 9.0, 30.0], [1, 90.0, 90.0, 95.0, 95.0], [0, 9, 9, 2, 2]])
+from denseclip.compat.ops import roi_pool as module
+
+INSIDE, OVER_THE_EDGE = [0, 2.0, 1.5, 20.0, 17.0], [1, -6.0, 4.0, 9.0, 30.0]
+OUTSIDE, INVERTED = [1, 90.0, 90.0, 95.0, 95.0], [0, 9.0, 9.0, 2.0, 2.0]
+ROIS = torch.tensor([INSIDE, OVER_THE_EDGE, OUTSIDE, INVERTED])
 
 
 def _loop(images, rois, bins, scale):

@@ -1,0 +1,56 @@
+"""Convolutional timm trunks of open_clip (ConvNeXt above all) as dense towers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from open_clip.timm_model import TimmModel
+from torch import Tensor
+
+from ..preprocess import PreprocessSpec
+from .base import DenseReadOut, ImageTower, TowerOutput
+
+
+class ConvTrunkTower(ImageTower):
+    """Stages of a convolutional trunk; pixel embeddings by the trunk's norm and projection at every pixel.
+
+    The image embedding is projection(norm(mean of pixels)); the pixel embedding is projection(norm(pixel)), which is
+    how FC-CLIP reads ConvNeXt.
+
+    Args:
+        visual: open_clip's ``TimmModel`` around a trunk with ``forward_intermediates`` and a pooled classifier head.
+        read_out: What to return; ``out_indices`` are stages.
+        preprocess: Of the weights.
+    """
+
+    visual: TimmModel
+
+    def __init__(
+        self, visual: TimmModel, read_out: DenseReadOut | None = None, preprocess: PreprocessSpec | None = None
+    ) -> None:
+        super().__init__(visual, read_out, preprocess)
+        trunk: Any = visual.trunk
+        if not hasattr(getattr(trunk, 'head', None), 'global_pool'):
+            raise ValueError(f'{type(trunk).__name__} has no pooled classifier head, so no pixel embeddings.')
+        info = trunk.feature_info
+        self.indices = self.checked_indices(len(info), tuple(range(len(info)))[-4:])
+        self.stage_channels = tuple(info[i]['num_chs'] for i in self.indices)
+        self.stage_strides = tuple(info[i]['reduction'] for i in self.indices)
+        projection = getattr(visual.head, 'proj', None) or getattr(getattr(visual.head, 'mlp', None), 'fc2', None)
+        self.embed_dim = (projection or trunk.head.fc).out_features
+
+    def forward(self, images: Tensor) -> TowerOutput:
+        """See :meth:`ImageTower.forward`."""
+        trunk: Any = self.visual.trunk
+        how = self.read_out
+        last, stages = trunk.forward_intermediates(images, indices=list(self.indices), norm=False)
+        out = TowerOutput(stages=list(stages))
+        if how.pooled:
+            out.pooled = self.visual.head(trunk.forward_head(last))
+        if how.dense:
+            head: Any = trunk.head
+            pixels = head.norm(last) if hasattr(head, 'norm') else last
+            if getattr(trunk, 'output_fmt', 'NCHW') != 'NHWC':  # Swin keeps its channels last
+                pixels = pixels.permute(0, 2, 3, 1)
+            out.dense = self.visual.head(head.fc(pixels)).permute(0, 3, 1, 2)
+        return out

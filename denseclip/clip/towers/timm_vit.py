@@ -1,0 +1,116 @@
+"""Transformer trunks of timm inside open_clip (SigLIP, EVA, PE, MobileCLIP-B) as dense towers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from open_clip.timm_model import TimmModel
+from timm.layers import AttentionPoolLatent, PatchEmbed
+from torch import Tensor
+
+from denseclip.weights.positions import resize_positions
+
+from ..preprocess import PreprocessSpec
+from .base import DenseReadOut, ImageTower, TowerOutput
+
+
+def latent_values(pool: AttentionPoolLatent, tokens: Tensor) -> Tensor:
+    """What the attention pool would return if its query attended to one token only, for each token.
+
+    The pool is softmax(q k) v followed by a projection and a residual MLP; with all attention on one token that is
+    the token's own value through the same layers (the MaskCLIP read-out of a SigLIP head).
+
+    Shape:
+        - tokens and result: :math:`(N, L, C)`
+    """
+    value = pool.proj(pool.kv(tokens).chunk(2, dim=-1)[1])
+    return value + pool.mlp(pool.norm(value)) if pool.mlp is not None else value
+
+
+class TimmViTTower(ImageTower):
+    """Blocks walked one by one, pictures of any size, positions and rotary embeddings fitted to the grid.
+
+    Args:
+        visual: open_clip's ``TimmModel`` around a ``VisionTransformer`` or ``Eva`` trunk.
+        read_out: What to return; ``out_indices`` are 0-based blocks. ``attention`` other than ``'qk'``, ``residual`` and
+            ``ffn`` are settings of the last blocks and not available here.
+        preprocess: Of the weights.
+    """
+
+    visual: TimmModel
+
+    def __init__(
+        self, visual: TimmModel, read_out: DenseReadOut | None = None, preprocess: PreprocessSpec | None = None
+    ) -> None:
+        super().__init__(visual, read_out, preprocess)
+        trunk: Any = visual.trunk
+        if not self.read_out.as_trained:
+            raise ValueError(
+                f'{type(trunk).__name__} trunks are read as trained: attention, residual, ffn cannot change.'
+            )
+        if not isinstance(trunk.patch_embed, PatchEmbed) or getattr(trunk, 'rope_mixed', False):
+            raise ValueError(f'no dense read-out for this {type(trunk).__name__}: it has an unusual patch embedding.')
+        self.indices = self.checked_indices(len(trunk.blocks), ())
+        patch = trunk.patch_embed.patch_size[0]
+        self.stage_channels = (trunk.embed_dim,) * len(self.indices)
+        self.stage_strides = (patch,) * len(self.indices)
+        projection = getattr(visual.head, 'proj', None)
+        own = getattr(trunk.head, 'out_features', trunk.embed_dim)
+        self.embed_dim = projection.out_features if projection is not None else own
+
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Prefix tokens and patches with positions, (N, prefix + hw, C), and the grid (h, w)."""
+        trunk: Any = self.visual.trunk
+        patches = trunk.patch_embed.norm(trunk.patch_embed.proj(images).permute(0, 2, 3, 1))
+        grid = (patches.shape[1], patches.shape[2])
+        tokens = patches.flatten(1, 2)
+        special = [t.expand(tokens.shape[0], -1, -1) for t in (trunk.cls_token, trunk.reg_token) if t is not None]
+        how = self.read_out
+        if trunk.pos_embed is not None:
+            prefix = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
+            table = trunk.pos_embed[0]
+            positions = resize_positions(table, grid, prefix=prefix, mode=how.pos_resize, antialias=how.antialias)
+            tokens = tokens + positions[prefix:]
+            if prefix:
+                special = [torch.cat(special, dim=1) + positions[:prefix]]
+        return trunk.norm_pre(torch.cat([*special, tokens], dim=1)), grid
+
+    def forward(self, images: Tensor) -> TowerOutput:
+        """See :meth:`ImageTower.forward`."""
+        trunk: Any = self.visual.trunk
+        how, out = self.read_out, TowerOutput()
+        x, grid = self.embed(images)
+        extra = self._rotary(grid)
+        need_last = how.dense or how.pooled
+        prefix = trunk.num_prefix_tokens
+        for index, block in enumerate(trunk.blocks):
+            if not need_last and index > max(self.indices, default=-1):
+                break
+            x = block(x, **extra)
+            if index in self.indices:
+                out.stages.append(x[:, prefix:].transpose(1, 2).unflatten(2, grid))
+        if need_last:
+            x = trunk.norm(x)
+        if how.pooled:
+            out.pooled = self.visual.head(trunk.forward_head(x))
+        if how.dense:
+            tokens = x[:, prefix:]
+            if trunk.attn_pool is not None:
+                tokens = latent_values(trunk.attn_pool, tokens)
+            tokens = self.visual.head(trunk.head(trunk.fc_norm(tokens)))
+            out.dense = tokens.transpose(1, 2).unflatten(2, grid)
+        return out
+
+    def _rotary(self, grid: tuple[int, int]) -> dict[str, Tensor]:
+        """Rotary embeddings for the grid, as the blocks take them."""
+        rope: Any = getattr(self.visual.trunk, 'rope', None)
+        if rope is None:
+            return {}
+        embeddings = rope.get_embed(shape=grid)
+        if embeddings.shape[-2] != grid[0] * grid[1]:
+            side = self.visual.trunk.patch_embed.img_size
+            raise ValueError(
+                f'this trunk keeps rotary positions for {side} pictures only: resize or crop to that size.'
+            )
+        return {'rope': embeddings}

@@ -1,0 +1,22 @@
+"""Measuring models and their parts on this machine: what ``tools/benchmark.py`` calls.
+
+Comparisons run both versions in one process, in turn, and report the ratio of the medians, because absolute times on a
+busy machine mean little.
+"""
+
+from .label_map import LabelMapOptions, benchmark_label_map
+from .model import benchmark_model
+from .report import Report, Table
+from .text import TextOptions, benchmark_text
+from .workload import ModelOptions
+
+__all__ = [
+    'LabelMapOptions',
+    'ModelOptions',
+    'Report',
+    'Table',
+    'TextOptions',
+    'benchmark_label_map',
+    'benchmark_model',
+    'benchmark_text',
+]

@@ -1,0 +1,127 @@
+"""Benchmark of one model: size, operations, time per stage, memory, and how near it comes to the machine's ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import tables
+from .ceiling import MatrixProduct
+from .flops import Flops, count_flops
+from .memory import peak_memory
+from .report import Report, describe_machine
+from .stages import TEST_STAGES, TRAIN_STAGES, StageClock, resolve_stages
+from .timing import in_turn
+from .variants import FAST, PLAIN, require_plain, variant
+from .workload import ModelOptions, Workload
+
+_CEILING = 'matrix product'
+
+
+def benchmark_model(
+    options: ModelOptions, *, against_plain: bool = False, repeats: int = 10, warmup: int = 2, memory: bool = True
+) -> Report:
+    """Measure a model.
+
+    Args:
+        options: The model and its input.
+        against_plain: Also measure the plain version, in turn with ours, and compare the results.
+        repeats: Rounds that count.
+        warmup: Rounds that do not.
+        memory: Measure peak memory (starts one process per version on the CPU).
+
+    Returns:
+        The report; ``report.equal`` says whether both versions gave the same.
+
+    Raises:
+        denseclip.engine.config.OptionError: If the config cannot be measured as asked.
+    """
+    work = Workload(options)
+    names = [FAST, PLAIN] if against_plain else [FAST]
+    if against_plain:
+        require_plain(work.model)
+    dtype = next(work.model.parameters()).dtype
+    what = 'training step' if options.train else 'prediction'
+    shape = 'x'.join(map(str, options.shape))
+    report = Report(
+        f'{options.config}: {what}, {options.batch_size} x {shape}, K={work.model.decode_head.num_classes}',
+        f'{describe_machine(options.device)}, {str(dtype).removeprefix("torch.")}',
+    )
+    tables.parameters(report, work.model)
+    flops = {name: _flops(work, name) for name in names}
+    if against_plain:
+        differences = _differences(work)
+        tables.differences(report, differences)
+        report.equal = not any(count for count, *_ in differences.values())
+    ceiling = MatrixProduct(options.device, dtype)
+    samples, stages = _time(work, names, ceiling, repeats, warmup)
+    ceiling_speed = ceiling.flops / samples.pop(_CEILING).median
+    tables.times(report, samples, stages, options.batch_size)
+    tables.operations(report, flops, samples, ceiling_speed)
+    if memory:
+        tables.memory(report, {n: peak_memory(prepare_step, options, n, device=options.device) for n in names})
+    return report
+
+
+def prepare_step(options: ModelOptions, name: str) -> Callable[[], Any]:
+    """Build the model; the returned callable runs one step of a version (for :func:`peak_memory`)."""
+    work = Workload(options)
+
+    def run() -> None:
+        with variant(work.model, name):
+            work.step()
+
+    return run
+
+
+def _flops(work: Workload, name: str) -> Flops:
+    """Operations of a first step, in which every version has to encode the text."""
+    text = getattr(work.model, 'class_text', None)
+    if text is not None:
+        text.clear()
+    with variant(work.model, name):
+        return count_flops(work.step, text)
+
+
+def _differences(work: Workload) -> dict[str, tuple[int, int, int]]:
+    """Per result: numbers that differ between the versions, how many there are, and how many distinct ones."""
+    plain, fast = (_results(work, name) for name in (PLAIN, FAST))
+    return {key: (int((plain[key] != fast[key]).sum()), v.numel(), v.unique().numel()) for key, v in plain.items()}
+
+
+def _results(work: Workload, name: str) -> dict[str, Tensor]:
+    with variant(work.model, name):
+        if work.options.train:
+            return {'losses': torch.stack([v.double().sum() for v in work.losses().values()])}
+        results = {'label map': torch.stack(work.label_maps()).long()}
+        text = getattr(work.model, 'class_text', None)
+        if text is not None and work.model.prompting != 'pre':  # there contexts, and so texts, depend on the picture
+            with torch.no_grad():
+                results['text embeddings'] = text(work.model.text_encoder, work.model.contexts)
+        return results
+
+
+def _time(
+    work: Workload, names: list[str], ceiling: MatrixProduct, repeats: int, warmup: int
+) -> tuple[dict[str, Any], dict[str, list[dict[str, float]]]]:
+    """Time the versions and the ceiling in turn; returns the samples, and the stages of each counting round."""
+    options = work.options
+    stages = resolve_stages(work.model, TRAIN_STAGES if options.train else TEST_STAGES)
+    if work.optim_wrapper is not None:
+        stages += [(work.optim_wrapper, 'backward', 'backward'), (work.optim_wrapper, 'step', 'optimizer')]
+    clocks = {name: StageClock(options.device) for name in names}
+
+    def timed(name: str) -> Callable[[], Any]:
+        def run() -> None:
+            with variant(work.model, name), clocks[name].watch(stages):
+                work.step()
+
+        return run
+
+    cases: dict[str, Callable[[], Any]] = {name: timed(name) for name in names}
+    cases[_CEILING] = ceiling
+    samples = in_turn(cases, repeats=repeats, warmup=warmup, device=options.device)
+    return samples, {name: clock.runs[warmup:] for name, clock in clocks.items()}

@@ -1,0 +1,63 @@
+"""Mixed precision on the CPU."""
+
+import pytest
+import torch
+from mmengine.registry import OPTIM_WRAPPERS
+
+from denseclip.compat import amp
+
+
+def _wrapper(model, **kwargs):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return OPTIM_WRAPPERS.build({'type': 'CPUAmpOptimWrapper', 'optimizer': optimizer, **kwargs})
+
+
+def test_forward_is_bfloat16_and_weights_stay_float32():
+    model = torch.nn.Linear(4, 2)
+    before = model.weight.detach().clone()
+    wrapper = _wrapper(model, clip_grad={'max_norm': 1.0})
+    with wrapper.optim_context(model):
+        output = model(torch.ones(3, 4))
+    assert output.dtype == torch.bfloat16
+    wrapper.update_params(output.float().square().mean())
+    assert model.weight.dtype == torch.float32
+    assert not torch.equal(model.weight, before)
+    assert model(torch.ones(3, 4)).dtype == torch.float32
+
+
+def test_accumulation():
+    model = torch.nn.Linear(4, 2)
+    before = model.weight.detach().clone()
+    wrapper = _wrapper(model, accumulative_counts=2)
+    for step in range(2):
+        assert torch.equal(model.weight, before)
+        with wrapper.optim_context(model):
+            loss = model(torch.ones(3, 4) + step).float().sum()
+        wrapper.update_params(loss)
+    assert not torch.equal(model.weight, before)
+
+
+def test_other_types_are_refused():
+    with pytest.raises(ValueError, match='bfloat16 only'):
+        amp.CPUAmpOptimWrapper(dtype='float16', optimizer=None)
+
+
+@pytest.mark.parametrize('current', ['OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper', None])
+@pytest.mark.parametrize(('accelerator', 'expected'), [(True, 'AmpOptimWrapper'), (False, 'CPUAmpOptimWrapper')])
+def test_enable_amp_fits_the_machine(monkeypatch, current, accelerator, expected):
+    monkeypatch.setattr(amp, 'has_accelerator', lambda: accelerator)
+    config = {'type': current, 'clip_grad': {'max_norm': 1}} if current else {'clip_grad': {'max_norm': 1}}
+    if current == 'AmpOptimWrapper':
+        config.update(loss_scale=512.0, dtype='float16')
+    amp.enable_amp(config)
+    assert config['type'] == expected
+    assert config['clip_grad'] == {'max_norm': 1}
+    if accelerator:
+        assert config['loss_scale'] == (512.0 if current == 'AmpOptimWrapper' else 'dynamic')
+    else:
+        assert not {'loss_scale', 'dtype'} & set(config)
+
+
+def test_enable_amp_leaves_unknown_wrappers_alone():
+    with pytest.raises(ValueError, match="'MyWrapper'"):
+        amp.enable_amp({'type': 'MyWrapper'})

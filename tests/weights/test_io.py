@@ -1,0 +1,158 @@
+"""One reader for every weight file, and a writer that leaves no halves."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from denseclip.weights import (
+    UntrustedWeightsError,
+    WeightFileError,
+    read_checkpoint,
+    read_state_dict,
+    write_safetensors,
+)
+from denseclip.weights import io as weights_io
+
+pytestmark = pytest.mark.filterwarnings('ignore:.*torch.jit.*:FutureWarning')
+
+
+@pytest.fixture
+def state():
+    return {'a.weight': torch.randn(3, 2), 'a.bias': torch.randn(3), 'steps': torch.tensor(7)}
+
+
+def assert_same(left, right):
+    assert list(left) == list(right) or set(left) == set(right)
+    for key in right:
+        assert torch.equal(left[key], right[key]), key
+
+
+def test_safetensors_round_trip_with_metadata(tmp_path, state):
+    path = write_safetensors(state, tmp_path / 'new' / 'w.safetensors', {'classes': ['road', 'sky'], 'note': 'x'})
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.format == 'safetensors'
+    assert checkpoint.meta == {'classes': '["road", "sky"]', 'note': 'x'}
+    assert_same(checkpoint.state_dict, state)
+
+
+def test_writer_takes_views_and_shared_tensors(tmp_path):
+    base = torch.arange(6.0).reshape(2, 3)
+    path = write_safetensors({'x': base, 'same': base, 'turned': base.t(), 'part': base[:, 1]}, tmp_path / 'v.safetensors')
+    assert_same(read_state_dict(path), {'x': base, 'same': base, 'turned': base.t(), 'part': base[:, 1]})
+
+
+def test_interrupted_write_leaves_the_old_file(tmp_path, state, monkeypatch):
+    path = write_safetensors(state, tmp_path / 'w.safetensors')
+    before = path.read_bytes()
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights_io.os, 'fsync', killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_safetensors({'other': torch.zeros(99)}, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ['w.safetensors']
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
+def test_no_permission_is_named(tmp_path, state):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match='no permission to write'):
+        write_safetensors(state, tmp_path / 'w.safetensors')
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('wrapper', [None, 'state_dict', 'model'])
+def test_torch_files_are_unwrapped(tmp_path, state, wrapper, zipped):
+    content = {f'module.{k}': v for k, v in state.items()}
+    if wrapper:
+        content = {wrapper: content, 'meta': {'epoch': 3}}
+    torch.save(content, tmp_path / 'w.pth', _use_new_zipfile_serialization=zipped)
+    checkpoint = read_checkpoint(tmp_path / 'w.pth')
+    assert_same(checkpoint.state_dict, state)
+    assert checkpoint.meta == ({'epoch': 3} if wrapper else {})
+
+
+def test_format_is_told_from_the_content_not_the_name(tmp_path, state):
+    write_safetensors(state, tmp_path / 'renamed.pth')
+    assert_same(read_state_dict(tmp_path / 'renamed.pth'), state)
+
+
+class Bomb:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.target}',)
+
+
+@pytest.mark.parametrize('zipped', [True, False, 'plain pickle'])
+def test_code_in_a_pickle_is_not_run(tmp_path, state, zipped):
+    target, path = tmp_path / 'ran', tmp_path / 'evil.pth'
+    content = {'state_dict': state, 'extra': Bomb(target)}
+    if zipped == 'plain pickle':
+        path.write_bytes(pickle.dumps(content['extra'], protocol=2))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UntrustedWeightsError, match=r"evil\.pth.*system.*trust=True"):
+        read_state_dict(path)
+    assert not target.exists()
+
+
+def test_trust_reads_what_was_refused(tmp_path, state):
+    target, path = tmp_path / 'ran', tmp_path / 'odd.pth'
+    torch.save({'state_dict': state, 'extra': Bomb(target)}, path)
+    assert_same(read_state_dict(path, trust=True), state)
+    assert target.exists()
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"'.*gone\.pth' does not exist"):
+        read_state_dict(tmp_path / 'gone.pth')
+
+
+def test_empty_file(tmp_path):
+    (tmp_path / 'empty.pth').touch()
+    with pytest.raises(WeightFileError, match=r"empty\.pth' is empty \(0 bytes\)"):
+        read_state_dict(tmp_path / 'empty.pth')
+
+
+def test_folder_names_its_files(tmp_path, state):
+    write_safetensors(state, tmp_path / 'clip.safetensors')
+    with pytest.raises(WeightFileError, match=r'is a folder.*clip\.safetensors.*local-dir:'):
+        read_state_dict(tmp_path)
+
+
+@pytest.mark.parametrize('kind', ['safetensors', 'zip', 'legacy', 'torchscript'])
+@pytest.mark.parametrize('kept', [0.3, 0.95])
+def test_truncated_file(tmp_path, state, kind, kept):
+    path = tmp_path / 'cut.bin'
+    state = {**state, 'big': torch.randn(50, 50)}
+    if kind == 'safetensors':
+        write_safetensors(state, path)
+    elif kind == 'torchscript':
+        torch.jit.save(torch.jit.script(torch.nn.Linear(50, 50)), str(path))
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == 'zip')
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(WeightFileError, match=r"cut\.bin' is .*(damaged|truncated)"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize('content', [b'<html>404 Not Found</html>', b'version https://git-lfs.github.com/spec/v1\n'])
+def test_file_of_no_weight_format(tmp_path, content):
+    (tmp_path / 'page.pth').write_bytes(content)
+    with pytest.raises(WeightFileError, match=r'page\.pth'):
+        read_state_dict(tmp_path / 'page.pth')
+
+
+def test_checkpoint_without_tensors(tmp_path):
+    torch.save({'epoch': 3, 'names': ['a']}, tmp_path / 'meta.pth')
+    with pytest.raises(WeightFileError, match='holds no tensors.*epoch'):
+        read_state_dict(tmp_path / 'meta.pth')

@@ -1,0 +1,153 @@
+#!/usr/bin/env python
+"""Measure a model, its text side, or its label maps on this machine.
+
+python tools/benchmark.py CONFIG [CHECKPOINT] [options]   one model: size, operations, time per stage, memory
+python tools/benchmark.py text [options]                  prompts at their true length, vocabularies from disk
+python tools/benchmark.py labelmap [options]              label maps of many classes
+
+With --against baseline the plain version runs too, in the same process and in turn, and the results are compared; the
+exit code is 1 if they differ.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
+from denseclip.engine.benchmark import (
+    LabelMapOptions,
+    ModelOptions,
+    Report,
+    TextOptions,
+    benchmark_label_map,
+    benchmark_model,
+    benchmark_text,
+)
+from denseclip.engine.config import OptionError
+from denseclip.weights import WeightFileError, WeightMismatchError
+
+
+def common_parser(command: str) -> argparse.ArgumentParser:
+    """Options that all measurements share."""
+    parser = argparse.ArgumentParser(
+        prog=f'benchmark.py {command}'.strip(),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--against', choices=['baseline'], help='compare with the plain version')
+    parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
+    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument('--out', metavar='FILE', help='also write the report there, as .json or .md')
+    parser.add_argument('--force', action='store_true', help='write over an existing --out')
+    return parser
+
+
+def add_rounds(parser: argparse.ArgumentParser, repeats: int, warmup: int) -> None:
+    """Options of measurements that repeat."""
+    parser.add_argument('--repeats', type=int, default=repeats, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--warmup', type=int, default=warmup, help='rounds before them (default: %(default)s)')
+    parser.add_argument(
+        '--no-memory', action='store_true', help='leave out peak memory, which takes a process per version'
+    )
+
+
+def model_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
+    """``benchmark.py CONFIG``."""
+    parser = common_parser('')
+    parser.add_argument('config', help='config file, or: text, labelmap')
+    parser.add_argument('checkpoint', nargs='?', help='weights (default: random ones; time does not depend on them)')
+    parser.add_argument(
+        '--shape', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'), help='size of the pictures'
+    )
+    parser.add_argument('--batch-size', type=int, default=1, help='pictures per step (default: 1)')
+    parser.add_argument('--vocabulary', metavar='NAME_OR_FILE', help="class names instead of the config's")
+    parser.add_argument('--train', action='store_true', help='measure a training step instead of a prediction')
+    parser.add_argument('--trust', action='store_true', help='read a checkpoint even if that runs code in it')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='changes to the config'
+    )
+    add_rounds(parser, repeats=10, warmup=2)
+    args = parser.parse_args(argv)
+    options = ModelOptions(
+        config=args.config,
+        checkpoint=args.checkpoint,
+        shape=tuple(args.shape),
+        batch_size=args.batch_size,
+        device=args.device,
+        threads=args.threads,
+        vocabulary=args.vocabulary,
+        train=args.train,
+        overrides=args.cfg_options,
+        trust=args.trust,
+    )
+    against, memory = args.against is not None, not args.no_memory
+    return benchmark_model(
+        options, against_plain=against, repeats=args.repeats, warmup=args.warmup, memory=memory
+    ), args
+
+
+def text_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
+    """``benchmark.py text``."""
+    parser = common_parser('text')
+    default = TextOptions()
+    parser.add_argument('--model', default=default.model, help='open_clip architecture (default: %(default)s)')
+    parser.add_argument('--prompts', type=int, default=default.prompts, help='how many (default: %(default)s)')
+    parser.add_argument('--vocabulary', default=default.vocabulary, help='their words (default: %(default)s)')
+    parser.add_argument('--templates', default=default.templates, help='their sentences (default: %(default)s)')
+    parser.add_argument(
+        '--batch-size', type=int, default=default.batch_size, help='prompts per pass (default: %(default)s)'
+    )
+    args = parser.parse_args(argv)
+    fields = ('model', 'prompts', 'vocabulary', 'templates', 'batch_size', 'device', 'threads')
+    options = TextOptions(**{name: getattr(args, name) for name in fields})
+    return benchmark_text(options, against_plain=args.against is not None), args
+
+
+def label_map_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
+    """``benchmark.py labelmap``."""
+    parser = common_parser('labelmap')
+    default = LabelMapOptions()
+    parser.add_argument('--classes', type=int, default=default.classes, help='K (default: %(default)s)')
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=default.size, metavar=('H', 'W'), help='size of the picture'
+    )
+    parser.add_argument(
+        '--input-size', type=int, nargs=2, metavar=('H', 'W'), help="size of the network's input (default: --size)"
+    )
+    add_rounds(parser, repeats=5, warmup=1)
+    args = parser.parse_args(argv)
+    options = LabelMapOptions(
+        classes=args.classes,
+        size=tuple(args.size),
+        input_size=tuple(args.input_size) if args.input_size else None,
+        device=args.device,
+        threads=args.threads,
+    )
+    against, memory = args.against is not None, not args.no_memory
+    return benchmark_label_map(
+        options, against_plain=against, repeats=args.repeats, warmup=args.warmup, memory=memory
+    ), args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and say by the exit code whether both versions agree."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parts = {'text': text_report, 'labelmap': label_map_report}
+    try:
+        report, args = parts[argv[0]](argv[1:]) if argv and argv[0] in parts else model_report(argv)
+        report.command = ' '.join(['python tools/benchmark.py', *argv])
+        print(report.markdown())
+        if args.out:
+            if Path(args.out).exists() and not args.force:
+                raise OptionError(f"--out '{args.out}' exists: choose another name, or pass --force to write over it")
+            report.write(args.out)
+    except (OptionError, WeightFileError, WeightMismatchError, FileNotFoundError) as error:
+        sys.exit(f'benchmark.py: {error}')
+    return 1 if report.equal is False else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
