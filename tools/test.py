@@ -4,32 +4,41 @@ import argparse
 import os
 import sys
 
+from mmengine.config import DictAction
+
 # At module level: worker processes that start by `spawn` import this file before they unpickle data sets.
 import denseclip  # noqa: F401
 from denseclip.engine.config import OptionError
 from denseclip.engine.launch import TestOptions, test
 from denseclip.weights import WeightFileError, WeightMismatchError
-from mmengine.config import DictAction
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='.safetensors, .pth of this suite or of MMEngine, or the authors\' file')
+    parser.add_argument('checkpoint', help=".safetensors, .pth of this suite or of MMEngine, or the authors' file")
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='DIR', help='write the predicted label maps there')
     parser.add_argument('--show', action='store_true', help='show each prediction in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='write painted predictions there')
     parser.add_argument('--wait-time', type=float, default=2.0, help='seconds between windows')
     parser.add_argument('--force', action='store_true', help='write into --out and --show-dir even if they hold files')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config entries: key.sub=value ...')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override config entries: key.sub=value ...'
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation (tta_model, tta_pipeline of the config)')
-    parser.add_argument('--vocabulary', metavar='FILE', help='class names to use instead of the config\'s, one class a line')
+    parser.add_argument(
+        '--tta', action='store_true', help='test-time augmentation (tta_model, tta_pipeline of the config)'
+    )
+    parser.add_argument(
+        '--vocabulary', metavar='FILE', help="class names to use instead of the config's, one class a line"
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument(
-        '--trust', action='store_true', help='read a checkpoint even if that runs code in it; only for authors you trust'
+        '--trust',
+        action='store_true',
+        help='read a checkpoint even if that runs code in it; only for authors you trust',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
     return parser.parse_args(argv)

@@ -4,11 +4,12 @@ import argparse
 import os
 import sys
 
+from mmengine.config import DictAction
+
 # At module level: worker processes that start by `spawn` import this file before they unpickle data sets.
 import denseclip  # noqa: F401
 from denseclip.engine.config import OptionError
 from denseclip.engine.launch import TrainOptions, train
-from mmengine.config import DictAction
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,7 +26,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (float16 on a GPU, bfloat16 on the CPU)')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale learning rates to the actual batch size')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config entries: key.sub=value ...')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override config entries: key.sub=value ...'
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--seed', type=int, help='seed of the run (default: the config, else drawn and logged)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')

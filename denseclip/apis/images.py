@@ -123,7 +123,7 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f'pixels must be bool, uint8, uint16 or float in 0..1, got {array.dtype}; convert to uint8.')
     low, high = float(array.min()), float(array.max())
-    if not (0 <= low and high <= 1):
+    if not (low >= 0 and high <= 1):
         raise ValueError(f'float pixels must lie in 0..1, got {low:g}..{high:g}; divide by 255 or convert to uint8.')
     return (array * 255 + 0.5).astype(np.uint8)
 

@@ -39,10 +39,13 @@ def expand_inputs(items: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in image_suffixes() and p.is_file())
             if not inside:
-                raise UserError(f"folder '{item}' holds no pictures (.jpg, .png, ...); name pictures or another folder.")
+                raise UserError(
+                    f"folder '{item}' holds no pictures (.jpg, .png, ...); name pictures or another folder."
+                )
             found.update(dict.fromkeys(inside))
         elif not path.exists() and glob.has_magic(str(item)):
-            matches = sorted(Path(m) for m in glob.glob(str(item), recursive=True) if Path(m).is_file())
+            hits = glob.glob(str(item), recursive=True)  # noqa: PTH207  (Path.glob takes no absolute pattern)
+            matches = sorted(path for path in map(Path, hits) if path.is_file())
             if not matches:
                 raise UserError(f"no file matches '{item}'; check the pattern and the folder.")
             found.update(dict.fromkeys(matches))
@@ -69,7 +72,9 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
     stems = [path.stem for path in paths]
     for detail in (_with_suffix, _with_folder, _with_all_folders):
         clashes = _clashes(stems)
-        candidates = [detail(path) if stem.casefold() in clashes else stem for path, stem in zip(paths, stems, strict=True)]
+        candidates = [
+            detail(path) if stem.casefold() in clashes else stem for path, stem in zip(paths, stems, strict=True)
+        ]
         if not _clashes(candidates):
             return candidates
     return _numbered(stems)

@@ -31,7 +31,8 @@ def infer_config(state: Mapping[str, Tensor], *, quick_gelu: bool = True) -> dic
         embed_dim = state['text_projection'].shape[1]
     except KeyError as error:
         raise WeightMismatchError(
-            f"the file has no tensor {error}, so it is no plain CLIP model: name the architecture, as in load_clip('RN50', file)."
+            f'the file has no tensor {error}, so it is no plain CLIP model: name the architecture, '
+            "as in load_clip('RN50', file)."
         ) from None
     return {'embed_dim': embed_dim, 'vision_cfg': vision, 'text_cfg': text, 'quick_gelu': quick_gelu}
 

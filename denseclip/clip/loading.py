@@ -96,9 +96,11 @@ def load_clip(
 
     Args:
         model: An open_clip architecture (``'ViT-B-16'``), ``'hf-hub:org/name'``, ``'local-dir:FOLDER'``, or a weight
-            file in OpenAI's layout whose architecture is told from its tensors.
+            file in OpenAI's layout whose architecture is told from its tensors (its activation is taken to be
+            QuickGELU, as in all of OpenAI's models).
         pretrained: For an architecture: one of its tags (``'openai'``, ``'laion2b_s34b_b88k'`` ...) or a weight file
-            (safetensors, PyTorch, OpenAI's TorchScript archive). None leaves random weights, with a warning.
+            (safetensors, PyTorch, OpenAI's TorchScript archive). None leaves random weights, with a warning. With a
+            file of OpenAI's weights that is no archive, name the ``-quickgelu`` architecture.
         cache_dir: Where downloads are kept; default is open_clip's.
         precision: ``'fp32'``, ``'fp16'`` or ``'bf16'``.
         trust: See :func:`denseclip.weights.read_state_dict`.
@@ -178,7 +180,9 @@ def _find(model: str, pretrained: str | Path | None, cache_dir: str | Path | Non
     if config is None:
         if model.startswith('package:') or Path(model).expanduser().exists():
             return _Found(model, file=weight_file(resolve(model)))
-        raise UnknownModelError(f"open_clip has no architecture '{model}', nor is it a file; {_nearest(name, _models())}")
+        raise UnknownModelError(
+            f"open_clip has no architecture '{model}', nor is it a file; {_nearest(name, open_clip.list_models())}"
+        )
     found = _Found(name, config, tokenizer_source=name)
     if pretrained is None:
         return found
@@ -186,7 +190,8 @@ def _find(model: str, pretrained: str | Path | None, cache_dir: str | Path | Non
     tag = tags.get_pretrained_cfg(name, str(pretrained))
     if tag:
         found.preprocess, found.file = tag, _download(name, str(pretrained), tag, cache_dir)
-        config['quick_gelu'] = tag.get('quick_gelu', False)
+        # Weights know their activation; the same architecture was trained with both.
+        config['quick_gelu'] = tag.get('quick_gelu', config.get('quick_gelu', False))
     else:
         found.file = _given_file(name, str(pretrained), cache_dir)
     return found
@@ -210,7 +215,9 @@ def _given_file(name: str, pretrained: str, cache_dir: str | Path | None) -> Pat
     if path_like or Path(pretrained).exists():
         return weight_file(resolve(pretrained, cache_dir=cache_dir))
     known = tags.list_pretrained_tags_by_model(name)
-    raise UnknownModelError(f"open_clip has no weights '{pretrained}' for {name}, nor is it a file; {_nearest(pretrained, known)}")
+    raise UnknownModelError(
+        f"open_clip has no weights '{pretrained}' for {name}, nor is it a file; {_nearest(pretrained, known)}"
+    )
 
 
 def _download(name: str, tag: str, entry: dict[str, Any], cache_dir: str | Path | None) -> Path:
@@ -222,10 +229,6 @@ def _download(name: str, tag: str, entry: dict[str, Any], cache_dir: str | Path 
             f"the weights '{tag}' of {name} are not on this machine and could not be fetched from {where} ({error}). "
             f"Without a network, pass a file: load_clip('{name}', 'weights.safetensors')."
         ) from error
-
-
-def _models() -> list[str]:
-    return open_clip.list_models()
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Mixed precision: bfloat16 on the CPU, and the right optimizer wrapper for the machine."""
+"""Mixed precision: bfloat16 where there is no accelerator, and the right optimizer wrapper for the machine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CUDA_ONLY = ('loss_scale', 'use_fsdp', 'dtype')
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
-    """Train with bfloat16 autocast on the CPU.
+    """Train with bfloat16 autocast on the CPU (or on Apple's GPU).
 
-    mmengine's ``AmpOptimWrapper`` refuses to run without an accelerator. bfloat16 has the exponent range of float32,
+    mmengine's ``AmpOptimWrapper`` refuses to run on these. bfloat16 has the exponent range of float32,
     so no loss scaling is needed.
 
     Args:
@@ -43,7 +43,8 @@ class CPUAmpOptimWrapper(OptimWrapper):
         Args:
             model: The model being trained.
         """
-        with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield
 
 

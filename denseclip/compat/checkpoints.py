@@ -7,6 +7,7 @@ code in a checkpoint stays refused.
 
 from __future__ import annotations
 
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,13 @@ def restricted_getattr(owner: Any, name: str) -> Any:
         One of the statistics of ``HistoryBuffer``.
 
     Raises:
-        AttributeError: For anything else.
+        UnpicklingError: For anything else; ``torch.load`` reports it as it does every refusal.
     """
     from mmengine.logging import HistoryBuffer
 
     if owner is HistoryBuffer and name in _STATISTICS:
         return getattr(HistoryBuffer, name)
-    raise AttributeError(f'the checkpoint asks for attribute {name!r} of {owner!r}, which is not allowed')
+    raise UnpicklingError(f'the checkpoint asks for attribute {name!r} of {owner!r}, which is not allowed')
 
 
 def _numpy_globals() -> list[Any]:

@@ -46,10 +46,10 @@ def prepare(launcher: str, cfg: Any = None) -> None:
 
 
 def has_accelerator() -> bool:
-    """Whether mmengine puts the model on something else than the CPU."""
+    """Whether mmengine trains on a device with its own process groups and gradient scaler (CUDA, NPU, MLU ...)."""
     from mmengine.device import get_device
 
-    return str(get_device()) != 'cpu'
+    return str(get_device()) not in ('cpu', 'mps')
 
 
 def replace_sync_bn(cfg: Any) -> int:

@@ -1,15 +1,18 @@
-"""Training and testing on MMEngine: hooks, exactly resumable loops, optimizer recipe, and the functions behind the tools."""
+"""Training and testing on MMEngine: hooks, exactly resumable loops, and the functions behind the tools."""
 
-from .hooks import NonFiniteLossHook, SafeCheckpointHook, TrainingStateHook, VocabularyCheckHook
+from .hooks import NonFiniteLossHook, RecipeCheckHook, SafeCheckpointHook, TrainingStateHook, VocabularyCheckHook
 from .loops import ResumableEpochTrainLoop, ResumableIterTrainLoop
 from .runner import SuiteRunner
+from .schedulers import WarmupPolyLR
 
 __all__ = [
     'NonFiniteLossHook',
+    'RecipeCheckHook',
     'ResumableEpochTrainLoop',
     'ResumableIterTrainLoop',
     'SafeCheckpointHook',
     'SuiteRunner',
     'TrainingStateHook',
     'VocabularyCheckHook',
+    'WarmupPolyLR',
 ]

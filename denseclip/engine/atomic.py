@@ -25,7 +25,7 @@ def commit(partial: Path, final: Path) -> None:
     """
     with partial.open('rb') as file:
         os.fsync(file.fileno())
-    os.replace(partial, final)
+    partial.replace(final)
     _sync_folder(final.parent)
 
 

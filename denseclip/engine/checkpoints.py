@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +12,9 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from ..weights import load_into, read_checkpoint, resolve
+from ..weights import load_into, read_checkpoint, resolve, weight_file
+from ..weights.convert import convert
+from ..weights.convert.denseclip import is_official
 
 ReviseKeys = Iterable[tuple[str, str]]
 
@@ -20,12 +23,13 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
     """Read a checkpoint with everything that MMEngine's Runner keeps in it.
 
     Args:
-        source: A file (ours, MMEngine's, or the authors'), any source of :func:`denseclip.weights.resolve`, or a URL that
-            MMEngine knows (``https://``, ``open-mmlab://`` ...).
+        source: A file (ours, MMEngine's, or the authors'), any source of :func:`denseclip.weights.resolve`, or a URL
+            that MMEngine knows (``https://``, ``open-mmlab://`` ...).
         trust: Allow a pickle that runs code while it is read.
 
     Returns:
-        A dictionary with at least ``state_dict`` and ``meta``; never with a config that could be executed.
+        A dictionary with at least ``state_dict`` (the authors' DenseCLIP names already turned into ours) and ``meta``;
+        never with a config that could be executed.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -36,12 +40,24 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         content = dict(CheckpointLoader.load_checkpoint(source, map_location='cpu'))
         content.setdefault('state_dict', content)
     else:
-        checkpoint = read_checkpoint(resolve(source), trust=trust)
-        rest = torch.load(resolve(source), map_location='cpu', weights_only=not trust) if checkpoint.format == 'torch' else {}
+        path = weight_file(resolve(source))
+        checkpoint = read_checkpoint(path, trust=trust)
+        rest = _training_entries(path) if checkpoint.format == 'torch' else {}
         content = {**rest, 'state_dict': checkpoint.state_dict, 'meta': checkpoint.meta}
     content.setdefault('meta', {})
     drop_config_text(content)
+    if is_official(content['state_dict']):
+        content['state_dict'] = convert(content['state_dict'], 'denseclip')
     return content
+
+
+def _training_entries(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds beside its weights (optimizer, message hub ...); data only, even when trusted."""
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError:  # a trusted foreign file: its weights have been read, there is nothing to resume
+        return {}
+    return dict(content) if isinstance(content, Mapping) and 'state_dict' in content else {}
 
 
 def drop_config_text(checkpoint: dict[str, Any]) -> bool:

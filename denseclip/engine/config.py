@@ -15,6 +15,7 @@ _SUITE_HOOKS = {
     'training_state': 'TrainingStateHook',
     'vocabulary_check': 'VocabularyCheckHook',
     'non_finite_loss': 'NonFiniteLossHook',
+    'recipe_check': 'RecipeCheckHook',
 }
 
 
@@ -61,18 +62,20 @@ def set_work_dir(config: Config, work_dir: str | Path | None, config_path: str |
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OptionError(f"cannot write to the work directory '{chosen}' ({error.strerror}): choose another --work-dir") from error
+        raise OptionError(
+            f"cannot write to the work directory '{chosen}' ({error.strerror}): choose another --work-dir"
+        ) from error
     config.work_dir = str(chosen)
     return chosen
 
 
 def use_suite_hooks(config: Config) -> None:
-    """Give a run the suite's guards: whole checkpoints, exact resume, class check, finite losses.
+    """Give a run the suite's guards: whole checkpoints, exact resume, finite losses, checks of classes and recipe.
 
     A plain ``CheckpointHook`` becomes a ``SafeCheckpointHook`` with the same arguments; MMEngine's own training loops
-    become the resumable ones. The guards appear under ``default_hooks.training_state``, ``.vocabulary_check`` and
-    ``.non_finite_loss``; set one to ``None`` to do without it, or write ``mmengine.CheckpointHook`` or
-    ``mmengine.IterBasedTrainLoop`` to keep MMEngine's.
+    become the resumable ones. The guards appear under ``default_hooks`` as ``training_state``, ``vocabulary_check``,
+    ``non_finite_loss`` and ``recipe_check``. Set one to ``None`` to do without it, or write
+    ``mmengine.CheckpointHook`` or ``mmengine.IterBasedTrainLoop`` to keep MMEngine's.
 
     Args:
         config: Changed in place.
@@ -161,43 +164,11 @@ def empty_folder(path: str | Path, option: str, *, force: bool) -> Path:
     if folder.is_file():
         raise OptionError(f"{option} '{folder}' is a file, not a folder")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise OptionError(f"{option} '{folder}' holds earlier results: choose another folder, or pass --force to write over them")
+        raise OptionError(
+            f"{option} '{folder}' holds earlier results: choose another folder, or pass --force to write over them"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(f"cannot create {option} '{folder}' ({error.strerror})") from error
     return folder
-
-
-def batch_size_note(config: Config, world_size: int) -> str | None:
-    """Compare the run's effective batch with the one that the config's learning rates are made for.
-
-    Args:
-        config: The config; ``auto_scale_lr.base_batch_size`` is the recipe's batch over all processes.
-        world_size: Number of processes.
-
-    Returns:
-        A warning that names the factor; ``None`` if they agree, or the config does not say.
-    """
-    recipe = config.get('auto_scale_lr') or {}
-    base = recipe.get('base_batch_size')
-    loader = config.get('train_dataloader') or {}
-    per_process = loader.get('batch_size') or (loader.get('batch_sampler') or {}).get('batch_size')
-    if not base or not per_process:
-        return None
-    accumulate = config.optim_wrapper.get('accumulative_counts', 1)
-    actual = world_size * per_process * accumulate
-    if actual == base:
-        return None
-    parts = f'{world_size} process(es) x {per_process}' + (f' x {accumulate} accumulated' if accumulate > 1 else '')
-    factor = f'{actual / base:g}'
-    if recipe.get('enable', False):
-        used = world_size * per_process / base
-        return (
-            f'the recipe is for a batch of {base}; this run has {actual} ({parts}): auto_scale_lr multiplies all learning '
-            f'rates by {used:g}' + (f' (it does not count accumulation, with which it would be {factor})' if accumulate > 1 else '')
-        )
-    return (
-        f'the recipe is for a batch of {base}, this run has {actual} ({parts}): published numbers will not be reached '
-        f'with these learning rates. Pass --auto-scale-lr to multiply them by {factor}, or change train_dataloader.batch_size.'
-    )

@@ -17,7 +17,6 @@ from ..compat import distributed
 from .checkpoints import last_checkpoint
 from .config import (
     OptionError,
-    batch_size_note,
     empty_folder,
     load_config,
     set_work_dir,
@@ -115,9 +114,6 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     _set_resume(config, options.resume, work_dir)
     use_suite_hooks(config)
     runner = _build_runner(config, options.launcher)
-    note = batch_size_note(runner.cfg, runner.world_size)
-    if note:
-        runner.logger.warning(note)
     _record(runner, config=str(config_path), resume=config.get('load_from') if config.resume else None)
     runner.train()
     return runner
@@ -209,7 +205,7 @@ def _set_randomness(config: Config, options: TrainOptions) -> None:
 def _enable_lr_scaling(config: Config) -> None:
     if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
         raise OptionError(
-            '--auto-scale-lr needs auto_scale_lr.base_batch_size in the config: the total batch that its learning rates are for'
+            '--auto-scale-lr needs auto_scale_lr.base_batch_size in the config: the total batch of its learning rates'
         )
     config.auto_scale_lr.enable = True
 

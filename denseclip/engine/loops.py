@@ -170,8 +170,8 @@ class ResumableEpochTrainLoop(_ResumableLoopMixin, EpochBasedTrainLoop):
         if passed == 0 or earlier == length:
             return passed
         self.runner.logger.warning(
-            f'the checkpoint stops inside epoch {self.epoch + 1} of {earlier} batches, now an epoch has {length} (another '
-            'batch size, number of processes or data set): the epoch starts again from its first batch.'
+            f'the checkpoint stops inside epoch {self.epoch + 1} of {earlier} batches, now an epoch has {length} '
+            '(another batch size, number of processes or data set): the epoch starts again from its first batch.'
         )
         return 0
 

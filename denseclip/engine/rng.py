@@ -30,7 +30,7 @@ def capture_rng_state(*, cuda: bool = True) -> RngState:
         A dictionary for :func:`restore_rng_state`.
     """
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002  (augmentations of the host use the global state)
     state: RngState = {
         'python': {'version': version, 'words': torch.tensor(words, dtype=torch.int64), 'gauss': gauss},
         'numpy': {
@@ -57,7 +57,7 @@ def restore_rng_state(state: RngState) -> None:
     words = tuple(python['words'].tolist())
     random.setstate((python['version'], words, python['gauss']))
     keys = numpy_state['keys'].cpu().numpy().astype(np.uint32)
-    np.random.set_state(
+    np.random.set_state(  # noqa: NPY002
         (
             numpy_state['name'],
             keys,
@@ -86,7 +86,7 @@ def isolated_rng(seed: tuple[int, ...] | None = None, *, cuda: bool = False) -> 
         if seed is not None:
             words = np.random.SeedSequence(seed).generate_state(4, dtype=np.uint64)
             random.seed(int(words[0]))
-            np.random.seed(words[1:3].view(np.uint32))
+            np.random.seed(words[1:3].view(np.uint32))  # noqa: NPY002
             # Not ``torch.manual_seed``: that one reseeds the CUDA devices too.
             torch.default_generator.manual_seed(int(words[3] >> np.uint64(1)))
         yield

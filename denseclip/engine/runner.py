@@ -16,9 +16,9 @@ from .hooks.vocabulary_check import unwrap_model
 class SuiteRunner(Runner):
     """``Runner`` that reads checkpoints through :mod:`denseclip.weights`.
 
-    safetensors files, MMEngine's checkpoints and the authors' files are told apart by content; a pickle that would run
-    code is refused unless :attr:`trust` is set. Tests and resumes are strict: a name that is missing or unexpected fails
-    with its name. Only ``load_from`` before a training is lenient, as fine-tuning needs, and says what it left alone.
+    safetensors files, MMEngine's checkpoints and the authors' files are told apart by content; a pickle that would
+    run code is refused unless :attr:`trust` is set. Tests and resumes are strict: a name that is missing or unexpected
+    fails with its name. Only ``load_from`` before a training is lenient, as fine-tuning needs, and says what it left.
     """
 
     trust = False
@@ -85,5 +85,5 @@ class SuiteRunner(Runner):
                 raise
             raise ValueError(
                 f"cannot resume from '{filename}': it holds weights only, no training state. Use it as a start instead "
-                f"(--cfg-options load_from={filename}), or resume from a checkpoint that training wrote."
+                f'(--cfg-options load_from={filename}), or resume from a checkpoint that training wrote.'
             ) from error

@@ -1,32 +1,55 @@
-"""State dict of a pretrained CLIP, from whatever a config names."""
+"""What a config's ``pretrained`` means for one half of a CLIP model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
-from open_clip import list_pretrained_tags_by_model
+from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor
 
+from denseclip.clip.loading import load_clip
+from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.weights import read_state_dict, resolve, weight_file
 
+Pretrained: TypeAlias = str | Mapping[str, Any]
+"""A source as ``denseclip.weights.resolve`` knows it (an OpenAI archive, a safetensors file, ``hf-hub:``,
+``local-dir:``), one of open_clip's tags, or a dict with ``source`` (one of these) and ``trust``."""
 
-def clip_state(pretrained: str | Mapping[str, Any], model: str | None = None) -> dict[str, Tensor]:
+
+def _spec(pretrained: Pretrained) -> dict[str, Any]:
+    return {'source': pretrained} if isinstance(pretrained, str) else dict(pretrained)
+
+
+def tag_config(pretrained: Pretrained | None, model: str) -> dict[str, Any]:
+    """open_clip's entry of a tag (activation, mean, std ...); empty when ``pretrained`` is no tag of ``model``."""
+    source = None if pretrained is None else _spec(pretrained)['source']
+    return dict(get_pretrained_cfg(model, source) or {}) if isinstance(source, str) else {}
+
+
+def quick_gelu_of(pretrained: Pretrained | None, model: str) -> bool:
+    """Whether weights were trained with OpenAI's activation: what the tag says, True for files and fresh weights."""
+    tag = tag_config(pretrained, model)
+    return bool(tag.get('quick_gelu', False)) if tag else True
+
+
+def preprocess_of(pretrained: Pretrained | None, model: str) -> PreprocessSpec:
+    """Normalisation that weights expect: what the tag says, OpenAI's for files and fresh weights."""
+    return PreprocessSpec.of(tag_config(pretrained, model))
+
+
+def clip_state(pretrained: Pretrained, model: str) -> dict[str, Tensor]:
     """Read the weights of a whole CLIP model.
 
     Args:
-        pretrained: a source as ``denseclip.weights.resolve`` knows it (an OpenAI archive, a safetensors file,
-            ``hf-hub:``, ``local-dir:``), one of open_clip's tags for ``model``, or a dict with ``source`` (one of these),
-            ``model`` and ``trust``.
+        pretrained: see :data:`Pretrained`.
         model: open_clip architecture that a tag refers to.
 
     Returns:
         State dict under OpenAI's or open_clip's names.
     """
-    spec = {'source': pretrained} if isinstance(pretrained, str) else dict(pretrained)
-    source, model, trust = spec['source'], spec.get('model', model), spec.get('trust', False)
-    if model is not None and source in list_pretrained_tags_by_model(model):
-        from denseclip.clip.loading import load_clip  # only needed for tags; builds the whole model
-
-        return load_clip(model, source, trust=trust).model.state_dict()
-    return read_state_dict(weight_file(resolve(source)), trust=trust)
+    spec = _spec(pretrained)
+    trust = spec.get('trust', False)
+    if tag_config(pretrained, model):
+        return load_clip(model, spec['source'], trust=trust).model.state_dict()
+    return read_state_dict(weight_file(resolve(spec['source'])), trust=trust)

@@ -49,10 +49,10 @@ def boundaries(labels: np.ndarray, thickness: int = 1) -> np.ndarray:
     Returns:
         ``H x W`` line strength, ``uint8`` 0..255, with soft edges.
     """
-    line = np.zeros(labels.shape, dtype=np.uint8)
+    line: np.ndarray = np.zeros(labels.shape, dtype=np.uint8)
     line[:, 1:] |= (labels[:, 1:] != labels[:, :-1]).astype(np.uint8)
     line[1:] |= (labels[1:] != labels[:-1]).astype(np.uint8)
-    line *= 255
+    line[line > 0] = 255
     if thickness > 1:
         line = cv2.dilate(line, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thickness, thickness)))
     return cv2.GaussianBlur(line, (3, 3), 0) if min(labels.shape) > 2 else line

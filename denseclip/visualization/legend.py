@@ -9,7 +9,7 @@ from math import ceil
 from PIL import Image, ImageDraw
 
 from denseclip.visualization.fonts import load_font
-from denseclip.visualization.shapes import Color, fill_rounded, shorten, text_width
+from denseclip.visualization.shapes import Color, fill_rounded, shorten, text_width, wrap
 
 INK: Color = (31, 35, 40)
 MUTED: Color = (112, 119, 130)
@@ -56,14 +56,19 @@ class Legend:
         widest = max((text_width(font, entry.name) for entry in self.entries), default=0)
         return round(min(max(widest, 5 * self.font_size), 15 * self.font_size) + 6 * self.font_size)
 
-    def size(self, columns: int) -> tuple[int, int]:
-        """Width and height for a number of columns."""
+    def size(self, columns: int, width: int | None = None) -> tuple[int, int]:
+        """Width and height for a number of columns; ``width`` is the room for the note (default: below the entries)."""
         rows = ceil(len(self.entries) / columns)
-        gaps = (columns - 1) * 2 * self.font_size
-        return columns * self.column_width() + gaps, rows * self.row_height + self._note_height()
+        own = columns * self.column_width() + (columns - 1) * 2 * self.font_size
+        lines = len(self._note_lines(width or own))
+        return own, rows * self.row_height + round(1.3 * self._note_size * (lines + 0.3) if lines else 0)
 
-    def _note_height(self) -> int:
-        return round(1.6 * self.font_size) if self.note else 0
+    @property
+    def _note_size(self) -> int:
+        return max(8, round(0.8 * self.font_size))
+
+    def _note_lines(self, width: int) -> list[str]:
+        return wrap(load_font(self._note_size), self.note, width)
 
     def draw(self, canvas: Image.Image, left: int, top: int, columns: int, width: int) -> None:
         """Draw into an RGB picture.
@@ -75,14 +80,14 @@ class Legend:
             columns: as given to :meth:`size`.
             width: room for the note, in pixels.
         """
-        rows = max(1, ceil(len(self.entries) / columns))
+        rows = ceil(len(self.entries) / columns)
         step = self.column_width() + 2 * self.font_size
         for index, entry in enumerate(self.entries):
             self._draw_entry(canvas, left + index // rows * step, top + index % rows * self.row_height, entry)
-        if self.note:
-            font = load_font(max(8, round(0.8 * self.font_size)))
-            position = (left, top + rows * self.row_height * bool(self.entries) + round(0.2 * self.font_size))
-            ImageDraw.Draw(canvas).text(position, shorten(font, self.note, width), font=font, fill=MUTED)
+        y = top + rows * self.row_height + round(0.2 * self.font_size)
+        for line in self._note_lines(width):
+            ImageDraw.Draw(canvas).text((left, y), line, font=load_font(self._note_size), fill=MUTED)
+            y += round(1.3 * self._note_size)
 
     def _draw_entry(self, canvas: Image.Image, left: int, top: int, entry: LegendEntry) -> None:
         size, width = self.font_size, self.column_width()

@@ -58,11 +58,13 @@ def overlay_picture(
     image, labels = _to_drawing_size(image, labels)
     long_side = max(labels.shape)
     font_size = int(np.clip(long_side / 50, 14, 64))
+    # Lines and names inside the picture follow its short side when it is a strip.
+    extent = min(long_side, 2 * min(labels.shape))
     colored = blend(image, labels, palette, opacity, fade=background)
-    canvas = Image.fromarray(draw_boundaries(colored, labels, max(1, round(long_side / 700))))
+    canvas = Image.fromarray(draw_boundaries(colored, labels, max(1, round(extent / 700))))
     if tags:
         named = [k for k in order if shares[k] >= _TAGGED_SHARE and k != background]
-        draw_tags(canvas, labels, names, palette, named, font_size)
+        draw_tags(canvas, labels, names, palette, named, int(np.clip(extent / 50, 12, 64)))
     entries = [LegendEntry(names[k], tuple(int(c) for c in palette[k]), float(shares[k])) for k in order]
     return _with_legend(canvas, _legend(entries, names, order, font_size))
 
@@ -103,8 +105,8 @@ def _with_legend(picture: Image.Image, legend: Legend) -> Image.Image:
     columns = 1
     while columns < len(legend.entries) and legend.size(columns + 1)[0] + 2 * margin <= picture.width:
         columns += 1
-    width, height = legend.size(columns)
-    full_width = max(picture.width, width + 2 * margin)
+    full_width = max(picture.width, legend.size(columns)[0] + 2 * margin)
+    height = legend.size(columns, full_width - 2 * margin)[1]
     canvas = Image.new('RGB', (full_width, picture.height + gap + height + margin), _PAPER)
     canvas.paste(picture, ((full_width - picture.width) // 2, 0))
     legend.draw(canvas, margin, picture.height + gap, columns, full_width - 2 * margin)

@@ -60,3 +60,16 @@ def shorten(font: Font, text: str, limit: int) -> str:
         else:
             high = middle - 1
     return text[:low].rstrip() + '…'
+
+
+def wrap(font: Font, text: str, limit: int, max_lines: int = 3) -> list[str]:
+    """Break a text at spaces into lines of at most ``limit`` pixels; what is too much ends in an ellipsis."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and text_width(font, f'{lines[-1]} {word}') <= limit:
+            lines[-1] += f' {word}'
+        else:
+            lines.append(word)
+    if len(lines) > max_lines:
+        lines = [*lines[: max_lines - 1], ' '.join(lines[max_lines - 1 :])]
+    return [shorten(font, line, limit) for line in lines]

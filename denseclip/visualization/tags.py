@@ -36,7 +36,12 @@ def widest_spot(mask: np.ndarray) -> tuple[int, int, float]:
 
 
 def draw_tags(
-    canvas: Image.Image, labels: np.ndarray, names: Sequence[str], palette: np.ndarray, order: Sequence[int], font_size: int
+    canvas: Image.Image,
+    labels: np.ndarray,
+    names: Sequence[str],
+    palette: np.ndarray,
+    order: Sequence[int],
+    font_size: int,
 ) -> None:
     """Write the name of each class into its largest area, where it has room.
 

@@ -190,29 +190,43 @@ def write_safetensors(state: Mapping[str, Tensor], path: str | Path, metadata: M
     Raises:
         PermissionError: If the folder is not writable.
     """
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 
     path = Path(path)
-    tensors = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     text = {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
     except PermissionError as error:
         raise PermissionError(
             f"no permission to write '{path}': choose another folder or change its rights."
         ) from error
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(save(tensors, metadata=text))
-            file.flush()
+        os.close(handle)
+        save_file(_unshared(state), name, metadata=text)
+        with temporary.open('rb+') as file:
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes 0600, which would hide the file from other users
-        Path(temporary).replace(path)
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600, which would hide the file from other users
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors on the CPU, each with a storage of its own, as the format demands."""
+    storages: set[int] = set()
+    tensors = {}
+    for key, value in state.items():
+        value = value.detach().cpu().contiguous()
+        storage = value.untyped_storage()
+        if storage.data_ptr() in storages or storage.nbytes() != value.nbytes:
+            value = value.clone()
+        storages.add(value.untyped_storage().data_ptr())
+        tensors[key] = value
+    return tensors
 
 
 def _umask() -> int:

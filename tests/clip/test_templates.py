@@ -6,7 +6,8 @@ from denseclip.clip.templates import fill, resolve_templates, template_sets
 
 
 @pytest.mark.parametrize(
-    ('name', 'count'), [('plain', 1), ('photo', 1), ('laion', 2), ('vild', 14), ('openai_imagenet', 80), ('openai_simple', 7)]
+    ('name', 'count'),
+    [('plain', 1), ('photo', 1), ('laion', 2), ('vild', 14), ('openai_imagenet', 80), ('openai_simple', 7)],
 )
 def test_sets(name, count):
     templates = resolve_templates(name)

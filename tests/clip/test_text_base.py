@@ -22,7 +22,9 @@ def test_tokenize_pads_to_the_longest_only(tower):
 
 
 def test_too_long_prompts_are_named(tower):
-    with pytest.raises(PromptTooLongError, match=r"prompt 'traffic light' has 4 tokens .* the limit is 3.*truncate=True"):
+    with pytest.raises(
+        PromptTooLongError, match=r"prompt 'traffic light' has 4 tokens .* the limit is 3.*truncate=True"
+    ):
         tower.tokenize(['road', 'traffic light'], max_length=3)
     with pytest.raises(PromptTooLongError, match='the limit is 16'):
         tower.encode(['word ' * 30])

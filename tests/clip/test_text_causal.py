@@ -101,7 +101,12 @@ def test_too_many_contexts_are_explained(tower):
 def test_insert_contexts_layout():
     words = torch.arange(6.0).reshape(2, 3, 1)
     contexts = torch.tensor([[[10.0]], [[20.0]]])
-    assert insert_contexts(words, contexts)[..., 0].tolist() == [[0, 10, 1, 2], [3, 10, 4, 5], [0, 20, 1, 2], [3, 20, 4, 5]]
+    assert insert_contexts(words, contexts)[..., 0].tolist() == [
+        [0, 10, 1, 2],
+        [3, 10, 4, 5],
+        [0, 20, 1, 2],
+        [3, 20, 4, 5],
+    ]
 
 
 def test_fresh_weights_are_finite(tower):

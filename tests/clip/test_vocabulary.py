@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from denseclip.clip.vocabulary import ClassEntry, Vocabulary, VocabularyError, available
 
 NAMES = st.lists(
-    st.text(st.characters(categories=('L', 'N')), min_size=1, max_size=8), min_size=1, max_size=6, unique_by=str.casefold
+    st.text(st.characters(categories=('L', 'N')), min_size=1, max_size=8),
+    min_size=1,
+    max_size=6,
+    unique_by=str.casefold,
 )
 
 

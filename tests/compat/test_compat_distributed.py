@@ -208,7 +208,11 @@ def test_training_in_two_processes(tmp_path):
         )
         for rank in range(2)
     ]
-    for worker in workers:
-        out, err = worker.communicate(timeout=120)
-        assert worker.returncode == 0, err[-3000:]
-        assert out.strip().endswith('trained 2')
+    try:
+        for worker in workers:
+            out, err = worker.communicate(timeout=300)
+            assert worker.returncode == 0, err[-3000:]
+            assert out.strip().endswith('trained 2')
+    finally:
+        for worker in workers:  # the other one would wait for a partner that has died
+            worker.kill()

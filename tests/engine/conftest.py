@@ -41,7 +41,7 @@ class ToyPictures:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Draw one picture."""
         label = index % 2
-        pixels = np.random.rand(3, 8, 8).astype(np.float32) + label
+        pixels = np.random.rand(3, 8, 8).astype(np.float32) + label  # noqa: NPY002
         if random.random() < 0.5:
             pixels = pixels[:, :, ::-1].copy()
         sample = BaseDataElement(metainfo={'img_path': f'picture_{index}.png', 'label': label})
@@ -73,7 +73,7 @@ class ToyScore(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Any) -> None:
         """Collect hits."""
-        _ = random.random(), np.random.rand(), torch.rand(1)
+        _ = random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
         self.results.extend(sample['hit'] for sample in data_samples)
 
     def compute_metrics(self, results: list[bool]) -> dict[str, float]:

@@ -47,7 +47,9 @@ def assert_same(a: Any, b: Any, where: str = '') -> None:
         for index, pair in enumerate(zip(a, b, strict=True)):
             assert_same(*pair, f'{where}[{index}]')
     elif isinstance(a, HistoryBuffer):
-        assert [part.tolist() for part in a.data] == [part.tolist() for part in b.data], f'{where}: {a.data} != {b.data}'
+        assert [part.tolist() for part in a.data] == [part.tolist() for part in b.data], (
+            f'{where}: {a.data} != {b.data}'
+        )
     else:
         assert a == b or (a != a and b != b), f'{where}: {a!r} != {b!r}'
 
@@ -127,7 +129,9 @@ def test_finite_sampler_in_an_iteration_loop(train_toy, tmp_path: Path) -> None:
     whole = recorder(train_toy(tmp_path / 'whole', **overrides)).seen
     resumed = recorder(train_toy(tmp_path / 'resumed', resume=str(tmp_path / 'whole/iter_5.pth'), **overrides)).seen
     assert_same(resumed, whole[5:])
-    assert sorted(sum((files for _, files, _ in whole[3:6]), [])) == sorted(sum((files for _, files, _ in whole[:3]), []))
+    assert sorted(sum((files for _, files, _ in whole[3:6]), [])) == sorted(
+        sum((files for _, files, _ in whole[:3]), [])
+    )
     assert [files for _, files, _ in whole[:3]] != [files for _, files, _ in whole[3:6]]
 
 

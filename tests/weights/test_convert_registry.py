@@ -16,7 +16,9 @@ def test_both_directions(monkeypatch):
     monkeypatch.setitem(
         CONVERTERS,
         'twice',
-        Converter(lambda s, by=2: {k: v * by for k, v in s.items()}, lambda s: {k: v / 2 for k, v in s.items()}, 'test'),
+        Converter(
+            lambda s, by=2: {k: v * by for k, v in s.items()}, lambda s: {k: v / 2 for k, v in s.items()}, 'test'
+        ),
     )
     assert convert({'a': torch.ones(1)}, 'twice', by=3)['a'].item() == 3
     assert convert({'a': torch.ones(1)}, 'twice', inverse=True)['a'].item() == 0.5

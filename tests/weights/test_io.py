@@ -39,7 +39,9 @@ def test_safetensors_round_trip_with_metadata(tmp_path, state):
 
 def test_writer_takes_views_and_shared_tensors(tmp_path):
     base = torch.arange(6.0).reshape(2, 3)
-    path = write_safetensors({'x': base, 'same': base, 'turned': base.t(), 'part': base[:, 1]}, tmp_path / 'v.safetensors')
+    path = write_safetensors(
+        {'x': base, 'same': base, 'turned': base.t(), 'part': base[:, 1]}, tmp_path / 'v.safetensors'
+    )
     assert_same(read_state_dict(path), {'x': base, 'same': base, 'turned': base.t(), 'part': base[:, 1]})
 
 
@@ -99,7 +101,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path, state, zipped):
         path.write_bytes(pickle.dumps(content['extra'], protocol=2))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UntrustedWeightsError, match=r"evil\.pth.*system.*trust=True"):
+    with pytest.raises(UntrustedWeightsError, match=r'evil\.pth.*system.*trust=True'):
         read_state_dict(path)
     assert not target.exists()
 

@@ -34,7 +34,13 @@ def test_missing_unexpected_and_shapes_are_all_named(module):
     with pytest.raises(WeightMismatchError) as caught:
         load_into(module, state, source='x.pth')
     message = str(caught.value)
-    for part in ("'x.pth' do not fit Sequential", '1 missing: 1.bias', '1 unexpected: head.weight', '(4, 5, 1, 1)', '(4, 3, 1, 1)'):
+    for part in (
+        "'x.pth' do not fit Sequential",
+        '1 missing: 1.bias',
+        '1 unexpected: head.weight',
+        '(4, 5, 1, 1)',
+        '(4, 3, 1, 1)',
+    ):
         assert part in message
     for key, value in module.state_dict().items():  # nothing was half-loaded
         assert torch.equal(value, before[key])
@@ -46,7 +52,9 @@ def test_long_lists_are_cut_after_ten():
         load_into(module, {})
 
 
-@pytest.mark.parametrize(('rename', 'hint'), [('backbone.{}', "carry the prefix 'backbone.'"), ('{}', "lack the prefix '0.'")])
+@pytest.mark.parametrize(
+    ('rename', 'hint'), [('backbone.{}', "carry the prefix 'backbone.'"), ('{}', "lack the prefix '0.'")]
+)
 def test_prefix_hints(rename, hint):
     inner = nn.Linear(2, 2)
     target = inner if rename != '{}' else nn.Sequential(inner)

@@ -33,7 +33,9 @@ def test_crop_takes_the_top_left():
 def test_antialias_changes_shrinking_only():
     table = torch.randn(1 + 64, 2)
     assert not torch.allclose(resize_positions(table, (3, 3)), resize_positions(table, (3, 3), antialias=True))
-    assert torch.allclose(resize_positions(table, (16, 16)), resize_positions(table, (16, 16), antialias=True), atol=1e-6)
+    assert torch.allclose(
+        resize_positions(table, (16, 16)), resize_positions(table, (16, 16), antialias=True), atol=1e-6
+    )
 
 
 def test_unknown_mode():

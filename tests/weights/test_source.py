@@ -87,5 +87,5 @@ def test_hub_snapshot_without_weights(tmp_path, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
     (hub_cache(tmp_path) / 'open_clip_model.safetensors').unlink()
-    with pytest.raises(FileNotFoundError, match=r"has none of open_clip_model\.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r'has none of open_clip_model\.safetensors'):
         resolve('hf-hub:org/clip', cache_dir=tmp_path)

@@ -76,7 +76,7 @@ def test_foreign_constructors_are_refused(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / 'evil.pt', 'w') as archive:
         archive.writestr('a/code/__torch__.py', '')
         archive.writestr('a/data.pkl', pickle.dumps(Evil()))
-    with pytest.raises(UntrustedWeightsError, match=r"evil\.pt.*builtins\.print.*Nothing was run"):
+    with pytest.raises(UntrustedWeightsError, match=r'evil\.pt.*builtins\.print.*Nothing was run'):
         read_torchscript(tmp_path / 'evil.pt')
     assert 'ran' not in capsys.readouterr().out
 

@@ -8,6 +8,7 @@ model = dict(
         model='ViT-B-16',
         pretrained='openai',
         input_resolution=640,
+        double_class_embedding=True,  # as the authors' weights were trained
         out_indices=(3, 5, 7, 11),
         drop_path_rate=0.1,
         with_pixel_text=False,

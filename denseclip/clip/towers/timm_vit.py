@@ -47,7 +47,7 @@ class TimmViTTower(ImageTower):
         trunk: Any = visual.trunk
         if not self.read_out.as_trained:
             raise ValueError(
-                f'{type(trunk).__name__} trunks are read as trained: attention, residual, ffn cannot change.'
+                f'{type(trunk).__name__} trunks are read as trained: attention, residual and ffn are fixed.'
             )
         if not isinstance(trunk.patch_embed, PatchEmbed) or getattr(trunk, 'rope_mixed', False):
             raise ValueError(f'no dense read-out for this {type(trunk).__name__}: it has an unusual patch embedding.')

@@ -35,7 +35,7 @@ class ViTTower(ImageTower):
         super().__init__(visual, read_out, preprocess)
         blocks = visual.transformer.resblocks
         self.indices = self.checked_indices(len(blocks), ())
-        self.drop_rates = torch.linspace(0, drop_path_rate, len(blocks)).tolist()
+        self.drop_rates = [drop_path_rate * i / max(len(blocks) - 1, 1) for i in range(len(blocks))]
         width, patch = visual.conv1.out_channels, visual.patch_size[0]
         self.stage_channels = (width,) * len(self.indices)
         self.stage_strides = (patch,) * len(self.indices)

@@ -153,7 +153,7 @@ def _forward(
 ) -> None:
     if output.numel() == 0:
         return
-    dtype = compute_dtype(input, native_half_on_cuda=True)
+    dtype = compute_dtype(input)
     tensors = (input, weight, offset, _or_empty_mask(mask, input), _or_no_bias(bias, weight))
     output.copy_(torch.ops.torchvision.deform_conv2d(*(tensor.to(dtype) for tensor in tensors), *geometry))
 

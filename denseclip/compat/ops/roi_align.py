@@ -50,7 +50,7 @@ def roi_align_forward(
             "RoIAlign(pool_mode='max') needs mmcv's compiled extension, which is not installed. "
             "Use pool_mode='avg', or build mmcv 2.1.0 from source (see docs/installation.md)."
         )
-    dtype = compute_dtype(input, native_half_on_cuda=True)
+    dtype = compute_dtype(input)
     output.copy_(
         torch.ops.torchvision.roi_align(
             input.to(dtype), rois.to(dtype), spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned
@@ -86,7 +86,6 @@ def roi_align_backward(
         pool_mode: Always 1 here: the forward pass refuses max pooling.
         aligned: As in the forward pass.
     """
-    # Overlapping regions add up in one pixel, so float16 accumulates in float32 on every device.
     dtype = compute_dtype(grad_output)
     grad_input.copy_(
         torch.ops.torchvision._roi_align_backward(

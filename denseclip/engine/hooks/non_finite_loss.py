@@ -45,7 +45,9 @@ class NonFiniteLossHook(Hook):
     def _describe(
         self, runner: Runner, broken: dict[str, float], values: dict[str, float | None], data_batch: Any
     ) -> str:
-        finite = ', '.join(f'{name}={value:.4g}' for name, value in values.items() if name not in broken and value is not None)
+        finite = ', '.join(
+            f'{name}={value:.4g}' for name, value in values.items() if name not in broken and value is not None
+        )
         rates = sorted({float(lr) for group in runner.optim_wrapper.get_lr().values() for lr in group})
         files = image_files(data_batch)
         return '\n'.join(
@@ -55,9 +57,9 @@ class NonFiniteLossHook(Hook):
                 f'  finite values: {finite or "none"}',
                 f'  learning rates: {", ".join(f"{rate:.3g}" for rate in rates)}',
                 f'  images of the batch: {", ".join(files) or "unknown (the samples carry no img_path)"}',
-                '  Look at these images and labels first (tools/check_dataset.py); then lower the learning rate, lengthen '
-                'the warm-up or set optim_wrapper.clip_grad. The last checkpoint is older than this iteration: continue '
-                'with --resume.',
+                '  Look at these images and labels first (tools/check_dataset.py); then lower the learning rate, '
+                'lengthen the warm-up or set optim_wrapper.clip_grad. The last checkpoint is older than this '
+                'iteration: continue with --resume.',
             ]
         )
 

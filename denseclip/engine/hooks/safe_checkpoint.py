@@ -38,8 +38,8 @@ class SafeCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if not isinstance(get_file_backend(str(self.out_dir), backend_args=self.backend_args), LocalBackend):
             raise ValueError(
-                f"SafeCheckpointHook writes to local folders only, got out_dir='{self.out_dir}'; write locally and copy, "
-                "or use type='mmengine.CheckpointHook' for remote storage"
+                f"SafeCheckpointHook writes to local folders only, got out_dir='{self.out_dir}'; write locally and "
+                "copy, or use type='mmengine.CheckpointHook' for remote storage"
             )
         if is_main_process():
             Path(self.out_dir).mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,8 @@ def compare_vocabulary(names: list[str], classes: list[str], role: str) -> str |
     """
     if len(names) != len(classes):
         raise VocabularyMismatchError(
-            f'the model has {len(names)} classes ({_short(names)}), the {role} set has {len(classes)} ({_short(classes)}). '
+            f'the model has {len(names)} classes ({_short(names)}), '
+            f'the {role} set has {len(classes)} ({_short(classes)}). '
             'Set model.vocabulary to the classes of this data set (or pass --vocabulary FILE), or choose the data set '
             'that belongs to the model.'
         )
@@ -84,7 +85,10 @@ def compare_vocabulary(names: list[str], classes: list[str], role: str) -> str |
             f'"{classes[0]}" in the data and "{names[0]}" in the model. Scores will be wrong unless this is intended: '
             'order model.vocabulary as the data set does.'
         )
-    pairs = [f'{label} "{theirs}" is called "{ours}"' for label, (ours, theirs) in enumerate(zip(names, classes, strict=True))]
+    pairs = [
+        f'{label} "{theirs}" is called "{ours}"'
+        for label, (ours, theirs) in enumerate(zip(names, classes, strict=True))
+    ]
     differing = [pair for pair, a, b in zip(pairs, ours, theirs, strict=True) if a != b]
     return (
         f'{len(differing)} of {len(classes)} classes of the {role} set have another name in the model: '

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -11,14 +11,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.towers import ImageTower
-from denseclip.models.clip_weights import clip_state
+from denseclip.models.clip_weights import Pretrained, clip_state
 from denseclip.weights import load_into
 from denseclip.weights.convert import convert
 
 Embedding: TypeAlias = tuple[Tensor, Tensor]
 """Pooled embedding (N, E) and dense embedding (N, E, h, w)."""
 
-Pretrained: TypeAlias = str | Mapping[str, Any]
+# What a tower needs for embeddings only; pure feature backbones leave it out.
+_EMBEDDING_PARTS = ('attnpool.', 'ln_post.', 'proj', 'head.', 'trunk.head.')
 
 
 class ImageBackbone(BaseModule):
@@ -59,11 +60,11 @@ class CLIPBackbone(ImageBackbone):
 
     Args:
         tower: the image tower.
-        pretrained: see :func:`denseclip.models.clip_weights.clip_state`.
-        model: open_clip architecture, for tags in ``pretrained``.
+        pretrained: see ``denseclip.models.clip_weights``.
+        model: open_clip architecture that a tag in ``pretrained`` refers to.
     """
 
-    def __init__(self, tower: ImageTower, pretrained: Pretrained | None = None, model: str | None = None) -> None:
+    def __init__(self, tower: ImageTower, pretrained: Pretrained | None, model: str) -> None:
         super().__init__(pretrained)
         self.tower = tower
         self.model = model
@@ -81,7 +82,7 @@ class CLIPBackbone(ImageBackbone):
         """
         state = convert(clip_state(pretrained, self.model), 'openai_clip', part='visual', grid=self.position_grid())
         own = self.tower.visual.state_dict()
-        unused = [k for k in state if k.startswith(('attnpool.', 'ln_post.', 'proj')) and k not in own]
+        unused = [k for k in state if k.startswith(_EMBEDDING_PARTS) and k not in own]
         load_into(self.tower.visual, state, source=str(pretrained), ignore=unused)
 
     def embeddings(self, pooled: Tensor | None, dense: Tensor | None) -> tuple[Embedding, ...]:

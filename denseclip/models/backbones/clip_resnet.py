@@ -10,8 +10,9 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from denseclip.clip.towers import DenseReadOut, ResNetTower, build_resnet
+from denseclip.models.clip_weights import Pretrained, preprocess_of
 
-from .base import CLIPBackbone, Embedding, Pretrained, batch_norms_to_eval, freeze
+from .base import CLIPBackbone, Embedding, batch_norms_to_eval, freeze
 
 
 @MODELS.register_module()
@@ -57,7 +58,7 @@ class CLIPResNet(CLIPBackbone):
             attention_pool=with_pixel_text,
         )
         read_out = DenseReadOut(dense=with_pixel_text, pooled=with_pixel_text, pos_resize=pos_resize)
-        super().__init__(ResNetTower(visual, read_out), pretrained, model)
+        super().__init__(ResNetTower(visual, read_out, preprocess_of(pretrained, model)), pretrained, model)
         if not -1 <= frozen_stages <= 4:
             raise ValueError(f'CLIPResNet has 4 stages: frozen_stages must be in -1..4, got {frozen_stages}.')
         self.frozen_stages = frozen_stages

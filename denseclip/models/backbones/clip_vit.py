@@ -11,8 +11,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from denseclip.clip.towers import DenseReadOut, ViTTower, build_vit
+from denseclip.models.clip_weights import Pretrained, preprocess_of, quick_gelu_of
 
-from .base import CLIPBackbone, Embedding, Pretrained
+from .base import CLIPBackbone, Embedding
 
 
 @MODELS.register_module()
@@ -34,7 +35,7 @@ class CLIPVisionTransformer(CLIPBackbone):
         double_class_embedding: add the class embedding to the class token twice, as the authors' code does and as
             their released weights were trained.
         norm_cfg: norm of the stride-4 branch; the authors use SyncBN.
-        quick_gelu: OpenAI's activation; False for weights trained with the exact GELU.
+        quick_gelu: OpenAI's activation or, when False, the exact GELU; None is what the weights were trained with.
         grad_checkpointing: recompute blocks in the backward pass to save memory.
         pretrained: OpenAI archive, open_clip tag or other source; see ``denseclip.models.clip_weights``.
     """
@@ -53,7 +54,7 @@ class CLIPVisionTransformer(CLIPBackbone):
         drop_path_rate: float = 0.0,
         double_class_embedding: bool = False,
         norm_cfg: dict[str, Any] | None = None,
-        quick_gelu: bool = True,
+        quick_gelu: bool | None = None,
         grad_checkpointing: bool = False,
         pretrained: Pretrained | None = None,
     ) -> None:
@@ -68,7 +69,7 @@ class CLIPVisionTransformer(CLIPBackbone):
             layers=layers,
             heads=heads or width // vision.get('head_width', 64),
             embed_dim=embed_dim or config['embed_dim'],
-            quick_gelu=quick_gelu,
+            quick_gelu=quick_gelu_of(pretrained, model) if quick_gelu is None else quick_gelu,
             projection=with_pixel_text,
         )
         taps = tuple(out_indices) if out_indices is not None else tuple(layers * i // 12 - 1 for i in (4, 6, 8, 12))
@@ -78,7 +79,8 @@ class CLIPVisionTransformer(CLIPBackbone):
             pooled=with_pixel_text,
             double_class_embedding=double_class_embedding,
         )
-        super().__init__(ViTTower(visual, read_out, drop_path_rate=drop_path_rate), pretrained, model)
+        tower = ViTTower(visual, read_out, preprocess_of(pretrained, model), drop_path_rate)
+        super().__init__(tower, pretrained, model)
         self.tower.grad_checkpointing = grad_checkpointing
         branches = _pyramid(width, patch_size, norm_cfg or dict(type='SyncBN'))
         if len(taps) != len(branches):
@@ -127,5 +129,5 @@ def _pyramid(width: int, patch_size: int, norm_cfg: dict[str, Any]) -> list[nn.M
 def _architecture(model: str) -> dict[str, Any]:
     config = open_clip.get_model_config(model)
     if config is None or 'width' not in config['vision_cfg'] or isinstance(config['vision_cfg'].get('layers'), list):
-        raise ValueError(f'CLIPVisionTransformer: "{model}" is no open_clip ViT; try "ViT-B-16" or "ViT-B-16-quickgelu".')
+        raise ValueError(f'CLIPVisionTransformer: "{model}" is no ViT of open_clip; try "ViT-B-16".')
     return config

@@ -11,10 +11,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.models.clip_weights import Pretrained
 from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 from denseclip.weights.convert import convert
 
-from .base import ImageBackbone, Pretrained, batch_norms_to_eval, freeze
+from .base import ImageBackbone, batch_norms_to_eval, freeze
 
 
 @MODELS.register_module()
@@ -67,7 +68,9 @@ class TimmTrunk(ImageBackbone):
     def _create(self, **kwargs: Any) -> nn.Module:
         model = timm.create_model(self.model_name, pretrained=False, **{**self.model_kwargs, **kwargs})
         if not hasattr(model, 'forward_intermediates'):
-            raise ValueError(f'timm model "{self.model_name}" cannot return intermediate features; choose another trunk.')
+            raise ValueError(
+                f'timm model "{self.model_name}" cannot return intermediate features; choose another trunk.'
+            )
         return model
 
     def _check_indices(self, infos: Sequence[Mapping[str, Any]]) -> None:
@@ -82,7 +85,9 @@ class TimmTrunk(ImageBackbone):
             mean, std = (tuple(v / 255 for v in values) for values in normalization)
             return PreprocessSpec(mean=mean, std=std)
         cfg = self.trunk.pretrained_cfg or {}
-        return PreprocessSpec.of({'mean': cfg['mean'], 'std': cfg['std']}) if cfg.get('mean') and cfg.get('std') else None
+        return (
+            PreprocessSpec.of({'mean': cfg['mean'], 'std': cfg['std']}) if cfg.get('mean') and cfg.get('std') else None
+        )
 
     def load_pretrained(self, pretrained: Pretrained) -> None:
         """Load weights of the complete network, strictly; the parts that the trunk does not use are dropped."""
@@ -121,5 +126,7 @@ class TimmTrunk(ImageBackbone):
         """Return the features of ``out_indices``, each (N, C_i, H/s_i, W/s_i)."""
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        features = self.trunk.forward_intermediates(x, indices=self.out_indices, intermediates_only=True, stop_early=True)
+        features = self.trunk.forward_intermediates(
+            x, indices=self.out_indices, intermediates_only=True, stop_early=True
+        )
         return tuple(features)

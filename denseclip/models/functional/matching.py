@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .precision import full_precision
+
 
 def visual_context(pooled: Tensor, dense: Tensor) -> Tensor:
     """Build the memory that prompts attend to: the pooled token, then every pixel, neither normalised nor positioned.
@@ -107,7 +109,7 @@ def projected_cosine(features: Tensor, weight: Tensor, bias: Tensor, text: Tenso
     pixels = torch.cat([pixels, pixels.new_ones(n, 1, pixels.shape[2])], dim=1)  # N, C+1, hw
     numerator = (F.normalize(text, dim=-1) @ affine).expand(n, -1, -1) @ pixels
     # The quadratic form is a small difference of large terms: it stays in float32 under autocast.
-    with torch.autocast(features.device.type, enabled=False):
+    with full_precision(features.device.type):
         gram = affine.float().t() @ affine.float()
         squared = (torch.matmul(gram, pixels.float()) * pixels.float()).sum(dim=1, keepdim=True)
         inverse_length = squared.clamp_min(1e-12).rsqrt()

@@ -20,7 +20,7 @@ class IdentityHead(BaseDecodeHead):
         in_channels: ignored.
         channels: ignored.
         num_classes: ignored.
-        kwargs: other arguments of MMSeg's ``BaseDecodeHead`` (``loss_decode``, ``ignore_index``, ``align_corners`` ...).
+        kwargs: other arguments of MMSeg's ``BaseDecodeHead`` (``loss_decode``, ``ignore_index`` ...).
     """
 
     def __init__(self, in_channels: int = 1, channels: int = 1, num_classes: int | None = None, **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from denseclip.clip.templates import resolve_templates
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.matching import merge_prompts
+from denseclip.models.functional.precision import autocast_dtype
 
 
 class ClassText(nn.Module):
@@ -67,7 +68,7 @@ class ClassText(nn.Module):
         self.tokens = tokens.to(self.tokens.device)
         self.class_index = index.to(self.tokens.device)
         self.num_classes = len(vocabulary.groups)
-        counts = torch.tensor([len(group) * len(self.templates) for group in vocabulary.groups])
+        counts = torch.tensor([len(group) * len(self.templates) for group in vocabulary.groups], device='cpu')
         self._counts, self._starts = counts, counts.cumsum(0) - counts
         self.vocabulary = vocabulary
         self.clear()
@@ -130,8 +131,7 @@ class ClassText(nn.Module):
         return self._cache[1]
 
     def _key(self, encoder: nn.Module, contexts: Tensor | None) -> tuple[Any, ...]:
-        device = self.tokens.device.type
         sources = [*encoder.parameters(), *([] if contexts is None else [contexts])]
         versions = tuple((id(p), 0 if p.is_inference() else p._version) for p in sources)
         place = (sources[0].device, sources[0].dtype) if sources else None
-        return versions, place, torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
+        return versions, place, autocast_dtype(self.tokens.device.type)

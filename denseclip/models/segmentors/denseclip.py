@@ -65,8 +65,8 @@ class DenseCLIP(LabelMapInference, EncoderDecoder):
         context_length: most tokens per prompt, start and end included (N1); None is the text encoder's limit.
         tau: temperature of the auxiliary loss and of ``score_fusion='expectation'``.
         score_concat_index: backbone level that receives the scores; it must have the dense map's size.
-        score_fusion: ``'concat'``: the K raw cosines (the paper; ties the model to one K). ``'expectation'``: E channels
-            that hold each pixel's expected class embedding, for any vocabulary. ``'none'``: nothing.
+        score_fusion: ``'concat'``: the K raw cosines (the paper; ties the model to one K). ``'expectation'``: E
+            channels that hold each pixel's expected class embedding, for any vocabulary. ``'none'``: nothing.
         text_head: put class embeddings before the inputs of ``decode_head``: True or ``'prompted'`` those after
             prompting, ``'raw'`` those of the text encoder.
         templates: prompt templates (see ``denseclip.clip.templates``); None uses the names as they are, as the authors.
@@ -140,7 +140,9 @@ class DenseCLIP(LabelMapInference, EncoderDecoder):
             nn.init.trunc_normal_(self.contexts)  # mean 0, std 1, cut at +-2
         self.context_decoder = None if context_decoder is None else build_module(context_decoder)
         if (self.prompting == 'none') != (self.context_decoder is None):
-            raise ValueError(f'prompting="{self.prompting}" and context_decoder={context_decoder!r} do not go together.')
+            raise ValueError(
+                f'prompting="{self.prompting}" and context_decoder={context_decoder!r} do not go together.'
+            )
         if self.prompting == 'post':
             self.gamma = nn.Parameter(torch.full((self.text_encoder.embed_dim,), 1e-4))
         if self.prompting == 'pre':
@@ -149,8 +151,8 @@ class DenseCLIP(LabelMapInference, EncoderDecoder):
                 raise ValueError('pre-model prompting needs num_contexts >= 1: the contexts are its queries.')
             if (decoder.query_dim, decoder.out_dim) != (width, width):
                 raise ValueError(
-                    f'pre-model prompting makes text contexts of width {width}, but the context decoder takes queries of '
-                    f'{decoder.query_dim} and gives {decoder.out_dim}: set its query_dim and out_dim to {width}.'
+                    f'pre-model prompting makes text contexts of width {width}, but the context decoder takes queries '
+                    f'of {decoder.query_dim} and gives {decoder.out_dim}: set its query_dim and out_dim to {width}.'
                 )
 
     def _check_sizes(self) -> None:

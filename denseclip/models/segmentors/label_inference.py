@@ -65,7 +65,8 @@ class LabelMapInference:
             Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W).
         """
         flipped = any(s.metainfo.get('flip') for s in data_samples or ())
-        if self.keep_logits or flipped or self.align_corners or self.num_channels() == 1:
+        wants_logits = self.keep_logits or flipped or self.align_corners
+        if self.binary or (wants_logits and self.num_channels() > 1):
             return super().predict(inputs, data_samples)  # type: ignore[misc]
         samples = data_samples or [SegDataSample() for _ in inputs]
         for sample, labels in zip(samples, self._label_maps(inputs, samples), strict=True):
@@ -75,6 +76,11 @@ class LabelMapInference:
     def num_channels(self) -> int:
         """Number of logit channels."""
         return self.out_channels  # type: ignore[attr-defined]
+
+    @property
+    def binary(self) -> bool:
+        """Whether one logit is thresholded, MMSeg's way of two classes."""
+        return self.num_channels() == 1 and self.decode_head.threshold is not None  # type: ignore[attr-defined]
 
     def _label_maps(self, inputs: Tensor, samples: Sequence[SegDataSample]) -> Iterator[Tensor]:
         """Label map of each picture in its original size."""
@@ -100,7 +106,7 @@ class LabelMapInference:
         def run() -> Iterator[Tensor]:
             queue = iter(boxes)
             while group := list(islice(queue, self.test_cfg.get('window_batch', 1))):
-                yield self.head_logits(torch.cat([inputs[:, :, t:b, l:r] for t, b, l, r in group]))
+                yield self.head_logits(torch.cat([inputs[:, :, box[0] : box[1], box[2] : box[3]] for box in group]))
 
         return boxes, run()
 

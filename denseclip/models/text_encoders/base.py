@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from denseclip.clip.text import TextTower
-
-Pretrained: TypeAlias = str | Mapping[str, Any]
+from denseclip.models.clip_weights import Pretrained
 
 
 class TextContextEncoder(BaseModule):
@@ -23,9 +21,7 @@ class TextContextEncoder(BaseModule):
         pretrained: Where :meth:`init_weights` finds weights for the tower.
     """
 
-    def __init__(
-        self, tower: TextTower, frozen: bool = True, pretrained: Pretrained | None = None
-    ) -> None:
+    def __init__(self, tower: TextTower, frozen: bool = True, pretrained: Pretrained | None = None) -> None:
         super().__init__()
         self.tower = tower
         self.frozen = frozen

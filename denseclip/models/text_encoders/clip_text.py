@@ -6,11 +6,11 @@ import open_clip
 from mmengine.registry import MODELS
 
 from denseclip.clip.text import CLIPTextTower
-from denseclip.models.clip_weights import clip_state
+from denseclip.models.clip_weights import Pretrained, clip_state, quick_gelu_of
 from denseclip.weights import load_into
 from denseclip.weights.convert import convert
 
-from .base import Pretrained, TextContextEncoder
+from .base import TextContextEncoder
 
 
 @MODELS.register_module()
@@ -25,7 +25,7 @@ class CLIPTextContextEncoder(TextContextEncoder):
         transformer_heads: attention heads.
         transformer_layers: number of blocks.
         vocab_size: rows of the token embedding.
-        quick_gelu: OpenAI's activation; False for weights trained with the exact GELU.
+        quick_gelu: OpenAI's activation or, when False, the exact GELU; None is what the weights were trained with.
         frozen: see :class:`TextContextEncoder`. The authors' segmentation configs let it drift with a tiny rate.
         pretrained: OpenAI archive, open_clip tag or other source; see ``denseclip.models.clip_weights``.
     """
@@ -39,7 +39,7 @@ class CLIPTextContextEncoder(TextContextEncoder):
         transformer_heads: int | None = None,
         transformer_layers: int | None = None,
         vocab_size: int | None = None,
-        quick_gelu: bool = True,
+        quick_gelu: bool | None = None,
         frozen: bool = True,
         pretrained: Pretrained | None = None,
     ) -> None:
@@ -54,7 +54,7 @@ class CLIPTextContextEncoder(TextContextEncoder):
             heads=transformer_heads or text['heads'],
             layers=transformer_layers or text['layers'],
             embed_dim=embed_dim or config['embed_dim'],
-            quick_gelu=quick_gelu,
+            quick_gelu=quick_gelu_of(pretrained, model) if quick_gelu is None else quick_gelu,
         )
         super().__init__(tower, frozen, pretrained)
         self.model = model

@@ -2,8 +2,8 @@
 
 Theirs are mmcv runner files whose ``state_dict`` has ``contexts``, ``gamma``, ``backbone.*`` under CLIP's own names,
 ``text_encoder.*``, ``context_decoder.*``, ``neck.*`` and the heads. Ours differ only in where CLIP's modules sit:
-the image tower under ``backbone.tower.visual.``, the text tower under ``text_encoder.tower.``. Weights of a trunk of the
-any-backbone variant (``backbone.body.*``) sit under ``backbone.trunk.``. No tensor changes, so the way back is exact.
+the image tower under ``backbone.tower.visual.``, the text tower under ``text_encoder.tower.``. The trunk of the
+any-backbone variant (``backbone.body.*``) sits under ``backbone.trunk.``. No tensor changes, so the way back is exact.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _CLIP_VISUAL = re.compile(
 def is_official(state: State) -> bool:
     """Whether a state dict has the layout of the authors' files (DenseCLIP models and their CLIP baselines).
 
-    MMSeg's own ResNets also have ``backbone.conv1`` and ``backbone.layer1``; CLIP's stem has three convolutions, its ViT
-    a ``ln_pre``.
+    MMSeg's own ResNets also have ``backbone.conv1`` and ``backbone.layer1``; CLIP's stem has three convolutions, its
+    ViT a ``ln_pre``.
     """
     if any(key.startswith((_VISUAL, _TEXT)) for key in state):
         return False

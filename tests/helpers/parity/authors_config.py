@@ -86,4 +86,6 @@ def build_model(config: dict[str, Any], backbone: nn.Module | None = None, **ove
 
 
 def _smallest_head(num_classes: int) -> nn.Module:
-    return build_module(dict(type='FCNHead', in_channels=1, channels=1, num_convs=0, concat_input=False, num_classes=num_classes))
+    return build_module(
+        dict(type='FCNHead', in_channels=1, channels=1, num_convs=0, concat_input=False, num_classes=num_classes)
+    )

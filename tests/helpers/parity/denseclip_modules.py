@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from denseclip.models.builder import build_module
 from open_clip.modified_resnet import AttentionPool2d
 from torch import Tensor
 
 from denseclip.clip.text import PromptTooLongError
 from denseclip.clip.towers import attention_pool
 from denseclip.models.backbones import CLIPResNet, CLIPVisionTransformer
+from denseclip.models.builder import build_module
 from denseclip.models.heads import ContextDecoder, IdentityHead
 from denseclip.models.segmentors.class_text import ClassText
 from denseclip.models.text_encoders import CLIPTextContextEncoder
@@ -22,7 +22,7 @@ from .registry import consumes
 from .samples import data_samples, expected_accuracy
 
 AUTHORS_POOL_HEADS = 32
-"""The authors' attention pool always has 32 heads, whatever its width (specs: a rule of the code, no fixture's number)."""
+"""The authors' attention pool always has 32 heads, whatever its width: a rule of their code, no fixture's number."""
 
 
 def load_part(module: torch.nn.Module, fixture: Fixture, theirs: str, ours: str) -> None:
@@ -43,7 +43,14 @@ def pad_tokens(tokens: Tensor, length: int) -> Tensor:
 
 def text_encoder(config: dict, **kwargs) -> CLIPTextContextEncoder:
     """Text encoder with the sizes of an authors' config (``style`` and the like mean nothing there either)."""
-    names = ('context_length', 'vocab_size', 'embed_dim', 'transformer_width', 'transformer_heads', 'transformer_layers')
+    names = (
+        'context_length',
+        'vocab_size',
+        'embed_dim',
+        'transformer_width',
+        'transformer_heads',
+        'transformer_layers',
+    )
     sizes = {name: config[name] for name in names if name in config}
     return CLIPTextContextEncoder(**sizes, frozen=False, **kwargs)
 

@@ -18,10 +18,14 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 from torch import Tensor, nn
 
 from denseclip.clip.preprocess import PreprocessSpec
+
 try:
     from denseclip.engine.schedulers import WarmupPolyLR
 except ImportError:
-    import sys; sys.path.insert(0, "/work/scratch/model"); from schedulers import WarmupPolyLR
+    import sys
+
+    sys.path.insert(0, '/work/scratch/model')
+    from schedulers import WarmupPolyLR
 from denseclip.models.backbones import CLIPResNet, CLIPVisionTransformer
 from denseclip.models.text_encoders import CLIPTextContextEncoder
 from denseclip.weights import strip_prefix
@@ -31,6 +35,7 @@ from .fixtures import Fixture, compare
 from .registry import consumes
 from .torchscript import write_torchscript
 
+Shapes = dict[str, tuple[int, ...]]
 CONFIGS = Path(__file__).parents[3] / 'configs' / 'denseclip'
 
 
@@ -39,7 +44,7 @@ def blocks(keys: Any, prefix: str) -> int:
     return len({m.group(1) for key in keys if (m := re.match(rf'{re.escape(prefix)}(\d+)\.', key))})
 
 
-def loaded_modules(fixture: Fixture, shapes: dict[str, tuple[int, ...]], archive: str) -> dict[str, nn.Module]:
+def loaded_modules(fixture: Fixture, shapes: Shapes, archive: str) -> dict[str, nn.Module]:
     """The module behind every ``out.<class>[_<resolution>].<key>``, initialised from the archive as a config would."""
     modules: dict[str, nn.Module] = {}
     for match in fixture.outputs(r'(CLIP[A-Za-z]+?)(_noembed)?(?:_(\d+))?\.(.+)'):
@@ -57,7 +62,7 @@ def loaded_modules(fixture: Fixture, shapes: dict[str, tuple[int, ...]], archive
     return modules
 
 
-def text_module(shapes: dict[str, tuple[int, ...]], archive: str, context_length: int) -> nn.Module:
+def text_module(shapes: Shapes, archive: str, context_length: int) -> nn.Module:
     width, embed_dim = shapes['text_projection']
     return CLIPTextContextEncoder(
         context_length=context_length,
@@ -70,7 +75,7 @@ def text_module(shapes: dict[str, tuple[int, ...]], archive: str, context_length
     )
 
 
-def vit_module(shapes: dict[str, tuple[int, ...]], archive: str, resolution: int, with_pixel_text: bool) -> nn.Module:
+def vit_module(shapes: Shapes, archive: str, resolution: int, with_pixel_text: bool) -> nn.Module:
     width, embed_dim = shapes['visual.proj']
     layers = blocks(shapes, 'visual.transformer.resblocks.')
     return CLIPVisionTransformer(
@@ -85,7 +90,7 @@ def vit_module(shapes: dict[str, tuple[int, ...]], archive: str, resolution: int
     )
 
 
-def resnet_module(shapes: dict[str, tuple[int, ...]], archive: str, resolution: int, with_pixel_text: bool) -> nn.Module:
+def resnet_module(shapes: Shapes, archive: str, resolution: int, with_pixel_text: bool) -> nn.Module:
     return CLIPResNet(
         layers=[blocks(shapes, f'visual.layer{stage}.') for stage in range(1, 5)],
         width=shapes['visual.conv3.weight'][0],

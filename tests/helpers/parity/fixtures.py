@@ -83,7 +83,9 @@ class Fixture:
         value = value.detach()
         if reference.numel() == 1 and value.numel() == 1:
             value = value.reshape(reference.shape)
-        assert value.shape == reference.shape, f'{self.id} {key}: shape {tuple(value.shape)} != {tuple(reference.shape)}'
+        assert value.shape == reference.shape, (
+            f'{self.id} {key}: shape {tuple(value.shape)} != {tuple(reference.shape)}'
+        )
         problem = compare(value, reference, tolerance_of(self.manifest.get('tolerance'), key))
         assert problem is None, f'{self.id} {key}: {problem}'
         self.compared.add(key)
@@ -107,7 +109,7 @@ def tolerance_of(table: Any, key: str) -> Any:
 def compare(value: Tensor, reference: Tensor, tolerance: Any) -> str | None:
     """What is wrong with ``value``, or None.
 
-    Known forms: ``{'rtol', 'atol'}``, ``{'max_abs_diff_over_max_abs_ref'}``, ``'exact'``, ``'allow <=X% ... to differ'``.
+    Known forms: ``{'rtol', 'atol'}``, ``{'max_abs_diff_over_max_abs_ref'}``, ``'exact'``, ``'allow <=X% ...'``.
     """
     if isinstance(tolerance, str):
         allowed = re.match(r'allow <=\s*([\d.]+)%', tolerance)

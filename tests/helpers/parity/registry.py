@@ -22,7 +22,7 @@ NOT_BUILT: dict[tuple[str, str], str] = {
     ('maft_pmp', '*'): 'FC-CLIP, MAFT+ and PMP are not built yet',
     ('anovl', '*'): 'AnoVL is not built yet',
 }
-"""Kinds that no check exists for, each with the reason; ``'*'`` stands for all kinds of a method. Shrinks to nothing."""
+"""Kinds without a check, each with the reason; ``'*'`` stands for all kinds of a method. Shrinks to nothing."""
 
 
 def consumes(method: str, *kinds: str) -> Callable[[Check], Check]:

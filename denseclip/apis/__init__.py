@@ -1,0 +1,32 @@
+"""What users call: ``segment``, ``Inferencer``, and the ``denseclip`` command (:mod:`denseclip.apis.cli`)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_SOURCES = {
+    'Inferencer': 'inferencer',
+    'Segmentation': 'segmentation',
+    'UnreadableImageError': 'images',
+    'UserError': 'errors',
+    'default_model': 'bundled',
+    'read_image': 'images',
+    'segment': 'inferencer',
+}
+__all__ = [
+    'Inferencer',
+    'Segmentation',
+    'UnreadableImageError',
+    'UserError',
+    'default_model',
+    'read_image',
+    'segment',
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load parts when they are first used: the command line starts faster, and reading pictures needs no model."""
+    if name not in _SOURCES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'{__name__}.{_SOURCES[name]}'), name)

@@ -1,0 +1,221 @@
+"""The ``denseclip`` command.
+
+Errors that a user can cure are one line on standard error and exit code 2; ``--debug`` shows where they arose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denseclip.apis.errors import UserError
+from denseclip.version import __version__
+
+if TYPE_CHECKING:
+    from denseclip.apis.inferencer import Inferencer
+    from denseclip.apis.segmentation import Segmentation
+    from denseclip.clip.vocabulary import Vocabulary
+
+EXIT_ERROR = 2
+DEFAULT_BACKGROUND_NAMES = ('background', 'something else')
+_EXAMPLE = 'example: denseclip segment street.jpg --classes "road; car=automobile,vehicle; sky" --out results'
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments after the program's name; by default those of the process.
+
+    Returns:
+        Exit code: 0 on success, 2 when something could not be done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='replace')
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.run is None:
+        parser.print_help(sys.stderr)
+        return EXIT_ERROR
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        print('denseclip: interrupted', file=sys.stderr)
+        return 130
+    except Exception as error:
+        if args.debug:
+            raise
+        print(f'denseclip: error: {_one_line(error)}', file=sys.stderr)
+        return EXIT_ERROR
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('--debug', action='store_true', help='show a traceback when something fails')
+    parser = argparse.ArgumentParser(
+        prog='denseclip', description='Dense prediction with CLIP: pictures, labelled by words.'
+    )
+    parser.add_argument('--version', action='version', version=f'denseclip {__version__}')
+    parser.set_defaults(run=None, debug=False)
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND')
+    segment = commands.add_parser(
+        'segment', parents=[common], help='label the pixels of pictures by words', epilog=_EXAMPLE
+    )
+    _add_segment_options(segment)
+    segment.set_defaults(run=run_segment)
+    doctor = commands.add_parser('doctor', parents=[common], help='say what is installed and what is missing')
+    doctor.set_defaults(run=run_doctor)
+    return parser
+
+
+def _add_segment_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('images', nargs='+', metavar='IMAGE', help='pictures, folders of pictures, or quoted patterns')
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument(
+        '--classes',
+        metavar='TEXT',
+        help='classes separated by ";", further names of a class after "=" separated by ",", '
+        'or the name of a list (ade20k, camvid, coco, ...); by default the words of the model',
+    )
+    words.add_argument('--classes-file', metavar='FILE', help='one class a line, same grammar, # for comments')
+    parser.add_argument(
+        '--background',
+        choices=('none', 'prompts', 'threshold'),
+        default='none',
+        help='pixels of no class: none (each gets a class, the default), prompts (one more class with words of its '
+        'own), threshold (where the best score is low; not every model can do this)',
+    )
+    parser.add_argument(
+        '--background-names',
+        metavar='WORDS',
+        help=f'words of the background, separated by ","; implies --background prompts '
+        f'(default there: {", ".join(DEFAULT_BACKGROUND_NAMES)})',
+    )
+    parser.add_argument('--threshold', type=float, metavar='SCORE', help='for --background threshold')
+    parser.add_argument('--config', metavar='FILE', help='config of the model (default: the bundled model)')
+    parser.add_argument(
+        '--weights', metavar='FILE', help='checkpoint of the model: file, hf-hub:, local-dir:, package:'
+    )
+    parser.add_argument('--device', metavar='DEVICE', help='such as cpu or cuda:0 (default: CUDA where there is any)')
+    parser.add_argument('--trust', action='store_true', help='read weights even if that runs code from the file')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder for the results')
+    parser.add_argument('--force', action='store_true', help='overwrite earlier results')
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    """``denseclip doctor``."""
+    from denseclip.apis.doctor import run_doctor as examine
+
+    return examine()
+
+
+def run_segment(args: argparse.Namespace) -> int:
+    """``denseclip segment``: results of every picture that can be read, then a list of those that cannot."""
+    from denseclip.apis.files import prepare_folder
+    from denseclip.apis.images import UnreadableImageError
+    from denseclip.apis.inputs import expand_inputs, output_stems
+    from denseclip.apis.progress import busy, track
+    from denseclip.apis.segmentation import RESULT_SUFFIXES
+
+    vocabulary = vocabulary_from_args(args)
+    if vocabulary is not None:
+        print(vocabulary.describe())
+    paths = expand_inputs(args.images)
+    stems = output_stems(paths)
+    folder = prepare_folder(args.out, [stem + suffix for stem in stems for suffix in RESULT_SUFFIXES], args.force)
+    with busy('loading the model'):
+        inferencer = load_inferencer(args, vocabulary)
+    if vocabulary is None:
+        print(inferencer.vocabulary.describe())
+    failures = []
+    for path, stem in track(zip(paths, stems, strict=True), len(paths), 'segmenting'):
+        try:
+            result = inferencer.segment(path)
+        except UnreadableImageError as error:
+            failures.append(error)
+            continue
+        written = result.save(folder, stem, force=True)
+        print(f'\n{format_areas(result)}\n  written: {", ".join(str(file) for file in written)}')
+    if failures:
+        print(f'\ndenseclip: error: {len(failures)} of {len(paths)} pictures failed:', file=sys.stderr)
+        print('\n'.join(f'  {_one_line(failure)}' for failure in failures), file=sys.stderr)
+    return EXIT_ERROR if failures else 0
+
+
+def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
+    """The vocabulary that the options describe, or None when they name no classes.
+
+    Raises:
+        UserError: if background options are used without classes or do not go together.
+        VocabularyError: if the classes cannot be used.
+    """
+    from denseclip.clip.vocabulary import Vocabulary
+
+    background: dict[str, Any] = {'background': args.background}
+    if args.background_names is not None and args.background == 'none':
+        background['background'] = 'prompts'
+    if background['background'] == 'prompts':
+        names = args.background_names
+        background['background_names'] = DEFAULT_BACKGROUND_NAMES if names is None else tuple(names.split(','))
+    elif args.background_names is not None:
+        raise UserError('--background-names goes with --background prompts; leave one of them out.')
+    if (args.threshold is not None) != (args.background == 'threshold'):
+        raise UserError('--background threshold and --threshold SCORE need each other.')
+    if args.threshold is not None:
+        background['threshold'] = args.threshold
+    if args.classes is None and args.classes_file is None:
+        if background['background'] != 'none':
+            raise UserError('a background needs classes to set it off from; give --classes or --classes-file.')
+        return None
+    what = args.classes if args.classes is not None else Path(args.classes_file)
+    return Vocabulary(Vocabulary.of(what).classes, **background)
+
+
+def load_inferencer(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Inferencer:
+    """The model that the options name.
+
+    Raises:
+        UserError: if the host stack is not installed, or the model cannot be used.
+    """
+    if not (find_spec('mmseg') and find_spec('mmengine')):
+        raise UserError("models need the MMSegmentation stack: pip install 'denseclip-suite[mm]'")
+    from denseclip.apis.inferencer import Inferencer
+
+    return Inferencer(args.config, args.weights, args.device, vocabulary, trust=args.trust)
+
+
+def format_areas(result: Segmentation) -> str:
+    """A table of the classes found in a picture, largest first, for the terminal."""
+    from denseclip.visualization.legend import format_share
+
+    height, width = result.label_map.shape
+    areas = sorted(result.areas(), key=lambda area: (-area.pixels, area.label))
+    found = [area for area in areas if area.pixels]
+    room = max(len('class'), *(len(area.name) for area in found))
+    lines = [f'{result.source}  {width} x {height}', f'  {"class":<{room}}  {"pixels":>12}  {"share":>8}']
+    lines += [f'  {area.name:<{room}}  {area.pixels:>12,}  {format_share(area.share):>8}' for area in found]
+    absent = [area.name for area in areas if not area.pixels]
+    if absent:
+        more = f' and {len(absent) - 20} more' if len(absent) > 20 else ''
+        lines.append(f'  not found: {", ".join(absent[:20])}{more}')
+    return '\n'.join(lines)
+
+
+def _one_line(error: BaseException) -> str:
+    """The message of an error; what the suite did not foresee also says its kind and how to see more."""
+    from denseclip.weights.errors import WeightFileError, WeightMismatchError
+
+    text = ' '.join(str(error).split()) or type(error).__name__
+    if isinstance(error, ValueError | OSError | ImportError | WeightFileError | WeightMismatchError):
+        return text
+    return f'unexpected {type(error).__name__}: {text} (--debug shows where)'
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Writing results: whole files or none, and never over earlier ones unasked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from denseclip.apis.errors import UserError
+
+
+def prepare_folder(folder: str | Path, names: Iterable[str], force: bool = False) -> Path:
+    """Make a folder ready to take files, before any work is spent on them.
+
+    Args:
+        folder: made when there is none.
+        names: files that are going to be written there.
+        force: whether those may be overwritten.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: if it cannot be made or written to, or holds some of the files and ``force`` is False.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, probe = tempfile.mkstemp(dir=folder, prefix='.write-test-')
+        os.close(handle)
+        Path(probe).unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"cannot write to '{folder}': it is a file, not a folder. Choose another folder.") from None
+    except OSError as error:
+        raise UserError(
+            f"cannot write to '{folder}': {error.strerror or error}. Choose another folder or change its rights."
+        ) from error
+    earlier = [name for name in names if (folder / name).exists()]
+    if earlier and not force:
+        more = f' and {len(earlier) - 5} more' if len(earlier) > 5 else ''
+        raise UserError(
+            f"'{folder}' holds earlier results: {', '.join(earlier[:5])}{more}. Nothing was written; choose another "
+            'folder, or overwrite them with --force (force=True in Python).'
+        )
+    return folder
+
+
+def write_file(path: str | Path, content: bytes | str) -> Path:
+    """Write a file through a temporary one, so that an interruption leaves the old file or the new, never a half.
+
+    Args:
+        path: target in an existing folder.
+        content: bytes, or text to encode as UTF-8.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name[:40]}.', suffix='.part')
+        temporary = Path(name)
+        with os.fdopen(handle, 'wb') as file:
+            file.write(content.encode('utf-8') if isinstance(content, str) else content)
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600, which would hide the file from other users
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror or error}. Check free space and rights.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

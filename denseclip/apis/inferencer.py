@@ -1,0 +1,262 @@
+"""Segment pictures by words: a model is loaded once, pictures and vocabularies come and go."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS
+from mmseg.registry import MODELS
+from PIL import Image
+from torch import nn
+
+from denseclip.apis.bundled import default_model
+from denseclip.apis.config import build_transforms, load_config, resizes, test_transforms
+from denseclip.apis.errors import UserError
+from denseclip.apis.images import read_image, to_bgr
+from denseclip.apis.segmentation import Segmentation, result_names
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.models.functional.label_map import label_dtype
+from denseclip.visualization.palette import palette_for
+from denseclip.weights import load_into, read_checkpoint, resolve, weight_file
+
+ImageLike = str | Path | np.ndarray | Image.Image
+_MAX_SIDE = 2048
+_MAX_ASPECT = 8
+
+
+class Inferencer:
+    """A model, ready for pictures.
+
+    Pictures pass the test pipeline of the config, the same as in evaluation; results have the picture's own size.
+    Pipelines without a ``Resize`` get pictures scaled down to a long side of 2048, and strips longer than 8 times their
+    width are extended by repeating their border, so that nothing in the network vanishes.
+
+    Args:
+        config: config of the model: a file, or a config in memory; by default the bundled model.
+        weights: its checkpoint, in any form that ``denseclip.weights.resolve`` knows; by default the bundled one, or
+            the config's ``load_from``.
+        device: such as ``'cpu'`` or ``'cuda:0'``; by default CUDA where there is any.
+        vocabulary: classes to tell apart, in any form that ``Vocabulary.of`` knows; by default the model's own.
+        trust: allow weights in a pickle that runs code while it is read.
+
+    Raises:
+        UserError: if config, weights, device or vocabulary cannot be used.
+        WeightFileError: if the weights cannot be read.
+        WeightMismatchError: if they belong to another model.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Config | Mapping[str, Any] | None = None,
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        vocabulary: Any = None,
+        trust: bool = False,
+    ) -> None:
+        if config is None and weights is not None:
+            raise UserError('weights were given without the config of their model; give config (--config) as well.')
+        if config is None:
+            config, weights = default_model()
+        place = choose_device(device)
+        cfg = load_config(config)
+        weights = weights or cfg.get('load_from')
+        if not weights:
+            raise UserError(f"no weights for config '{cfg.filename or 'in memory'}'; give its checkpoint (--weights).")
+        # Weights come from the checkpoint, whatever the config says about pretraining.
+        model = MODELS.build(cfg.model)
+        checkpoint = read_checkpoint(weight_file(resolve(weights)), trust=trust)
+        load_into(model, checkpoint.state_dict, source=weights)
+        self._set_up(model.to(place), test_transforms(cfg), checkpoint.meta.get('dataset_meta') or dataset_meta(cfg))
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
+
+    @classmethod
+    def from_model(
+        cls, model: nn.Module, transforms: list[dict[str, Any]], meta: Mapping[str, Any] | None = None
+    ) -> Inferencer:
+        """Wrap a model that was built and loaded elsewhere.
+
+        Args:
+            model: an MMSeg segmentor.
+            transforms: configs of its test transforms, without reading files (see ``denseclip.apis.config``).
+            meta: ``classes`` and ``palette`` of a model without a vocabulary of its own.
+        """
+        inferencer = cls.__new__(cls)
+        inferencer._set_up(model, transforms, meta or {})
+        return inferencer
+
+    def _set_up(self, model: nn.Module, steps: list[dict[str, Any]], meta: Mapping[str, Any]) -> None:
+        self.model: Any = model.eval()
+        self._transforms = build_transforms(steps)
+        self._limit = None if resizes(steps) else _MAX_SIDE
+        names = meta.get('classes') or [f'class {k}' for k in range(self.model.decode_head.num_classes)]
+        own = getattr(model, 'vocabulary', None)
+        self._vocabulary: Vocabulary = Vocabulary.from_names(names) if own is None else own
+        self._own_vocabulary = self._vocabulary
+        known = meta.get('palette')
+        fits = known is not None and len(known) == len(result_names(self._vocabulary))
+        self._palette = np.array(known, dtype=np.uint8) if fits else self._make_palette()
+
+    @property
+    def own_vocabulary(self) -> Vocabulary:
+        """The classes that the model came with."""
+        return self._own_vocabulary
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes told apart at present."""
+        return self._vocabulary
+
+    def set_vocabulary(self, vocabulary: Any) -> None:
+        """Tell other classes apart from now on. Text is encoded once, at the next picture.
+
+        Args:
+            vocabulary: anything that ``Vocabulary.of`` accepts.
+
+        Raises:
+            UserError: if the model's classes are fixed, or it cannot do what the vocabulary asks.
+        """
+        vocabulary = Vocabulary.of(vocabulary)
+        if vocabulary == self._vocabulary:
+            return
+        if not hasattr(self.model, 'set_vocabulary'):
+            names = self._vocabulary.names
+            listed = ', '.join(names[:10]) + (', ...' if len(names) > 10 else '')
+            raise UserError(
+                f'{type(self.model).__name__} tells apart its {len(names)} training classes only ({listed}); leave the '
+                'classes out, or use a config with an open vocabulary.'
+            )
+        try:
+            self.model.set_vocabulary(vocabulary)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self._vocabulary = vocabulary
+        self._palette = self._make_palette()
+
+    def _make_palette(self) -> np.ndarray:
+        return palette_for(self._vocabulary.names, background=self._vocabulary.background != 'none')
+
+    def segment(self, image: ImageLike, classes: Any = None) -> Segmentation:
+        """Segment a picture.
+
+        Args:
+            image: a file, a Pillow image, or an array as OpenCV and mmcv have it: ``H x W x 3`` in **BGR** order (grey
+                and BGRA work too).
+            classes: words to look for, in any form that ``Vocabulary.of`` knows, such as
+                ``'road; car=automobile,vehicle; sky'`` or a list; None keeps the present ones.
+
+        Returns:
+            The result in the picture's own size.
+
+        Raises:
+            UnreadableImageError: if the file cannot be read.
+            UserError: see :meth:`set_vocabulary`.
+        """
+        source = Path(image) if isinstance(image, str | Path) else None
+        pixels = read_image(source) if source is not None else to_bgr(image)  # type: ignore[arg-type]
+        if classes is not None:
+            self.set_vocabulary(classes)
+        labels = self._predict(pixels)
+        return Segmentation(labels, self._vocabulary, self._palette, pixels, source)
+
+    def _predict(self, pixels: np.ndarray) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        extended = _extend(pixels)
+        scaled = _limit_size(extended, self._limit)
+        results = {'img': scaled, 'img_path': '', 'img_shape': scaled.shape[:2], 'ori_shape': extended.shape[:2]}
+        batch = pseudo_collate([self._transforms(results)])
+        with torch.inference_mode():
+            sample = self.model.test_step(batch)[0]
+        labels = sample.pred_sem_seg.data[0, :height, :width]
+        return labels.to(label_dtype(len(result_names(self._vocabulary)))).cpu().numpy()
+
+
+def _extend(pixels: np.ndarray) -> np.ndarray:
+    """Repeat the lower or right border of strips until they are at most 8 times as long as wide."""
+    height, width = pixels.shape[:2]
+    shortest = -(-max(height, width) // _MAX_ASPECT)
+    below, right = max(0, shortest - height), max(0, shortest - width)
+    if not below and not right:
+        return pixels
+    return cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)
+
+
+def _limit_size(pixels: np.ndarray, limit: int | None) -> np.ndarray:
+    long_side = max(pixels.shape[:2])
+    if limit is None or long_side <= limit:
+        return pixels
+    height, width = (max(1, round(side * limit / long_side)) for side in pixels.shape[:2])
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for, if it can be used; CUDA where there is any, if none is.
+
+    Raises:
+        UserError: if there is no such device.
+    """
+    if device is None:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        place = torch.device(device)
+        if place.type == 'cuda' and not torch.cuda.is_available():
+            raise RuntimeError('no CUDA device is usable here')
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot use device '{device}': {reason}. Use --device cpu (device='cpu').") from error
+    return place
+
+
+def dataset_meta(cfg: Config) -> Mapping[str, Any]:
+    """Classes and palette of the config's test data set, as far as its class declares them."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    while dataset.get('dataset'):
+        dataset = dataset['dataset']
+    if dataset.get('metainfo'):
+        return dataset['metainfo']
+    import mmseg.datasets  # noqa: F401
+
+    return getattr(DATASETS.get(dataset['type']), 'METAINFO', {}) if dataset.get('type') else {}
+
+
+@functools.lru_cache(maxsize=1)
+def _shared_inferencer(config: str | None, weights: str | None, device: str | None) -> Inferencer:
+    return Inferencer(config, weights, device)
+
+
+def segment(
+    image: ImageLike,
+    classes: Any = None,
+    config: str | Path | None = None,
+    weights: str | Path | None = None,
+    device: str | None = None,
+) -> Segmentation:
+    """Segment a picture by words.
+
+    The model of the last call stays loaded; keep an :class:`Inferencer` to work with several.
+
+    Args:
+        image: a file, a Pillow image, or an ``H x W x 3`` array in BGR order.
+        classes: words to look for, such as ``'temple; sky; trees'``; None uses the model's own vocabulary.
+        config: config of the model; by default the bundled one.
+        weights: its checkpoint.
+        device: such as ``'cpu'``; by default CUDA where there is any.
+
+    Returns:
+        The result in the picture's own size.
+
+    Example:
+        >>> result = denseclip.segment('street.jpg', 'road; car=automobile,vehicle; sky')  # doctest: +SKIP
+        >>> result.mask('car').mean()  # doctest: +SKIP
+    """
+    inferencer = _shared_inferencer(config and str(config), weights and str(weights), device)
+    return inferencer.segment(image, inferencer.own_vocabulary if classes is None else classes)

@@ -1,0 +1,143 @@
+"""The result of segmenting one picture."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from denseclip.apis.files import prepare_folder, write_file
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.visualization.label_png import encode_label_png
+from denseclip.visualization.overlay import overlay_picture
+
+RESULT_SUFFIXES = ('_overlay.png', '_labels.png', '_areas.csv')
+BACKGROUND_NAME = 'background'
+
+
+def result_names(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Name of every label that a result can hold: the classes, then the background when the policy makes one."""
+    return vocabulary.names if vocabulary.background == 'none' else (*vocabulary.names, BACKGROUND_NAME)
+
+
+@dataclass(frozen=True)
+class ClassArea:
+    """How much of a picture one class covers.
+
+    Attributes:
+        name: class name.
+        label: its number in the label map.
+        pixels: number of pixels.
+        share: part of the picture, 0..1.
+    """
+
+    name: str
+    label: int
+    pixels: int
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What is where in a picture.
+
+    Attributes:
+        label_map: ``H x W`` integers in the picture's own size; ``uint8`` up to 255 labels, then ``int16``, ``int32``.
+        vocabulary: the classes asked for; label ``k`` is class ``k``, and ``len(vocabulary)`` the background, if any.
+        palette: RGB of every label, ``uint8``.
+        image: the picture, ``H x W x 3`` BGR.
+        source: the picture's file, if it came from one.
+    """
+
+    label_map: np.ndarray
+    vocabulary: Vocabulary
+    palette: np.ndarray
+    image: np.ndarray
+    source: Path | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of every label."""
+        return result_names(self.vocabulary)
+
+    def areas(self) -> list[ClassArea]:
+        """Pixels and share of every class, in label order; classes that were not found have 0."""
+        counts = np.bincount(self.label_map.reshape(-1), minlength=len(self.names))
+        total = self.label_map.size
+        return [ClassArea(n, k, int(counts[k]), float(counts[k] / total)) for k, n in enumerate(self.names)]
+
+    def mask(self, name: str) -> np.ndarray:
+        """Where a class is.
+
+        Args:
+            name: class name or one of its synonyms; case does not count.
+
+        Returns:
+            ``H x W`` bool.
+
+        Raises:
+            KeyError: if no class has this name; the message suggests the nearest.
+        """
+        labels = dict(self._labels_by_name())
+        label = labels.get(name.casefold())
+        if label is None:
+            near = difflib.get_close_matches(name.casefold(), labels, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ''
+            raise KeyError(f"no class is called '{name}'{hint} Classes: {', '.join(self.names[:20])}")
+        return self.label_map == label
+
+    def _labels_by_name(self) -> Iterator[tuple[str, int]]:
+        if len(self.names) > len(self.vocabulary):
+            yield BACKGROUND_NAME, len(self.vocabulary)
+        for label, entry in enumerate(self.vocabulary.classes):
+            for name in entry.names:
+                yield name.casefold(), label
+
+    def overlay(self, opacity: float = 0.5) -> Image.Image:
+        """The picture with coloured areas, their names, and a legend outside it.
+
+        Args:
+            opacity: of the class colours, 0..1.
+        """
+        background = len(self.vocabulary) if len(self.names) > len(self.vocabulary) else None
+        rgb = np.ascontiguousarray(self.image[..., ::-1])
+        return overlay_picture(rgb, self.label_map, self.names, self.palette, opacity, background)
+
+    def save(self, folder: str | Path, stem: str | None = None, force: bool = False) -> list[Path]:
+        """Write ``<stem>_overlay.png``, ``<stem>_labels.png`` and ``<stem>_areas.csv``.
+
+        The label PNG has one number per pixel, the classes' colours as palette and their names as metadata
+        (:func:`denseclip.visualization.read_label_png`).
+
+        Args:
+            folder: made when there is none.
+            stem: by default that of the picture's file, or ``picture``.
+            force: whether earlier results may be overwritten.
+
+        Returns:
+            The three files.
+
+        Raises:
+            UserError: if the folder cannot be written to, or holds such results and ``force`` is False.
+        """
+        stem = stem or (self.source.stem if self.source else 'picture')
+        files = [stem + suffix for suffix in RESULT_SUFFIXES]
+        folder = prepare_folder(folder, files, force)
+        overlay = io.BytesIO()
+        self.overlay().save(overlay, 'PNG')
+        labels = encode_label_png(self.label_map, self.names, self.palette)
+        contents: tuple[bytes | str, ...] = (overlay.getvalue(), labels, self._areas_csv())
+        return [write_file(folder / name, content) for name, content in zip(files, contents, strict=True)]
+
+    def _areas_csv(self) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator='\n')
+        writer.writerow(['label', 'class', 'pixels', 'share'])
+        writer.writerows([area.label, area.name, area.pixels, f'{area.share:.6f}'] for area in self.areas())
+        return text.getvalue()

@@ -1,0 +1,97 @@
+"""Metafiles, README tables and configs say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from tiny_config import CONFIGS, all_configs, dicts, forget_weights, pipelines
+
+METHODS = sorted(p.parent for p in CONFIGS.glob('*/metafile.yml'))
+NAME = re.compile(r'^[a-z0-9.-]+(_[a-z0-9.-]+)*_[a-z0-9]+-\d+x\d+$')
+
+
+def entries(folder: Path) -> list[dict]:
+    return yaml.safe_load((folder / 'metafile.yml').read_text(encoding='utf-8'))['Models']
+
+
+ALL_ENTRIES = [pytest.param(e, id=e['Name']) for folder in METHODS for e in entries(folder)]
+
+
+def test_every_method_has_tables() -> None:
+    for folder in {path.parts[0] for path in all_configs()}:
+        assert (CONFIGS / folder / 'metafile.yml').is_file(), folder
+        assert (CONFIGS / folder / 'README.md').is_file(), folder
+
+
+@pytest.mark.parametrize('folder', METHODS, ids=lambda p: p.name)
+def test_metafile_lists_each_config_once(folder: Path) -> None:
+    listed = [entry['Config'] for entry in entries(folder)]
+    assert sorted(listed) == [f'configs/{folder.name}/{p.name}' for p in sorted(folder.glob('*.py'))]
+    for entry in entries(folder):
+        assert Path(entry['Config']).stem == entry['Name']
+        assert 'Results' not in entry or entry['Results']['Source']
+
+
+@pytest.mark.parametrize('folder', METHODS, ids=lambda p: p.name)
+def test_readme_rows_agree_with_the_metafile(folder: Path) -> None:
+    text = (folder / 'README.md').read_text(encoding='utf-8')
+    rows = {m[1]: line for line in text.splitlines() if (m := re.match(r'\| \[[^]]+\]\(([^)]+)\.py\)', line))}
+    assert sorted(rows) == sorted(entry['Name'] for entry in entries(folder))
+    for entry in entries(folder):
+        cells = [cell.strip() for cell in rows[entry['Name']].split('|')]
+        numbers = [*entry.get('Results', {}).get('Metrics', {}).values()]
+        numbers += [value for key, value in entry['Metadata'].items() if key.startswith('Parameters')]
+        for number in numbers:
+            assert {f'{number}', f'{number:.2f}'} & set(cells), (entry['Name'], number)
+
+
+@pytest.mark.parametrize('folder', METHODS, ids=lambda p: p.name)
+def test_readme_names_only_existing_files(folder: Path) -> None:
+    text = (folder / 'README.md').read_text(encoding='utf-8')
+    for target in re.findall(r'\]\(([^)#:]+)\)', text):
+        assert (folder / target).exists(), target
+    for target in re.findall(r'\b((?:configs|tools)/[\w./-]+\.py)\b', text):
+        assert (CONFIGS.parent / target).exists(), target
+
+
+@pytest.mark.parametrize('path', all_configs(), ids=lambda p: p.stem)
+def test_config_is_consistent(path: Path) -> None:
+    assert NAME.match(path.stem), path.stem
+    config = Config.fromfile(CONFIGS / path)
+    height, width = map(int, re.search(r'-(\d+)x(\d+)$', path.stem).groups())
+    assert tuple(config.model.data_preprocessor.size) == (height, width)
+    crops = [tuple(p['crop_size']) for p in dicts(pipelines(config)) if p.get('type') == 'RandomCrop']
+    assert set(crops) == {(height, width)}
+    if config.model.test_cfg.mode == 'slide':
+        assert tuple(config.model.test_cfg.crop_size) == (height, width)
+    schedule_end = max(s['end'] for s in config.param_scheduler)
+    assert schedule_end == config.train_cfg.max_iters
+    if '_80k' in path.stem:
+        assert config.train_cfg.max_iters == 80000 and config.auto_scale_lr.base_batch_size == 32
+    ranges = [p['num_classes'] for p in dicts(pipelines(config)) if p.get('type') == 'CheckLabelRange']
+    assert set(ranges) == {config.model.decode_head.num_classes}
+
+
+@pytest.fixture
+def no_initialisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building for counting needs no values in the tensors."""
+    for name in dir(torch.nn.init):
+        if name.endswith('_') and not name.startswith('_'):
+            monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
+
+
+@pytest.mark.parametrize('entry', [e for e in ALL_ENTRIES if 'Parameters (M)' in e.values[0]['Metadata']])
+def test_parameters_are_as_listed(entry: dict, no_initialisation: None) -> None:
+    config = Config.fromfile(CONFIGS.parent / entry['Config'])
+    forget_weights(config)
+    init_default_scope('mmseg')
+    model = MODELS.build(config.model)
+    count = sum(p.numel() for name, p in model.named_parameters() if not name.startswith('text_encoder.'))
+    assert round(count / 1e6, 2) == entry['Metadata']['Parameters (M)']

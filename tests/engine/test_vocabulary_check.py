@@ -1,0 +1,53 @@
+"""Model and data set must speak of the same classes."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from torch import nn
+
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.engine.hooks import VocabularyCheckHook
+from denseclip.engine.hooks.vocabulary_check import VocabularyMismatchError, compare_vocabulary
+
+CLASSES = ['sky', 'sign symbol', 'car']
+
+
+def test_equal_names_pass_whatever_their_spelling() -> None:
+    assert compare_vocabulary(['Sky', 'sign_symbol', 'CAR '], CLASSES, 'test') is None
+    assert compare_vocabulary(['Sky', 'SignSymbol', 'car'], CLASSES, 'test') is None
+
+
+def test_another_count_names_both_and_the_cure() -> None:
+    with pytest.raises(VocabularyMismatchError) as caught:
+        compare_vocabulary(['sky', 'car'], CLASSES, 'test')
+    for part in ('2 classes (sky, car)', '3 (sky, sign symbol, car)', 'test set', 'model.vocabulary', '--vocabulary'):
+        assert part in str(caught.value)
+
+
+def test_another_order_is_a_loud_warning() -> None:
+    note = compare_vocabulary(['car', 'sign symbol', 'sky'], CLASSES, 'validation')
+    assert note is not None and 'another order' in note and '"sky" in the data and "car" in the model' in note
+
+
+def test_synonyms_are_named() -> None:
+    note = compare_vocabulary(['heavens', 'sign symbol', 'automobile'], CLASSES, 'test')
+    assert note is not None and note.startswith('2 of 3 classes') and '0 "sky" is called "heavens"' in note
+
+
+@pytest.mark.parametrize('stage', ['train', 'val', 'test'])
+def test_the_hook_checks_each_data_set(stage: str, caplog: pytest.LogCaptureFixture) -> None:
+    model = nn.Module()
+    data = SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': tuple(CLASSES)}))
+    runner = SimpleNamespace(model=model, logger=logging.getLogger('check'), **{f'{stage}_dataloader': data})
+    check = getattr(VocabularyCheckHook(), f'before_{stage}')
+    check(runner)  # a model without a vocabulary
+    model.vocabulary = Vocabulary.from_names(['sky', 'traffic sign', 'car'])
+    with caplog.at_level(logging.WARNING):
+        check(runner)
+    assert '1 "sign symbol" is called "traffic sign"' in caplog.text
+    model.vocabulary = Vocabulary.from_names(['sky', 'car'])
+    with pytest.raises(VocabularyMismatchError):
+        check(runner)

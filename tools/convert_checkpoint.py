@@ -1,0 +1,69 @@
+"""Convert a weight file: ``python tools/convert_checkpoint.py SOURCE TARGET [--converter NAME] [--inverse]``.
+
+By default the authors' DenseCLIP checkpoints become ours; ``--inverse`` goes the other way where a converter can.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from denseclip.engine.atomic import commit, partial_name
+from denseclip.weights import (
+    WeightFileError,
+    WeightMismatchError,
+    read_checkpoint,
+    resolve,
+    weight_file,
+    write_safetensors,
+)
+from denseclip.weights.convert import CONVERTERS, convert
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Convert a weight file between its authors\' names and ours.')
+    parser.add_argument('source', help='file, or a source such as local-dir:, hf-hub:, package:')
+    parser.add_argument('target', type=Path, help='file to write: *.safetensors, or *.pth for a PyTorch checkpoint')
+    about = '; '.join(f'{name}: {converter.description}' for name, converter in sorted(CONVERTERS.items()))
+    parser.add_argument('--converter', default='denseclip', choices=sorted(CONVERTERS), help=about)
+    parser.add_argument('--inverse', action='store_true', help='from our names to theirs')
+    parser.add_argument('--trust', action='store_true', help='read a pickle even if that runs code in it')
+    parser.add_argument('--force', action='store_true', help='replace an existing target')
+    args = parser.parse_args(argv)
+    if args.target.suffix not in ('.safetensors', '.pth'):
+        parser.error(f"the target '{args.target}' must end in .safetensors or .pth")
+    return args
+
+
+def write(target: Path, state: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write tensors and what is known about them; an interruption leaves no half file."""
+    if target.suffix == '.safetensors':
+        plain = {key: value for key, value in meta.items() if isinstance(value, (str, int, float, list, tuple))}
+        write_safetensors(state, target, plain)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(partial_name(target.name))
+    torch.save({'meta': meta, 'state_dict': state}, partial)
+    commit(partial, target)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    if args.target.exists() and not args.force:
+        sys.exit(f"convert_checkpoint.py: '{args.target}' exists; choose another name or pass --force.")
+    try:
+        checkpoint = read_checkpoint(weight_file(resolve(args.source)), trust=args.trust)
+        state = convert(checkpoint.state_dict, args.converter, inverse=args.inverse)
+        write(args.target, state, {**checkpoint.meta, 'converter': args.converter, 'inverse': int(args.inverse)})
+    except (WeightFileError, WeightMismatchError, OSError, ValueError) as error:
+        sys.exit(f'convert_checkpoint.py: {error}')
+    print(f'{args.target}: {len(state)} tensors, {sum(v.numel() for v in state.values()) / 1e6:.2f} M numbers')
+
+
+if __name__ == '__main__':
+    main()

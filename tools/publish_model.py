@@ -1,0 +1,31 @@
+"""Write the weights of a training for release: ``python tools/publish_model.py CHECKPOINT OUT.safetensors``."""
+
+import argparse
+import sys
+
+from denseclip.weights.errors import WeightFileError
+from denseclip.weights.publish import publish
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
+    parser = argparse.ArgumentParser(description='Weights of a checkpoint as a small safetensors file, with its sha256.')
+    parser.add_argument('checkpoint', help='checkpoint that training wrote')
+    parser.add_argument('out', help='file to write, *.safetensors')
+    parser.add_argument('--full', action='store_true', help='keep float32 (default: large tensors in float16)')
+    parser.add_argument('--note', nargs='*', default=[], metavar='KEY=VALUE', help='facts to store in the file')
+    args = parser.parse_args(argv)
+    wrong = [note for note in args.note if '=' not in note]
+    if wrong:
+        parser.error(f'--note takes KEY=VALUE, got {wrong[0]!r}')
+    try:
+        result = publish(
+            args.checkpoint, args.out, half=not args.full, metadata=dict(note.split('=', 1) for note in args.note)
+        )
+    except (WeightFileError, OSError, ValueError) as error:
+        sys.exit(f'publish_model.py: {error}')
+    print(f'{result.path}  {result.size / 1e6:.2f} MB  sha256 {result.sha256}')
+
+
+if __name__ == '__main__':
+    main()
