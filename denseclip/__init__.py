@@ -31,7 +31,7 @@ __all__ = ['__version__', *sorted(_API)]
 # Without the host stack the pure PyTorch parts (denseclip.clip, denseclip.weights) still work; what needs the stack says
 # how to install it.
 if find_spec('mmengine') and find_spec('mmseg'):
-    from denseclip import datasets, engine, evaluation, models  # noqa: F401  (registration)
+    from denseclip import datasets, engine, models  # noqa: F401  (registration)
 
 
 def __getattr__(name: str) -> Any:

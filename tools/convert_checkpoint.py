@@ -25,7 +25,7 @@ from denseclip.weights.convert import CONVERTERS, convert
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Convert a weight file between its authors\' names and ours.')
+    parser = argparse.ArgumentParser(description="Convert a weight file between its authors' names and ours.")
     parser.add_argument('source', help='file, or a source such as local-dir:, hf-hub:, package:')
     parser.add_argument('target', type=Path, help='file to write: *.safetensors, or *.pth for a PyTorch checkpoint')
     about = '; '.join(f'{name}: {converter.description}' for name, converter in sorted(CONVERTERS.items()))

@@ -32,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--tta', action='store_true', help='test-time augmentation (tta_model, tta_pipeline of the config)'
     )
     parser.add_argument(
-        '--vocabulary', metavar='FILE', help="class names to use instead of the config's, one class a line"
+        '--vocabulary', metavar='FILE', help="class names instead of the config's: file, list of the suite, or 'a; b=c'"
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Configs for inference: reading them, and the part of the test pipeline that a picture without labels passes."""
+"""Configs for inference: the part of the test pipeline that a picture without labels passes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
 
 from denseclip.apis.errors import UserError
+from denseclip.engine.config import load_config
 
 # The inferencer reads pictures itself; the rest asks for annotations.
 _LEFT_OUT = ('LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader', 'LoadAnnotations', 'CheckLabelRange')
 
 
-def load_config(config: str | Path | Config | Mapping[str, Any]) -> Config:
+def inference_config(config: str | Path | Config | Mapping[str, Any]) -> Config:
     """Read a config and make its scope the default one.
 
     Python configs are programs: use only those you trust. JSON configs are data. YAML configs are refused, because
@@ -29,17 +31,14 @@ def load_config(config: str | Path | Config | Mapping[str, Any]) -> Config:
         The config.
 
     Raises:
-        UserError: if there is no such file, it is of another kind, or it has no ``model``.
+        ValueError: if there is no such file, it is of another kind, or it has no ``model``.
     """
     if isinstance(config, str | Path):
-        path = Path(config)
-        if not path.is_file():
-            raise UserError(f"config '{config}' does not exist; see the folder configs/ or check the path.")
-        if path.suffix not in ('.py', '.json'):
+        if Path(config).suffix not in ('.py', '.json'):
             raise UserError(
                 f"config '{config}' must be a .py or .json file; YAML configs can run code and are not read."
             )
-        cfg = Config.fromfile(str(path))
+        cfg = load_config(config)
     else:
         cfg = config if isinstance(config, Config) else Config(dict(config))
     if not cfg.get('model'):
@@ -50,7 +49,7 @@ def load_config(config: str | Path | Config | Mapping[str, Any]) -> Config:
     return cfg
 
 
-def test_transforms(cfg: Config) -> list[dict[str, Any]]:
+def inference_steps(cfg: Config) -> list[dict[str, Any]]:
     """The test pipeline without reading files and annotations.
 
     Args:
@@ -62,13 +61,16 @@ def test_transforms(cfg: Config) -> list[dict[str, Any]]:
     Raises:
         UserError: if the config has no test pipeline.
     """
-    pipeline = cfg.get('test_pipeline')
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    while pipeline is None and dataset:
-        pipeline, dataset = dataset.get('pipeline'), dataset.get('dataset') or {}
+    pipeline = cfg.get('test_pipeline') or _test_dataset(cfg).get('pipeline')
     if not pipeline:
         raise UserError("the config has neither 'test_pipeline' nor 'test_dataloader.dataset.pipeline'; add one.")
-    return [step for step in pipeline if step['type'].rsplit('.')[-1] not in _LEFT_OUT]
+    steps = [step for step in pipeline if step['type'].rsplit('.')[-1] not in _LEFT_OUT]
+    # JSON has no tuples, and mmcv takes no list for a size.
+    return [{key: tuple(v) if _is_size(v) else v for key, v in step.items()} for step in steps]
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
 
 
 def build_transforms(steps: list[dict[str, Any]]) -> Compose:
@@ -81,3 +83,21 @@ def build_transforms(steps: list[dict[str, Any]]) -> Compose:
 def resizes(steps: list[dict[str, Any]]) -> bool:
     """Whether a pipeline brings pictures to a size of its own, so that large ones need no other limit."""
     return any('Resize' in step['type'] for step in steps)
+
+
+def dataset_meta(cfg: Config) -> Mapping[str, Any]:
+    """Classes and palette of the config's test data set, as far as it or its type declares them."""
+    import mmseg.datasets  # noqa: F401
+
+    dataset = _test_dataset(cfg)
+    if dataset.get('metainfo'):
+        return dataset['metainfo']
+    return getattr(DATASETS.get(dataset['type']), 'METAINFO', {}) if dataset.get('type') else {}
+
+
+def _test_dataset(cfg: Config) -> Mapping[str, Any]:
+    """The innermost config of the test data set, below wrappers such as ``RepeatDataset``."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    while dataset.get('dataset'):
+        dataset = dataset['dataset']
+    return dataset

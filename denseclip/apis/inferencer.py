@@ -12,37 +12,36 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS
 from mmseg.registry import MODELS
 from PIL import Image
 from torch import nn
 
 from denseclip.apis.bundled import default_model
-from denseclip.apis.config import build_transforms, load_config, resizes, test_transforms
+from denseclip.apis.config import build_transforms, dataset_meta, inference_config, inference_steps, resizes
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import read_image, to_bgr
 from denseclip.apis.segmentation import Segmentation, result_names
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.models.functional.label_map import label_dtype
 from denseclip.visualization.palette import palette_for
-from denseclip.weights import load_into, read_checkpoint, resolve, weight_file
 
 ImageLike = str | Path | np.ndarray | Image.Image
 _MAX_SIDE = 2048
-_MAX_ASPECT = 8
+_MAX_ASPECT = 16
 
 
 class Inferencer:
     """A model, ready for pictures.
 
     Pictures pass the test pipeline of the config, the same as in evaluation; results have the picture's own size.
-    Pipelines without a ``Resize`` get pictures scaled down to a long side of 2048, and strips longer than 8 times their
+    Pipelines without a ``Resize`` get pictures scaled down to a long side of 2048, and strips longer than 16 times their
     width are extended by repeating their border, so that nothing in the network vanishes.
 
     Args:
         config: config of the model: a file, or a config in memory; by default the bundled model.
-        weights: its checkpoint, in any form that ``denseclip.weights.resolve`` knows; by default the bundled one, or
-            the config's ``load_from``.
+        weights: its checkpoint: a file of this suite, of MMEngine or of DenseCLIP's authors, or another source that
+            ``denseclip.weights.resolve`` knows; by default the bundled one, or the config's ``load_from``.
         device: such as ``'cpu'`` or ``'cuda:0'``; by default CUDA where there is any.
         vocabulary: classes to tell apart, in any form that ``Vocabulary.of`` knows; by default the model's own.
         trust: allow weights in a pickle that runs code while it is read.
@@ -66,15 +65,16 @@ class Inferencer:
         if config is None:
             config, weights = default_model()
         place = choose_device(device)
-        cfg = load_config(config)
+        cfg = inference_config(config)
         weights = weights or cfg.get('load_from')
         if not weights:
             raise UserError(f"no weights for config '{cfg.filename or 'in memory'}'; give its checkpoint (--weights).")
         # Weights come from the checkpoint, whatever the config says about pretraining.
         model = MODELS.build(cfg.model)
-        checkpoint = read_checkpoint(weight_file(resolve(weights)), trust=trust)
-        load_into(model, checkpoint.state_dict, source=weights)
-        self._set_up(model.to(place), test_transforms(cfg), checkpoint.meta.get('dataset_meta') or dataset_meta(cfg))
+        checkpoint = read_training_file(str(weights), trust=trust)
+        load_weights(model, checkpoint['state_dict'], source=weights, strict=True)
+        meta = checkpoint['meta'].get('dataset_meta') or dataset_meta(cfg)
+        self._set_up(model.to(place), inference_steps(cfg), meta)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
@@ -93,7 +93,7 @@ class Inferencer:
         inferencer._set_up(model, transforms, meta or {})
         return inferencer
 
-    def _set_up(self, model: nn.Module, steps: list[dict[str, Any]], meta: Mapping[str, Any]) -> None:
+    def _set_up(self, model: Any, steps: list[dict[str, Any]], meta: Mapping[str, Any]) -> None:
         self.model: Any = model.eval()
         self._transforms = build_transforms(steps)
         self._limit = None if resizes(steps) else _MAX_SIDE
@@ -180,7 +180,7 @@ class Inferencer:
 
 
 def _extend(pixels: np.ndarray) -> np.ndarray:
-    """Repeat the lower or right border of strips until they are at most 8 times as long as wide."""
+    """Repeat the lower or right border of strips until they are at most 16 times as long as wide."""
     height, width = pixels.shape[:2]
     shortest = -(-max(height, width) // _MAX_ASPECT)
     below, right = max(0, shortest - height), max(0, shortest - width)
@@ -214,18 +214,6 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot use device '{device}': {reason}. Use --device cpu (device='cpu').") from error
     return place
-
-
-def dataset_meta(cfg: Config) -> Mapping[str, Any]:
-    """Classes and palette of the config's test data set, as far as its class declares them."""
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    while dataset.get('dataset'):
-        dataset = dataset['dataset']
-    if dataset.get('metainfo'):
-        return dataset['metainfo']
-    import mmseg.datasets  # noqa: F401
-
-    return getattr(DATASETS.get(dataset['type']), 'METAINFO', {}) if dataset.get('type') else {}
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,16 +14,18 @@ Item = TypeVar('Item')
 
 
 def _progress(*columns: BarColumn | MofNCompleteColumn) -> Progress:
+    console = Console(stderr=True)
     # What is printed to a terminal meanwhile goes above the bar; a redirected standard output stays as it is.
     return Progress(
         SpinnerColumn(),
         TextColumn('{task.description}', markup=False),
         *columns,
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
         redirect_stderr=False,
+        disable=not console.is_terminal,
     )
 
 

@@ -56,11 +56,13 @@ CORE: Final = (
     Requirement('open_clip_torch', 'open_clip', '>=2.26,<4'),
     Requirement('timm', 'timm', '>=1.0'),
     Requirement('safetensors', 'safetensors', '>=0.4'),
+    Requirement('huggingface_hub', 'huggingface_hub', '>=0.23'),
     Requirement('numpy', 'numpy', '>=1.24'),
     Requirement('scipy', 'scipy', '>=1.10'),
     Requirement('pillow', 'PIL', '>=10'),
     Requirement('ftfy', 'ftfy'),
     Requirement('regex', 'regex'),
+    Requirement('tqdm', 'tqdm'),
 )
 UPSTREAM: Final = (
     Requirement('mmengine', 'mmengine', '>=0.10.7,<0.11', 'mm'),

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ..compat.distributed import has_accelerator
+from ..compat.amp import enable_amp
 
 _RESUMABLE = {'IterBasedTrainLoop': 'ResumableIterTrainLoop', 'EpochBasedTrainLoop': 'ResumableEpochTrainLoop'}
 _SUITE_HOOKS = {
@@ -111,23 +111,22 @@ def _use_safe_checkpoints(config: Config, hooks: ConfigDict) -> None:
         hooks.logger = ConfigDict(type='LoggerHook', interval=50, log_metric_by_epoch=by_epoch)
 
 
-def use_amp(config: Config) -> None:
+def use_amp(config: Config, *, wanted: bool) -> None:
     """Train in mixed precision: float16 with loss scaling on a GPU, bfloat16 on the CPU.
+
+    Args:
+        config: Changed in place.
+        wanted: Turn it on. A config that has it on keeps it, in the kind that this machine can run.
 
     Raises:
         OptionError: The config uses an optimizer wrapper of its own.
     """
-    wrapper = config.optim_wrapper
-    kind = wrapper.get('type', 'OptimWrapper')
-    if kind in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):
+    if not wanted and config.optim_wrapper.get('type') != 'AmpOptimWrapper':
         return
-    if kind != 'OptimWrapper':
-        raise OptionError(f"--amp replaces optim_wrapper.type='OptimWrapper', but the config has '{kind}'")
-    if has_accelerator():
-        wrapper.type = 'AmpOptimWrapper'
-        wrapper.setdefault('loss_scale', 'dynamic')
-    else:
-        wrapper.type = 'CPUAmpOptimWrapper'
+    try:
+        enable_amp(config.optim_wrapper)
+    except ValueError as error:
+        raise OptionError(f'--amp: {error}') from error
 
 
 def use_tta(config: Config) -> None:

@@ -12,8 +12,9 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..clip.vocabulary import Vocabulary
+from ..clip.vocabulary import Vocabulary, VocabularyError, available
 from ..compat import distributed
+from ..compat.allocator import keep_large_buffers
 from .checkpoints import last_checkpoint
 from .config import (
     OptionError,
@@ -66,7 +67,7 @@ class TestOptions:
         overrides: Dotted config keys and values.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         tta: Test-time augmentation.
-        vocabulary: File of class names to use instead of the config's.
+        vocabulary: Class names to use instead of the config's; see :func:`read_vocabulary`.
         amp: Mixed precision.
         trust: Allow a checkpoint that runs code while it is read.
         force: Write into ``out`` and ``show_dir`` even if they hold files.
@@ -106,8 +107,7 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     if config.get('train_dataloader') is None or config.get('train_cfg') is None:
         raise OptionError(f"config '{config_path}' has no train_dataloader and train_cfg: it can only be tested")
     work_dir = set_work_dir(config, options.work_dir, config_path)
-    if options.amp:
-        use_amp(config)
+    use_amp(config, wanted=options.amp)
     if options.auto_scale_lr:
         _enable_lr_scaling(config)
     _set_randomness(config, options)
@@ -140,8 +140,7 @@ def test(config_path: str | Path, checkpoint: str | Path, options: TestOptions |
     if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
         raise OptionError(f"config '{config_path}' has no test_dataloader and test_evaluator")
     _require_checkpoint(checkpoint)
-    if options.vocabulary and not Path(options.vocabulary).is_file():
-        raise OptionError(f"vocabulary file '{options.vocabulary}' does not exist")
+    vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else None
     set_work_dir(config, options.work_dir, config_path)
     config.load_from, config.resume = str(checkpoint), False
     if options.show or options.show_dir:
@@ -155,8 +154,8 @@ def test(config_path: str | Path, checkpoint: str | Path, options: TestOptions |
     use_suite_hooks(config)
     runner = _build_runner(config, options.launcher)
     runner.strict, runner.trust = True, options.trust
-    if options.vocabulary:
-        _set_vocabulary(runner, options.vocabulary)
+    if vocabulary is not None:
+        _set_vocabulary(runner, vocabulary)
     _record(runner, config=str(config_path), checkpoint=str(checkpoint))
     return runner.test()
 
@@ -164,6 +163,8 @@ def test(config_path: str | Path, checkpoint: str | Path, options: TestOptions |
 def _build_runner(config: Config, launcher: str) -> Any:
     """Build the runner: ours, or the one that the config asks for by ``runner_type``."""
     config.launcher = launcher
+    if not distributed.has_accelerator():
+        keep_large_buffers()
     distributed.prepare(launcher, config)
     config.setdefault('runner_type', 'SuiteRunner')
     return RUNNERS.build(config)
@@ -227,13 +228,37 @@ def _keep_predictions(config: Config, folder: Path) -> None:
         evaluator.output_dir, evaluator.keep_results = str(folder), True
 
 
-def _set_vocabulary(runner: Runner, path: str) -> None:
+def read_vocabulary(source: str) -> Vocabulary:
+    """Class names from the command line.
+
+    Args:
+        source: A file with one class a line, the name of a list of the suite (``camvid_synonyms``), or the classes
+            themselves (``road; car=automobile,vehicle; sky``).
+
+    Returns:
+        The vocabulary.
+
+    Raises:
+        OptionError: It is none of these, or its names cannot be used.
+    """
+    try:
+        if Path(source).is_file():
+            return Vocabulary.from_file(source)
+        if source in available() or ';' in source:
+            return Vocabulary.of(source)
+    except VocabularyError as error:
+        raise OptionError(f'--vocabulary: {error}') from error
+    raise OptionError(
+        f"vocabulary file '{source}' does not exist, and no list of the suite is called so ({', '.join(available())})"
+    )
+
+
+def _set_vocabulary(runner: Runner, vocabulary: Vocabulary) -> None:
     model = unwrap_model(runner.model)
     if not hasattr(model, 'set_vocabulary'):
         raise OptionError(f'--vocabulary needs an open-vocabulary model; {type(model).__name__} has fixed classes')
-    vocabulary = Vocabulary.from_file(path)
     model.set_vocabulary(vocabulary)
-    runner.logger.info(f'vocabulary of {path}: {vocabulary.describe()}')
+    runner.logger.info(f'vocabulary:\n{vocabulary.describe()}')
 
 
 def _record(runner: Runner, **extra: Any) -> None:

@@ -21,11 +21,19 @@ class WarmupPolyLR(PolyLR):
         optimizer: optimizer or optimizer wrapper.
         warmup: iterations of warm-up.
         warmup_ratio: factor at iteration 0.
-        kwargs: ``power``, ``eta_min``, ``begin``, ``end``, ``last_step`` and ``by_epoch`` (False) of MMEngine's ``PolyLR``.
+        by_epoch: count epochs instead of iterations.
+        *args: positional arguments of MMEngine's ``PolyLR``.
+        **kwargs: ``power``, ``eta_min``, ``begin``, ``end`` and ``last_step`` of MMEngine's ``PolyLR``.
     """
 
     def __init__(
-        self, optimizer: Any, *args: Any, warmup: int = 0, warmup_ratio: float = 1e-6, by_epoch: bool = False, **kwargs: Any
+        self,
+        optimizer: Any,
+        *args: Any,
+        warmup: int = 0,
+        warmup_ratio: float = 1e-6,
+        by_epoch: bool = False,
+        **kwargs: Any,
     ) -> None:
         self.warmup, self.warmup_ratio = warmup, warmup_ratio
         super().__init__(optimizer, *args, by_epoch=by_epoch, **kwargs)

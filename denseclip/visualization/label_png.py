@@ -40,7 +40,10 @@ def encode_label_png(label_map: np.ndarray, names: Sequence[str], palette: np.nd
         raise ValueError(f'labels {label_map.min()}..{high} do not fit {len(names)} classes.')
     if eight_bit:
         picture = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8)).convert('L')
-        picture.putpalette(np.asarray(palette, dtype=np.uint8)[:256].tobytes())
+        colors = np.zeros((256, 3), dtype=np.uint8)
+        colors[: len(names)] = palette
+        # All 256 entries: with fewer, Pillow writes labels in as many bits as the palette needs and cuts off 255.
+        picture.putpalette(colors.tobytes())
     else:
         picture = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint16))
     info = PngInfo()

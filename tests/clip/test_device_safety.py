@@ -4,6 +4,7 @@ import pytest
 import torch
 from open_clip.timm_model import TimmModel
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 
 from denseclip.clip.text import CLIPTextTower
 from denseclip.clip.towers import DenseReadOut, build_image_tower, build_resnet, build_vit
@@ -30,13 +31,27 @@ def loss_of(tower, images):
     return out.dense.float().square().mean() + out.pooled.float().square().mean() + sum(s.mean() for s in out.stages)
 
 
+def on_cuda(module, *inputs):
+    """Call a module with pretended CUDA parameters; what it creates without a device is on the CPU and clashes."""
+    with FakeTensorMode():
+        state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        fake = {k: torch.empty(v.shape, dtype=v.dtype, device='cuda') for k, v in state.items()}
+        return functional_call(module, fake, tuple(make() for make in inputs))
+
+
 @pytest.mark.parametrize('name', TOWERS)
 def test_image_towers_on_pretended_cuda(name):
-    with FakeTensorMode():
-        tower = TOWERS[name]().to('cuda')
-        loss = loss_of(tower, torch.randn(2, 3, 64, 96, device='cuda'))
-        loss.backward()
-        assert loss.device.type == 'cuda'
+    out = on_cuda(TOWERS[name](), lambda: torch.empty(2, 3, 64, 96, device='cuda'))
+    assert {t.device.type for t in (out.dense, out.pooled, *out.stages)} == {'cuda'}
+
+
+def test_pretended_cuda_notices_tensors_on_the_cpu():
+    class Careless(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x) + torch.arange(3)
+
+    with pytest.raises(RuntimeError, match='device'):
+        on_cuda(Careless(2, 3), lambda: torch.empty(1, 2, device='cuda'))
 
 
 @pytest.mark.parametrize('name', TOWERS)
@@ -60,14 +75,24 @@ def text_tower():
     return CLIPTextTower.create(context_length=13, vocab_size=40, width=16, heads=2, layers=1, embed_dim=8)
 
 
+class Encoder(torch.nn.Module):
+    """The tower's call as a module's forward."""
+
+    def __init__(self, tower):
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, tokens, contexts):
+        return self.tower.encode_tokens(tokens, contexts)
+
+
 def test_text_tower_on_pretended_cuda():
-    with FakeTensorMode():
-        tower = text_tower().to('cuda')
-        tokens = torch.randint(0, 40, (3, 5), device='cuda')
-        contexts = torch.randn(2, 8, 16, device='cuda', requires_grad=True)
-        out = tower.encode_tokens(tokens, contexts)
-        out.sum().backward()
-        assert out.device.type == 'cuda' and contexts.grad.device.type == 'cuda'
+    out = on_cuda(
+        Encoder(text_tower()),
+        lambda: torch.zeros(3, 5, dtype=torch.long, device='cuda'),
+        lambda: torch.empty(2, 8, 16, device='cuda'),
+    )
+    assert out.device.type == 'cuda' and out.shape == (2, 3, 8)
 
 
 def test_text_tower_on_meta():

@@ -79,6 +79,18 @@ def test_fingerprint_notices_writes_through_data(tower):
     assert tower.fingerprint() != before
 
 
+def test_fingerprint_tells_apart_what_the_weights_do_not_show(tower):
+    quick = CLIPTextTower.create(context_length=16, width=16, heads=2, layers=2, embed_dim=8, quick_gelu=True)
+    for change in ({'quick_gelu': False}, {'heads': 4}):
+        options = {'context_length': 16, 'width': 16, 'heads': 2, 'layers': 2, 'embed_dim': 8, **change}
+        other = CLIPTextTower.create(**options)
+        other.load_state_dict(quick.state_dict())
+        assert other.fingerprint() != quick.fingerprint(), change
+    twin = CLIPTextTower.create(context_length=16, width=16, heads=2, layers=2, embed_dim=8)
+    twin.load_state_dict(quick.state_dict())
+    assert twin.fingerprint() == quick.fingerprint()
+
+
 def test_fingerprint_is_cheap_when_nothing_changed(tower, monkeypatch):
     before = tower.fingerprint()
 

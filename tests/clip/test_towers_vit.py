@@ -47,7 +47,7 @@ def test_any_size(visual, size, grid):
 
 
 def test_picture_smaller_than_a_patch(visual):
-    with pytest.raises((ValueError, RuntimeError), match='smaller than one patch|[Kk]ernel size'):
+    with pytest.raises(ValueError, match='smaller than one patch'):
         ViTTower(visual)(torch.randn(1, 3, 5, 32))
 
 

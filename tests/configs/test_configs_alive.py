@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from denseclip.engine.config import use_suite_hooks, use_tta
-from denseclip.engine.runner import SuiteRunner
 from mmengine.config import Config
 from tiny_config import all_configs, tiny_config
+
+from denseclip.engine.config import use_suite_hooks, use_tta
+from denseclip.engine.runner import SuiteRunner
 
 
 @pytest.fixture(scope='module')

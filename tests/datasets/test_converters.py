@@ -1,5 +1,6 @@
 """CamVid converter: checks everything first, then writes all or nothing."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -113,7 +114,9 @@ def test_command_reports_and_exits(source: Path, tmp_path: Path) -> None:
         str(source),
         str(tmp_path / 'out'),
     ]
-    run = lambda: subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)  # noqa: E731
-    first, second = run(), run()
+    environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, env=environment, check=False) for _ in range(2)
+    )
     assert first.returncode == 0 and '3 train, 2 val, 2 test' in first.stdout
     assert second.returncode == 1 and '--force' in second.stderr

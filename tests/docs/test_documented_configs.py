@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from denseclip.datasets.audit import audit_split
-from denseclip.datasets.generated import write_dataset
-from denseclip.engine.launch import TrainOptions, train
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from PIL import Image
+
+from denseclip.datasets.audit import audit_split
+from denseclip.datasets.generated import write_dataset
+from denseclip.engine.launch import TrainOptions, train
 
 ROOT = Path(__file__).parents[2]
 SMALL = {

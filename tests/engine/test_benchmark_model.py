@@ -16,7 +16,7 @@ MODEL = """
 default_scope = 'mmseg'
 model = dict(
     type='DenseCLIP',
-    data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[64.0] * 3, size=(64, 64), seg_pad_val=255),
+    data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[64.0] * 3, size=(64, 64)),
     backbone=dict(type='CLIPResNet', layers=(1, 1, 1, 1), width=8, embed_dim=16, input_resolution=64, heads=4),
     text_encoder=dict(
         type='CLIPTextContextEncoder', embed_dim=16, transformer_width=16, transformer_heads=2, transformer_layers=2
@@ -93,7 +93,7 @@ def test_the_plain_version_encodes_text_per_window_and_ours_once(work):
 
 def test_only_the_plain_version_keeps_logits(work):
     with variant(work.model, 'plain'):
-        assert work.step()[0].seg_logits.shape == (5, 64, 96)
+        assert work.step()[0].seg_logits.data.shape == (5, 64, 96)
     assert 'seg_logits' not in work.step()[0]
 
 
@@ -176,7 +176,7 @@ def test_text_at_true_length_agrees_and_the_second_load_runs_no_tower():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (TextOptions(model='ViT-B-61'), "no architecture 'ViT-B-61'"),
+        (TextOptions(model='ViT-B-61'), "no architecture 'ViT-B-61'; nearest: ViT-B-16"),
         (TextOptions(model='xlm-roberta-base-ViT-B-32'), 'not causal'),
         (TextOptions(prompts=10**6), 'prompts only'),
     ],

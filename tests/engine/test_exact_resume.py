@@ -150,6 +150,31 @@ def test_validation_does_not_change_training(train_toy, tmp_path: Path) -> None:
     assert_same(often.model.state_dict(), never.model.state_dict())
 
 
+@HOOKS.register_module()
+class DieInValidationHook(Hook):
+    """The power fails in the middle of the first validation."""
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Die."""
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_an_interrupted_validation_is_made_up_for(train_toy, tmp_path: Path, by_epoch: bool) -> None:
+    """The checkpoint of that iteration is older than its validation; the resumed run validates first."""
+    overrides = EPOCHS if by_epoch else ITERATIONS
+    last = 'epoch_4.pth' if by_epoch else 'iter_10.pth'
+    train_toy(tmp_path / 'whole', **overrides)
+    hooks = [*overrides['custom_hooks'], dict(type='DieInValidationHook')]
+    with pytest.raises(KeyboardInterrupt):
+        train_toy(tmp_path / 'cut', **{**overrides, 'custom_hooks': hooks})
+    assert not list((tmp_path / 'cut').glob('best_*'))
+    train_toy(tmp_path / 'cut', resume='auto', **overrides)
+    assert_same(training_state(tmp_path / 'cut' / last), training_state(tmp_path / 'whole' / last))
+    names = [sorted(path.name for path in (tmp_path / run).glob('*.pth')) for run in ('whole', 'cut')]
+    assert names[0] == names[1]
+
+
 def test_resume_auto_takes_the_last_checkpoint(train_toy, tmp_path: Path) -> None:
     """``--resume`` in the same work directory, and again when nothing is left to do."""
     train_toy(tmp_path, **{'train_cfg.max_iters': 5})

@@ -65,10 +65,10 @@ def save_steps(work_dir: Path, steps: int, resume_at: int = 0, hub: dict[str, An
 
     def validate(step: int) -> None:
         runner.iter = step
-        runner.message_hub.update_info('validated_at', step)
+        runner.message_hub.update_info('last_validation', step)
         hook.after_val_epoch(runner, metrics={'acc': float(step // 2)})
 
-    if resume_at and runner.message_hub.get_info('validated_at') != resume_at:
+    if resume_at and runner.message_hub.get_info('last_validation') != resume_at:
         validate(resume_at)  # as the resumable loops do
     for step in range(resume_at, steps):
         runner.iter = step
@@ -116,7 +116,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
         monkeypatch.setattr(LocalBackend, 'put', guard('put', half_file, LocalBackend.put))
         monkeypatch.setattr(Path, 'write_text', guard('write_text', half_text, Path.write_text))
         monkeypatch.setattr(os, 'fsync', guard('fsync', None, lambda handle: None))  # slow, and no power is cut here
-        monkeypatch.setattr(Path, "replace", guard("replace", None, Path.replace))
+        monkeypatch.setattr(Path, 'replace', guard('replace', None, Path.replace))
         monkeypatch.setattr(Path, 'unlink', guard('unlink', None, Path.unlink))
         return done
 

@@ -20,10 +20,10 @@ Size = tuple[int, int]
 
 
 @contextmanager
-def fake_cuda() -> Iterator[None]:
+def fake_cuda() -> Iterator[FakeTensorMode]:
     """New tensors are fake and on CUDA; sizes that depend on values (masks) become symbols."""
-    with FakeTensorMode(shape_env=ShapeEnv()), torch.device('cuda'):
-        yield
+    with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True) as mode, torch.device('cuda'):
+        yield mode
 
 
 @contextmanager
@@ -33,6 +33,22 @@ def meta_device() -> Iterator[None]:
         stack.enter_context(torch.device('meta'))
         stack.enter_context(fx_config.patch(meta_nonzero_assume_all_nonzero=True))
         yield
+
+
+def move_to_fake_cuda(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
+    """What ``model.cuda()`` does, with fake tensors: parameters and buffers move, plain attributes stay where they are."""
+    moved: dict[int, Tensor] = {}
+
+    def move(tensor: Tensor) -> Tensor:
+        if id(tensor) not in moved:
+            fake = mode.from_tensor(tensor.detach()).to('cuda')
+            moved[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
+        return moved[id(tensor)]
+
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            table.update({name: move(tensor) for name, tensor in table.items() if tensor is not None})
+    return model
 
 
 def segmentation_batch(batch: int, size: Size, ori_shape: Size | None = None) -> tuple[Tensor, list[SegDataSample]]:
@@ -54,12 +70,13 @@ def check_segmentor(build: Callable[[], nn.Module], size: Size = (64, 64), batch
     """Loss and prediction of a segmentor under fake CUDA tensors, loss and backward on ``meta``.
 
     Args:
-        build: Makes the model; every tensor it creates must follow the default device.
+        build: Makes the model, on the CPU; it is moved as a user would move it.
         size: Picture size.
         batch: Pictures per batch.
     """
-    with fake_cuda():
-        model = build().train()
+    model = build().train()
+    with fake_cuda() as mode:
+        move_to_fake_cuda(model, mode)
         inputs, samples = segmentation_batch(batch, size)
         assert total_loss(model.loss(inputs, samples)).device.type == 'cuda'
         model.eval()
@@ -67,8 +84,8 @@ def check_segmentor(build: Callable[[], nn.Module], size: Size = (64, 64), batch
             inputs, samples = segmentation_batch(1, size, ori_shape=(size[0] + 9, size[1] + 5))
             result = model.predict(inputs, samples)[0].pred_sem_seg.data
         assert result.device.type == 'cuda' and tuple(result.shape) == (1, size[0] + 9, size[1] + 5)
+    model = build().to('meta').train()
     with meta_device():
-        model = build().train()
         loss = total_loss(model.loss(*segmentation_batch(batch, size)))
         assert loss.device.type == 'meta'
         loss.backward()

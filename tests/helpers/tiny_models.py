@@ -98,3 +98,13 @@ def tiny_denseclip(backbone: str = 'resnet', open_vocabulary: bool = False, **ov
     """A small DenseCLIP; arguments as of :func:`denseclip_config`."""
     init_default_scope('mmseg')
     return build_module(denseclip_config(backbone, open_vocabulary, **overrides))
+
+
+def tiny_baseline(backbone: str = 'resnet') -> Any:
+    """Semantic FPN on the same backbone without text, from MMSeg's own segmentor."""
+    init_default_scope('mmseg')
+    config = denseclip_config(backbone)
+    trunk = config['backbone']['trunk'] if backbone == 'any' else {**config['backbone'], 'with_pixel_text': False}
+    neck = {**config['neck'], 'in_channels': STAGE_CHANNELS[backbone]}
+    parts = dict(decode_head=config['decode_head'], test_cfg=dict(mode='whole'), train_cfg=dict())
+    return build_module(dict(type='EncoderDecoder', backbone=trunk, neck=neck, **parts))

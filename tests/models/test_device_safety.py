@@ -2,7 +2,7 @@
 
 import pytest
 from device_safety import check_bf16, check_segmentor
-from tiny_models import tiny_denseclip
+from tiny_models import BACKBONES, tiny_baseline, tiny_denseclip
 
 KINDS = {
     'resnet': dict(),
@@ -22,3 +22,8 @@ def test_fake_cuda_and_meta(kind):
 @pytest.mark.parametrize('kind', ['resnet', 'vit', 'any-open'])
 def test_bf16_on_the_cpu_is_finite(kind):
     check_bf16(lambda: tiny_denseclip(**KINDS[kind]))
+
+
+@pytest.mark.parametrize('backbone', BACKBONES)
+def test_baselines_without_text(backbone):
+    check_segmentor(lambda: tiny_baseline(backbone))

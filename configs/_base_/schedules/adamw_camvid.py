@@ -1,4 +1,5 @@
-# CamVid at batch 4 (92 iterations are one epoch): AdamW, warm-up, polynomial decay. New layers learn faster than the trunk.
+# CamVid at batch 4 (92 iterations are one epoch): AdamW, warm-up, polynomial decay. New layers learn faster than the
+# trunk.
 max_iters = 1472
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -137,15 +137,20 @@ class TextTower(nn.Module):
         """
         parameters = dict(self.named_parameters())
         probe = torch.stack([p.detach().flatten()[0].float() for p in parameters.values()]).tolist()
-        key = tuple((p.data_ptr(), p._version) for p in parameters.values()) + tuple(probe)
+        settings = f'{type(self).__name__} {self.context_length} {self.tokenizer and self.tokenizer.identity}'
+        key = (settings, *((p.data_ptr(), p._version) for p in parameters.values()), *probe)
         if self._identity is None or self._identity[0] != key:
-            digest = hashlib.sha256(self._settings().encode())
+            digest = hashlib.sha256(f'{settings} {self._structure()}'.encode())
             for name, value in parameters.items():
                 digest.update(f'{name}{tuple(value.shape)}{value.dtype}'.encode())
                 digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
             self._identity = (key, digest.hexdigest())
         return self._identity[1]
 
-    def _settings(self) -> str:
-        identity = self.tokenizer.identity if self.tokenizer is not None else 'no tokenizer'
-        return f'{type(self).__name__} {self.context_length} {identity}'
+    def _structure(self) -> str:
+        """What decides the result and leaves no trace in the parameters: activations, heads, epsilons, pooling."""
+        parts = [
+            f'{name} {type(module).__name__} {getattr(module, "num_heads", "")} {module.extra_repr()}'
+            for name, module in self.named_modules()
+        ]
+        return ' '.join(parts)

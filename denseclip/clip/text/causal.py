@@ -90,6 +90,10 @@ class CLIPTextTower(TextTower):
             return self.width
         return projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1]
 
+    def extra_repr(self) -> str:
+        """Pooling rule, for printing and for :meth:`fingerprint`."""
+        return f'pool={self.pool}, eos_id={self.eos_id if self.pool == "eos" else None}'
+
     def end_positions(self, tokens: Tensor) -> Tensor:
         """Where each prompt ends: the highest id (CLIP), or the first end token."""
         if self.pool == 'eos':

@@ -33,8 +33,8 @@ class TimmViTTower(ImageTower):
 
     Args:
         visual: open_clip's ``TimmModel`` around a ``VisionTransformer`` or ``Eva`` trunk.
-        read_out: What to return; ``out_indices`` are 0-based blocks. ``attention`` other than ``'qk'``, ``residual`` and
-            ``ffn`` are settings of the last blocks and not available here.
+        read_out: What to return; ``out_indices`` are 0-based blocks. ``attention``, ``residual`` and ``ffn`` stay as
+            trained.
         preprocess: Of the weights.
     """
 

@@ -48,10 +48,10 @@ class ViTTower(ImageTower):
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Class token and patches with positions after ``ln_pre``, (N, 1 + hw, C), and the grid (h, w)."""
         visual = self.visual
+        if any(side < patch for side, patch in zip(images.shape[-2:], visual.patch_size, strict=True)):
+            raise ValueError(f'a {tuple(images.shape[-2:])} picture is smaller than one patch of {visual.patch_size}.')
         patches = visual.conv1(images)
         grid = (patches.shape[-2], patches.shape[-1])
-        if 0 in grid:
-            raise ValueError(f'a {tuple(images.shape[-2:])} picture is smaller than one patch of {visual.patch_size}.')
         how = self.read_out
         positions = resize_positions(visual.positional_embedding, grid, mode=how.pos_resize, antialias=how.antialias)
         class_token = visual.class_embedding.expand(patches.shape[0], 1, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import itertools
 import tempfile
@@ -86,9 +87,9 @@ def build_text_tower(model: str) -> TextTower:
     """
     config = open_clip.get_model_config(model)
     if config is None:
-        raise OptionError(
-            f"open_clip has no architecture '{model}'; `python -m open_clip` names such as ViT-B-16, RN50"
-        )
+        near = difflib.get_close_matches(model, open_clip.list_models())
+        hint = f'nearest: {", ".join(near)}' if near else 'names are such as ViT-B-16 or RN50'
+        raise OptionError(f"open_clip has no architecture '{model}'; {hint}")
     text = config['text_cfg']
     if 'hf_model_name' in text or text.get('no_causal_mask'):
         raise OptionError(f"the text tower of '{model}' is not causal: its padding cannot be left out")

@@ -66,7 +66,7 @@ class Workload:
             torch.set_num_threads(options.threads)
         self.options = options
         config = load_config(options.config, options.overrides)
-        self.model = build_model(config, options)
+        self.model: Any = build_model(config, options)
         self.model.train(options.train)
         generator = torch.Generator().manual_seed(0)
         shape = (options.batch_size, 3, *options.shape)

@@ -23,8 +23,8 @@ class RecipeCheckHook(Hook):
       lifts a rate of 0 to ``eta_min``, and AdamW then moves those weights, as the authors' released weights show.
       The paper's intent is ``requires_grad=False`` (``text_encoder=dict(frozen=True)``, our default; gradients still
       flow *through* the encoder to the learnable contexts). The authors' behaviour is ``frozen=False`` with the same
-      recipe; with MMEngine's schedules the rate rises from 0 to 1e-6 as theirs does, a little faster during the warm-up
-      (1.3e-7 instead of 1.7e-8 at iteration 1499). Step schedules, as in detection, keep 0 at 0.
+      recipe, exactly so under :class:`denseclip.engine.schedulers.WarmupPolyLR` (1.7e-8 at iteration 1499);
+      MMEngine's LinearLR + PolyLR rises faster (1.3e-7 there). Step schedules, as in detection, keep 0 at 0.
     """
 
     priority = 'NORMAL'

@@ -41,6 +41,8 @@ class SafeCheckpointHook(CheckpointHook):
                 f"SafeCheckpointHook writes to local folders only, got out_dir='{self.out_dir}'; write locally and "
                 "copy, or use type='mmengine.CheckpointHook' for remote storage"
             )
+        # A resumed run that validates before its first save must still bring the checkpoint up to date with the best.
+        self.last_ckpt = runner.message_hub.get_info('last_ckpt')
         if is_main_process():
             Path(self.out_dir).mkdir(parents=True, exist_ok=True)
             for path in remove_partial_files(Path(self.out_dir)):

@@ -11,7 +11,8 @@ from mmengine.runner import Runner
 
 from ..rng import RngState, capture_rng_state, restore_rng_state
 
-_VALIDATED = 'validated_at'
+# Not 'val...': the log processor prints every entry of the hub that begins with the name of a stage.
+_VALIDATED = 'last_validation'
 
 
 def last_validated(runner: Runner) -> int | None:

@@ -64,7 +64,7 @@ def compare_vocabulary(names: list[str], classes: list[str], role: str) -> str |
         role: Which data set, for the message.
 
     Returns:
-        A warning, or ``None`` if all names agree (upper and lower case, ``_`` and blanks aside).
+        A warning, or ``None`` if all names agree (case, blanks and punctuation aside).
 
     Raises:
         VocabularyMismatchError: The numbers differ.
@@ -97,7 +97,8 @@ def compare_vocabulary(names: list[str], classes: list[str], role: str) -> str |
 
 
 def _plain(name: str) -> str:
-    return ' '.join(name.lower().replace('_', ' ').replace('-', ' ').split())
+    """Letters and digits only: data sets write SignSymbol, sign_symbol or "sign symbol"."""
+    return ''.join(character for character in name.casefold() if character.isalnum()) or name
 
 
 def _short(items: list[str], most: int = 6) -> str:

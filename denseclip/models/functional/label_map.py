@@ -8,8 +8,9 @@ memory does not grow with ``K`` beyond the low-resolution scores themselves.
 The result is *equal* to ``argmax(resize(resize(logits)))``, ties included (lowest index first, as ``torch.argmax``).
 Bilinear resizing treats every channel alike, but PyTorch picks another CPU kernel, with other rounding, for fewer than
 four channels and for small outputs; the chunks are cut so that each class meets the kernel of the complete computation.
-Only pictures so large that four planes exceed the memory budget are also cut into bands of rows, whose vertical
-interpolation is written out here; it repeats the fused kernel of x86 builds and may differ in the last bit elsewhere.
+Only pictures so large that four planes exceed half a gigabyte (about 30 megapixels) are also cut into bands of rows,
+whose vertical interpolation is written out here; it repeats the fused kernel of x86 builds and may differ in the last
+bit elsewhere.
 
 Scores must not be NaN, for which no winner is defined.
 """
@@ -229,12 +230,12 @@ def _valid_size(size: Size, valid: Box | None) -> Size:
 
 
 def _band_rows(budget: int, chunk: int, size: Size, itemsize: int) -> int:
-    """Rows per band: all of them while a chunk of planes takes at most four budgets, else as many as fit one."""
+    """Rows per band: all of them while a chunk of planes takes at most 32 budgets, else as many as fit eight."""
     height, width = size
-    if chunk * height * width * itemsize <= 4 * budget:
+    if chunk * height * width * itemsize <= 32 * budget:
         return height
     # Three float64 temporaries stand beside the result.
-    return max(1, budget // (chunk * width * 24))
+    return max(1, 8 * budget // (chunk * width * 24))
 
 
 def _size(size: Sequence[int]) -> Size:

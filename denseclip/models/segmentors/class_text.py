@@ -12,6 +12,7 @@ from denseclip.clip.templates import resolve_templates
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.matching import merge_prompts
 from denseclip.models.functional.precision import autocast_dtype
+from denseclip.models.text_encoders.base import TextContextEncoder
 
 
 class ClassText(nn.Module):
@@ -47,10 +48,15 @@ class ClassText(nn.Module):
         self._cache: tuple[Any, Tensor] | None = None
         self.register_buffer('tokens', torch.zeros(0, 0, dtype=torch.long), persistent=False)
         self.register_buffer('class_index', torch.zeros(0, dtype=torch.long), persistent=False)
-        self.register_load_state_dict_post_hook(lambda module, _: module.clear())
+        self.register_load_state_dict_post_hook(_forget)
 
-    def set_vocabulary(self, vocabulary: Any, encoder: nn.Module) -> Vocabulary:
-        """Tokenize a vocabulary (anything that ``Vocabulary.of`` accepts).
+    def set_vocabulary(self, vocabulary: Any, encoder: TextContextEncoder, num_contexts: int = 0) -> Vocabulary:
+        """Tokenize a vocabulary.
+
+        Args:
+            vocabulary: anything that ``Vocabulary.of`` accepts.
+            encoder: the text encoder.
+            num_contexts: positions of the text tower that contexts will take.
 
         Raises:
             ValueError: if its background policy is not one that class embeddings can express.
@@ -63,7 +69,7 @@ class ClassText(nn.Module):
                 'background_names.'
             )
         prompts = [t.replace('{}', name) for name in vocabulary.prompts for t in self.templates]
-        tokens = encoder.tokenize(prompts, max_length=self.context_length)
+        tokens = encoder.tokenize(prompts, self.context_length or encoder.context_length - num_contexts)
         index = vocabulary.class_index.repeat_interleave(len(self.templates))
         self.tokens = tokens.to(self.tokens.device)
         self.class_index = index.to(self.tokens.device)
@@ -135,3 +141,7 @@ class ClassText(nn.Module):
         versions = tuple((id(p), 0 if p.is_inference() else p._version) for p in sources)
         place = (sources[0].device, sources[0].dtype) if sources else None
         return versions, place, autocast_dtype(self.tokens.device.type)
+
+
+def _forget(module: ClassText, _: Any) -> None:
+    module.clear()

@@ -120,7 +120,7 @@ class DenseCLIP(LabelMapInference, EncoderDecoder):
         self.class_text = ClassText(templates, context_length, synonym_sampling)
         self._init_prompting(context_decoder, num_contexts)
         self.identity_head = None if identity_head is None else build_module(identity_head)
-        self.class_text.set_vocabulary(vocabulary, self.text_encoder)
+        self.class_text.set_vocabulary(vocabulary, self.text_encoder, num_contexts)
         self._follow_vocabulary()
         self._check_sizes()
         self._check_normalization()
@@ -140,9 +140,8 @@ class DenseCLIP(LabelMapInference, EncoderDecoder):
             nn.init.trunc_normal_(self.contexts)  # mean 0, std 1, cut at +-2
         self.context_decoder = None if context_decoder is None else build_module(context_decoder)
         if (self.prompting == 'none') != (self.context_decoder is None):
-            raise ValueError(
-                f'prompting="{self.prompting}" and context_decoder={context_decoder!r} do not go together.'
-            )
+            wants = 'no' if self.prompting == 'none' else 'a'
+            raise ValueError(f'prompting="{self.prompting}" needs {wants} context_decoder, got {context_decoder!r}.')
         if self.prompting == 'post':
             self.gamma = nn.Parameter(torch.full((self.text_encoder.embed_dim,), 1e-4))
         if self.prompting == 'pre':
@@ -212,7 +211,8 @@ class DenseCLIP(LabelMapInference, EncoderDecoder):
                 f'{type(self.decode_head).__name__}), the vocabulary has {count}. Give {self.num_classes} classes, or '
                 'use a model with score_fusion="expectation", text_head=True and PixelTextFPNHead.'
             )
-        self.class_text.set_vocabulary(vocabulary, self.text_encoder)
+        num_contexts = 0 if self.contexts is None else self.contexts.shape[1]
+        self.class_text.set_vocabulary(vocabulary, self.text_encoder, num_contexts)
         self._follow_vocabulary()
 
     def _follow_vocabulary(self) -> None:

@@ -39,6 +39,11 @@ class TextContextEncoder(BaseModule):
         """Dimension W of a word vector and of a context."""
         return self.tower.width
 
+    @property
+    def context_length(self) -> int:
+        """Most tokens that the tower takes, contexts included."""
+        return self.tower.context_length
+
     def init_weights(self) -> None:
         """Load ``pretrained`` once; without it the tower keeps the weights that it was built with."""
         if not self.is_init and self.pretrained is not None:

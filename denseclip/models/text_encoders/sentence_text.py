@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.registry import MODELS
-from torch import nn
 
 from denseclip.clip.text import SentenceTextTower
 from denseclip.clip.text.sentence import DEFAULT_SOURCE
@@ -33,15 +32,13 @@ class SentenceTextContextEncoder(TextContextEncoder):
         self.register_load_state_dict_pre_hook(_supply_not_saved)
 
 
-def _drop_not_saved(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
-    dropped = tuple(prefix + name for name in module.not_saved_prefixes)
-    for key in [key for key in state if dropped and key.startswith(dropped)]:
+def _drop_not_saved(module: SentenceTextContextEncoder, state: dict[str, Any], prefix: str, _: Any) -> None:
+    for key in [key for key in state if module.not_saved_prefixes and key.startswith(f'{prefix}tower.')]:
         del state[key]
 
 
-def _supply_not_saved(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _supply_not_saved(module: SentenceTextContextEncoder, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Let strict loading accept files without the weights that are never saved."""
-    dropped = tuple(module.not_saved_prefixes)
-    for key, value in [*module.named_parameters(), *module.named_buffers()]:
-        if dropped and key.startswith(dropped):
-            state.setdefault(prefix + key, value.detach())
+    if module.not_saved_prefixes:
+        for key, value in module.tower.state_dict(prefix=f'{prefix}tower.').items():
+            state.setdefault(key, value)

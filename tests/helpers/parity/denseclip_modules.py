@@ -163,7 +163,7 @@ def clip_vit(config: dict, **kwargs) -> CLIPVisionTransformer:
     names = ('input_resolution', 'patch_size', 'width', 'layers', 'heads', 'out_indices', 'drop_path_rate')
     return CLIPVisionTransformer(
         **{name: config[name] for name in names if name in config},
-        embed_dim=config['output_dim'],
+        embed_dim=config.get('output_dim'),
         with_pixel_text=config['get_embeddings'],
         double_class_embedding=True,
         **kwargs,

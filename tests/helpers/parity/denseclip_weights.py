@@ -18,14 +18,7 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 from torch import Tensor, nn
 
 from denseclip.clip.preprocess import PreprocessSpec
-
-try:
-    from denseclip.engine.schedulers import WarmupPolyLR
-except ImportError:
-    import sys
-
-    sys.path.insert(0, '/work/scratch/model')
-    from schedulers import WarmupPolyLR
+from denseclip.engine.schedulers import WarmupPolyLR
 from denseclip.models.backbones import CLIPResNet, CLIPVisionTransformer
 from denseclip.models.text_encoders import CLIPTextContextEncoder
 from denseclip.weights import strip_prefix

@@ -1,1 +1,0 @@
-"""Metrics that MMSegmentation and MMDetection lack; their own metrics serve everything else."""

@@ -1,0 +1,246 @@
+"""The command line: results where they belong, errors in one line, nothing overwritten unasked."""
+
+import csv
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from denseclip.apis import cli
+from denseclip.apis import inferencer as inferencer_module
+from denseclip.version import __version__
+
+
+@pytest.fixture
+def bundled(monkeypatch, model_files):
+    """The tiny model in the place of the bundled one."""
+    monkeypatch.setattr(inferencer_module, 'default_model', lambda: model_files)
+
+
+@pytest.fixture
+def run(bundled, inferencer, monkeypatch, tmp_path, capsys):
+    """Run ``denseclip segment`` with an already loaded model; gives exit code, output and errors."""
+
+    def load(args, vocabulary):
+        inferencer.set_vocabulary(vocabulary or inferencer.own_vocabulary)
+        return inferencer
+
+    monkeypatch.setattr(cli, 'load_inferencer', load)
+
+    def call(*images, classes='temple; sky=heavens; trees', out=tmp_path / 'out', options=()):
+        words = [] if classes is None else ['--classes', classes]
+        code = cli.main(['segment', *map(str, images), *words, '--out', str(out), *options])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def failed(result, *needles):
+    """Whether the command failed with one line that holds all needles."""
+    code, _, err = result
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert 'Traceback' not in err
+    for needle in needles:
+        assert needle in err
+    return True
+
+
+def test_results(run, photo, tmp_path):
+    code, out, err = run(photo)
+    assert (code, err) == (0, '')
+    names = ['photo_areas.csv', 'photo_labels.png', 'photo_overlay.png']
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == names
+    rows = list(csv.DictReader((tmp_path / 'out' / 'photo_areas.csv').open(encoding='utf-8')))
+    assert [row['class'] for row in rows] == ['temple', 'sky', 'trees']
+    assert sum(int(row['pixels']) for row in rows) == 60 * 90
+    assert '1  sky = heavens' in out  # the vocabulary as parsed
+    assert 'photo.png  90 x 60' in out
+    assert f'written: {tmp_path / "out" / "photo_overlay.png"}' in out
+    assert '%' in out
+
+
+def test_the_model_s_own_words_and_class_files(run, photo, tmp_path):
+    code, out, _ = run(photo, classes=None)
+    assert code == 0
+    assert 'traffic light' in out
+    words = tmp_path / 'words.txt'
+    words.write_text('# mine\nlake\nhill = mountain\n', encoding='utf-8')
+    code, out, _ = run(photo, classes=None, options=['--classes-file', str(words), '--force'])
+    assert code == 0
+    assert 'hill = mountain' in out
+
+
+def test_good_and_bad_pictures_together(run, photo, tmp_path):
+    broken = tmp_path / 'broken.jpg'
+    broken.write_bytes(b'')
+    code, out, err = run(broken, photo, tmp_path / 'missing.png')
+    assert code == 2
+    assert (tmp_path / 'out' / 'photo_overlay.png').is_file()
+    assert '2 of 3 pictures failed' in err
+    assert 'broken.jpg' in err
+    assert 'missing.png' in err
+    assert 'Traceback' not in err
+
+
+def test_equal_names_in_two_folders(run, photo, tmp_path):
+    for folder in ('left', 'right'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'car.png').write_bytes(photo.read_bytes())
+    assert run(tmp_path / 'left', tmp_path / 'right')[0] == 0
+    assert {p.name for p in (tmp_path / 'out').glob('*_labels.png')} == {'left_car_labels.png', 'right_car_labels.png'}
+
+
+def test_earlier_results_are_kept_without_force(run, photo, tmp_path):
+    assert run(photo)[0] == 0
+    before = {p: p.read_bytes() for p in (tmp_path / 'out').iterdir()}
+    assert failed(run(photo, classes='lake'), 'earlier results', 'photo_overlay.png', '--force')
+    assert {p: p.read_bytes() for p in (tmp_path / 'out').iterdir()} == before
+    assert run(photo, classes='lake', options=['--force'])[0] == 0
+    assert {p: p.read_bytes() for p in (tmp_path / 'out').iterdir()} != before
+
+
+def test_out_that_cannot_be_written(run, photo, tmp_path):
+    (tmp_path / 'file').touch()
+    assert failed(run(photo, out=tmp_path / 'file'), 'is a file, not a folder')
+
+
+@pytest.mark.parametrize(
+    ('classes', 'needle'),
+    [
+        ('', 'vocabulary is empty'),
+        (' ; ', 'vocabulary is empty'),
+        ('sky; ; road', 'empty name'),
+        ('sky; road; Sky', 'duplicate class name'),
+        ('sky; road=sky', 'duplicate class name'),
+    ],
+)
+def test_words_that_cannot_be_used(run, photo, classes, needle, tmp_path):
+    assert failed(run(photo, classes=classes), needle)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_braces_are_text_and_long_names_are_named(run, photo):
+    code, out, _ = run(photo, classes='a {} thing; {0}; sky')
+    assert code == 0
+    assert 'a {} thing' in out
+    long = 'one two three four five six seven eight nine ten'
+    assert failed(run(photo, classes=f'sky; {long}', options=['--force']), long)
+
+
+@pytest.mark.parametrize(
+    ('options', 'needle'),
+    [
+        (['--background', 'threshold'], '--threshold SCORE'),
+        (['--threshold', '0.5'], '--threshold SCORE'),
+        (['--background', 'threshold', '--threshold', '0.5'], 'no background policy "threshold"'),
+        (['--background', 'threshold', '--threshold', '0.5', '--background-names', 'x'], '--background-names'),
+    ],
+)
+def test_background_options_that_do_not_fit(run, photo, options, needle):
+    assert failed(run(photo, options=options), needle)
+
+
+def test_background_prompts(run, photo):
+    code, out, _ = run(photo, options=['--background-names', 'wall, floor'])
+    assert code == 0
+    assert 'background = wall, floor' in out
+    assert 'background = background, something else' in run(photo, options=['--background', 'prompts', '--force'])[1]
+    assert failed(run(photo, classes=None, options=['--background', 'prompts', '--force']), 'give --classes')
+
+
+def test_folder_without_pictures(run, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    assert failed(run(tmp_path / 'empty'), 'holds no pictures')
+
+
+class RunsCode:
+    """Unpickling an instance makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_that_runs_code_does_not_run(bundled, model_files, photo, tmp_path, capsys):
+    bad, trace = tmp_path / 'bad.pth', tmp_path / 'ran'
+    torch.save({'state_dict': {'x': torch.zeros(1)}, 'extra': RunsCode(trace)}, bad, pickle_module=pickle)
+    model = ['--config', str(model_files[0]), '--weights', str(bad)]
+    code = cli.main(['segment', str(photo), '--classes', 'sky', '--out', str(tmp_path / 'out'), *model])
+    assert failed((code, *capsys.readouterr()), 'bad.pth', '--trust')
+    assert not trace.exists()
+
+
+def test_the_default_model_and_a_wrong_checkpoint(bundled, model_files, photo, tmp_path, capsys):
+    arguments = ['segment', str(photo), '--out', str(tmp_path / 'out'), '--device', 'cpu']
+    assert cli.main(arguments) == 0
+    capsys.readouterr()
+    wrong = tmp_path / 'wrong.pth'
+    torch.save({'state_dict': {'y': torch.zeros(1)}}, wrong)
+    code = cli.main([*arguments, '--force', '--config', str(model_files[0]), '--weights', str(wrong)])
+    assert failed((code, *capsys.readouterr()), 'wrong.pth', 'missing', 'unexpected: y')
+
+
+def test_unforeseen_errors_are_one_line_and_debug_shows_them(run, photo, monkeypatch):
+    def fail(*_args):
+        raise ZeroDivisionError('division\nby zero')
+
+    monkeypatch.setattr(cli, 'load_inferencer', fail)
+    assert failed(run(photo), 'unexpected ZeroDivisionError: division by zero', '--debug')
+    with pytest.raises(ZeroDivisionError):
+        run(photo, options=['--debug'])
+
+
+def test_without_the_host_stack(monkeypatch, photo, tmp_path, capsys):
+    monkeypatch.setattr(cli, 'find_spec', lambda name: None)
+    code = cli.main(['segment', str(photo), '--classes', 'sky', '--out', str(tmp_path / 'out')])
+    assert failed((code, *capsys.readouterr()), "pip install 'denseclip-suite[mm]'")
+
+
+def test_interrupt(run, photo, monkeypatch):
+    def interrupt(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, 'load_inferencer', interrupt)
+    code, _, err = run(photo)
+    assert (code, err) == (130, 'denseclip: interrupted\n')
+
+
+def test_usage(capsys, monkeypatch):
+    assert cli.main([]) == 2
+    assert 'segment' in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        cli.main(['--version'])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f'denseclip {__version__}\n'
+    with pytest.raises(SystemExit) as caught:
+        cli.main(['segment', 'x.jpg', '--classes', 'sky', '--classes-file', 'f', '--out', 'o'])
+    assert caught.value.code == 2
+
+
+def test_doctor_gives_its_exit_code(monkeypatch):
+    monkeypatch.setattr('denseclip.apis.doctor.run_doctor', lambda: 1)
+    assert cli.main(['doctor']) == 1
+
+
+def test_large_picture_is_written_in_full(run, tmp_path):
+    path = tmp_path / 'wide.png'
+    Image.fromarray(np.zeros((30, 12_000, 3), np.uint8)).save(path)
+    assert run(path)[0] == 0
+    with Image.open(tmp_path / 'out' / 'wide_labels.png') as labels:
+        assert labels.size == (12_000, 30)
+
+
+@pytest.mark.slow
+def test_module_is_the_command():
+    command = [sys.executable, '-m', 'denseclip', '--version']
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f'denseclip {__version__}\n'

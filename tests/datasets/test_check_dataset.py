@@ -1,0 +1,50 @@
+"""tools/check_dataset.py: report on stdout, progress on stderr, exit code."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from denseclip.datasets.generated import write_dataset
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = REPOSITORY / 'configs/denseclip/fpn_efficientnet-lite0_camvid-320x400.py'
+LOADERS = ('train', 'val', 'test')
+
+
+def check(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> int:
+    options = [f'{split}_dataloader.dataset.data_root={root}' for split in LOADERS]
+    command = ['check_dataset.py', str(CONFIG), *arguments, '--cfg-options', *options]
+    monkeypatch.setattr(sys, 'argv', command)
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(REPOSITORY / 'tools/check_dataset.py'), run_name='__main__')
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_dataset('camvid', tmp_path / 'CamVid', num_train=3, num_val=2, size=(24, 32))
+
+
+def test_sound_data_exits_with_0_and_a_histogram(monkeypatch, root: Path, capsys) -> None:
+    assert check(monkeypatch, root) == 0
+    out, err = capsys.readouterr()
+    assert [line for line in out.splitlines() if line.startswith('==')] == ['== train ==', '== val ==', '== test ==']
+    assert out.count('\nOK') == 3 and 'bicyclist' in out
+    assert '3/3' in err
+
+
+def test_one_bad_file_exits_with_1_and_names_it(monkeypatch, root: Path, capsys) -> None:
+    bad = root / 'valannot' / 'val_000001.png'
+    Image.fromarray(np.full((24, 32), 99, np.uint8)).save(bad)
+    assert check(monkeypatch, root, '--split', 'train') == 0
+    assert check(monkeypatch, root, '--split', 'val', '--num-workers', '1') == 1
+    assert f'{bad}: label ids out of range: 99' in capsys.readouterr().out
+
+
+def test_missing_data_exits_with_1(monkeypatch, tmp_path: Path, capsys) -> None:
+    assert check(monkeypatch, tmp_path / 'nowhere', '--split', 'train') == 1
+    assert 'nowhere' in capsys.readouterr().out
