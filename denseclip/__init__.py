@@ -10,10 +10,11 @@ all that an existing MMSegmentation config needs::
 """
 
 import importlib
-from importlib.util import find_spec
+import sys
 from typing import Any
 
 from denseclip import compat
+from denseclip.compat.versions import has_host_stack, require_host_stack
 from denseclip.version import __version__
 
 compat.install()
@@ -28,17 +29,21 @@ _API = {
 }
 __all__ = ['__version__', *sorted(_API)]
 
-# Without the host stack the pure PyTorch parts (denseclip.clip, denseclip.weights) still work; what needs the stack says
-# how to install it.
-if find_spec('mmengine') and find_spec('mmseg'):
-    from denseclip import datasets, engine, models  # noqa: F401  (registration)
+# Without the host stack the pure PyTorch parts (denseclip.clip, denseclip.weights) still work. A stack that is there but
+# broken must not keep `denseclip doctor` from saying so.
+if has_host_stack():
+    try:
+        from denseclip import datasets, engine, models  # noqa: F401  (registration)
+    except Exception:
+        if sys.argv[1:2] != ['doctor']:
+            raise
 
 
 def __getattr__(name: str) -> Any:
     if name not in _API:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    if _API[name] == 'denseclip.apis' and not find_spec('mmseg'):
-        raise ImportError(f"denseclip.{name} needs the MMSegmentation stack: pip install 'denseclip-suite[mm]'")
+    if _API[name] == 'denseclip.apis':
+        require_host_stack(f'denseclip.{name}')
     return getattr(importlib.import_module(_API[name]), name)
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,13 +181,18 @@ def load_inferencer(args: argparse.Namespace, vocabulary: Vocabulary | None) -> 
     """The model that the options name.
 
     Raises:
-        UserError: if the host stack is not installed, or the model cannot be used.
+        ImportError: if the host stack is not installed.
+        UserError: if the model cannot be used.
     """
-    if not (find_spec('mmseg') and find_spec('mmengine')):
-        raise UserError("models need the MMSegmentation stack: pip install 'denseclip-suite[mm]'")
+    from denseclip.compat.versions import require_host_stack
+
+    require_host_stack('denseclip segment')
     from denseclip.apis.inferencer import Inferencer
 
-    return Inferencer(args.config, args.weights, args.device, vocabulary, trust=args.trust)
+    with warnings.catch_warnings():
+        # Advice to MMSegmentation's developers; what the suite itself warns of is shown.
+        warnings.filterwarnings('ignore', category=UserWarning, module=r'mmseg\.')
+        return Inferencer(args.config, args.weights, args.device, vocabulary, trust=args.trust)
 
 
 def format_areas(result: Segmentation) -> str:

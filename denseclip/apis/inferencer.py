@@ -35,7 +35,7 @@ class Inferencer:
     """A model, ready for pictures.
 
     Pictures pass the test pipeline of the config, the same as in evaluation; results have the picture's own size.
-    Pipelines without a ``Resize`` get pictures scaled down to a long side of 2048, and strips longer than 16 times their
+    Pipelines without a ``Resize`` get pictures scaled down to a long side of 2048. Strips longer than 16 times their
     width are extended by repeating their border, so that nothing in the network vanishes.
 
     Args:

@@ -130,14 +130,14 @@ def load_clip(
 
 def build_clip(config: Mapping[str, Any]) -> nn.Module:
     """An open_clip model with fresh weights from its configuration; nothing is downloaded for its parts."""
-    config = copy.deepcopy(dict(config))
-    custom = config.pop('custom_text', False) or 'hf_model_name' in config['text_cfg']
-    if 'timm_model_name' in config['vision_cfg']:
-        config['vision_cfg']['timm_model_pretrained'] = False
-    if 'hf_model_name' in config['text_cfg']:
-        config['text_cfg']['hf_model_pretrained'] = False
-    kind = open_clip.CoCa if 'multimodal_cfg' in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
-    return kind(**config)
+    parts: dict[str, Any] = copy.deepcopy(dict(config))
+    custom = parts.pop('custom_text', False) or 'hf_model_name' in parts['text_cfg']
+    if 'timm_model_name' in parts['vision_cfg']:
+        parts['vision_cfg']['timm_model_pretrained'] = False
+    if 'hf_model_name' in parts['text_cfg']:
+        parts['text_cfg']['hf_model_pretrained'] = False
+    kind = open_clip.CoCa if 'multimodal_cfg' in parts else open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    return kind(**parts)
 
 
 def fit_state(clip: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -37,8 +37,8 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         denseclip.weights.UntrustedWeightsError: Reading it would run code, and ``trust`` is False.
     """
     if '://' in source:
-        content = dict(CheckpointLoader.load_checkpoint(source, map_location='cpu'))
-        content.setdefault('state_dict', content)
+        content = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+        content = dict(content) if 'state_dict' in content else {'state_dict': dict(content)}
     else:
         path = weight_file(resolve(source))
         checkpoint = read_checkpoint(path, trust=trust)

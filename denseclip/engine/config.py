@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,8 @@ def set_work_dir(config: Config, work_dir: str | Path | None, config_path: str |
     chosen = Path(work_dir or config.get('work_dir') or Path('work_dirs') / Path(config_path).stem)
     try:
         chosen.mkdir(parents=True, exist_ok=True)
-        probe = chosen / '.write-test.partial'
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=chosen):
+            pass
     except OSError as error:
         raise OptionError(
             f"cannot write to the work directory '{chosen}' ({error.strerror}): choose another --work-dir"

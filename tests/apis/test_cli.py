@@ -201,7 +201,7 @@ def test_unforeseen_errors_are_one_line_and_debug_shows_them(run, photo, monkeyp
 
 
 def test_without_the_host_stack(monkeypatch, photo, tmp_path, capsys):
-    monkeypatch.setattr(cli, 'find_spec', lambda name: None)
+    monkeypatch.setattr('denseclip.compat.versions.find_spec', lambda _: None)
     code = cli.main(['segment', str(photo), '--classes', 'sky', '--out', str(tmp_path / 'out')])
     assert failed((code, *capsys.readouterr()), "pip install 'denseclip-suite[mm]'")
 

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from tiny_config import CONFIGS, all_configs, dicts, forget_weights, pipelines
 
 METHODS = sorted(p.parent for p in CONFIGS.glob('*/metafile.yml'))
-NAME = re.compile(r'^[a-z0-9.-]+(_[a-z0-9.-]+)*_[a-z0-9]+-\d+x\d+$')
+NAME = re.compile(r'^[a-z0-9.-]+(_[a-z0-9.-]+)*_[a-z0-9]+-\d+x\d+(_[a-z0-9-]+)?$')
 
 
 def entries(folder: Path) -> list[dict]:
@@ -65,7 +65,7 @@ def test_readme_names_only_existing_files(folder: Path) -> None:
 def test_config_is_consistent(path: Path) -> None:
     assert NAME.match(path.stem), path.stem
     config = Config.fromfile(CONFIGS / path)
-    height, width = map(int, re.search(r'-(\d+)x(\d+)$', path.stem).groups())
+    height, width = map(int, re.search(r'-(\d+)x(\d+)(?:_|$)', path.stem).groups())
     assert tuple(config.model.data_preprocessor.size) == (height, width)
     crops = [tuple(p['crop_size']) for p in dicts(pipelines(config)) if p.get('type') == 'RandomCrop']
     assert set(crops) == {(height, width)}

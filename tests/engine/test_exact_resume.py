@@ -108,16 +108,16 @@ def test_worker_count_does_not_change_the_data(train_toy, tmp_path: Path) -> Non
     assert not torch.equal(alone[0][2], alone[1][2])
 
 
-@pytest.mark.parametrize('stop', ['epoch_2.pth', 'iter_5.pth'])
+@pytest.mark.parametrize('stop', ['epoch_2.pth', 'iter_5.pth', 'iter_6.pth'])
 def test_epochs_continue_bit_for_bit(train_toy, tmp_path: Path, stop: str) -> None:
-    """From an epoch's end, and from the middle of one (three batches each)."""
+    """From an epoch's end, the middle of one (three batches each), and its last iteration."""
     overrides = dict(EPOCHS)
     if stop.startswith('iter'):
         overrides |= {'default_hooks.checkpoint.by_epoch': False}
     last = 'epoch_4.pth' if stop.startswith('epoch') else 'iter_12.pth'
     whole = train_toy(tmp_path / 'whole', **overrides)
     resumed = train_toy(tmp_path / 'resumed', resume=str(tmp_path / 'whole' / stop), **overrides)
-    first = {'epoch_2.pth': 6, 'iter_5.pth': 5}[stop]
+    first = {'epoch_2.pth': 6, 'iter_5.pth': 5, 'iter_6.pth': 6}[stop]
     assert [number for number, _, _ in recorder(resumed).seen] == list(range(first, 12))
     assert_same(recorder(resumed).seen, recorder(whole).seen[first:])
     assert_same(training_state(tmp_path / 'resumed' / last), training_state(tmp_path / 'whole' / last))

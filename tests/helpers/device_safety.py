@@ -36,7 +36,7 @@ def meta_device() -> Iterator[None]:
 
 
 def move_to_fake_cuda(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
-    """What ``model.cuda()`` does, with fake tensors: parameters and buffers move, plain attributes stay where they are."""
+    """What ``model.cuda()`` does, with fake tensors: parameters and buffers move, plain attributes stay."""
     moved: dict[int, Tensor] = {}
 
     def move(tensor: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def test_train_writes_checkpoints_and_its_environment(trained: Path) -> None:
         p.name for p in trained.iterdir()
     }
     record = json.loads(next(trained.glob('*/environment.json')).read_text())
-    assert record['packages']['torch'] == torch.__version__.split('+')[0] or record['packages']['torch']
+    assert {'torch', 'mmengine', 'denseclip'} <= set(record['packages'])
     assert record['config'] == str(CONFIG) and 'machine' in record and 'git' in record
     assert torch.load(trained / 'iter_2.pth', weights_only=True)['meta']['seed'] == 7
 

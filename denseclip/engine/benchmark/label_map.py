@@ -12,8 +12,9 @@ from torch import Tensor
 
 from denseclip.models.functional.label_map import chunked_label_map
 
+from .machine import describe, set_up
 from .memory import peak_memory
-from .report import Report, describe_machine
+from .report import Report
 from .timing import in_turn
 from .variants import FAST, PLAIN
 
@@ -63,7 +64,7 @@ def benchmark_label_map(
     if against_plain:
         cases[PLAIN] = _work(PLAIN, logits, options)
     sizes = ' -> '.join('x'.join(map(str, size)) for size in [tuple(logits.shape[1:]), *options.path])
-    report = Report(f'Label map: K={options.classes}, {sizes}', f'{describe_machine(options.device)}, float32')
+    report = Report(f'Label map: K={options.classes}, {sizes}', f'{describe(options.device)}, float32')
     if against_plain:
         report.equal = torch.equal(cases[FAST]().long(), cases[PLAIN]())
     samples = in_turn(cases, repeats=repeats, warmup=warmup, device=options.device)
@@ -80,8 +81,7 @@ def benchmark_label_map(
 
 def random_logits(options: LabelMapOptions) -> Tensor:
     """Scores at the resolution of the head."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    set_up(options.device, options.threads)
     height, width = (-(-side // options.stride) for side in options.path[0])
     generator = torch.Generator().manual_seed(0)
     return torch.randn(options.classes, height, width, generator=generator).to(options.device)

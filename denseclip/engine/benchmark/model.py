@@ -11,8 +11,9 @@ from torch import Tensor
 from . import tables
 from .ceiling import MatrixProduct
 from .flops import Flops, count_flops
+from .machine import describe
 from .memory import peak_memory
-from .report import Report, describe_machine
+from .report import Report
 from .stages import TEST_STAGES, TRAIN_STAGES, StageClock, resolve_stages
 from .timing import in_turn
 from .variants import FAST, PLAIN, require_plain, variant
@@ -48,7 +49,7 @@ def benchmark_model(
     shape = 'x'.join(map(str, options.shape))
     report = Report(
         f'{options.config}: {what}, {options.batch_size} x {shape}, K={work.model.decode_head.num_classes}',
-        f'{describe_machine(options.device)}, {str(dtype).removeprefix("torch.")}',
+        f'{describe(options.device)}, {str(dtype).removeprefix("torch.")}',
     )
     tables.parameters(report, work.model)
     flops = {name: _flops(work, name) for name in names}

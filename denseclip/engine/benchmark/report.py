@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-import torch
 
 Cell = str | int | float | None
 
@@ -82,20 +79,6 @@ class Report:
         path = Path(path)
         as_json = path.suffix == '.json'
         path.write_text(json.dumps(asdict(self), indent=1) + '\n' if as_json else self.markdown(), encoding='utf-8')
-
-
-def describe_machine(device: torch.device | str) -> str:
-    """One line: processor, threads and versions."""
-    device = torch.device(device)
-    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else _cpu_name()
-    return f'{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}'
-
-
-def _cpu_name() -> str:
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _show(cell: Cell) -> str:

@@ -22,8 +22,9 @@ from denseclip.clip.text_bank import TextBank
 from denseclip.clip.vocabulary import Vocabulary
 
 from ..config import OptionError
+from .machine import describe, set_up
 from .patching import wrapped
-from .report import Report, describe_machine
+from .report import Report
 from .timing import Samples, synchronize
 from .variants import FAST, PLAIN
 
@@ -64,15 +65,14 @@ def benchmark_text(options: TextOptions, *, against_plain: bool = False) -> Repo
     Returns:
         The report; ``report.equal`` says whether embeddings agree to 1e-5.
     """
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    set_up(options.device, options.threads)
     tower = build_text_tower(options.model).to(options.device).eval()
     prompts = make_prompts(options)
     lengths = [int(row.count_nonzero()) for row in tower.tokenize(prompts)]
     report = Report(
         f'Text tower of {options.model}: {len(prompts)} prompts of {min(lengths)} to {max(lengths)} tokens, '
         f'context {tower.context_length}',
-        f'{describe_machine(options.device)}, float32',
+        f'{describe(options.device)}, float32',
     )
     _true_length(report, tower, prompts, options, against_plain)
     _disk_cache(report, tower, prompts, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import load_weights, read_training_file
 from ..config import OptionError, load_config
+from .machine import set_up
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,10 @@ class Workload:
     """
 
     def __init__(self, options: ModelOptions) -> None:
-        if options.threads:
-            torch.set_num_threads(options.threads)
+        set_up(options.device, options.threads)
         self.options = options
         config = load_config(options.config, options.overrides)
-        self.model: Any = build_model(config, options)
+        self.model = cast(Any, build_model(config, options))
         self.model.train(options.train)
         generator = torch.Generator().manual_seed(0)
         shape = (options.batch_size, 3, *options.shape)

@@ -88,7 +88,11 @@ class SafeCheckpointHook(CheckpointHook):
         """Gather the state of all processes and write one complete file."""
         runner.call_hook('before_checkpoint', stage='epoch' if by_epoch else 'iter')
         partial = partial_name(name)
-        runner.save_checkpoint(self.out_dir, partial, by_epoch=by_epoch, backend_args=self.backend_args, **options)
+        try:
+            runner.save_checkpoint(self.out_dir, partial, by_epoch=by_epoch, backend_args=self.backend_args, **options)
+        except OSError:
+            (Path(self.out_dir) / partial).unlink(missing_ok=True)  # do not keep a full disk full
+            raise
         if is_main_process():
             commit(Path(self.out_dir) / partial, Path(self.out_dir) / name)
 

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ..checkpoints import drop_config_text
 from ..rng import RngState, capture_rng_state, restore_rng_state
 
 # Not 'val...': the log processor prints every entry of the hub that begins with the name of a stage.
@@ -58,8 +59,7 @@ class TrainingStateHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Remember the states for the first resumed step, and drop config text."""
-        meta = checkpoint.get('meta')
-        if isinstance(meta, dict) and meta.pop('config', None) is not None:
+        if drop_config_text(checkpoint):
             runner.logger.warning(
                 "the checkpoint carries a config under meta['config']; it is ignored, because reading it would run it"
             )

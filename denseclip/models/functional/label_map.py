@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -130,11 +131,12 @@ def slide_label_map(
         _check_logits(logits)
     windows, img_size = [w.contiguous() for w in window_logits], _size(img_size)
     like = windows[0]
-    count = like.new_zeros((1, *img_size))
+    windows_at = np.zeros(img_size, dtype=np.int64)  # counted in NumPy: no wait for a device, nothing to look at on it
     for top, bottom, left, right in boxes:
-        count[:, top:bottom, left:right] += 1
-    if bool((count == 0).any()):
+        windows_at[top:bottom, left:right] += 1
+    if not windows_at.all():
         raise ValueError(f'the windows leave a part of the {img_size[0]}x{img_size[1]} input uncovered.')
+    count = torch.as_tensor(windows_at, dtype=like.dtype, device=like.device).unsqueeze(0)
 
     def source(start: int, stop: int) -> Tensor:
         merged = like.new_zeros((stop - start, *img_size))
@@ -204,16 +206,16 @@ def _resize_rows(planes: Tensor, size: Size, top: int, bottom: int) -> Tensor:
     if (top, bottom) == (0, height):
         return _resize(planes, size)
     in_height, device = planes.shape[-2], planes.device
-    scale = torch.tensor(in_height / height, dtype=torch.float32, device=device).double()
-    index = torch.arange(top, bottom, dtype=torch.float64, device=device)
-    position = (scale * (index + 0.5) - 0.5).float().clamp_min(0)
-    low = position.long().clamp_max(in_height - 1)
-    high = (low + 1).clamp_max(in_height - 1)
-    weight = (position - low).clamp(0, 1)[:, None]
+    scale = np.float64(np.float32(in_height / height))
+    position = np.maximum((scale * (np.arange(top, bottom) + 0.5) - 0.5).astype(np.float32), 0)
+    low = np.minimum(position.astype(np.int64), in_height - 1)
+    high = np.minimum(low + 1, in_height - 1)
+    weight = torch.as_tensor(np.clip(position - low, 0, 1).astype(np.float32), device=device)[:, None]
     first, last = int(low[0]), int(high[-1]) + 1
     stripes = _resize(planes[:, first:last].contiguous(), (last - first, width))
-    upper = stripes[:, low - first].double() * (1 - weight).double()
-    return (upper + (stripes[:, high - first] * weight).double()).to(planes.dtype)
+    upper = stripes[:, torch.as_tensor(low - first, device=device)].double() * (1 - weight).double()
+    lower = stripes[:, torch.as_tensor(high - first, device=device)] * weight
+    return (upper + lower.double()).to(planes.dtype)
 
 
 def _crop(planes: Tensor, valid: Box | None) -> Tensor:
