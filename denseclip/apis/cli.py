@@ -143,6 +143,8 @@ def run_segment(args: argparse.Namespace) -> int:
         written = result.save(folder, stem, force=True)
         print(f'\n{format_areas(result)}\n  written: {", ".join(str(file) for file in written)}')
     if failures:
+        if len(paths) == 1:
+            raise failures[0]
         print(f'\ndenseclip: error: {len(failures)} of {len(paths)} pictures failed:', file=sys.stderr)
         print('\n'.join(f'  {_one_line(failure)}' for failure in failures), file=sys.stderr)
     return EXIT_ERROR if failures else 0

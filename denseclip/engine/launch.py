@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -255,9 +255,10 @@ def read_vocabulary(source: str) -> Vocabulary:
 
 def _set_vocabulary(runner: Runner, vocabulary: Vocabulary) -> None:
     model = unwrap_model(runner.model)
-    if not hasattr(model, 'set_vocabulary'):
+    set_vocabulary: Callable[[Vocabulary], None] | None = getattr(model, 'set_vocabulary', None)
+    if set_vocabulary is None:
         raise OptionError(f'--vocabulary needs an open-vocabulary model; {type(model).__name__} has fixed classes')
-    model.set_vocabulary(vocabulary)
+    set_vocabulary(vocabulary)
     runner.logger.info(f'vocabulary:\n{vocabulary.describe()}')
 
 

@@ -53,9 +53,9 @@ class _ResumableLoopMixin:
         data loader exists.
         """
         seed = sampler_seed(self.runner)
-        if self.dataloader.dataset.seed == seed or not isinstance(config, dict):
+        if self.dataloader.seeded.seed == seed or not isinstance(config, dict):
             return
-        config = {**config, 'dataset': self.dataloader.dataset.dataset}
+        config = {**config, 'dataset': self.dataloader.seeded.dataset}
         self.dataloader = make_resumable(self.runner.build_dataloader(config, seed=seed), seed)
 
     def validation_was_missed(self, now: int) -> bool:
@@ -105,7 +105,7 @@ class ResumableIterTrainLoop(_ResumableLoopMixin, IterBasedTrainLoop):
 
     def _batches(self, start: int) -> Iterator[Any]:
         """Batches from iteration ``start`` on, epoch after epoch where the sampler is finite."""
-        sampler = self.dataloader.batch_sampler
+        sampler = self.dataloader.places
         sampler.seek(start)
         while True:
             empty = True
@@ -152,9 +152,9 @@ class ResumableEpochTrainLoop(_ResumableLoopMixin, EpochBasedTrainLoop):
     def run_epoch(self) -> None:
         """Train what is left of the current epoch."""
         passed, self._passed = self._passed, 0
-        self.dataloader.batch_sampler.set_epoch(self.epoch)
+        self.dataloader.places.set_epoch(self.epoch)
         self.runner.call_hook('before_train_epoch')
-        self.dataloader.batch_sampler.seek(passed)
+        self.dataloader.places.seek(passed)
         self.runner.model.train()
         for batch_idx, data_batch in enumerate(self.dataloader, start=passed):
             self.run_iter(batch_idx, data_batch)

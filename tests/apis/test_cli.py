@@ -88,6 +88,10 @@ def test_good_and_bad_pictures_together(run, photo, tmp_path):
     assert 'Traceback' not in err
 
 
+def test_one_bad_picture_is_one_line(run, tmp_path):
+    assert failed(run(tmp_path / 'missing.png'), 'missing.png', 'there is no such file', 'Check the spelling')
+
+
 def test_equal_names_in_two_folders(run, photo, tmp_path):
     for folder in ('left', 'right'):
         (tmp_path / folder).mkdir()

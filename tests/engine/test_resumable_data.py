@@ -79,7 +79,7 @@ def test_seeking_loads_nothing() -> None:
     data = Numbers()
     sampler = InfiniteSampler(data, seed=5)
     loader = make_resumable(DataLoader(data, batch_size=2, sampler=sampler, collate_fn=list), seed=1)
-    loader.batch_sampler.seek(100)
+    loader.places.seek(100)
     assert data.loaded == []
     assert len(next(iter(loader))) == len(data.loaded) == 2
 

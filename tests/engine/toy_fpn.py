@@ -3,7 +3,7 @@
 default_scope = 'mmseg'
 custom_imports = dict(imports=['denseclip'], allow_failed_imports=False)
 env_cfg = dict(mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='gloo'))
-visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
+visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_processor = dict(by_epoch=False)
 log_level = 'WARNING'
 randomness = dict(seed=3)

@@ -94,6 +94,18 @@ class ResumableDataLoader(DataLoader):
     of the data set for nothing.
     """
 
+    @property
+    def places(self) -> ResumableBatchSampler:
+        """The batch sampler, which knows and moves the position."""
+        assert isinstance(self.batch_sampler, ResumableBatchSampler)
+        return self.batch_sampler
+
+    @property
+    def seeded(self) -> SeededDataset:
+        """The data set in its seeding wrapper."""
+        assert isinstance(self.dataset, SeededDataset)
+        return self.dataset
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Yield batches."""
         yield from super().__iter__()

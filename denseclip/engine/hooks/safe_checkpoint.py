@@ -29,6 +29,9 @@ class SafeCheckpointHook(CheckpointHook):
         **kwargs: See :class:`mmengine.hooks.CheckpointHook`.
     """
 
+    keep_ckpt_ids: deque[int]
+    best_ckpt_path: str | None
+
     def before_train(self, runner: Runner) -> None:
         """Prepare the folder and clear what a killed run left half written.
 
