@@ -27,10 +27,10 @@ _API = {
     'TextBank': 'denseclip.clip',
     'load_clip': 'denseclip.clip',
 }
-__all__ = ['__version__', *sorted(_API)]
+__all__ = ['Inferencer', 'Segmentation', 'TextBank', 'Vocabulary', '__version__', 'load_clip', 'segment']
 
-# Without the host stack the pure PyTorch parts (denseclip.clip, denseclip.weights) still work. A stack that is there but
-# broken must not keep `denseclip doctor` from saying so.
+# Without the host stack the pure PyTorch parts (denseclip.clip, denseclip.weights) still work. A stack that is there
+# but broken must not keep `denseclip doctor` from saying so.
 if has_host_stack():
     try:
         from denseclip import datasets, engine, models  # noqa: F401  (registration)

@@ -9,7 +9,7 @@ from denseclip.weights.publish import publish
 
 def main(argv: list[str] | None = None) -> None:
     """Run the tool."""
-    parser = argparse.ArgumentParser(description='Weights of a checkpoint as a small safetensors file, with its sha256.')
+    parser = argparse.ArgumentParser(description='Weights of a checkpoint as a small safetensors file.')
     parser.add_argument('checkpoint', help='checkpoint that training wrote')
     parser.add_argument('out', help='file to write, *.safetensors')
     parser.add_argument('--full', action='store_true', help='keep float32 (default: large tensors in float16)')

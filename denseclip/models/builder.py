@@ -10,8 +10,8 @@ from mmseg.registry import MODELS
 from torch import nn
 
 
-def build_module(spec: Mapping[str, Any] | nn.Module) -> nn.Module:
-    """Return ``spec`` if it is a module, else build it from its ``type``.
+def build_module(spec: Mapping[str, Any] | nn.Module) -> Any:
+    """Return ``spec`` if it is a module, else build the module from its ``type``.
 
     MMSeg's registry is asked, which also sees everything in MMEngine's root registry.
 

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from parity.torchscript import write_torchscript
 
+from denseclip.clip.loading import build_clip
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.weights import WeightMismatchError
 from denseclip.weights.convert import convert
@@ -41,7 +42,7 @@ def random_tensor(shape, dtype):
 def test_a_released_file_loads_as_it_is(layout, tmp_path):
     names = json.loads((LAYOUTS / f'{layout}.json').read_text())['state_dict']
     state = {name: random_tensor(*entry) for name, entry in names.items()}
-    meta = dict(mmseg_version='0.18.0', config='model = dict()', CLASSES=('wall', 'building'), PALETTE=[[120, 120, 120]])
+    meta = dict(mmseg_version='0.18.0', config='model = dict()', CLASSES=('wall', 'sky'), PALETTE=[[120, 120, 120]])
     file = tmp_path / f'{layout}.pth'
     torch.save({'meta': meta, 'state_dict': state, 'optimizer': {'state': {}, 'param_groups': []}}, file)
     content = read_training_file(str(file))
@@ -69,8 +70,8 @@ def test_a_released_file_of_another_model_is_refused(tmp_path):
 )
 def test_an_openai_archive_starts_a_training(model_name, config, table, rows, tmp_path):
     with torch.device('meta'):
-        clip = open_clip.create_model(model_name, load_weights=False).state_dict()
-    state = {k: torch.rand(v.shape) if v.is_floating_point() else torch.zeros_like(v, device='cpu') for k, v in clip.items()}
+        clip = build_clip(open_clip.get_model_config(model_name)).state_dict()
+    state = {k: random_tensor(v.shape, str(v.dtype).removeprefix('torch.')) for k, v in clip.items()}
     numbers = {k: torch.tensor(77) for k in ('input_resolution', 'context_length', 'vocab_size')}
     archive = write_torchscript({**state, **numbers}, tmp_path / f'{model_name}.pt')
     model = build(config, backbone=archive, text_encoder=archive)

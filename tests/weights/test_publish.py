@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 import torch
+
 from denseclip.weights import read_state_dict
 from denseclip.weights.publish import publish, to_half
 

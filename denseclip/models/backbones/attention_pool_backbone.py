@@ -28,6 +28,8 @@ class AttentionPoolBackbone(ImageBackbone):
         pos_resize: ``'bilinear'`` resizes the grid to the feature map, ``'crop'`` takes its top-left part.
     """
 
+    trunk: Any
+
     def __init__(
         self,
         trunk: Mapping[str, Any] | nn.Module,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -34,11 +34,11 @@ class ImageBackbone(BaseModule):
     Attributes:
         preprocess: Normalisation that the weights expect, or None when unknown. Models compare it with their data
             preprocessor.
-        out_channels: Channels of the stages.
+        out_channels: Channels of the stages, or None when unknown.
     """
 
     preprocess: PreprocessSpec | None = None
-    out_channels: Sequence[int]
+    out_channels: Sequence[int] | None = None
 
     def __init__(self, pretrained: Pretrained | None = None) -> None:
         super().__init__()
@@ -63,6 +63,8 @@ class CLIPBackbone(ImageBackbone):
         pretrained: see ``denseclip.models.clip_weights``.
         model: open_clip architecture that a tag in ``pretrained`` refers to.
     """
+
+    tower: Any  # an ImageTower, whose open_clip module has attributes of its own
 
     def __init__(self, tower: ImageTower, pretrained: Pretrained | None, model: str) -> None:
         super().__init__(pretrained)

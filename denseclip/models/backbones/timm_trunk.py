@@ -35,6 +35,8 @@ class TimmTrunk(ImageBackbone):
         model_kwargs: further arguments of ``timm.create_model``, such as ``bn_eps`` or ``drop_path_rate``.
     """
 
+    trunk: Any
+
     def __init__(
         self,
         model_name: str,
@@ -91,7 +93,7 @@ class TimmTrunk(ImageBackbone):
 
     def load_pretrained(self, pretrained: Pretrained) -> None:
         """Load weights of the complete network, strictly; the parts that the trunk does not use are dropped."""
-        spec = {'source': pretrained} if isinstance(pretrained, str) else dict(pretrained)
+        spec: dict[str, Any] = {'source': pretrained} if isinstance(pretrained, str) else dict(pretrained)
         source = spec['source']
         state = read_state_dict(weight_file(resolve(source)), trust=spec.get('trust', False))
         if spec.get('converter'):

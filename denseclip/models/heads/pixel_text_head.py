@@ -85,5 +85,7 @@ class PixelTextFPNHead(FPNHead):
         features = self.pixel_features(levels)
         if self.dropout is not None:
             features = self.dropout(features)
-        cosine = projected_cosine(features, self.conv_seg.weight.flatten(1), self.conv_seg.bias, text)
+        weight, bias = self.conv_seg.weight.flatten(1), self.conv_seg.bias
+        assert bias is not None
+        cosine = projected_cosine(features, weight, bias, text)
         return cosine * self.log_scale.clamp(max=math.log(100.0)).exp()

@@ -25,6 +25,8 @@ class ClassBalancedCrossEntropyLoss(nn.Module):
         loss_name: key of the loss; must contain ``loss`` to be summed by MMEngine.
     """
 
+    class_weight: Tensor
+
     def __init__(self, class_weight: Sequence[float], loss_weight: float = 1.0, loss_name: str = 'loss_ce') -> None:
         super().__init__()
         if not class_weight or min(class_weight) <= 0:

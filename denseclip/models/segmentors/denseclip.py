@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.builder import build_module
 from denseclip.models.functional.matching import expected_text_map, pixel_text_score_map, visual_context
+from denseclip.models.text_encoders.base import TextContextEncoder
 
 from .class_text import ClassText
 from .label_inference import LabelMapInference
@@ -77,6 +78,15 @@ class DenseCLIP(LabelMapInference, EncoderDecoder):
         init_cfg: MMEngine initialisation config.
     """
 
+    backbone: Any
+    neck: Any
+    decode_head: Any
+    context_decoder: Any
+    identity_head: Any
+    text_encoder: TextContextEncoder
+    class_text: ClassText
+    contexts: nn.Parameter | None
+
     def __init__(
         self,
         backbone: Mapping[str, Any] | nn.Module,
@@ -127,7 +137,7 @@ class DenseCLIP(LabelMapInference, EncoderDecoder):
 
     # --- construction -------------------------------------------------------------------------------------------
 
-    def _init_decode_head(self, decode_head: nn.Module) -> None:
+    def _init_decode_head(self, decode_head: Any) -> None:
         self.decode_head = decode_head
         self.align_corners = decode_head.align_corners
         self.num_classes, self.out_channels = decode_head.num_classes, decode_head.out_channels
@@ -248,6 +258,7 @@ class DenseCLIP(LabelMapInference, EncoderDecoder):
             return raw, raw
         context = visual_context(pooled, dense)
         if self.prompting == 'pre':
+            assert self.contexts is not None
             contexts = self.context_decoder(self.contexts.expand(pooled.shape[0], -1, -1), context)
             raw = self.class_text(self.text_encoder, contexts, shared=False)
             return raw, raw
