@@ -64,7 +64,6 @@ setup(
     extras_require={'mm': MM, 'onedl': ONEDL, 'demo': DEMO, 'train': TRAIN, 'test': TEST},
     entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},
     classifiers=[
-        'License :: OSI Approved :: Apache Software License',
         'Programming Language :: Python :: 3',
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],

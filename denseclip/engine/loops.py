@@ -6,7 +6,8 @@ loops move the sampler only: no image is read, and sample order and augmentation
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 from mmengine.registry import LOOPS
@@ -83,18 +84,19 @@ class ResumableIterTrainLoop(_ResumableLoopMixin, IterBasedTrainLoop):
         """Train to ``max_iters``, from the iteration of the loaded checkpoint if there is one."""
         self.runner.call_hook('before_train')
         self.adopt_seed(self._loader_config)
-        # A generator: it seeks at the first ``next``, after every hook has had its turn at the sampler.
-        self.dataloader_iterator = self._batches(self.iter)
-        self.runner.call_hook('before_train_epoch')
-        self._decide_current_val_interval()
-        if self._validation_is_due() and self.validation_was_missed(self.iter):
-            self.runner.val_loop.run()
-        while self.iter < self.max_iters and not self.stop_training:
-            self.runner.model.train()
-            self.run_iter(next(self.dataloader_iterator))
+        # A generator: it seeks at the first ``next``, after every hook had its turn at the sampler. Closed at the end,
+        # so that its workers stop at once; left to the garbage collector, torch waits five seconds for each.
+        with closing(self._batches(self.iter)) as self.dataloader_iterator:
+            self.runner.call_hook('before_train_epoch')
             self._decide_current_val_interval()
-            if self._validation_is_due():
+            if self._validation_is_due() and self.validation_was_missed(self.iter):
                 self.runner.val_loop.run()
+            while self.iter < self.max_iters and not self.stop_training:
+                self.runner.model.train()
+                self.run_iter(next(self.dataloader_iterator))
+                self._decide_current_val_interval()
+                if self._validation_is_due():
+                    self.runner.val_loop.run()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
@@ -103,7 +105,7 @@ class ResumableIterTrainLoop(_ResumableLoopMixin, IterBasedTrainLoop):
         at_interval = self.iter % self.val_interval == 0 or self.iter == self.max_iters
         return self.iter > 0 and self.runner.val_loop is not None and self.iter >= self.val_begin and at_interval
 
-    def _batches(self, start: int) -> Iterator[Any]:
+    def _batches(self, start: int) -> Generator[Any, None, None]:
         """Batches from iteration ``start`` on, epoch after epoch where the sampler is finite."""
         sampler = self.dataloader.places
         sampler.seek(start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import torch
@@ -106,7 +106,7 @@ class ResumableDataLoader(DataLoader):
         assert isinstance(self.dataset, SeededDataset)
         return self.dataset
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Generator[Any, None, None]:  # type: ignore[override]
         """Yield batches."""
         yield from super().__iter__()
 
