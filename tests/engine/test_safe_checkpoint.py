@@ -202,6 +202,7 @@ def _train_and_die(
     train: Callable[..., Any], work_dir: Path, saves: int, delay: float, overrides: dict[str, Any]
 ) -> None:
     """Continue the run; after so many renamed files, SIGKILL strikes whatever is being done ``delay`` seconds later."""
+    torch.set_num_threads(1)  # the parent's pool of threads does not exist in a forked child, which would wait for it
     rename, renamed = Path.replace, itertools.count(1)
 
     def counting(*args: Any) -> Any:
@@ -219,8 +220,11 @@ def _train_and_die(
 def test_sigkill_at_random_moments(train_toy, tmp_path: Path) -> None:
     """A run killed -9 again and again while it saves all the time ends exactly like one that was left alone."""
     overrides = {'train_cfg.max_iters': 30, 'train_cfg.val_interval': 7, 'default_hooks.checkpoint.interval': 1}
-    train_toy(tmp_path / 'whole', **overrides)
     moments, fork = random.Random(0), multiprocessing.get_context('fork')
+    undisturbed = fork.Process(target=_train_and_die, args=(train_toy, tmp_path / 'whole', -1, 0.0, overrides))
+    undisturbed.start()
+    undisturbed.join()
+    assert undisturbed.exitcode == 0
     kills, reached = 0, []
     for _ in range(40):
         moment = (moments.randint(2, 14), moments.uniform(0, 0.03))
