@@ -104,6 +104,11 @@ def tool_module(path: str) -> ModuleType:
 
 def parser_of(program: str, argv: list[str]) -> argparse.ArgumentParser:
     """The real parser that a program would use for these arguments."""
+    return parser_and_arguments(program, argv)[0]
+
+
+def parser_and_arguments(program: str, argv: list[str]) -> tuple[argparse.ArgumentParser, list[str]]:
+    """The real parser, and what it gets of the arguments (a tool may take its first word off)."""
     main = importlib.import_module('denseclip.apis.cli').main if program == 'denseclip' else tool_module(program).main
 
     def caught(parser: argparse.ArgumentParser, args: list[str] | None = None, namespace: object = None) -> None:
@@ -113,7 +118,7 @@ def parser_of(program: str, argv: list[str]) -> argparse.ArgumentParser:
         try:
             main()
         except _Caught as found:
-            return found.parser
+            return found.parser, found.argv
     raise AssertionError(f'{program} does not read its arguments with argparse')
 
 
@@ -169,7 +174,8 @@ def test_command_lines_parse(page, capsys):
         if program == 'tools/demo.py':
             program, argv = 'denseclip', ['segment', *(argv or ['picture.jpg', '--out', 'out'])]
         try:
-            parser_of(program, argv).parse_args(argv)
+            parser, rest = parser_and_arguments(program, argv)
+            parser.parse_args(rest)
         except SystemExit:
             pytest.fail(f'{shlex.join(words)}\n{capsys.readouterr().err}')
 
