@@ -12,7 +12,15 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from packaging.version import parse as parse_version
 
-__all__ = ['Distribution', 'DistributionNotFound', 'VersionConflict', 'get_distribution', 'parse_version', 'require']
+__all__ = [
+    'Distribution',
+    'DistributionNotFound',
+    'VersionConflict',
+    'fixup_namespace_packages',
+    'get_distribution',
+    'parse_version',
+    'require',
+]
 
 
 class ResolutionError(Exception):
@@ -95,6 +103,13 @@ def get_distribution(dist: str) -> Distribution:
 def require(*requirements: str) -> list[Distribution]:
     """Look up several distributions; raises as :func:`get_distribution` does."""
     return [get_distribution(requirement) for requirement in requirements]
+
+
+def fixup_namespace_packages(path_item: str, parent: str | None = None) -> None:
+    """Do nothing: the fallback declares no namespace packages whose paths would have to follow ``sys.path``.
+
+    pytest's ``monkeypatch.syspath_prepend`` calls it wherever a module of this name is loaded.
+    """
 
 
 def __getattr__(name: str) -> NoReturn:

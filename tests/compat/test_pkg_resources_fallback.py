@@ -1,5 +1,6 @@
 """The replacement of pkg_resources, alone and under mmengine's configs."""
 
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -61,3 +62,9 @@ def test_get_config_from_mmdet():
     from mmengine.hub import get_config
 
     assert get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py').model.type == 'RetinaNet'
+
+
+def test_pytest_can_change_the_path_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pkg_resources', pkg)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert sys.path[0] == str(tmp_path)

@@ -75,4 +75,3 @@ def test_a_users_own_config_trains_with_custom_imports_alone(tmp_path):
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert 'trained 2 iterations' in result.stdout
-    assert (tmp_path / 'out' / 'iter_2.pth').is_file()
