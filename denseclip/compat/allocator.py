@@ -1,7 +1,8 @@
 """glibc's allocator, told to keep the memory of large tensors.
 
 With glibc's defaults every activation above 32 MB is mapped and unmapped at each step, and the kernel zeroes its pages
-each time: half of the CPU time of a training step on a two-core machine went there. CUDA tensors are not concerned.
+each time: a fifth of the CPU time of a training step (EfficientNet-Lite0, four 320 x 400 crops, two cores), one percent
+with the setting below. CUDA tensors are not concerned.
 """
 
 import ctypes
