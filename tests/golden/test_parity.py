@@ -3,10 +3,16 @@
 ``GOLDEN_DIR`` points at another set of fixtures of the same kinds; nothing here knows the numbers of one fixture.
 """
 
+import importlib
+import pkgutil
+
+import parity
 import pytest
-from parity import denseclip_models, denseclip_modules, denseclip_weights  # noqa: F401  (they register their checks)
 from parity.fixtures import discover
 from parity.registry import CHECKS, NOT_BUILT, is_of_kind, status
+
+for module in pkgutil.iter_modules(parity.__path__):
+    importlib.import_module(f'parity.{module.name}')  # they register their checks
 
 FIXTURES = discover()
 
