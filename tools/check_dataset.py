@@ -14,7 +14,9 @@ def main() -> int:
     """Audit the chosen splits one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file whose data set is read')
-    parser.add_argument('--split', choices=['train', 'val', 'test'], action='append', help='default: all three')
+    parser.add_argument(
+        '--split', choices=['train', 'val', 'test'], action='append', help='default: all that the config has'
+    )
     parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
     parser.add_argument('--max-problems', type=int, default=20, help='lines shown of each kind of problem')
     parser.add_argument(
@@ -24,7 +26,8 @@ def main() -> int:
     config = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options or {})
     sound = True
-    for split in args.split or ['train', 'val', 'test']:
+    splits = [split for split in ('train', 'val', 'test') if config.get(f'{split}_dataloader')]
+    for split in args.split or splits:
         for name, report in audit_split(config, split, num_workers=args.num_workers, progress_file=sys.stderr):
             print(f'\n== {name} ==\n{report.render(max_problems=args.max_problems)}', flush=True)
             sound = sound and report.ok

@@ -39,15 +39,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def write(target: Path, state: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Write tensors and what is known about them; an interruption leaves no half file."""
+def write(target: Path, state: dict[str, Tensor], meta: dict[str, Any], wrapper: str = 'state_dict') -> None:
+    """Write tensors and what is known about them; an interruption leaves no half file.
+
+    In a PyTorch file the tensors stand under ``wrapper``, where its readers look for them.
+    """
     if target.suffix == '.safetensors':
         plain = {key: value for key, value in meta.items() if isinstance(value, (str, int, float, list, tuple))}
         write_safetensors(state, target, plain)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(partial_name(target.name))
-    torch.save({'meta': meta, 'state_dict': state}, partial)
+    torch.save({'meta': meta, wrapper: state}, partial)
     commit(partial, target)
 
 
@@ -59,7 +62,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         checkpoint = read_checkpoint(weight_file(resolve(args.source)), trust=args.trust)
         state = convert(checkpoint.state_dict, args.converter, inverse=args.inverse)
-        write(args.target, state, {**checkpoint.meta, 'converter': args.converter, 'inverse': int(args.inverse)})
+        meta = {**checkpoint.meta, 'converter': args.converter, 'inverse': int(args.inverse)}
+        write(args.target, state, meta, CONVERTERS[args.converter].wrapper if args.inverse else 'state_dict')
     except (WeightFileError, WeightMismatchError, OSError, ValueError) as error:
         sys.exit(f'convert_checkpoint.py: {error}')
     print(f'{args.target}: {len(state)} tensors, {sum(v.numel() for v in state.values()) / 1e6:.2f} M numbers')

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT [options]``."""
+"""Evaluate a checkpoint: ``python tools/test.py CONFIG [CHECKPOINT] [options]``."""
 
 import argparse
 import os
@@ -17,7 +17,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help=".safetensors, .pth of this suite or of MMEngine, or the authors' file")
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help=".safetensors, .pth of this suite or of MMEngine, or the authors' file; none for models without training",
+    )
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='DIR', help='write the predicted label maps there')
     parser.add_argument('--show', action='store_true', help='show each prediction in a window')

@@ -14,3 +14,5 @@ model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(loss_decode=dict(_delete_=True, **loss)),
 )
+# Crops in batches of four leave poor batch-norm statistics: measure them again on whole pictures at the end.
+custom_hooks = [dict(type='PreciseBNHook')]

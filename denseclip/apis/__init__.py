@@ -6,20 +6,32 @@ import importlib
 from typing import Any
 
 _SOURCES = {
+    'AnomalyInferencer': 'anomaly',
+    'AnomalyResult': 'anomaly',
+    'Detections': 'detection',
+    'Detector': 'detector',
     'Inferencer': 'inferencer',
     'Segmentation': 'segmentation',
     'UnreadableImageError': 'images',
     'UserError': 'errors',
     'default_model': 'bundled',
+    'detect': 'detector',
+    'localize_anomalies': 'anomaly',
     'read_image': 'images',
     'segment': 'inferencer',
 }
 __all__ = [
+    'AnomalyInferencer',
+    'AnomalyResult',
+    'Detections',
+    'Detector',
     'Inferencer',
     'Segmentation',
     'UnreadableImageError',
     'UserError',
     'default_model',
+    'detect',
+    'localize_anomalies',
     'read_image',
     'segment',
 ]

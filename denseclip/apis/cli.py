@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from denseclip.apis import anomaly_cli, detect_cli, miniworld_cli
 from denseclip.apis.errors import UserError
 from denseclip.version import __version__
 
@@ -69,6 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_segment_options(segment)
     segment.set_defaults(run=run_segment)
+    detect_cli.add_parser(commands, common)
+    anomaly_cli.add_parser(commands, common)
+    miniworld_cli.add_parser(commands, common)
     doctor = commands.add_parser('doctor', parents=[common], help='say what is installed and what is missing')
     doctor.set_defaults(run=run_doctor)
     return parser
@@ -101,6 +105,20 @@ def _add_segment_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--config', metavar='FILE', help='config of the model (default: the bundled model)')
     parser.add_argument(
         '--weights', metavar='FILE', help='checkpoint of the model: file, hf-hub:, local-dir:, package:'
+    )
+    parser.add_argument(
+        '--preset',
+        metavar='NAME',
+        help='a training-free method on a CLIP model instead of --config: maskclip, sclip, clearclip, naclip, ...; '
+        'needs --classes',
+    )
+    parser.add_argument(
+        '--clip',
+        metavar='MODEL',
+        help='CLIP of the preset: open_clip architecture, hf-hub:, local-dir: (default: ViT-B-16)',
+    )
+    parser.add_argument(
+        '--pretrained', metavar='TAG', help="its weights: a tag of open_clip or a file (default: OpenAI's, fetched)"
     )
     parser.add_argument('--device', metavar='DEVICE', help='such as cpu or cuda:0 (default: CUDA where there is any)')
     parser.add_argument('--trust', action='store_true', help='read weights even if that runs code from the file')
@@ -194,7 +212,23 @@ def load_inferencer(args: argparse.Namespace, vocabulary: Vocabulary | None) -> 
     with warnings.catch_warnings():
         # Advice to MMSegmentation's developers; what the suite itself warns of is shown.
         warnings.filterwarnings('ignore', category=UserWarning, module=r'mmseg\.')
+        if args.preset is not None:
+            return _preset_inferencer(args, vocabulary)
+        if args.clip is not None or args.pretrained is not None:
+            raise UserError('--clip and --pretrained go with --preset; name one (such as maskclip), or leave them out.')
         return Inferencer(args.config, args.weights, args.device, vocabulary, trust=args.trust)
+
+
+def _preset_inferencer(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Inferencer:
+    from denseclip.apis.inferencer import Inferencer
+    from denseclip.apis.presets import DEFAULT_CLIP
+
+    if args.config is not None or args.weights is not None:
+        raise UserError('--preset is a model of its own: leave --config and --weights out.')
+    if vocabulary is None:
+        raise UserError(f'--preset {args.preset} brings no classes; give --classes or --classes-file.')
+    clip = args.clip or DEFAULT_CLIP
+    return Inferencer.from_preset(args.preset, vocabulary, clip, args.pretrained, args.device, trust=args.trust)
 
 
 def format_areas(result: Segmentation) -> str:

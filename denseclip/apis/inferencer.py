@@ -20,6 +20,7 @@ from denseclip.apis.bundled import default_model
 from denseclip.apis.config import build_transforms, dataset_meta, inference_config, inference_steps, resizes
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import read_image, to_bgr
+from denseclip.apis.presets import DEFAULT_CLIP, preset_model
 from denseclip.apis.segmentation import Segmentation, result_names
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.checkpoints import load_weights, read_training_file
@@ -29,6 +30,7 @@ from denseclip.visualization.palette import palette_for
 ImageLike = str | Path | np.ndarray | Image.Image
 _MAX_SIDE = 2048
 _MAX_ASPECT = 16
+_NO_WORDS = 'something'
 
 
 class Inferencer:
@@ -79,6 +81,35 @@ class Inferencer:
             self.set_vocabulary(vocabulary)
 
     @classmethod
+    def from_preset(
+        cls,
+        preset: str,
+        vocabulary: Any,
+        clip: str = DEFAULT_CLIP,
+        pretrained: str | Path | None = None,
+        device: str | torch.device | None = None,
+        trust: bool = False,
+        **settings: Any,
+    ) -> Inferencer:
+        """A training-free method on any CLIP: nothing but words and CLIP's weights is needed.
+
+        Args:
+            preset: Name of the method, see ``denseclip.clip.presets``.
+            vocabulary: Classes, in any form that ``Vocabulary.of`` knows.
+            clip: open_clip architecture, ``hf-hub:`` or ``local-dir:``.
+            pretrained: Tag of open_clip or file of weights; None is OpenAI's for architectures that have them.
+            device: See :class:`Inferencer`.
+            trust: See :class:`Inferencer`.
+            **settings: Further arguments of the segmentor (``affinity``, ``regions``, ``post`` ...).
+
+        Raises:
+            UserError: If preset, model, device or vocabulary cannot be used.
+        """
+        place = choose_device(device)
+        model, steps = preset_model(preset, vocabulary, clip, pretrained, trust, **settings)
+        return cls.from_model(model.to(place), steps)
+
+    @classmethod
     def from_model(
         cls, model: nn.Module, transforms: list[dict[str, Any]], meta: Mapping[str, Any] | None = None
     ) -> Inferencer:
@@ -97,9 +128,11 @@ class Inferencer:
         self.model: Any = model.eval()
         self._transforms = build_transforms(steps)
         self._limit = None if resizes(steps) else _MAX_SIDE
-        names = meta.get('classes') or [f'class {k}' for k in range(self.model.decode_head.num_classes)]
         own = getattr(model, 'vocabulary', None)
-        self._vocabulary: Vocabulary = Vocabulary.from_names(names) if own is None else own
+        if own is None:
+            names = meta.get('classes') or [f'class {k}' for k in range(self.model.decode_head.num_classes)]
+            own = Vocabulary.from_names(names)
+        self._vocabulary: Vocabulary = own
         self._own_vocabulary = self._vocabulary
         known = meta.get('palette')
         fits = known is not None and len(known) == len(result_names(self._vocabulary))
@@ -221,12 +254,20 @@ def _shared_inferencer(config: str | None, weights: str | None, device: str | No
     return Inferencer(config, weights, device)
 
 
+@functools.lru_cache(maxsize=1)
+def _shared_preset(preset: str, clip: str, pretrained: str | None, device: str | None) -> Inferencer:
+    return Inferencer.from_preset(preset, _NO_WORDS, clip, pretrained, device)
+
+
 def segment(
     image: ImageLike,
     classes: Any = None,
     config: str | Path | None = None,
     weights: str | Path | None = None,
     device: str | None = None,
+    preset: str | None = None,
+    clip: str | None = None,
+    pretrained: str | Path | None = None,
 ) -> Segmentation:
     """Segment a picture by words.
 
@@ -238,13 +279,30 @@ def segment(
         config: config of the model; by default the bundled one.
         weights: its checkpoint.
         device: such as ``'cpu'``; by default CUDA where there is any.
+        preset: a training-free method on a CLIP model instead of config and weights, such as ``'maskclip'``; see
+            :meth:`Inferencer.from_preset`.
+        clip: its CLIP model.
+        pretrained: CLIP's weights.
 
     Returns:
         The result in the picture's own size.
 
+    Raises:
+        UserError: if the options do not go together, or classes are missing that the model does not bring.
+
     Example:
         >>> result = denseclip.segment('street.jpg', 'road; car=automobile,vehicle; sky')  # doctest: +SKIP
         >>> result.mask('car').mean()  # doctest: +SKIP
+        >>> denseclip.segment('street.jpg', 'road; car; sky', preset='sclip')  # doctest: +SKIP
     """
-    inferencer = _shared_inferencer(config and str(config), weights and str(weights), device)
-    return inferencer.segment(image, inferencer.own_vocabulary if classes is None else classes)
+    if preset is None:
+        if clip is not None or pretrained is not None:
+            raise UserError("clip and pretrained go with preset (such as 'maskclip'); name one, or leave them out.")
+        inferencer = _shared_inferencer(config and str(config), weights and str(weights), device)
+        return inferencer.segment(image, inferencer.own_vocabulary if classes is None else classes)
+    if config is not None or weights is not None:
+        raise UserError('preset is a model of its own: leave config and weights out, or the preset.')
+    if classes is None:
+        raise UserError(f"preset '{preset}' brings no classes; say what to look for.")
+    found = _shared_preset(preset, clip or DEFAULT_CLIP, pretrained and str(pretrained), device)
+    return found.segment(image, classes)

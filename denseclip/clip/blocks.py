@@ -15,7 +15,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-ATTENTIONS = ('qk', 'value')
+from .attention import Guide, adaptive_temperature, attend, resize_values, self_self_attend
 
 
 def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
@@ -31,6 +31,28 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
+def projections(attn: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of all heads.
+
+    Shape:
+        - x: :math:`(N, L, C)`; each result: :math:`(N, heads, L, C / heads)`
+    """
+    q, k, v = (split_heads(t, attn.num_heads) for t in F.linear(x, attn.in_proj_weight, attn.in_proj_bias).chunk(3, -1))
+    return q, k, v
+
+
+def project_one(attn: nn.MultiheadAttention, x: Tensor, which: str) -> Tensor:
+    """Queries (``'q'``), keys (``'k'``) or values (``'v'``) alone, heads side by side.
+
+    Shape:
+        - x and result: :math:`(N, L, C)`
+    """
+    start = 'qkv'.index(which) * x.shape[-1]
+    rows = slice(start, start + x.shape[-1])
+    bias = attn.in_proj_bias[rows] if attn.in_proj_bias is not None else None
+    return F.linear(x, attn.in_proj_weight[rows], bias)
+
+
 def self_attention(
     attn: nn.MultiheadAttention,
     x: Tensor,
@@ -38,6 +60,10 @@ def self_attention(
     kind: str = 'qk',
     causal: bool = False,
     mask: Tensor | None = None,
+    scale: float = 1.0,
+    average: bool = False,
+    iterations: int | None = None,
+    guide: Guide | None = None,
 ) -> Tensor:
     """Multi-head self-attention with the parameters of ``attn``.
 
@@ -45,20 +71,85 @@ def self_attention(
         attn: Holds ``in_proj_weight``, ``in_proj_bias`` and ``out_proj``.
         x: Tokens.
         kind: ``'qk'``: the ordinary attention. ``'value'``: every token attends to itself only, so the result is its
-            own value after the output projection (MaskCLIP, section 3.2).
+            own value after the output projection (MaskCLIP, section 3.2). Others: see
+            :func:`denseclip.clip.attention.attention_terms`.
         causal: A token sees itself and what comes before it.
         mask: Additive mask broadcastable to (N, heads, L, L).
+        scale: Factor of the logits, besides ``head_size ** -0.5``.
+        average: Mean instead of sum of the terms of ``kind``.
+        iterations: Compare unit vectors after so many smoothings (GEM); None compares the projections as they are.
+        guide: What the picture adds; its ``affinity`` is for :func:`external_attention`.
 
     Shape:
         - x and result: :math:`(N, L, C)`
     """
     if kind == 'value':
-        width = x.shape[-1]
-        bias = attn.in_proj_bias[2 * width :] if attn.in_proj_bias is not None else None
-        return attn.out_proj(F.linear(x, attn.in_proj_weight[2 * width :], bias))
-    q, k, v = (split_heads(t, attn.num_heads) for t in F.linear(x, attn.in_proj_weight, attn.in_proj_bias).chunk(3, -1))
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal and mask is None)
+        return attn.out_proj(project_one(attn, x, 'v'))
+    q, k, v = projections(attn, x)
+    guide = guide if guide is not None else Guide()
+    bias = mask if guide.bias is None else guide.bias if mask is None else mask + guide.bias
+    if iterations is not None:
+        out = self_self_attend(q, k, v, kind, adaptive_temperature(x, attn.num_heads), iterations, average)
+    else:
+        out = attend(q, k, v, kind, bias=bias, scale=scale * guide.scale, causal=causal, average=average)
+    if guide.gain != 1.0:
+        out = out * guide.gain
+    if guide.mix is not None:
+        out = out + guide.mix.to(v.dtype) @ v
     return attn.out_proj(out.transpose(1, 2).flatten(2))
+
+
+def attention_weights(attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
+    """Weights of the ordinary attention, for methods that use them elsewhere.
+
+    Shape:
+        - x: :math:`(N, L, C)`; result: :math:`(N, heads, L, L)`
+    """
+    q, k, _ = projections(attn, x)
+    return (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(dim=-1)
+
+
+def external_attention(attn: nn.MultiheadAttention, x: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
+    """Values of the patches averaged as another network's affinity says; the class token takes no part.
+
+    Source: ProxyCLIP, section 3.3.
+
+    Args:
+        attn: Gives the values and the output projection.
+        x: Tokens, class token first.
+        grid: Height and width of the patches in ``x``.
+        guide: Its ``affinity`` decides the weights and the grid of the result.
+
+    Raises:
+        ValueError: Without an affinity.
+
+    Shape:
+        - x: :math:`(N, 1 + hw, C)`; result: :math:`(N, h'w', C)`
+    """
+    if guide is None or guide.affinity is None:
+        raise ValueError("attention='external' needs an affinity: give the model an affinity provider.")
+    values = split_heads(project_one(attn, x[:, 1:], 'v'), attn.num_heads)
+    values = resize_values(values, grid, guide.affinity.grid)
+    weights = guide.affinity.logits.softmax(dim=-1).to(values.dtype)
+    return attn.out_proj((weights[:, None] @ values).transpose(1, 2).flatten(2))
+
+
+def has_explicit_walk(block: nn.Module) -> bool:
+    """Whether a block is one that :func:`run_block` can run with other settings than the trained ones."""
+    return isinstance(block, ResidualAttentionBlock)
+
+
+def attention_branch(block: nn.Module, x: Tensor, drop: float = 0.0, residual: bool = True, **options: Any) -> Tensor:
+    """First half of a block: x + attention(ln_1 x), or the branch alone. Options of :func:`self_attention`."""
+    walked: Any = block
+    branch = walked.ls_1(self_attention(walked.attn, walked.ln_1(x), **options))
+    return x + drop_path(branch, drop, block.training) if residual else branch
+
+
+def ffn_branch(block: nn.Module, x: Tensor, normed: Tensor, drop: float = 0.0) -> Tensor:
+    """Second half of a block: x + mlp(ln_2 x), ``normed`` being ``ln_2 x``."""
+    walked: Any = block
+    return x + drop_path(walked.ls_2(walked.mlp(normed)), drop, block.training)
 
 
 def run_block(
@@ -70,6 +161,7 @@ def run_block(
     ffn: bool = True,
     causal: bool = False,
     drop: float = 0.0,
+    **options: Any,
 ) -> Tensor:
     """One pre-norm transformer block: x + attention(ln_1 x), then x + mlp(ln_2 x).
 
@@ -81,16 +173,17 @@ def run_block(
         ffn: Run the feed-forward branch.
         causal: See :func:`self_attention`.
         drop: Stochastic-depth rate of both branches while the block trains.
+        options: Further options of :func:`self_attention`.
     """
-    if not isinstance(block, ResidualAttentionBlock):
-        if kind != 'qk' or not residual or not ffn or drop:
+    if not has_explicit_walk(block):
+        if kind != 'qk' or not residual or not ffn or drop or options:
             raise ValueError(f'block {type(block).__name__} has no explicit walk: only the ordinary attention works.')
         length = x.shape[1]
         mask = torch.full((length, length), float('-inf'), dtype=x.dtype, device=x.device).triu_(1) if causal else None
         return block(x, attn_mask=mask)
-    branch = block.ls_1(self_attention(block.attn, block.ln_1(x), kind=kind, causal=causal))
-    x = x + drop_path(branch, drop, block.training) if residual else branch
-    return x + drop_path(block.ls_2(block.mlp(block.ln_2(x))), drop, block.training) if ffn else x
+    x = attention_branch(block, x, drop, residual, kind=kind, causal=causal, **options)
+    walked: Any = block
+    return ffn_branch(block, x, walked.ln_2(x), drop) if ffn else x
 
 
 def maybe_checkpoint(active: bool, block: nn.Module, x: Tensor, **options: Any) -> Tensor:

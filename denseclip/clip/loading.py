@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,13 @@ class LoadedCLIP:
     @cached_property
     def tokenizer(self) -> Any:
         """The model's tokenizer behind the suite's interface; made on first use, since some come from the hub."""
-        return wrap_tokenizer(open_clip.get_tokenizer(self.tokenizer_source))
+        return wrap_tokenizer(open_clip.get_tokenizer(self.tokenizer_source, **self._own_merges()))
+
+    def _own_merges(self) -> dict[str, str]:
+        """Path of the byte-pair merges that the configuration of a folder names, which lie beside its weights."""
+        named = (self.config['text_cfg'].get('tokenizer_kwargs') or {}).get('bpe_path')
+        scheme, _, folder = self.tokenizer_source.partition(':')
+        return {'bpe_path': str(Path(folder) / Path(named).name)} if named and scheme == 'local-dir' else {}
 
     def image_tower(self, read_out: DenseReadOut | None = None, **options: Any) -> ImageTower:
         """The image half with a dense read-out; shares the model's parameters."""
@@ -222,13 +229,24 @@ def _given_file(name: str, pretrained: str, cache_dir: str | Path | None) -> Pat
 
 def _download(name: str, tag: str, entry: dict[str, Any], cache_dir: str | Path | None) -> Path:
     try:
-        return Path(tags.download_pretrained(entry, cache_dir=None if cache_dir is None else str(cache_dir)))
+        folder = None if cache_dir is None else str(cache_dir)
+        return Path(tags.download_pretrained(entry, prefer_hf_hub=_hub_has_tag(tag, entry), cache_dir=folder))
     except Exception as error:
         where = entry.get('hf_hub') or entry.get('url')
         raise FileNotFoundError(
             f"the weights '{tag}' of {name} are not on this machine and could not be fetched from {where} ({error}). "
             f"Without a network, pass a file: load_clip('{name}', 'weights.safetensors')."
         ) from error
+
+
+def _hub_has_tag(tag: str, entry: Mapping[str, Any]) -> bool:
+    """Whether the hub's folder is of the tag's epoch; else the release file is taken.
+
+    open_clip 3.3 lists the folder of epoch 31 under ``laion400m_e32`` of ViT-B-16-plus-240, AnoVL's tower.
+    """
+    wanted = re.search(r'_e\d+$', tag)
+    hub = re.search(r'_e\d+', entry.get('hf_hub') or '')
+    return not entry.get('url') or wanted is None or hub is None or wanted.group() == hub.group()
 
 
 def _nearest(name: str, known: list[str]) -> str:

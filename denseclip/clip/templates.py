@@ -22,6 +22,13 @@ _VILD = (
     'There is a medium {} in the scene.',
     'There is a large {} in the scene.',
 )
+_IN_THE_SCENE = (
+    'there is a {} in the scene.',
+    'there is the {} in the scene.',
+    'this is a {} in the scene.',
+    'this is the {} in the scene.',
+    'this is one {} in the scene.',
+)
 _SETS = {
     'plain': ('{}',),
     'photo': ('a photo of a {}.',),
@@ -36,13 +43,15 @@ def template_sets() -> dict[str, tuple[str, ...]]:
 
     ``plain`` the bare name (DenseCLIP); ``photo`` one sentence; ``laion`` two articles (CLIP-DINOiser); ``vild`` the 14
     sentences of ViLD as FC-CLIP and MAFT+ use them; ``openai_imagenet`` the 80 and ``openai_simple`` the 7 sentences of
-    CLIP's ImageNet evaluation.
+    CLIP's ImageNet evaluation; ``maskclip`` those 80 and five about a scene, as MaskCLIP's code.
     """
     from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 
+    imagenet = tuple(template('{}') for template in OPENAI_IMAGENET_TEMPLATES)
     return {
         **_SETS,
-        'openai_imagenet': tuple(template('{}') for template in OPENAI_IMAGENET_TEMPLATES),
+        'openai_imagenet': imagenet,
+        'maskclip': imagenet + _IN_THE_SCENE,
         'openai_simple': tuple(template('{}') for template in SIMPLE_IMAGENET_TEMPLATES),
     }
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.weights import WeightFileError, read_state_dict, write_safetensors
 
@@ -133,7 +134,10 @@ class TextBank:
 
     def _name_embeddings(self, prompts: tuple[str, ...]) -> Tensor:
         """One unit-length row per name: from memory, from disk, or from the tower."""
-        device = next(self.tower.parameters()).device
+        parameter = next(self.tower.parameters())
+        device = parameter.device
+        if parameter.is_meta or isinstance(parameter, FakeTensor):
+            return self._run_tower(prompts)  # without values there is no fingerprint to keep embeddings by
         key = self.key(prompts)
         if key not in self._memory:
             found = self._read(key)

@@ -30,7 +30,8 @@ def install() -> None:
     - ``mmcv._ext``: operators from :mod:`denseclip.compat.ops`, unless mmcv has its compiled extension;
     - ``pkg_resources``: a small replacement, unless setuptools still has it;
     - ``torch.load``: mmengine's own checkpoints load with ``weights_only=True``;
-    - ``CPUAmpOptimWrapper`` in mmengine's registry.
+    - ``CPUAmpOptimWrapper`` in mmengine's registry;
+    - ``Config.pretty_text``: formatted once.
     """
     if _fallbacks in sys.meta_path:
         return
@@ -38,6 +39,7 @@ def install() -> None:
     sys.meta_path.insert(0, _after_import)
     _after_import.register('mmengine.logging', _allow_checkpoints)
     _after_import.register('mmengine.optim', _register_amp)
+    _after_import.register('mmengine.config', _keep_formatted_configs)
 
 
 def _allow_checkpoints() -> None:
@@ -46,3 +48,7 @@ def _allow_checkpoints() -> None:
 
 def _register_amp() -> None:
     import_module('denseclip.compat.amp')
+
+
+def _keep_formatted_configs() -> None:
+    import_module('denseclip.compat.config_text').keep_formatted()

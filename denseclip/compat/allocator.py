@@ -7,6 +7,7 @@ with the setting below. CUDA tensors are not concerned.
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 # Numbers of mallopt(3), <malloc.h>.
 _M_TRIM_THRESHOLD = -1
@@ -22,10 +23,27 @@ def keep_large_buffers() -> bool:
     Returns:
         Whether the allocator took the settings; False on anything but glibc.
     """
+    mallopt = _of_glibc('mallopt')
+    return mallopt is not None and bool(
+        mallopt(_M_MMAP_THRESHOLD, _ONE_GIB) and mallopt(_M_TRIM_THRESHOLD, 2 * _ONE_GIB - 1)
+    )
+
+
+def release_free_memory() -> bool:
+    """Give freed memory back to the kernel, whatever the settings: a clean start for a measurement.
+
+    Returns:
+        Whether any went back; False on anything but glibc.
+    """
+    malloc_trim = _of_glibc('malloc_trim')
+    return malloc_trim is not None and bool(malloc_trim(ctypes.c_size_t(0)))
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of glibc; None on other systems."""
     if not sys.platform.startswith('linux'):
-        return False
+        return None
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _ONE_GIB) and mallopt(_M_TRIM_THRESHOLD, 2 * _ONE_GIB - 1))
+        return None

@@ -16,6 +16,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.utils import ProgressBar
 from mmseg.datasets import BaseSegDataset
 
+from denseclip.datasets.anomaly import AnomalyDataset
+from denseclip.datasets.anomaly_audit import AnomalyAuditReport, audit_anomalies
 from denseclip.datasets.audit_report import AuditReport, Problem
 from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
 
@@ -63,7 +65,7 @@ def audit_dataset(
 
 def audit_split(
     config: Config, split: str, *, num_workers: int = 2, progress_file: TextIO | None = None
-) -> Iterator[tuple[str, AuditReport]]:
+) -> Iterator[tuple[str, AuditReport | AnomalyAuditReport]]:
     """Audit the data set of a config's train, val or test loader.
 
     Args:
@@ -94,7 +96,10 @@ def audit_split(
             yield name, report
             continue
         bar = ProgressBar(len(dataset), file=progress_file) if progress_file and len(dataset) else None
-        yield name, audit_dataset(dataset, num_workers=num_workers, progress=bar.update if bar else None)
+        look: Callable[..., AuditReport | AnomalyAuditReport] = audit_dataset
+        if isinstance(dataset, AnomalyDataset):
+            look = audit_anomalies
+        yield name, look(dataset, num_workers=num_workers, progress=bar.update if bar else None)
 
 
 def _plain_datasets(config: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What the look through a data set found, what it suggests, and how it reads as text."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,12 +12,23 @@ class Problem:
     """Something that training would stumble over.
 
     Attributes:
-        kind: ``'missing'``, ``'unpaired'``, ``'unreadable'``, ``'size'`` or ``'ids'``.
+        kind: ``'missing'``, ``'unpaired'``, ``'unreadable'``, ``'size'``, ``'ids'``, ``'empty'`` or ``'repeated'``.
         message: One line that names the file.
     """
 
     kind: str
     message: str
+
+
+def render_problems(problems: Sequence[Problem], max_problems: int) -> list[str]:
+    """Lines that list problems kind by kind, at most ``max_problems`` of each."""
+    lines = []
+    for kind, count in Counter(problem.kind for problem in problems).items():
+        lines += ['', f'PROBLEM {kind}: {count}']
+        messages = [problem.message for problem in problems if problem.kind == kind]
+        lines += [f'  {message}' for message in messages[:max_problems]]
+        lines += [f'  ... and {count - max_problems} more'] if count > max_problems else []
+    return lines
 
 
 @dataclass
@@ -112,11 +124,7 @@ class AuditReport:
             lines.append(f'{"":>4}  {"out of range":<{width}}  {self._share(sum(self.wrong_pixels.values())):>9}')
             ids = ', '.join(f'{i} ({self._share(n)})' for i, n in sorted(self.wrong_pixels.items())[:20])
             lines.append(f'      ids of the files out of range: {ids}')
-        for kind, count in Counter(problem.kind for problem in self.problems).items():
-            lines += ['', f'PROBLEM {kind}: {count}']
-            messages = [problem.message for problem in self.problems if problem.kind == kind]
-            lines += [f'  {message}' for message in messages[:max_problems]]
-            lines += [f'  ... and {count - max_problems} more'] if count > max_problems else []
+        lines += render_problems(self.problems, max_problems)
         lines += ['', *(f'HINT {line}' for line in self.suggestions())] if self.suggestions() else []
         lines += [
             '',

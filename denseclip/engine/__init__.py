@@ -2,6 +2,7 @@
 
 from .hooks import NonFiniteLossHook, RecipeCheckHook, SafeCheckpointHook, TrainingStateHook, VocabularyCheckHook
 from .loops import ResumableEpochTrainLoop, ResumableIterTrainLoop
+from .optim import TrainableOptimWrapperConstructor
 from .runner import SuiteRunner
 from .schedulers import WarmupPolyLR
 
@@ -12,6 +13,7 @@ __all__ = [
     'ResumableIterTrainLoop',
     'SafeCheckpointHook',
     'SuiteRunner',
+    'TrainableOptimWrapperConstructor',
     'TrainingStateHook',
     'VocabularyCheckHook',
     'WarmupPolyLR',

@@ -60,7 +60,7 @@ class TestOptions:
 
     Attributes:
         work_dir: Where logs go; default as in training.
-        out: Folder for the predicted label maps.
+        out: Folder for the predicted label maps, or for a detector's results in COCO's format.
         show: Show each prediction in a window.
         show_dir: Folder for painted predictions.
         wait_time: Seconds between windows.
@@ -119,13 +119,16 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     return runner
 
 
-def test(config_path: str | Path, checkpoint: str | Path, options: TestOptions | None = None) -> dict[str, float]:
-    """Evaluate a checkpoint.
+def test(
+    config_path: str | Path, checkpoint: str | Path | None = None, options: TestOptions | None = None
+) -> dict[str, float]:
+    """Evaluate a checkpoint, or a model whose config names all its weights.
 
     Args:
         config_path: Config file.
         checkpoint: Our safetensors, an MMEngine checkpoint, an authors' file, or any source that
-            :func:`denseclip.weights.resolve` knows. It must fit the model exactly.
+            :func:`denseclip.weights.resolve` knows. It must fit the model exactly. None for a config that has nothing
+            to train: the model then brings its own weights.
         options: The rest.
 
     Returns:
@@ -139,10 +142,10 @@ def test(config_path: str | Path, checkpoint: str | Path, options: TestOptions |
     config = load_config(config_path, options.overrides)
     if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
         raise OptionError(f"config '{config_path}' has no test_dataloader and test_evaluator")
-    _require_checkpoint(checkpoint)
+    _require_checkpoint(checkpoint, config)
     vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else None
     set_work_dir(config, options.work_dir, config_path)
-    config.load_from, config.resume = str(checkpoint), False
+    config.load_from, config.resume = (None if checkpoint is None else str(checkpoint)), False
     if options.show or options.show_dir:
         _draw_predictions(config, options)
     if options.tta:
@@ -156,7 +159,7 @@ def test(config_path: str | Path, checkpoint: str | Path, options: TestOptions |
     runner.strict, runner.trust = True, options.trust
     if vocabulary is not None:
         _set_vocabulary(runner, vocabulary)
-    _record(runner, config=str(config_path), checkpoint=str(checkpoint))
+    _record(runner, config=str(config_path), checkpoint=config.load_from)
     return runner.test()
 
 
@@ -170,9 +173,12 @@ def _build_runner(config: Config, launcher: str) -> Any:
     return RUNNERS.build(config)
 
 
-def _require_checkpoint(checkpoint: str | Path) -> None:
+def _require_checkpoint(checkpoint: str | Path | None, config: Config) -> None:
     """A source with a scheme is looked up when it is read; a plain path must exist now."""
-    if ':' not in str(checkpoint) and not Path(checkpoint).is_file():
+    if checkpoint is None:
+        if config.get('train_dataloader') is not None:
+            raise OptionError('this config trains a model: name the checkpoint to test')
+    elif ':' not in str(checkpoint) and not Path(checkpoint).is_file():
         raise OptionError(f"checkpoint '{checkpoint}' does not exist")
 
 
@@ -219,13 +225,20 @@ def _draw_predictions(config: Config, options: TestOptions) -> None:
     if options.show:
         hook.show, hook.wait_time = True, options.wait_time
     if options.show_dir:
-        config.visualizer.save_dir = str(empty_folder(options.show_dir, '--show-dir', force=options.force))
+        folder = str(empty_folder(options.show_dir, '--show-dir', force=options.force).resolve())
+        if hook.type == 'DetVisualizationHook':  # MMDetection's hook draws only when it has a folder of its own
+            hook.test_out_dir = folder
+        else:
+            config.visualizer.save_dir = folder
 
 
 def _keep_predictions(config: Config, folder: Path) -> None:
     evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
     for evaluator in evaluators:
-        evaluator.output_dir, evaluator.keep_results = str(folder), True
+        if evaluator.type == 'CocoMetric':
+            evaluator.outfile_prefix = str(folder / 'results')  # results.bbox.json, as the COCO server takes it
+        else:
+            evaluator.output_dir, evaluator.keep_results = str(folder), True
 
 
 def read_vocabulary(source: str) -> Vocabulary:

@@ -6,6 +6,7 @@ generator per CUDA device. A checkpoint that lacks any of them cannot continue a
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def isolated_rng(seed: tuple[int, ...] | None = None, *, cuda: bool = False) -> 
     outside = capture_rng_state(cuda=cuda)
     try:
         if seed is not None:
-            words = np.random.SeedSequence(seed).generate_state(4, dtype=np.uint64)
+            words = np.random.SeedSequence(_entropy(seed)).generate_state(4, dtype=np.uint64)
             random.seed(int(words[0]))
             np.random.seed(words[1:3].view(np.uint32))  # noqa: NPY002
             # Not ``torch.manual_seed``: that one reseeds the CUDA devices too.
@@ -92,3 +93,15 @@ def isolated_rng(seed: tuple[int, ...] | None = None, *, cuda: bool = False) -> 
         yield
     finally:
         restore_rng_state(outside)
+
+
+def _entropy(seed: tuple[int, ...]) -> int:
+    """Another number for every tuple: NumPy alone takes ``(0,)`` and ``(0, 0)`` for the same seed.
+
+    Raises:
+        ValueError: If a number is negative.
+    """
+    if any(number < 0 for number in seed):
+        raise ValueError(f'a seed consists of non-negative integers, got {seed}.')
+    text = ','.join(str(int(number)) for number in seed)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest(), 'big')

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from .checkpoints import ReviseKeys, load_weights, read_training_file
 from .hooks.vocabulary_check import unwrap_model
@@ -25,6 +27,16 @@ class SuiteRunner(Runner):
     """Allow pickles that run code while they are read; set between building and starting."""
     strict = False
     """Require that names and shapes agree; set by ``test`` and ``resume``."""
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes, unless nothing in it is trained.
+
+        ``DistributedDataParallel`` refuses a model without parameters to train, and a training-free method has no
+        gradients to share: its processes just test their part of the data.
+        """
+        if model_wrapper_cfg is None and not any(p.requires_grad for p in model.parameters()):
+            return model.to(get_device())
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def load_checkpoint(
         self,

@@ -1,5 +1,16 @@
 """Models; importing this package registers them in MMEngine's root registry."""
 
-from . import backbones, heads, losses, segmentors, text_encoders
+from . import anomaly, backbones, detectors, heads, losses, pretraining, providers, segmentors, teachers, text_encoders
 
-__all__ = ['backbones', 'heads', 'losses', 'segmentors', 'text_encoders']
+__all__ = [
+    'anomaly',
+    'backbones',
+    'detectors',
+    'heads',
+    'losses',
+    'pretraining',
+    'providers',
+    'segmentors',
+    'teachers',
+    'text_encoders',
+]

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 WEIGHT_SUFFIXES = ('.safetensors', '.pt', '.pth', '.bin', '.ckpt')
-_WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params')
+_WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'teacher', 'decoder', 'trainable_linearlayer')
 
 
 @dataclass

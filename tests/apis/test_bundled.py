@@ -1,5 +1,6 @@
 """The bundled model is found in a source checkout and in an installed package, and works without a network."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -48,14 +49,24 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_demo_twice_without_network(tmp_path):
+def test_demo_twice_without_network(tmp_path, monkeypatch):
+    """As a program without a network, which finds no text cache; then once more in this process."""
     (tmp_path / 'sitecustomize.py').write_text(NO_NETWORK)
-    command = [sys.executable, str(ROOT / 'tools' / 'demo.py')]
+    demo = str(ROOT / 'tools' / 'demo.py')
     environment = {'PYTHONPATH': f'{tmp_path}:{ROOT}', 'PATH': '', 'HOME': str(tmp_path)}
-    for _ in range(2):
-        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stderr
+    result = subprocess.run(
+        [sys.executable, demo], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
     assert 'temple' in result.stdout
+    overlay = tmp_path / 'demo_out' / 'china_overlay.png'
+    overlay.unlink()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', [demo])
+    monkeypatch.setenv('DENSECLIP_CACHE', str(tmp_path / '.cache' / 'denseclip'))
+    with pytest.raises(SystemExit) as second:
+        runpy.run_path(demo, run_name='__main__')
+    assert second.value.code == 0 and overlay.is_file()
     labels, names = read_label_png(tmp_path / 'demo_out' / 'china_labels.png')
     assert names == ['temple', 'sky', 'trees']
     assert labels.shape == (427, 640)

@@ -2,7 +2,7 @@
 
 import csv
 import pickle
-import subprocess
+import runpy
 import sys
 
 import numpy as np
@@ -244,7 +244,8 @@ def test_large_picture_is_written_in_full(run, tmp_path):
         assert labels.size == (12_000, 30)
 
 
-@pytest.mark.slow
-def test_module_is_the_command():
-    command = [sys.executable, '-m', 'denseclip', '--version']
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f'denseclip {__version__}\n'
+def test_module_is_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['denseclip', '--version'])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_module('denseclip', run_name='__main__')
+    assert done.value.code == 0 and capsys.readouterr().out == f'denseclip {__version__}\n'

@@ -75,7 +75,15 @@ def test_bad_stages(visual, indices):
         ResNetTower(visual, DenseReadOut(out_indices=indices))
 
 
-@pytest.mark.parametrize('field', [{'attention': 'kk'}, {'pos_resize': 'nearest'}])
+@pytest.mark.parametrize(
+    'field', [{'attention': 'kv'}, {'attention': 'qq+qq'}, {'pos_resize': 'nearest'}, {'keys': 'soft'}]
+)
 def test_unknown_settings(field):
     with pytest.raises(ValueError, match='is unknown; choose from'):
         DenseReadOut(**field)
+
+
+@pytest.mark.parametrize('field', [{'attention': 'kk'}, {'gaussian': 5.0}, {'ffn_inputs': (-1,)}])
+def test_settings_of_transformers_are_refused(visual, field):
+    with pytest.raises(ValueError, match='ResNetTower is read as trained'):
+        ResNetTower(visual, DenseReadOut(**field))

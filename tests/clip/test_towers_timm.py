@@ -93,3 +93,12 @@ def test_builder_knows_every_kind():
     assert type(vit).__name__ == 'ViTTower'
     with pytest.raises(ValueError, match='no dense read-out for Linear'):
         build_image_tower(torch.nn.Linear(1, 1))
+
+
+def test_siglip_is_read_by_the_value_path_of_its_pool():
+    visual, x = trunk('test_vit', pool='map', proj=None), torch.randn(1, 3, 32, 48)
+    with torch.no_grad():
+        value = TimmViTTower(visual, DenseReadOut(attention='value'))(x).dense
+        assert torch.equal(value, TimmViTTower(visual, DenseReadOut())(x).dense)
+    with pytest.raises(ValueError, match='residual=ffn=True'):
+        TimmViTTower(visual, DenseReadOut(attention='value', ffn=False))

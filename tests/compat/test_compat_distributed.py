@@ -210,7 +210,7 @@ def test_training_in_two_processes(tmp_path):
     ]
     try:
         for worker in workers:
-            out, err = worker.communicate(timeout=300)
+            out, err = worker.communicate(timeout=900)
             assert worker.returncode == 0, err[-3000:]
             assert out.strip().endswith('trained 2')
     finally:

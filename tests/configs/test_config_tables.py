@@ -9,9 +9,20 @@ import pytest
 import torch
 import yaml
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
-from tiny_config import CONFIGS, all_configs, dicts, forget_weights, pipelines
+from mmengine.registry import MODELS, DefaultScope
+from tiny_config import (
+    CONFIGS,
+    all_configs,
+    anomaly_resize,
+    crop_size,
+    dicts,
+    forget_weights,
+    is_anomaly,
+    pipelines,
+    trains,
+)
+
+from denseclip.clip.vocabulary import Vocabulary
 
 METHODS = sorted(p.parent for p in CONFIGS.glob('*/metafile.yml'))
 NAME = re.compile(r'^[a-z0-9.-]+(_[a-z0-9.-]+)*_[a-z0-9]+-\d+x\d+(_[a-z0-9-]+)?$')
@@ -61,11 +72,47 @@ def test_readme_names_only_existing_files(folder: Path) -> None:
         assert (CONFIGS.parent / target).exists(), target
 
 
+def num_classes(config: Config) -> int:
+    """Number of classes of the head, or of the vocabulary where the text decides."""
+    head = config.model.get('decode_head') or {}
+    return head['num_classes'] if 'num_classes' in head else len(Vocabulary.of(config.model.vocabulary))
+
+
+def assert_consistent_for_testing(config: Config, size: tuple[int, int]) -> None:
+    """What a config without training says of sizes and classes agrees with itself."""
+    assert tuple(config.model.test_cfg.get('crop_size', size)) == size
+    assert config.test_dataloader == config.val_dataloader and config.test_evaluator == config.val_evaluator
+    for step in dicts(pipelines(config)):
+        if step.get('type') == 'Resize':
+            assert min(step['scale']) >= min(size)
+        if step.get('type') == 'CheckLabelRange':
+            assert step['num_classes'] == len(Vocabulary.of(config.model.vocabulary))
+
+
+def assert_anomaly_is_consistent(config: Config, size: tuple[int, int]) -> None:
+    """Maps and masks meet at one resolution, and the model gets the pictures that it resizes to."""
+    assert config.test_dataloader == config.val_dataloader and config.test_evaluator == config.val_evaluator
+    resize = anomaly_resize(config)
+    assert resize.mask is (config.model.get('map_size') == 'input')
+    assert isinstance(resize['size'], int) is bool(config.model.get('keep_ratio'))
+    assert crop_size(config) == size and config.test_dataloader.sampler.round_up is False
+    assert config.model.get('image_size', size[0]) == size[0]
+
+
 @pytest.mark.parametrize('path', all_configs(), ids=lambda p: p.stem)
 def test_config_is_consistent(path: Path) -> None:
     assert NAME.match(path.stem), path.stem
     config = Config.fromfile(CONFIGS / path)
     height, width = map(int, re.search(r'-(\d+)x(\d+)(?:_|$)', path.stem).groups())
+    if is_anomaly(config):
+        assert_anomaly_is_consistent(config, (height, width))
+        return
+    if not trains(config):
+        assert_consistent_for_testing(config, (height, width))
+        return
+    if config.default_scope == 'mmdet':
+        check_detection_config(config, (height, width))
+        return
     assert tuple(config.model.data_preprocessor.size) == (height, width)
     crops = [tuple(p['crop_size']) for p in dicts(pipelines(config)) if p.get('type') == 'RandomCrop']
     assert set(crops) == {(height, width)}
@@ -76,7 +123,24 @@ def test_config_is_consistent(path: Path) -> None:
     if '_80k' in path.stem:
         assert config.train_cfg.max_iters == 80000 and config.auto_scale_lr.base_batch_size == 32
     ranges = [p['num_classes'] for p in dicts(pipelines(config)) if p.get('type') == 'CheckLabelRange']
-    assert set(ranges) == {config.model.decode_head.num_classes}
+    assert set(ranges) == {num_classes(config)}
+
+
+def check_detection_config(config: Config, scale: tuple[int, int]) -> None:
+    """Sizes, classes and schedule of a detector agree with each other; COCO's longer side comes first in a name."""
+    resized = {tuple(p['scale']) for p in dicts(pipelines(config)) if p.get('type') == 'Resize'}
+    assert resized == {scale}
+    classes = {p['num_classes'] for p in dicts(config.model) if 'num_classes' in p}
+    assert len(classes) == 1
+    if 'vocabulary' in config.model:
+        assert len(Vocabulary.of(config.model.vocabulary).groups) in classes
+    epochs = {s['end'] for s in config.param_scheduler if s['by_epoch']}
+    assert epochs == {config.train_cfg.max_epochs}
+    gpus = 8 if '_fpn_1x' in config.filename else 1
+    assert config.train_dataloader.batch_size * gpus == config.auto_scale_lr.base_batch_size
+    for split in ('val', 'test'):
+        loader = config[f'{split}_dataloader'].dataset
+        assert config[f'{split}_evaluator'].ann_file == f'{loader.data_root}/{loader.ann_file}'
 
 
 @pytest.fixture
@@ -91,7 +155,7 @@ def no_initialisation(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parameters_are_as_listed(entry: dict, no_initialisation: None) -> None:
     config = Config.fromfile(CONFIGS.parent / entry['Config'])
     forget_weights(config)
-    init_default_scope('mmseg')
-    model = MODELS.build(config.model)
+    with DefaultScope.overwrite_default_scope(config.default_scope):
+        model = MODELS.build(config.model)
     count = sum(p.numel() for name, p in model.named_parameters() if not name.startswith('text_encoder.'))
     assert round(count / 1e6, 2) == entry['Metadata']['Parameters (M)']

@@ -1,6 +1,7 @@
 """CamVid converter: checks everything first, then writes all or nothing."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -107,16 +108,13 @@ def test_interrupted_writing_leaves_the_old_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_command_reports_and_exits(source: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        str(REPOSITORY / 'tools/dataset_converters/camvid.py'),
-        str(source),
-        str(tmp_path / 'out'),
-    ]
+def test_command_reports_and_exits(source: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """As a program, which succeeds; then once more in this process, which refuses."""
+    command = [str(REPOSITORY / 'tools/dataset_converters/camvid.py'), str(source), str(tmp_path / 'out')]
     environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}
-    first, second = (
-        subprocess.run(command, capture_output=True, text=True, env=environment, check=False) for _ in range(2)
-    )
-    assert first.returncode == 0 and '3 train, 2 val, 2 test' in first.stdout
-    assert second.returncode == 1 and '--force' in second.stderr
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0 and '3 train, 2 val, 2 test' in done.stdout, done.stderr
+    monkeypatch.setattr(sys, 'argv', command)
+    with pytest.raises(SystemExit) as refused:
+        runpy.run_path(command[0], run_name='__main__')
+    assert refused.value.code == 1 and '--force' in capsys.readouterr().err

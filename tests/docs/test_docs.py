@@ -200,7 +200,7 @@ def known_options() -> frozenset[str]:
     for program in programs:
         if program == 'tools/demo.py':  # hands its arguments to `denseclip segment`
             continue
-        variants = [[], ['text'], ['labelmap']] if program == 'tools/benchmark.py' else [[]]
+        variants = [[], ['text'], ['labelmap'], ['anomaly']] if program == 'tools/benchmark.py' else [[]]
         for argv in variants:
             found |= set(options_of(parser_of(program, argv)))
     return frozenset(found)

@@ -185,3 +185,37 @@ def test_text_at_true_length_agrees_and_the_second_load_runs_no_tower():
 def test_text_options_that_cannot_be_measured(options, message):
     with pytest.raises(OptionError, match=message):
         benchmark_text(options)
+
+
+OPEN_VOCABULARY = """
+default_scope = 'mmseg'
+model = dict(
+    type='OpenVocabularySegmentor',
+    clip=dict(
+        model='ViT-B-16', pretrained='openai', preset='maskclip',
+        arch=dict(
+            embed_dim=16, vision_cfg=dict(image_size=64, layers=2, width=32, head_width=8),
+            text_cfg=dict(width=16, heads=2, layers=1),
+        ),
+    ),
+    vocabulary='road; sky; tree; car; person', templates='plain',
+    test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(32, 32), window_batch=4),
+)
+"""
+
+
+def test_open_vocabulary_against_the_plain_order_of_operations(tmp_path: Path) -> None:
+    path = tmp_path / 'tiny_maskclip.py'
+    path.write_text(OPEN_VOCABULARY)
+    options = ModelOptions(str(path), shape=(64, 96))
+    work = Workload(options)
+    assert work.num_classes == 5
+    before = dict(work.model.test_cfg), work.model.keep_logits
+    fast = count_flops(work.step)
+    with variant(work.model, 'plain'):
+        plain = count_flops(work.step)
+        assert 'seg_logits' in work.step()[0]
+    assert plain.image > 1.3 * fast.image  # of two blocks the last one runs in full, and once more by value
+    assert (dict(work.model.test_cfg), work.model.keep_logits) == before
+    report = benchmark_model(options, against_plain=True, repeats=1, warmup=0, memory=False)
+    assert report.equal

@@ -6,8 +6,9 @@ import io
 import random
 
 import numpy as np
+import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from denseclip.engine.rng import capture_rng_state, isolated_rng, restore_rng_state
@@ -30,6 +31,9 @@ def test_a_restored_state_repeats_its_draws_after_a_trip_through_a_file() -> Non
 
 
 @given(st.lists(st.integers(0, 2**63), min_size=1, max_size=4), st.lists(st.integers(0, 2**63), min_size=1, max_size=4))
+@example([0], [0, 0])  # one seed to NumPy, as are the next ones
+@example([1], [1, 0])
+@example([2**32], [0, 1])
 @settings(max_examples=30, deadline=None)
 def test_isolated_draws_depend_on_the_seed_alone_and_leave_no_trace(seed: list[int], other: list[int]) -> None:
     before = capture_rng_state()
@@ -57,3 +61,8 @@ def test_states_come_back_after_an_error() -> None:
     after = draw()
     restore_rng_state(before)
     assert draw() == after
+
+
+def test_negative_seeds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r'non-negative integers, got \(3, -1\)'), isolated_rng((3, -1)):
+        pass

@@ -20,20 +20,36 @@ SIDE = 64
 """Shorter side of a training crop after cutting."""
 
 TINY: dict[str, dict[str, Any]] = {
-    'CLIPResNet': dict(layers=(1, 1, 1, 1), input_resolution=SIDE),
+    'CLIPResNet': dict(layers=(1, 1, 1, 1), input_resolution=2 * SIDE),  # detectors crop from this grid
     'CLIPVisionTransformer': dict(layers=4, out_indices=(0, 1, 2, 3), input_resolution=SIDE),
     'CLIPTextContextEncoder': dict(transformer_layers=1),
     'ContextDecoder': dict(transformer_layers=1),
+    'DINOTower': dict(depth=2, embed_dim=48, num_heads=3, img_size=SIDE),
+    'MaskCLIPPlusHead': dict(embed_dim=32),  # that of TINY_CLIP
     'SwinTransformer': dict(depths=(1, 1, 1, 1)),
 }
 """Arguments that make a module of this type shallow at unchanged widths."""
 
+TINY_CLIP: dict[str, Any] = dict(
+    embed_dim=32,
+    vision_cfg=dict(image_size=SIDE, layers=8, width=32, head_width=16),
+    text_cfg=dict(width=16, heads=2, layers=1),
+)
+"""Architecture that replaces the one of an open-vocabulary model's ``clip``; deep enough for every read-out."""
+
+TINY_CLIP_RESNET: dict[str, Any] = dict(
+    embed_dim=32,
+    vision_cfg=dict(image_size=SIDE, layers=[1, 1, 1, 1], width=16),
+    text_cfg=dict(width=16, heads=2, layers=1),
+)
+
 _KEYS_OF_SIZES = ('crop_size', 'scale', 'stride', 'size')
 
 
-def all_configs() -> list[Path]:
-    """All runnable configs, relative to ``configs/``."""
-    return sorted(p.relative_to(CONFIGS) for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
+def all_configs(*, pretraining: bool = False) -> list[Path]:
+    """All runnable configs, relative to ``configs/``: those with a test set, or those that pretrain and have none."""
+    files = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
+    return [p.relative_to(CONFIGS) for p in files if ('schedules/pretrain' in p.read_text('utf-8')) == pretraining]
 
 
 def tiny_config(path: Path, data: Path) -> Config:
@@ -52,6 +68,8 @@ def tiny_config(path: Path, data: Path) -> Config:
     for part in (config.model, *pipelines(config)):
         cut_sizes(part, factor)
     cut_depth(config.model)
+    if is_anomaly(config):
+        cut_anomaly(config)
     place_data(config, data)
     cut_run(config)
     return config
@@ -77,18 +95,70 @@ def forget_weights(config: Config) -> None:
     config.load_from = None
 
 
+def trains(config: Config) -> bool:
+    """Whether the config has a training set; otherwise it can only be tested."""
+    return config.get('train_dataloader') is not None
+
+
 def crop_size(config: Config) -> tuple[int, int]:
-    """Height and width that the config trains at."""
+    """Height and width that the config trains at; of a detector, what its pictures are resized to.
+
+    Without a training set: the window, or what pictures are resized to.
+    """
+    if is_anomaly(config):
+        side = anomaly_resize(config)['size']
+        return (side, side) if isinstance(side, int) else tuple(side)
+    if not trains(config):
+        window = config.model.test_cfg.get('crop_size')
+        resize = next(p for p in dicts(config.test_dataloader.dataset) if p.get('type') == 'Resize')
+        return tuple(window or (min(resize['scale']),) * 2)
     for part in dicts(config.train_dataloader.dataset):
         if part.get('type') == 'RandomCrop':
             return tuple(part['crop_size'])
+    if config.default_scope == 'mmdet':
+        resize = next(p for p in dicts(config.train_dataloader.dataset) if p.get('type') == 'Resize')
+        return tuple(resize['scale'][::-1])
     return tuple(config.model.data_preprocessor.size)
+
+
+def is_anomaly(config: Config) -> bool:
+    """Whether the config evaluates an anomaly model."""
+    return config.get('test_evaluator', {}).get('type') == 'AnomalyMetric'
+
+
+def anomaly_resize(config: Config) -> ConfigDict:
+    """The step of an anomaly pipeline that brings pictures to the network's size."""
+    return next(p for p in dicts(config.test_dataloader.dataset) if p.get('type') == 'ResizePicture')
+
+
+def cut_anomaly(config: Config) -> None:
+    """A tiny CLIP, its layers and its size, in place of an anomaly model's."""
+    config.model.clip = dict(config=TINY_CLIP)
+    if 'image_size' in config.model:
+        config.model.image_size = SIDE
+    if config.model.type == 'AprilGAN':
+        config.model.layers = (2, 4, 6, 8)
+    if config.model.type == 'AnoVL':
+        config.model.dual_layers = 6
+    for loader in (config.val_dataloader, config.test_dataloader):
+        for part in dicts(loader.dataset):
+            if part.get('type') == 'ResizePicture' and isinstance(part['size'], int):
+                part['size'] = SIDE
+
+
+def splits(config: Config) -> list[str]:
+    """Splits that the config has a data set for."""
+    return [split for split in ('train', 'val', 'test') if config.get(f'{split}_dataloader') is not None]
+
+
+def dataloaders(config: Config) -> list[tuple[ConfigDict, Any]]:
+    """The data loader of every split, with its evaluator or None."""
+    return [(config[f'{split}_dataloader'], config.get(f'{split}_evaluator')) for split in splits(config)]
 
 
 def pipelines(config: Config) -> list[Any]:
     """All pipelines of a config."""
-    loaders = [config[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test')]
-    found = [part['pipeline'] for loader in loaders for part in dicts(loader) if 'pipeline' in part]
+    found = [p['pipeline'] for loader, _ in dataloaders(config) for p in dicts(loader.dataset) if 'pipeline' in p]
     return [*found, config.get('tta_pipeline', [])]
 
 
@@ -107,12 +177,23 @@ def cut_depth(model: ConfigDict) -> None:
         if 'depth' in part:  # ResNets: 101 has the widths of 50
             part['depth'] = min(part['depth'], 50)
         part.update(TINY.get(part.get('type'), {}))
+        if part.get('type') == 'CLIPVisionTransformer' and 'window_size' in part:  # a detector's ViT
+            part.update(out_indices=tuple(range(len(part['strides']))), global_blocks=(3,))
+        if str(part.get('model_name')).startswith('local-dir:'):  # a teacher of ours, perhaps not trained yet
+            part['model_name'] = 'vit_tiny_patch16_224'
+        if isinstance(part.get('clip'), dict):
+            if str(part['clip'].get('model')).startswith('local-dir:'):
+                part['clip']['model'] = 'ViT-B-16'
+            resnet = str(part['clip'].get('model')).startswith('RN')
+            part['clip']['arch'] = TINY_CLIP_RESNET if resnet else TINY_CLIP
+    for part in dicts(model.get('test_cfg')):
+        if 'score_thr' in part:
+            part['score_thr'] = 0.0  # an untrained detector is sure of nothing
 
 
 def place_data(config: Config, data: Path) -> None:
     """Point every data set at a generated one of its own layout."""
-    for split in ('train', 'val', 'test'):
-        loader = config[f'{split}_dataloader']
+    for loader, evaluators in dataloaders(config):
         for part in dicts(loader.dataset):
             if 'data_root' not in part:
                 continue
@@ -120,14 +201,20 @@ def place_data(config: Config, data: Path) -> None:
             root = data / layout.name
             if not root.exists():
                 write_dataset(layout.name, root, num_train=2, num_val=1, size=(SIDE, SIDE * 4 // 3))
+            for evaluator in dicts(evaluators):
+                if evaluator.get('ann_file'):
+                    evaluator['ann_file'] = evaluator['ann_file'].replace(part['data_root'], str(root), 1)
             part['data_root'] = str(root)
         loader.update(num_workers=0, persistent_workers=False)
-    config.train_dataloader.batch_size = 2
+    if trains(config):
+        config.train_dataloader.batch_size = 2
 
 
 def cut_run(config: Config) -> None:
     """One iteration, one validation, nothing written but the log."""
-    if 'max_epochs' in config.train_cfg:
+    if not trains(config):
+        pass
+    elif 'max_epochs' in config.train_cfg:
         config.train_cfg.update(max_epochs=1, val_interval=1)
     else:
         config.train_cfg.update(max_iters=1, val_interval=1)

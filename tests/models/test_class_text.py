@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from denseclip.clip.text import PromptTooLongError
-from denseclip.models.segmentors.class_text import ClassText
 from denseclip.models.text_encoders import CLIPTextContextEncoder
+from denseclip.models.text_encoders.class_text import ClassText
 
 SIZES = dict(context_length=13, embed_dim=6, transformer_width=8, transformer_heads=2, transformer_layers=1)
 

@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope
 from parity.torchscript import write_torchscript
 
 from denseclip.clip.loading import build_clip
@@ -23,15 +23,17 @@ CONFIGS = {
     'denseclip_fpn_res50_512x512_80k': 'denseclip_fpn_clip-r50_80k_ade20k-512x512',
     'denseclip_fpn_vit-b_640x640_80k': 'denseclip_fpn_clip-vit-b16_80k_ade20k-640x640',
     'fpn_clipres50_512x512_80k': 'fpn_clip-r50_80k_ade20k-512x512',
+    'retinanet_denseclip_r50_fpn_1x_coco': 'denseclip_retinanet_clip-r50_fpn_1x-cropped-positions_coco-1333x800',
+    'retinanet_clip_r50_fpn_1x_coco': 'retinanet_clip-r50_fpn_1x_coco-1333x800',
 }
 
 
 def build(config_name, **pretrained):
-    init_default_scope('mmseg')
     config = Config.fromfile(ROOT / 'configs/denseclip' / f'{config_name}.py')
     for part, source in pretrained.items():
         config.model[part].pretrained = source
-    return MODELS.build(config.model)
+    with DefaultScope.overwrite_default_scope(config.default_scope):
+        return MODELS.build(config.model)
 
 
 def random_tensor(shape, dtype):

@@ -10,6 +10,7 @@ from denseclip.models.segmentors import DenseSegTTAModel
 from denseclip.models.segmentors.label_inference import slide_boxes
 
 SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(43, 43))
+ONE_WINDOW = dict(mode='slide', crop_size=(128, 128), stride=(85, 85))
 
 
 @pytest.fixture(scope='module')
@@ -50,7 +51,7 @@ def test_sliding_logits_equal_mmsegs(model, window_batch):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize('test_cfg', [dict(), SLIDE], ids=['whole', 'slide'])
+@pytest.mark.parametrize('test_cfg', [dict(), SLIDE, ONE_WINDOW], ids=['whole', 'slide', 'one window'])
 @pytest.mark.parametrize('ori_shape', [(33, 47), (140, 200)])
 @torch.no_grad()
 def test_label_map_equals_argmax_of_logits(model, test_cfg, ori_shape):
@@ -63,7 +64,7 @@ def test_label_map_equals_argmax_of_logits(model, test_cfg, ori_shape):
     assert torch.equal(sample.pred_sem_seg.data, logits.argmax(0, keepdim=True))
 
 
-@pytest.mark.parametrize('test_cfg', [dict(), SLIDE], ids=['whole', 'slide'])
+@pytest.mark.parametrize('test_cfg', [dict(), SLIDE, ONE_WINDOW], ids=['whole', 'slide', 'one window'])
 @torch.no_grad()
 def test_padding_is_cut_away(model, test_cfg):
     image = torch.randn(2, 3, 96, 96)

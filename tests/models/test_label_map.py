@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from denseclip.models.functional import label_map
 from denseclip.models.functional.label_map import chunked_label_map, label_dtype, slide_label_map
 
 
@@ -122,6 +123,24 @@ def test_slide_equals_mmseg_arithmetic(num_classes, crop, chunk):
         assert torch.equal(result.long(), slide_complete(windows, boxes, img_size, out_size, valid))
 
 
+@pytest.mark.parametrize('num_classes', [2, 7, 35])
+@pytest.mark.parametrize('chunk', [None, 4])
+@pytest.mark.parametrize('valid', [None, (0, 40, 5, 90)])
+def test_one_window_over_everything_skips_the_mean(num_classes, chunk, valid, monkeypatch):
+    """The window's logits go the way of whole pictures, and the result is that of adding up and dividing by one."""
+    logits = torch.randn(num_classes, 6, 12, generator=torch.Generator().manual_seed(5))
+    box, size = (0, 48, 0, 96), (48, 96)
+    cut = (48, 96) if valid is None else (40, 85)
+    expected = {out: slide_complete([logits], [box], size, out or cut, valid) for out in (None, (70, 131), (20, 30))}
+    calls = []
+    monkeypatch.setattr(
+        label_map, 'chunked_label_map', lambda *args, **kwargs: calls.append(args) or chunked_label_map(*args, **kwargs)
+    )
+    for out, labels in expected.items():
+        assert torch.equal(slide_label_map([logits], [box], size, out, chunk, valid=valid).long(), labels)
+    assert len(calls) == 3
+
+
 def test_slide_refuses_uncovered_pixels_and_wrong_counts():
     window = torch.zeros(3, 4, 4)
     with pytest.raises(ValueError, match='uncovered'):
@@ -136,9 +155,10 @@ def test_refuses_other_shapes(shape):
         chunked_label_map(torch.zeros(shape), [(4, 4)])
 
 
-PEAK = """
-import resource, sys, torch
-from denseclip.models.functional.label_map import chunked_label_map
+# The module alone: importing the package would take ten seconds.
+PEAK = f"""
+import resource, runpy, torch
+chunked_label_map = runpy.run_path({label_map.__file__!r})['chunked_label_map']
 torch.set_num_threads(1)
 logits = torch.randn(847, 32, 43)
 chunked_label_map(logits[:8], [(64, 86), (80, 107)])

@@ -71,7 +71,7 @@ def test_a_users_own_config_trains_with_custom_imports_alone(tmp_path):
     repository = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, 'PYTHONPATH': repository, 'OMP_NUM_THREADS': '1'}
     result = subprocess.run(
-        [sys.executable, '-c', PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, '-c', PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert 'trained 2 iterations' in result.stdout

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from denseclip.weights.positions import POSITION_MODES
 
-from ..blocks import ATTENTIONS
+from ..attention import Guide, attention_terms
 from ..preprocess import PreprocessSpec
 
 
@@ -22,12 +23,25 @@ class DenseReadOut:
         dense: Compute the pixel embeddings (and everything behind the last stage asked for).
         pooled: Compute the image embedding.
         attention: Of the last ``layers`` blocks or of the attention pool: ``'qk'`` as trained (DenseCLIP), ``'value'``
-            every token its own value (MaskCLIP).
+            every token its own value (MaskCLIP); for transformers also sums such as ``'qq+kk'`` (SCLIP), ``'prior'``
+            and ``'external'`` (ProxyCLIP), see :func:`denseclip.clip.attention.attention_terms`.
         residual: Keep the residual connection of those blocks.
         ffn: Keep the feed-forward branch of those blocks.
         layers: How many last transformer blocks the three settings above apply to.
-        pos_resize: ``'bilinear'``, ``'bicubic'`` or ``'crop'``, see :func:`denseclip.weights.resize_positions`.
+        parallel: The blocks after the fork run as trained, and the dense path adds up their changed attention branches
+            on the side (GEM), instead of running one after the other.
+        gaussian: Standard deviation, in patches, of a preference for near patches added to the logits (NACLIP).
+        scale: Factor of the attention logits.
+        average: Mean instead of sum of the terms of ``attention``.
+        iterations: Compare unit vectors after so many smoothings (GEM); None compares projections as they are.
+        pos_resize: ``'bilinear'``, ``'bicubic'``, ``'bicubic+0.1'`` or ``'crop'``, see
+            :func:`denseclip.weights.resize_positions`.
         antialias: Low-pass filter when the position grid shrinks.
+        ffn_inputs: Blocks whose normalised feed-forward input (``ln_2`` after attention) is returned; negative numbers
+            count from the end.
+        keys: Also return the keys of the last block: ``'raw'``, or ``'projected'`` by the output projection as in
+            MaskCLIP's code.
+        weights_from: Blocks whose mean attention weights are returned (ResCLIP); negative numbers count from the end.
         double_class_embedding: Add the class embedding to the class token twice, as DenseCLIP's released ViT
             weights were trained (a slip of the authors' code).
     """
@@ -39,21 +53,55 @@ class DenseReadOut:
     residual: bool = True
     ffn: bool = True
     layers: int = 1
+    parallel: bool = False
+    gaussian: float | None = None
+    scale: float = 1.0
+    average: bool = False
+    iterations: int | None = None
     pos_resize: str = 'bilinear'
     antialias: bool = False
+    ffn_inputs: tuple[int, ...] = ()
+    keys: str | None = None
+    weights_from: tuple[int, ...] = ()
     double_class_embedding: bool = False
 
     def __post_init__(self) -> None:
         if self.out_indices is not None:
             object.__setattr__(self, 'out_indices', tuple(self.out_indices))
-        for name, known in (('attention', ATTENTIONS), ('pos_resize', POSITION_MODES)):
+        for name in ('ffn_inputs', 'weights_from'):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        terms = attention_terms(self.attention)
+        for name, known in (('pos_resize', POSITION_MODES), ('keys', (None, 'raw', 'projected'))):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name}='{getattr(self, name)}' is unknown; choose from {', '.join(known)}.")
+                raise ValueError(
+                    f"{name}='{getattr(self, name)}' is unknown; choose from {', '.join(map(str, known))}."
+                )
+        if self.iterations is not None and not set(terms) <= {'qq', 'kk', 'vv'}:
+            raise ValueError(f"iterations={self.iterations} compares q, k or v with itself, not '{self.attention}'.")
+        if self.attention == 'external' and (self.residual or self.ffn or self.layers != 1):
+            raise ValueError("attention='external' needs residual=False, ffn=False and layers=1.")
+        if self.parallel and self.ffn:
+            raise ValueError('parallel=True adds up attention branches only: set ffn=False.')
 
     @property
     def as_trained(self) -> bool:
         """Whether the last blocks run just as they were trained."""
-        return self.attention == 'qk' and self.residual and self.ffn
+        plain = self.gaussian is None and self.scale == 1.0 and self.iterations is None and not self.parallel
+        return self.attention == 'qk' and self.residual and self.ffn and plain
+
+    @property
+    def fits_any_tower(self) -> bool:
+        """Whether nothing is asked for that needs the explicit walk through a CLIP transformer's blocks."""
+        return not (self.ffn_inputs or self.weights_from) and self.keys is None
+
+    def block_options(self) -> dict[str, Any]:
+        """Options of :func:`denseclip.clip.blocks.self_attention` for the last blocks, without what a picture adds."""
+        return {
+            'kind': self.attention,
+            'scale': self.scale,
+            'average': self.average,
+            'iterations': self.iterations,
+        }
 
 
 @dataclass
@@ -64,11 +112,23 @@ class TowerOutput:
         stages: Feature maps (N, C_i, h_i, w_i), in the order of ``out_indices``.
         dense: Pixel embeddings in the joint space, (N, E, h, w), not normalised; None if not asked for.
         pooled: Image embedding (N, E), not normalised; None if not asked for.
+        unprojected: What ``dense`` was projected from, (N, C, h, w); transformers only.
+        tokens: Tokens that the changed blocks start from, (N, 1 + hw, C); transformers only, None if read as trained.
+        grid: Height and width of the patches in ``tokens`` and in the lists below.
+        ffn_inputs: Normalised feed-forward inputs (N, 1 + hw, C), in the order asked for.
+        keys: Keys of the last block (N, hw, C) or of the attention pool.
+        weights: Mean attention weights of the blocks asked for, (N, heads, 1 + hw, 1 + hw).
     """
 
     stages: list[Tensor] = field(default_factory=list)
     dense: Tensor | None = None
     pooled: Tensor | None = None
+    unprojected: Tensor | None = None
+    tokens: Tensor | None = None
+    grid: tuple[int, int] | None = None
+    ffn_inputs: list[Tensor] = field(default_factory=list)
+    keys: Tensor | None = None
+    weights: Tensor | None = None
 
 
 class ImageTower(nn.Module):
@@ -81,9 +141,11 @@ class ImageTower(nn.Module):
         embed_dim: Size of the joint space.
         stage_channels: Channels of the stages returned.
         stage_strides: Their strides.
+        multiple: Height and width that pictures should be a multiple of, so that no pixel is left out.
     """
 
     embed_dim: int
+    multiple: tuple[int, int] = (32, 32)
     stage_channels: tuple[int, ...]
     stage_strides: tuple[int, ...]
 
@@ -94,13 +156,30 @@ class ImageTower(nn.Module):
         self.preprocess = preprocess if preprocess is not None else PreprocessSpec()
         self.grad_checkpointing = False
 
-    def forward(self, images: Tensor) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
         """Run the tower.
 
         Args:
             images: Normalised pictures (N, 3, H, W) of any size.
+            guide: What the pictures add to the attention of the last blocks; vision transformers only.
         """
         raise NotImplementedError
+
+    def refuse_attention(self, *known: str) -> None:
+        """Raise if the read-out asks for something that only the blocks of a CLIP vision transformer can do."""
+        how = self.read_out
+        changed = how.gaussian is not None or how.iterations is not None or how.parallel or how.scale != 1.0
+        if how.attention not in known or changed or how.ffn_inputs or how.weights_from or how.layers != 1:
+            raise ValueError(
+                f'{type(self).__name__} is read as trained (attention={" or ".join(map(repr, known))}), not with '
+                f"attention='{how.attention}' and such settings: gaussian, iterations, parallel, scale, layers, "
+                'ffn_inputs and weights_from are for vision transformers of CLIP.'
+            )
+
+    def refuse_guide(self, guide: Guide | None) -> None:
+        """Raise if something is to be added to an attention that this tower does not have."""
+        if guide is not None:
+            raise ValueError(f'{type(self).__name__} takes no guide (affinity, prior): use a CLIP vision transformer.')
 
     def checked_indices(self, count: int, default: tuple[int, ...]) -> tuple[int, ...]:
         """The stages asked for, after a check that the tower has them."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from open_clip.modified_resnet import ModifiedResNet
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..attention import Guide
 from ..preprocess import PreprocessSpec
 from .attention_pool import attend, attention_pool, pool_tokens, value_projection
 from .base import DenseReadOut, ImageTower, TowerOutput
@@ -30,6 +31,7 @@ class ResNetTower(ImageTower):
         preprocess: PreprocessSpec | None = None,
     ) -> None:
         super().__init__(visual, read_out, preprocess)
+        self.refuse_attention('qk', 'value')
         self.indices = self.checked_indices(4, (0, 1, 2, 3))
         layers = (visual.layer1, visual.layer2, visual.layer3, visual.layer4)
         channels = [layer[-1].conv3.out_channels for layer in layers]
@@ -39,8 +41,9 @@ class ResNetTower(ImageTower):
         if visual.attnpool is None and (self.read_out.dense or self.read_out.pooled):
             raise ValueError('this ResNet has no attention pool: read_out needs dense=False and pooled=False.')
 
-    def forward(self, images: Tensor) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`; odd sizes round up in the stem's convolution and down in every pooling."""
+        self.refuse_guide(guide)
         visual, out = self.visual, TowerOutput()
         need_last = self.read_out.dense or self.read_out.pooled
         x = visual.stem(images)
@@ -52,6 +55,8 @@ class ResNetTower(ImageTower):
                 out.stages.append(x)
         if need_last:
             out.pooled, out.dense = self._pool(x)
+            if self.read_out.keys is not None:
+                out.keys = visual.attnpool.k_proj(x.flatten(2).transpose(1, 2))
         return out
 
     def _pool(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -75,6 +80,7 @@ def build_resnet(
     image_size: int = 224,
     heads: int | None = None,
     attention_pool: bool = True,
+    stem_width: int | None = None,
 ) -> ModifiedResNet:
     """A ModifiedResNet with fresh weights; defaults are RN50's.
 
@@ -85,10 +91,19 @@ def build_resnet(
         image_size: Picture side that the attention pool's positions are for.
         heads: Heads of the attention pool; None for CLIP's rule, ``width / 2`` (a head size of 64).
         attention_pool: False leaves the pool out (pure feature backbone).
+        stem_width: Channels of the stem, where they differ from ``width`` (in no released model).
     """
     visual = ModifiedResNet(
         list(layers), output_dim=embed_dim, heads=heads or max(width // 2, 1), image_size=image_size, width=width
     )
+    if stem_width is not None and stem_width != width:
+        half = stem_width // 2
+        for number, (inside, outside) in enumerate(((3, half), (half, half), (half, stem_width)), start=1):
+            old = getattr(visual, f'conv{number}')
+            setattr(visual, f'conv{number}', nn.Conv2d(inside, outside, 3, old.stride, padding=1, bias=False))
+            setattr(visual, f'bn{number}', nn.BatchNorm2d(outside))
+        visual._inplanes = stem_width
+        visual.layer1 = visual._make_layer(width, layers[0])
     if not attention_pool:
         visual.attnpool = None
     return visual

@@ -7,6 +7,7 @@ from typing import Any
 from open_clip.timm_model import TimmModel
 from torch import Tensor
 
+from ..attention import Guide
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower, TowerOutput
 
@@ -29,6 +30,7 @@ class ConvTrunkTower(ImageTower):
         self, visual: TimmModel, read_out: DenseReadOut | None = None, preprocess: PreprocessSpec | None = None
     ) -> None:
         super().__init__(visual, read_out, preprocess)
+        self.refuse_attention('qk', 'value')
         trunk: Any = visual.trunk
         if not hasattr(getattr(trunk, 'head', None), 'global_pool'):
             raise ValueError(f'{type(trunk).__name__} has no pooled classifier head, so no pixel embeddings.')
@@ -36,11 +38,13 @@ class ConvTrunkTower(ImageTower):
         self.indices = self.checked_indices(len(info), tuple(range(len(info)))[-4:])
         self.stage_channels = tuple(info[i]['num_chs'] for i in self.indices)
         self.stage_strides = tuple(info[i]['reduction'] for i in self.indices)
+        self.multiple = (info[-1]['reduction'],) * 2
         projection = getattr(visual.head, 'proj', None) or getattr(getattr(visual.head, 'mlp', None), 'fc2', None)
         self.embed_dim = (projection or trunk.head.fc).out_features
 
-    def forward(self, images: Tensor) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`."""
+        self.refuse_guide(guide)
         trunk: Any = self.visual.trunk
         how = self.read_out
         last, stages = trunk.forward_intermediates(images, indices=list(self.indices), norm=False)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from denseclip.weights.positions import resize_positions
 
+from ..attention import Guide
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower, TowerOutput
 
@@ -33,8 +34,8 @@ class TimmViTTower(ImageTower):
 
     Args:
         visual: open_clip's ``TimmModel`` around a ``VisionTransformer`` or ``Eva`` trunk.
-        read_out: What to return; ``out_indices`` are 0-based blocks. ``attention``, ``residual`` and ``ffn`` stay as
-            trained.
+        read_out: What to return; ``out_indices`` are 0-based blocks. The blocks stay as trained; ``attention='value'``
+            is for trunks with an attention pool (SigLIP), whose value path it names.
         preprocess: Of the weights.
     """
 
@@ -45,14 +46,16 @@ class TimmViTTower(ImageTower):
     ) -> None:
         super().__init__(visual, read_out, preprocess)
         trunk: Any = visual.trunk
-        if not self.read_out.as_trained:
-            raise ValueError(
-                f'{type(trunk).__name__} trunks are read as trained: attention, residual and ffn are fixed.'
-            )
+        how = self.read_out
+        # With an attention pool, the dense read-out is the pool's own value path, which is what 'value' asks for.
+        self.refuse_attention('qk', *(('value',) if getattr(trunk, 'attn_pool', None) is not None else ()))
+        if not (how.residual and how.ffn):
+            raise ValueError(f'{type(trunk).__name__} trunks keep their residual and FFN: set residual=ffn=True.')
         if not isinstance(trunk.patch_embed, PatchEmbed) or getattr(trunk, 'rope_mixed', False):
             raise ValueError(f'no dense read-out for this {type(trunk).__name__}: it has an unusual patch embedding.')
         self.indices = self.checked_indices(len(trunk.blocks), ())
         patch = trunk.patch_embed.patch_size[0]
+        self.multiple = tuple(trunk.patch_embed.patch_size)
         self.stage_channels = (trunk.embed_dim,) * len(self.indices)
         self.stage_strides = (patch,) * len(self.indices)
         projection = getattr(visual.head, 'proj', None)
@@ -76,12 +79,13 @@ class TimmViTTower(ImageTower):
                 special = [torch.cat(special, dim=1) + positions[:prefix]]
         return trunk.norm_pre(torch.cat([*special, tokens], dim=1)), grid
 
-    def forward(self, images: Tensor) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`."""
+        self.refuse_guide(guide)
         trunk: Any = self.visual.trunk
         how, out = self.read_out, TowerOutput()
         x, grid = self.embed(images)
-        extra = self._rotary(grid)
+        extra = self.rotary(grid)
         need_last = how.dense or how.pooled
         prefix = trunk.num_prefix_tokens
         for index, block in enumerate(trunk.blocks):
@@ -102,7 +106,7 @@ class TimmViTTower(ImageTower):
             out.dense = tokens.transpose(1, 2).unflatten(2, grid)
         return out
 
-    def _rotary(self, grid: tuple[int, int]) -> dict[str, Tensor]:
+    def rotary(self, grid: tuple[int, int]) -> dict[str, Tensor]:
         """Rotary embeddings for the grid, as the blocks take them."""
         rope: Any = getattr(self.visual.trunk, 'rope', None)
         if rope is None:

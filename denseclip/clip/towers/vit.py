@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 
 from denseclip.weights.positions import resize_positions
 
-from ..blocks import maybe_checkpoint, run_block
+from ..attention import Guide, gaussian_bias
+from ..blocks import (
+    attention_branch,
+    attention_weights,
+    external_attention,
+    ffn_branch,
+    has_explicit_walk,
+    maybe_checkpoint,
+    project_one,
+    run_block,
+)
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower, TowerOutput
 
@@ -35,8 +47,17 @@ class ViTTower(ImageTower):
         super().__init__(visual, read_out, preprocess)
         blocks = visual.transformer.resblocks
         self.indices = self.checked_indices(len(blocks), ())
+        self.ffn_inputs = _positive(self.read_out.ffn_inputs, len(blocks), 'ffn_inputs')
+        self.weights_from = _positive(self.read_out.weights_from, len(blocks), 'weights_from')
+        self._last_asked_for = max([-1, *self.indices, *self.ffn_inputs, *self.weights_from])
+        if self.read_out.keys is not None and (self.read_out.as_trained or self.read_out.layers != 1):
+            raise ValueError('read_out.keys needs a changed last block and layers=1.')
+        explicit = self.read_out.fits_any_tower and self.read_out.as_trained
+        if not explicit and not all(map(has_explicit_walk, blocks)):
+            raise ValueError(f'blocks of type {type(blocks[-1]).__name__} can only be read as trained.')
         self.drop_rates = [drop_path_rate * i / max(len(blocks) - 1, 1) for i in range(len(blocks))]
         width, patch = visual.conv1.out_channels, visual.patch_size[0]
+        self.multiple = tuple(visual.patch_size)
         self.stage_channels = (width,) * len(self.indices)
         self.stage_strides = (patch,) * len(self.indices)
         self.embed_dim = visual.proj.shape[1] if visual.proj is not None else width
@@ -53,7 +74,9 @@ class ViTTower(ImageTower):
         patches = visual.conv1(images)
         grid = (patches.shape[-2], patches.shape[-1])
         how = self.read_out
-        positions = resize_positions(visual.positional_embedding, grid, mode=how.pos_resize, antialias=how.antialias)
+        positions = resize_positions(
+            visual.positional_embedding, grid, mode=how.pos_resize, antialias=how.antialias, source=visual.grid_size
+        )
         class_token = visual.class_embedding.expand(patches.shape[0], 1, -1)
         if how.double_class_embedding:
             class_token = class_token + visual.class_embedding
@@ -61,39 +84,106 @@ class ViTTower(ImageTower):
         x = x + positions.to(x.dtype)
         return visual.ln_pre(visual.patch_dropout(x) if self.training else x), grid
 
-    def forward(self, images: Tensor) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`; sizes that are no multiple of the patch are cut at the right and bottom."""
-        how, out = self.read_out, TowerOutput()
+        how = self.read_out
         x, grid = self.embed(images)
+        out = TowerOutput(grid=grid)
         count = len(self.visual.transformer.resblocks)
-        fork = count - how.layers if how.dense and not how.as_trained else count
+        fork = count - how.layers if how.dense and not (how.as_trained and guide is None) else count
         # A read-out that differs from training leaves the ordinary walk at `fork`; the image embedding goes on with it.
         end = count if how.pooled else fork if how.dense else 0
-        forked: Tensor | None = None
-        for index in range(max(end, *(i + 1 for i in self.indices)) if self.indices else end):
+        weights: list[Tensor] = []
+        for index in range(max(end, self._last_asked_for + 1)):
             if index == fork:
-                forked = x
-            x = self._run(index, x)
+                out.tokens = x
+            if index in self.weights_from:
+                block: Any = self.visual.transformer.resblocks[index]
+                weights.append(attention_weights(block.attn, block.ln_1(x)))
+            x = self._run(index, x, out)
             if index in self.indices:
-                out.stages.append(_to_map(x[:, 1:], grid))
+                out.stages.append(to_map(x[:, 1:], grid))
+        if weights:
+            out.weights = torch.stack(weights).mean(dim=0)
         if how.pooled:
-            out.pooled = self._pooled(x)
+            out.pooled = self.pool(x)
         if how.dense:
-            out.dense = _to_map(self._dense(x if forked is None else forked, fork), grid)
+            if out.tokens is None:
+                out.tokens = x if fork < count else None
+            self._read_dense(out, x, guide)
+            if how.keys is not None:
+                out.keys = self._keys(out.tokens)
         return out
 
-    def _run(self, index: int, x: Tensor) -> Tensor:
+    def _run(self, index: int, x: Tensor, out: TowerOutput) -> Tensor:
+        """One block as trained; the normalised input of its feed-forward branch is noted where asked for."""
         block = self.visual.transformer.resblocks[index]
-        return maybe_checkpoint(self.grad_checkpointing, block, x, drop=self.drop_rates[index])
+        if index not in self.ffn_inputs:
+            return maybe_checkpoint(self.grad_checkpointing, block, x, drop=self.drop_rates[index])
+        x = attention_branch(block, x, self.drop_rates[index])
+        normed = block.ln_2(x)
+        out.ffn_inputs.append(normed)
+        return ffn_branch(block, x, normed, self.drop_rates[index])
 
-    def _dense(self, x: Tensor, start: int) -> Tensor:
-        """Joint-space embeddings of the patches, after the blocks from ``start`` on in the way the read-out asks."""
-        how, visual = self.read_out, self.visual
-        for block in visual.transformer.resblocks[start:]:
-            x = run_block(block, x, kind=how.attention, residual=how.residual, ffn=how.ffn)
-        return self._project(visual.ln_post(x[:, 1:]))
+    def read_dense(self, tokens: Tensor, grid: tuple[int, int], guide: Guide | None = None) -> tuple[Tensor, Tensor]:
+        """Run the last blocks in the way the read-out asks, from where :meth:`forward` left the ordinary walk.
 
-    def _pooled(self, x: Tensor) -> Tensor:
+        Args:
+            tokens: ``TowerOutput.tokens``.
+            grid: ``TowerOutput.grid``.
+            guide: What the pictures add.
+
+        Returns:
+            Joint-space embeddings, and what they were projected from.
+
+        Shape:
+            - tokens: :math:`(N, 1 + hw, C)`
+            - results: :math:`(N, E, h', w')` and :math:`(N, C, h', w')`; the guide's affinity decides h' and w'
+        """
+        how, blocks = self.read_out, self.visual.transformer.resblocks[-self.read_out.layers :]
+        if how.attention == 'external':
+            block: Any = blocks[0]
+            patches = block.ls_1(external_attention(block.attn, block.ln_1(tokens), grid, guide))
+            grid = guide.affinity.grid if guide is not None and guide.affinity is not None else grid
+        else:
+            patches = self._changed_blocks(tokens, grid, guide)[:, 1:]
+        normed = self.visual.ln_post(patches)
+        return to_map(self._project(normed), grid), to_map(normed, grid)
+
+    def _changed_blocks(self, x: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
+        how = self.read_out
+        options = {**how.block_options(), 'guide': guide}
+        if how.gaussian is not None:
+            options['mask'] = gaussian_bias(grid, how.gaussian, dtype=x.dtype, device=x.device)
+        blocks = list(self.visual.transformer.resblocks[-how.layers :])
+        if not how.parallel:
+            for block in blocks:
+                x = run_block(block, x, residual=how.residual, ffn=how.ffn, **options)
+            return x
+        ordinary = x
+        for position, block in enumerate(blocks):
+            branch = attention_branch(block, ordinary, residual=False, **options)
+            x = x + branch if how.residual else branch
+            if position < len(blocks) - 1:
+                ordinary = run_block(block, ordinary)
+        return x
+
+    def _read_dense(self, out: TowerOutput, x: Tensor, guide: Guide | None) -> None:
+        """Fill in what is read from all patches; ``x`` are the tokens at the end of the ordinary walk."""
+        assert out.grid is not None
+        if out.tokens is not None:
+            out.dense, out.unprojected = self.read_dense(out.tokens, out.grid, guide)
+        else:
+            normed = self.visual.ln_post(x[:, 1:])
+            out.dense, out.unprojected = to_map(self._project(normed), out.grid), to_map(normed, out.grid)
+
+    def _keys(self, tokens: Tensor | None) -> Tensor:
+        assert tokens is not None
+        block: Any = self.visual.transformer.resblocks[-1]
+        keys = project_one(block.attn, block.ln_1(tokens[:, 1:]), 'k')
+        return block.attn.out_proj(keys) if self.read_out.keys == 'projected' else keys
+
+    def pool(self, x: Tensor) -> Tensor:
         """Image embedding of the final tokens, by the pooling that the model was trained with."""
         visual = self.visual
         if visual.attn_pool is None and visual.pool_type == 'tok':
@@ -104,8 +194,17 @@ class ViTTower(ImageTower):
         return x @ self.visual.proj if self.visual.proj is not None else x
 
 
-def _to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(N, hw, C) to (N, C, h, w)."""
     return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def _positive(indices: tuple[int, ...], count: int, name: str) -> tuple[int, ...]:
+    """Block numbers counted from the start."""
+    found = tuple(i + count if i < 0 else i for i in indices)
+    if any(not 0 <= i < count for i in found) or len(set(found)) != len(found):
+        raise ValueError(f'{name}={indices}: give different numbers from {-count} to {count - 1} for this tower.')
+    return found
 
 
 def build_vit(

@@ -1,6 +1,26 @@
 """Bring downloaded data sets into the layout that their data set class reads."""
 
+from denseclip.datasets.converters.anomaly import (
+    anomaly_meta,
+    convert_magnetic_tile,
+    convert_visa,
+    write_anomaly_meta,
+)
 from denseclip.datasets.converters.camvid import convert_camvid
+from denseclip.datasets.converters.cityscapes import convert_cityscapes
+from denseclip.datasets.converters.coco import convert_coco_object, convert_coco_stuff
 from denseclip.datasets.converters.layout import ConversionError
+from denseclip.datasets.converters.pascal_context import convert_pascal_context
 
-__all__ = ['ConversionError', 'convert_camvid']
+__all__ = [
+    'ConversionError',
+    'anomaly_meta',
+    'convert_magnetic_tile',
+    'convert_visa',
+    'write_anomaly_meta',
+    'convert_camvid',
+    'convert_cityscapes',
+    'convert_coco_object',
+    'convert_coco_stuff',
+    'convert_pascal_context',
+]

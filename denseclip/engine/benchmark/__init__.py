@@ -4,6 +4,7 @@ Comparisons run both versions in one process, in turn, and report the ratio of t
 busy machine mean little.
 """
 
+from .anomaly import AnomalyOptions, benchmark_anomaly
 from .label_map import LabelMapOptions, benchmark_label_map
 from .model import benchmark_model
 from .report import Report, Table
@@ -11,11 +12,13 @@ from .text import TextOptions, benchmark_text
 from .workload import ModelOptions
 
 __all__ = [
+    'AnomalyOptions',
     'LabelMapOptions',
     'ModelOptions',
     'Report',
     'Table',
     'TextOptions',
+    'benchmark_anomaly',
     'benchmark_label_map',
     'benchmark_model',
     'benchmark_text',

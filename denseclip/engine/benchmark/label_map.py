@@ -95,9 +95,12 @@ def full_label_map(logits: Tensor, path: list[tuple[int, int]]) -> Tensor:
 
 
 def prepare_label_map(options: LabelMapOptions, name: str) -> Callable[[], Any]:
-    """Make the scores and run a version on a few small ones, so that only the real work is measured afterwards."""
+    """Make the scores and run a version on a few small ones, so that only the real work is measured afterwards.
+
+    The small result still is large enough for the same kernels (PyTorch has others up to H + W = 128).
+    """
     logits = random_logits(options)
-    _work(name, logits[:, :8, :8].contiguous(), LabelMapOptions(size=(16, 16)))()
+    _work(name, logits[:8, :8, :8].contiguous(), LabelMapOptions(size=(80, 80)))()
     return _work(name, logits, options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from denseclip.compat.allocator import release_free_memory
 
 _STATUS = Path('/proc/self/status')
 
@@ -55,6 +58,10 @@ def peak_memory(
 
 def _measure_here(prepare: Callable[..., Callable[[], Any]], args: tuple[Any, ...]) -> PeakMemory:
     work = prepare(*args)
+    # What loading has freed goes back first: the work would take it without being charged for it, or leave it in holes
+    # and be charged for more, as chance has it.
+    gc.collect()
+    release_free_memory()
     _reset_high_water()
     before = resident_bytes()
     work()

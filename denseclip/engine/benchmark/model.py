@@ -48,7 +48,7 @@ def benchmark_model(
     what = 'training step' if options.train else 'prediction'
     shape = 'x'.join(map(str, options.shape))
     report = Report(
-        f'{options.config}: {what}, {options.batch_size} x {shape}, K={work.model.decode_head.num_classes}',
+        f'{options.config}: {what}, {options.batch_size} x {shape}, K={work.num_classes}',
         f'{describe(options.device)}, {str(dtype).removeprefix("torch.")}',
     )
     tables.parameters(report, work.model)
@@ -80,7 +80,7 @@ def prepare_step(options: ModelOptions, name: str) -> Callable[[], Any]:
 
 def _flops(work: Workload, name: str) -> Flops:
     """Operations of a first step, in which every version has to encode the text."""
-    text = getattr(work.model, 'class_text', None)
+    text = getattr(work.model, 'class_text', None) or getattr(work.model, 'text', None)
     if text is not None:
         text.clear()
     with variant(work.model, name):

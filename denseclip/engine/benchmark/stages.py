@@ -20,6 +20,8 @@ _COMMON: tuple[Patch, ...] = (
     ('data_preprocessor', 'forward', 'preprocessing'),
     ('class_text', 'forward', 'text'),
     ('backbone', 'forward', 'tower'),
+    ('text', 'forward', 'text'),
+    ('tower', 'forward', 'tower'),
 )
 TEST_STAGES: tuple[Patch, ...] = (
     *_COMMON,

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..config import OptionError
+from .plain_open_vocab import is_open_vocabulary, plain_open_vocabulary
 
 FAST, PLAIN = 'ours', 'plain'
 PLAIN_MEANS = 'text encoded for every window, full K x H x W logits and then argmax, one window at a time'
@@ -32,6 +33,10 @@ def variant(model: Any, name: str) -> Iterator[None]:
     """Run a model as one of :data:`FAST` (as configured) and :data:`PLAIN`."""
     if name == FAST:
         yield
+        return
+    if is_open_vocabulary(model):
+        with plain_open_vocabulary(model):
+            yield
         return
     text = getattr(model, 'class_text', None)
     before = getattr(text, 'caching', None), getattr(model, 'keep_logits', None), dict(model.test_cfg)

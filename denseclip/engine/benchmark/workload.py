@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..checkpoints import load_weights, read_training_file
 from ..config import OptionError, load_config
 from .machine import set_up
+from .plain_open_vocab import is_open_vocabulary
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,13 @@ class Workload:
         generator = torch.Generator().manual_seed(0)
         shape = (options.batch_size, 3, *options.shape)
         self._pictures = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        classes = int(self.model.decode_head.num_classes)
-        self._labels = torch.randint(0, classes, (options.batch_size, 1, *options.shape), generator=generator)
+        self._labels = torch.randint(0, self.num_classes, (options.batch_size, 1, *options.shape), generator=generator)
         self.optim_wrapper = build_optim_wrapper(self.model, config.optim_wrapper) if options.train else None
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that the model tells apart."""
+        return int(getattr(self.model, 'decode_head', self.model).num_classes)
 
     def batch(self) -> dict[str, list[Any]]:
         """The batch as a data loader gives it; data samples are new each time because models write into them."""
@@ -117,7 +122,9 @@ def build_model(config: Config, options: ModelOptions) -> nn.Module:
     init_default_scope(config.get('default_scope', 'mmseg'))
     torch.manual_seed(0)
     model = revert_sync_batchnorm(MODELS.build(config.model))
-    if not hasattr(model, 'decode_head'):
+    if is_open_vocabulary(model):
+        model.forget_pretrained()
+    elif not hasattr(model, 'decode_head'):
         raise OptionError(f"'{options.config}' builds a {type(model).__name__}; only segmentors are measured")
     if options.checkpoint:
         state = read_training_file(options.checkpoint, trust=options.trust)['state_dict']

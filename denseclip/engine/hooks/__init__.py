@@ -1,15 +1,19 @@
 """Hooks that MMEngine runs during training and testing."""
 
 from .non_finite_loss import NonFiniteLossHook
+from .precise_bn import PreciseBNHook
 from .recipe_check import RecipeCheckHook
 from .safe_checkpoint import SafeCheckpointHook
+from .self_training import SelfTrainingHook
 from .training_state import TrainingStateHook
 from .vocabulary_check import VocabularyCheckHook
 
 __all__ = [
     'NonFiniteLossHook',
+    'PreciseBNHook',
     'RecipeCheckHook',
     'SafeCheckpointHook',
+    'SelfTrainingHook',
     'TrainingStateHook',
     'VocabularyCheckHook',
 ]

@@ -129,7 +129,12 @@ def slide_label_map(
         raise ValueError(f'{len(window_logits)} windows of scores but {len(boxes)} boxes; give one box per window.')
     for logits in window_logits:
         _check_logits(logits)
-    windows, img_size = [w.contiguous() for w in window_logits], _size(img_size)
+    img_size = _size(img_size)
+    final = _valid_size(img_size, valid) if out_size is None else _size(out_size)
+    if [tuple(box) for box in boxes] == [(0, img_size[0], 0, img_size[1])]:
+        # Small pictures: there is nothing to add up, and a mean over one window changes no number.
+        return chunked_label_map(window_logits[0], [img_size, final], chunk, valid=valid, budget=budget)
+    windows = [w.contiguous() for w in window_logits]
     like = windows[0]
     windows_at = np.zeros(img_size, dtype=np.int64)  # counted in NumPy: no wait for a device, nothing to look at on it
     for top, bottom, left, right in boxes:
@@ -145,7 +150,6 @@ def slide_label_map(
             merged[:, top:bottom, left:right] += part
         return _crop(merged.div_(count), valid)
 
-    final = _valid_size(img_size, valid) if out_size is None else _size(out_size)
     path = [img_size, final, *((bottom - top, right - left) for top, bottom, left, right in boxes)]
     return _running_argmax(source, windows[0], final, path, chunk, budget)
 
@@ -179,6 +183,7 @@ def _running_argmax(
                 torch.gt(plane, best, out=wins)
                 torch.maximum(best, plane, out=best)
                 band.masked_fill_(wins, start + offset)
+            del part, plane  # else these planes would still be held while the next ones are made
     return labels
 
 

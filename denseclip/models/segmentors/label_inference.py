@@ -69,6 +69,7 @@ class LabelMapInference:
         if self.binary or (wants_logits and self.num_channels() > 1):
             return super().predict(inputs, data_samples)  # type: ignore[misc]
         samples = data_samples or [SegDataSample() for _ in inputs]
+        # int64 as MMSeg's: a uint8 tensor indexes as a mask, CityscapesMetric writes -1, ignored labels may be 65535.
         for sample, labels in zip(samples, self._label_maps(inputs, samples), strict=True):
             sample.set_data({'pred_sem_seg': PixelData(data=labels.long().unsqueeze(0))})
         return samples

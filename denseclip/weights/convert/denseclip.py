@@ -38,7 +38,7 @@ def forward(state: State) -> dict[str, Tensor]:
     """Authors' names to ours.
 
     Args:
-        state: State dict of an authors' checkpoint (segmentation, or its baselines).
+        state: State dict of an authors' checkpoint (segmentation, detection, or their baselines).
 
     Returns:
         State dict of our model with the same config.
@@ -67,4 +67,4 @@ def backward(state: State) -> dict[str, Tensor]:
     return {rename(key): value for key, value in state.items()}
 
 
-register('denseclip', Converter(forward, backward, "DenseCLIP's authors' segmentation checkpoints and CLIP baselines"))
+register('denseclip', Converter(forward, backward, "DenseCLIP's authors' checkpoints of all tasks, CLIP baselines"))

@@ -20,11 +20,13 @@ class Converter:
         forward: Their names and shapes to ours.
         backward: Ours to theirs, or None when that is of no use.
         description: One line: whose files, which models.
+        wrapper: Key under which the authors' own files keep the tensors, for files written for them.
     """
 
     forward: Callable[..., dict[str, Tensor]]
     backward: Callable[..., dict[str, Tensor]] | None
     description: str
+    wrapper: str = 'state_dict'
 
 
 CONVERTERS: dict[str, Converter] = {}

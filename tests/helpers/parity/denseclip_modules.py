@@ -12,8 +12,8 @@ from denseclip.clip.towers import attention_pool
 from denseclip.models.backbones import CLIPResNet, CLIPVisionTransformer
 from denseclip.models.builder import build_module
 from denseclip.models.heads import ContextDecoder, IdentityHead
-from denseclip.models.segmentors.class_text import ClassText
 from denseclip.models.text_encoders import CLIPTextContextEncoder
+from denseclip.models.text_encoders.class_text import ClassText
 from denseclip.weights import load_into, strip_prefix
 from denseclip.weights.convert import convert
 

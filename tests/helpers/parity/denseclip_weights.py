@@ -13,7 +13,7 @@ from mmcv.transforms import Resize
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmengine.config import Config
 from mmengine.optim import LinearLR, MultiStepLR, build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from torch import Tensor, nn
 
@@ -214,17 +214,20 @@ def our_config(name: str) -> Config:
     assert match, f'no config of ours is known for {name}'
     method = 'denseclip_fpn' if match.group(1) == 'denseclip_fpn' else 'fpn'
     tower = {'vit-b': 'vit-b16'}.get(match.group(2), match.group(2).replace('res', 'r'))
-    config = Config.fromfile(CONFIGS / f'{method}_clip-{tower}_80k_ade20k-{match.group(3)}.py')
-    if method == 'denseclip_fpn':
-        config.model.text_encoder.frozen = False  # the authors leave it a rate of zero instead
-    return config
+    return Config.fromfile(CONFIGS / f'{method}_clip-{tower}_80k_ade20k-{match.group(3)}.py')
 
 
 @consumes('denseclip', 'full_size_layouts/denseclip', 'full_size_layouts/fpn')
 def check_full_size_layout(fixture: Fixture) -> None:
-    init_default_scope('mmseg')
-    manifest, config = fixture.manifest, our_config(fixture.name.split('/')[-1])
-    with torch.device('meta'):
+    expect_layout(fixture, our_config(fixture.name.split('/')[-1]))
+
+
+def expect_layout(fixture: Fixture, config: Config) -> None:
+    """Names, shapes, counts and optimizer groups of a config's model are those of the authors' model."""
+    if 'text_encoder' in config.model:
+        config.model.text_encoder.frozen = False  # the authors leave it a rate of zero instead
+    manifest = fixture.manifest
+    with torch.device('meta'), DefaultScope.overwrite_default_scope(config.default_scope):
         model = MODELS.build(config.model)
     state = convert(model.state_dict(), 'denseclip', inverse=True)
     layout = {key: [list(value.shape), str(value.dtype).removeprefix('torch.')] for key, value in state.items()}

@@ -70,6 +70,17 @@ class Fixture:
             state[key] = full
         return {prefix + key: value for key, value in state.items()}
 
+    def sibling(self, kind: str) -> Fixture:
+        """The fixture of shared weights of this kind that the manifest's ``sd_from`` names."""
+        listed = [entry.split()[0] for entry in self.manifest.get('sd_from', ())]
+        name = next(entry for entry in listed if entry.startswith(kind))
+        assert self.tensor_file is not None
+        folder = self.tensor_file.parent
+        flat = folder / f'{name}.manifest.json'
+        path = flat if flat.is_file() else folder.parent / name / 'manifest.json'
+        tensors = flat.with_name(f'{name}.safetensors') if path is flat else path.with_name('tensors.safetensors')
+        return Fixture(self.method, name, json.loads(path.read_text(encoding='utf-8')), tensors)
+
     def outputs(self, pattern: str) -> Iterator[re.Match[str]]:
         """Names of expected results (without ``out.``) that match a regular expression completely."""
         for key in self.tensors:

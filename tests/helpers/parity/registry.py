@@ -11,16 +11,8 @@ Check = Callable[[Fixture], None]
 CHECKS: dict[tuple[str, str], Check] = {}
 
 NOT_BUILT: dict[tuple[str, str], str] = {
-    ('denseclip', 'det_clip_resnet_attn'): 'DenseCLIP detection is not built yet',
-    ('denseclip', 'det_mask_rcnn'): 'DenseCLIP detection is not built yet',
-    ('denseclip', 'det_retinanet'): 'DenseCLIP detection is not built yet',
-    ('denseclip', 'det_seg_loss'): 'DenseCLIP detection is not built yet',
-    ('denseclip', 'full_size_layouts/retinanet'): 'DenseCLIP detection is not built yet',
-    ('denseclip', 'full_size_layouts/mask_rcnn'): 'DenseCLIP detection is not built yet',
-    ('dinoiser', '*'): 'MaskCLIP, CLIP-DINOiser and the last-layer variants are not built yet',
     ('ovseg', '*'): 'OVSeg is not built yet',
     ('maft_pmp', '*'): 'FC-CLIP, MAFT+ and PMP are not built yet',
-    ('anovl', '*'): 'AnoVL is not built yet',
 }
 """Kinds without a check, each with the reason; ``'*'`` stands for all kinds of a method. Shrinks to nothing."""
 

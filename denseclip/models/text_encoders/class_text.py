@@ -12,7 +12,8 @@ from denseclip.clip.templates import resolve_templates
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.matching import merge_prompts
 from denseclip.models.functional.precision import autocast_dtype
-from denseclip.models.text_encoders.base import TextContextEncoder
+
+from .base import TextContextEncoder
 
 
 class ClassText(nn.Module):

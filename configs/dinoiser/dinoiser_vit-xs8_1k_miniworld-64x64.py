@@ -1,0 +1,72 @@
+# CLIP-DINOiser on miniworld, with the small CLIP and the small DINO of configs/miniworld (exported to these folders).
+# There is no FOUND decoder for that DINO: its untrained first step is the teacher. Training pictures are drawn on the
+# fly; the test set is written by: denseclip miniworld data/miniworld --layout ade20k
+_base_ = ['../_base_/default_runtime.py', '../_base_/schedules/dinoiser_6k.py']
+crop_size = (64, 64)
+max_iters = 1000
+dino = dict(
+    type='DINOTower',
+    model_name='local-dir:checkpoints/miniworld_dino',
+    pretrained='local-dir:checkpoints/miniworld_dino',
+)
+model = dict(
+    type='CLIPDINOiser',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[122.7709383, 116.7460125, 104.09373615],
+        std=[68.5005327, 66.6321579, 70.32316305],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=crop_size,
+    ),
+    clip=dict(model='local-dir:checkpoints/miniworld_clip', preset='dinoiser'),
+    head=dict(type='DINOiserHead', embed_dim=64, kernel_size=3),
+    feature_layer=-3,
+    vocabulary='miniworld',
+    correlation_teacher=dict(type='DINOTeacher', feature='value', tower=dino),
+    foreground_teacher=dict(type='FOUNDSeedTeacher', tower=dino),
+    test_cfg=dict(mode='whole'),
+)
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=False),
+    dataset=dict(
+        type='MiniworldPictures',
+        size=(96, 96),
+        pipeline=[
+            dict(type='RandomCrop', crop_size=crop_size),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='RandomBrightness', strength=0.5),
+            dict(type='PackSegInputs'),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='MiniworldDataset',
+        data_root='data/miniworld',
+        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations'),
+            dict(type='CheckLabelRange', num_classes=32),
+            dict(type='PackSegInputs'),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+# Few iterations and small networks: both convolutions learn faster than in the paper's recipe.
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=dict(bkg_decoder=dict(lr_mult=10.0))))
+param_scheduler = [dict(type='MultiStepLR', milestones=[800], gamma=0.1, by_epoch=False, begin=0, end=max_iters)]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)

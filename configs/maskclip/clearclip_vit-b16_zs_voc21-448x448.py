@@ -1,0 +1,13 @@
+# ClearCLIP under its own protocol: unsure pixels are background.
+_base_ = [
+    '../_base_/models/maskclip_clip-vit-b16.py',
+    '../_base_/datasets/voc21_448x448.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    clip=dict(pretrained='openai', preset='clearclip'),
+    vocabulary='voc21',
+    scale=50.0,
+    post=dict(background=0, prob_threshold=0.5),
+    test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224)),
+)

@@ -1,0 +1,12 @@
+# SCLIP under its own protocol.
+_base_ = [
+    '../_base_/models/maskclip_clip-vit-b16.py',
+    '../_base_/datasets/voc20_336x336.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    clip=dict(pretrained='openai', preset='sclip'),
+    vocabulary='voc20',
+    scale=40.0,
+    test_cfg=dict(mode='slide', crop_size=(224, 224), stride=(112, 112)),
+)

@@ -1,0 +1,260 @@
+"""Find defects in pictures of a named object: a model is loaded once, pictures and objects come and go."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from PIL import Image
+
+from denseclip.apis.anomaly_calibration import Calibration
+from denseclip.apis.bundled import ROOTS
+from denseclip.apis.config import inference_config
+from denseclip.apis.errors import UserError
+from denseclip.apis.files import prepare_folder, write_file
+from denseclip.apis.images import read_image, to_bgr
+from denseclip.apis.inferencer import ImageLike, choose_device
+from denseclip.engine.checkpoints import load_weights, read_training_file
+from denseclip.structures import AnomalyDataSample
+from denseclip.visualization.anomaly import Box, boxes_of, draw_boxes, draw_outline, heat_overlay
+
+DEFAULT_CONFIG = 'configs/anovl/anovl-tfa_vit-b16-plus_folder-240x240.py'
+LIMIT = 0.5
+"""Calibrated score at which the usual ends."""
+
+RESULT_SUFFIXES = ('_heat.png', '_mask.png', '_map.tiff')
+
+
+@dataclass(frozen=True, eq=False)
+class AnomalyResult:
+    """What a model says about one picture; ``anomaly_map`` and ``pred_score`` mean what anomalib means by them.
+
+    Attributes:
+        anomaly_map: Raw score of every pixel, float32, shape (H, W) of the picture.
+        pred_score: Raw score of the picture.
+        image: The picture, BGR, uint8, shape (H, W, 3).
+        source: Its file, if it came from one.
+        pixels: Brings raw pixel scores to 0..1.
+        pictures: Brings raw picture scores to 0..1.
+    """
+
+    anomaly_map: np.ndarray
+    pred_score: float
+    image: np.ndarray
+    source: Path | None
+    pixels: Calibration
+    pictures: Calibration
+
+    @property
+    def score(self) -> float:
+        """Calibrated score of the picture, 0..1."""
+        return float(self.pictures(self.pred_score))
+
+    @property
+    def score_map(self) -> np.ndarray:
+        """Calibrated score of every pixel, 0..1, float32, shape (H, W)."""
+        return self.pixels(self.anomaly_map).astype(np.float32)
+
+    def mask(self, threshold: float = LIMIT) -> np.ndarray:
+        """Pixels whose calibrated score reaches a threshold, bool, shape (H, W)."""
+        return self.anomaly_map >= self.pixels.raw(threshold)
+
+    def boxes(self, threshold: float = LIMIT) -> list[Box]:
+        """Boxes around the connected areas of :meth:`mask`, highest calibrated score first."""
+        return boxes_of(self.mask(threshold), self.score_map)
+
+    def overlay(self, threshold: float = LIMIT) -> Image.Image:
+        """The picture with the heat of the map over it, and outlines and boxes at the threshold."""
+        rgb = np.ascontiguousarray(self.image[..., ::-1])
+        thickness = max(1, round(min(rgb.shape[:2]) / 300))
+        heat = draw_outline(heat_overlay(rgb, self.score_map), self.mask(threshold), thickness)
+        return Image.fromarray(draw_boxes(heat, self.boxes(threshold), thickness))
+
+    def save(
+        self, folder: str | Path, stem: str | None = None, threshold: float = LIMIT, force: bool = False
+    ) -> list[Path]:
+        """Write ``<stem>_heat.png``, ``<stem>_mask.png`` (0 and 255) and ``<stem>_map.tiff`` (raw scores, float32).
+
+        Args:
+            folder: Made when there is none.
+            stem: By default that of the picture's file, or ``picture``.
+            threshold: Calibrated score of the mask and the outlines.
+            force: Whether earlier results may be overwritten.
+
+        Raises:
+            UserError: If the folder cannot be written to, or holds such results and ``force`` is False.
+        """
+        stem = stem or (self.source.stem if self.source else 'picture')
+        names = [stem + suffix for suffix in RESULT_SUFFIXES]
+        folder = prepare_folder(folder, names, force)
+        pictures = (self.overlay(threshold), mask_picture(self.mask(threshold)), Image.fromarray(self.anomaly_map))
+        contents = (encode(picture, Path(name).suffix) for picture, name in zip(pictures, names, strict=True))
+        return [write_file(folder / name, content) for name, content in zip(names, contents, strict=True)]
+
+
+def mask_picture(mask: np.ndarray) -> Image.Image:
+    """A mask as a picture of 0 and 255."""
+    return Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+
+
+def encode(picture: Image.Image, suffix: str) -> bytes:
+    """A picture as the content of a file: ``.png``, ``.jpg`` or ``.tiff``."""
+    out = io.BytesIO()
+    kind, options = {'.png': ('PNG', {}), '.jpg': ('JPEG', {'quality': 90}), '.tiff': ('TIFF', {})}[suffix]
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+class AnomalyInferencer:
+    """An anomaly model, ready for pictures.
+
+    Args:
+        config: Config of the model, a file or in memory; by default AnoVL without adaptation, on ViT-B-16-plus-240.
+        clip: Another CLIP: an open_clip architecture, ``local-dir:FOLDER``, ``hf-hub:NAME`` or a weight file in
+            OpenAI's layout.
+        weights: Its weights: a tag or a file.
+        checkpoint: Weights of the whole model, for methods that train.
+        device: Such as ``'cpu'`` or ``'cuda:0'``; by default CUDA where there is any.
+        trust: Allow weights in a pickle that runs code while it is read.
+
+    Raises:
+        UserError: If config or device cannot be used.
+        ValueError: If the CLIP is unknown.
+        WeightFileError: If weights cannot be read.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Config | Mapping[str, Any] | None = None,
+        clip: str | None = None,
+        weights: str | Path | None = None,
+        checkpoint: str | Path | None = None,
+        device: str | torch.device | None = None,
+        trust: bool = False,
+    ) -> None:
+        place = choose_device(device)
+        cfg = inference_config(default_config() if config is None else config)
+        if clip is not None or weights is not None:
+            given = cfg.model.get('clip') or {}
+            cfg.model.clip = dict(model=clip or given.get('model'), pretrained=weights and str(weights), trust=trust)
+        model: Any = MODELS.build(cfg.model)
+        if not hasattr(model, 'set_object'):
+            raise UserError(f'{type(model).__name__} is no anomaly model; use a config of configs/anovl/.')
+        if checkpoint is not None:
+            state = read_training_file(str(checkpoint), trust=trust)['state_dict']
+            load_weights(model, state, source=checkpoint, strict=True)
+        model.map_size = 'original'
+        self.model: Any = model.to(place).eval()
+        self.object_name: str | None = model.object_name
+
+    def set_object(self, name: str, domain: str | None = None, defects: str | Sequence[str] | None = None) -> Any:
+        """Say what the pictures show; text is encoded once, at the next picture.
+
+        Args:
+            name: The product in words, such as ``'metal nut'``.
+            domain: Kind of pictures: one of the prompt set's, or a phrase with its article
+                (``'a satellite image'``); None: by the name.
+            defects: Own defect words besides the general ones, ``'scratch; dent'`` or a list.
+
+        Returns:
+            The prompts that follow.
+
+        Raises:
+            ValueError: If the domain is unknown or a word is empty.
+        """
+        prompts = self.model.set_object(name, domain, defects)
+        self.object_name = name
+        return prompts
+
+    def predict(self, image: ImageLike) -> tuple[np.ndarray, float, np.ndarray]:
+        """Raw answer for a picture: map (H, W) float32 in its own size, score, and the picture as BGR.
+
+        Args:
+            image: A file, a Pillow image, or an ``H x W x 3`` array in BGR order.
+
+        Raises:
+            UnreadableImageError: If the file cannot be read.
+            UserError: If nothing says what the picture shows.
+        """
+        if self.object_name is None:
+            raise UserError("say what the pictures show: object='metal nut' (--object on the command line).")
+        pixels = read_image(image) if isinstance(image, str | Path) else to_bgr(image)
+        height, width = self.model.input_shape(*pixels.shape[:2])
+        scaled = mmcv.imresize(pixels, (width, height), interpolation='bilinear', backend='pillow')
+        sample = AnomalyDataSample(metainfo=dict(ori_shape=pixels.shape[:2], img_shape=(height, width)))
+        picture = torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+        with torch.no_grad():
+            [found] = self.model.test_step(dict(inputs=[picture], data_samples=[sample]))
+        return found.anomaly_map.data[0].float().cpu().numpy(), float(found.pred_score), pixels
+
+    def localize(self, image: ImageLike) -> AnomalyResult:
+        """Find defects in one picture.
+
+        Its pixel scores are calibrated by its own map, its picture score around the even one; to compare pictures, use
+        :func:`denseclip.apis.anomaly_folder.inspect_pictures`, which calibrates all of them together.
+        """
+        scores, score, pixels = self.predict(image)
+        source = Path(image) if isinstance(image, str | Path) else None
+        own = Calibration.of_quantiles(lambda share: float(np.quantile(scores, share)))
+        return AnomalyResult(scores, score, pixels, source, own, Calibration.of_scores([score]))
+
+
+def default_config() -> Path:
+    """The config that is used when none is named.
+
+    Raises:
+        UserError: If this copy of the package came without it.
+    """
+    found = next((root / DEFAULT_CONFIG for root in ROOTS if (root / DEFAULT_CONFIG).is_file()), None)
+    if found is None:
+        raise UserError(f"'{DEFAULT_CONFIG}' is missing; install the package again, or name a config.")
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _shared_inferencer(
+    config: str | None, clip: str | None, weights: str | None, device: str | None
+) -> AnomalyInferencer:
+    return AnomalyInferencer(config, clip, weights, device=device)
+
+
+def localize_anomalies(
+    image: ImageLike,
+    object: str,
+    domain: str | None = None,
+    defects: str | Sequence[str] | None = None,
+    config: str | Path | None = None,
+    clip: str | None = None,
+    weights: str | Path | None = None,
+    device: str | None = None,
+) -> AnomalyResult:
+    """Find defects in a picture without any training picture.
+
+    The model of the last call stays loaded; keep an :class:`AnomalyInferencer` to work with several.
+
+    Args:
+        image: A file, a Pillow image, or an ``H x W x 3`` array in BGR order.
+        object: What it shows, such as ``'metal nut'``.
+        domain: See :meth:`AnomalyInferencer.set_object`.
+        defects: See there.
+        config: See :class:`AnomalyInferencer`.
+        clip: See there.
+        weights: See there.
+        device: See there.
+
+    Example:
+        >>> result = denseclip.localize_anomalies('nut.png', 'metal nut', defects='scratch; dent')  # doctest: +SKIP
+        >>> result.score, result.boxes()  # doctest: +SKIP
+    """
+    inferencer = _shared_inferencer(config and str(config), clip, weights and str(weights), device)
+    inferencer.set_object(object, domain, defects)
+    return inferencer.localize(image)

@@ -1,0 +1,255 @@
+"""Inspect many pictures: one calibration for all of them, thresholds, measures where labels are known."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from denseclip.apis.anomaly import LIMIT, AnomalyInferencer, AnomalyResult
+from denseclip.apis.anomaly_calibration import Calibration
+from denseclip.apis.errors import UserError
+from denseclip.apis.images import UnreadableImageError, read_image
+from denseclip.apis.inputs import expand_inputs, image_suffixes
+from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, list_folder
+from denseclip.datasets.anomaly_masks import read_mask
+from denseclip.datasets.files import UnreadableFileError
+from denseclip.evaluation.anomaly import BinnedPixels, check_pair, curve_of, f1_max, image_measures, pixel_measures
+
+KEPT_SIDE = 1024
+"""Long side at which maps wait on disk for their calibration; they come from a coarse patch grid and are smooth."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture to inspect.
+
+    Attributes:
+        path: Its file.
+        label: Whether it shows a defect; None where nobody said.
+        defect: Kind of defect, by the name of its folder.
+        mask: File of its mask, if any.
+    """
+
+    path: Path
+    label: bool | None = None
+    defect: str = ''
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Calibrated scores from which on a picture, or a pixel, counts as anomalous."""
+
+    picture: float = LIMIT
+    pixel: float = LIMIT
+    how: str = 'auto: three standard deviations above the usual score'
+
+
+@dataclass
+class Inspection:
+    """All pictures of a run, their raw scores, and what is the same for all of them.
+
+    Attributes:
+        items: Pictures that could be read.
+        raw: Raw score of each.
+        failures: Why others could not be read.
+        pictures: Calibration of picture scores.
+        pixels: Calibration of pixel scores.
+        thresholds: In calibrated scores.
+        measures: Measures 0..1 against the labels; empty without labels.
+        folder: Temporary folder of the maps.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    raw: list[float] = field(default_factory=list)
+    failures: list[UnreadableImageError] = field(default_factory=list)
+    pictures: Calibration = field(default_factory=lambda: Calibration.of_scores([]))
+    pixels: Calibration = field(default_factory=lambda: Calibration.of_scores([]))
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    measures: dict[str, float] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Calibrated scores of the pictures."""
+        return self.pictures(np.array(self.raw, dtype=np.float64))
+
+    def order(self) -> list[int]:
+        """Pictures, highest raw score first; equal ones by name."""
+        return sorted(range(len(self.items)), key=lambda i: (-self.raw[i], str(self.items[i].path)))
+
+    def result(self, index: int) -> AnomalyResult:
+        """Everything about one picture; reads it and its map again."""
+        assert self.folder is not None
+        image = read_image(self.items[index].path)
+        small = np.load(self.folder / f'{index}.npy')
+        full = small
+        if small.shape != image.shape[:2]:
+            full = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        return AnomalyResult(full, self.raw[index], image, self.items[index].path, self.pixels, self.pictures)
+
+    def summary(self) -> str:
+        """Calibration, thresholds and measures as JSON."""
+        content = dict(
+            pictures=len(self.items),
+            unreadable=[str(failure) for failure in self.failures],
+            calibration=dict(pictures=asdict(self.pictures), pixels=asdict(self.pixels)),
+            thresholds=asdict(self.thresholds),
+            measures={k: None if math.isnan(v) else v for k, v in self.measures.items()},
+        )
+        return json.dumps(content, indent=1, ensure_ascii=False) + '\n'
+
+    def close(self) -> None:
+        """Delete the waiting maps."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+
+
+def items_in(folder: str | Path) -> list[Item]:
+    """Pictures of a folder and what is known about them.
+
+    Pictures directly in the folder are taken as they are, without labels. Otherwise its sub-folders are read, as
+    :func:`~denseclip.datasets.anomaly_layouts.list_folder` does; their names are labels if one of them says "normal".
+
+    Raises:
+        UserError: If there is no picture.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"'{folder}' is not a folder; name a folder of pictures.")
+    if any(path.suffix.lower() in image_suffixes() for path in folder.iterdir() if path.is_file()):
+        return [Item(path) for path in expand_inputs([folder])]
+    try:
+        entries = list_folder(folder, folder.name)
+    except FileNotFoundError as error:
+        raise UserError(f"no picture in '{folder}' or in its sub-folders; name a folder of pictures.") from error
+    if all(entry.anomalous for entry in entries):  # nothing is called normal, so folder names are no labels
+        return [Item(entry.image) for entry in entries]
+    return [Item(entry.image, entry.anomalous, entry.defect, entry.mask) for entry in entries]
+
+
+def inspect_pictures(
+    inferencer: AnomalyInferencer,
+    items: Sequence[Item],
+    threshold: str | float = 'auto',
+    track: Callable[[Sequence[Item]], Iterator[Item]] = iter,  # type: ignore[assignment]
+) -> Inspection:
+    """Score pictures and calibrate all scores together.
+
+    What is usual is told by the pictures labelled normal, where there are at least five, else by all of them.
+
+    Args:
+        inferencer: The model, with its object set.
+        items: The pictures.
+        threshold: ``'auto'``, ``'F1'`` (the best for the labels), or a calibrated score between 0 and 1.
+        track: Wraps the items, to show progress.
+
+    Returns:
+        The inspection; call its ``close`` when done.
+
+    Raises:
+        UserError: If ``'F1'`` is asked for and there are no labels, or the threshold is no score.
+    """
+    check_threshold(threshold, items)
+    found = Inspection(folder=Path(tempfile.mkdtemp(prefix='denseclip-anomaly-')))
+    pools = {'all': BinnedPixels(), 'normal': BinnedPixels(), 'masked': BinnedPixels()}
+    try:
+        for item in track(items):
+            try:
+                scores, score, _ = inferencer.predict(item.path)
+            except UnreadableImageError as error:
+                found.failures.append(error)
+                continue
+            _pool(pools, item, scores)
+            assert found.folder is not None
+            np.save(found.folder / f'{len(found.items)}.npy', _reduced(scores))
+            found.items.append(item)
+            found.raw.append(score)
+        if found.items:
+            _calibrate(found, pools)
+            _measure(found, pools['masked'])
+            found.thresholds = _thresholds(found, pools['masked'], threshold)
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def check_threshold(threshold: str | float, items: Sequence[Item]) -> None:
+    """Refuse a threshold that cannot be used, before any work is spent.
+
+    Raises:
+        UserError: See :func:`inspect_pictures`.
+    """
+    if threshold == 'F1':
+        if {item.label for item in items} != {True, False}:
+            raise UserError(
+                f'threshold F1 needs labels: pictures in a folder {" or ".join(NORMAL_NAMES)}, and others in folders '
+                'named by their defects. Use auto or a score.'
+            )
+    elif threshold != 'auto' and not (isinstance(threshold, float) and 0 < threshold < 1):
+        raise UserError(f"threshold '{threshold}' must be auto, F1 or a score between 0 and 1, such as 0.5.")
+
+
+def _pool(pools: dict[str, BinnedPixels], item: Item, scores: np.ndarray) -> None:
+    nothing = np.zeros(scores.shape, dtype=bool)
+    pools['all'].add(*check_pair(scores, nothing, str(item.path)))
+    if item.label is False:
+        pools['normal'].add(scores, nothing)
+        pools['masked'].add(scores, nothing)
+    elif item.mask is not None:
+        try:
+            pools['masked'].add(*check_pair(scores, read_mask(item.mask), str(item.mask)))
+        except (UnreadableFileError, ValueError) as error:
+            raise UserError(f'{error}. Repair or remove the mask.') from error
+
+
+def _reduced(scores: np.ndarray) -> np.ndarray:
+    factor = KEPT_SIDE / max(scores.shape)
+    if factor >= 1:
+        return scores
+    height, width = (max(1, round(side * factor)) for side in scores.shape)
+    return cv2.resize(scores, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _calibrate(found: Inspection, pools: dict[str, BinnedPixels]) -> None:
+    normal = [raw for raw, item in zip(found.raw, found.items, strict=True) if item.label is False]
+    trusted = len(normal) >= 5
+    found.pixels = Calibration.of_quantiles(pools['normal' if trusted else 'all'].quantile)
+    found.pictures = Calibration.of_scores(normal if trusted else found.raw)
+
+
+def _labels(found: Inspection) -> np.ndarray | None:
+    labels = [item.label for item in found.items]
+    return None if None in labels else np.array(labels, dtype=bool)
+
+
+def _measure(found: Inspection, masked: BinnedPixels) -> None:
+    labels = _labels(found)
+    if labels is None:
+        return
+    complete = all(item.mask is not None for item in found.items if item.label)
+    pixels = masked if complete and labels.any() else None
+    found.measures = {**image_measures(np.array(found.raw), labels), **pixel_measures(pixels)}
+
+
+def _thresholds(found: Inspection, masked: BinnedPixels, threshold: str | float) -> Thresholds:
+    if isinstance(threshold, float):
+        return Thresholds(threshold, threshold, f'given: {threshold:g}')
+    labels = _labels(found)
+    if threshold == 'auto' or labels is None:
+        return Thresholds()
+    picture = float(found.pictures(f1_max(curve_of(np.array(found.raw), labels))[1]))
+    raw = f1_max(masked.curve())[1]
+    pixel = LIMIT if math.isnan(raw) else float(found.pixels(raw))
+    how = 'best F1 against the labels of these very pictures, so it flatters'
+    return Thresholds(picture, pixel, how if not math.isnan(raw) else f'{how}; pixels without masks: auto')

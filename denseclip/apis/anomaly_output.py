@@ -1,0 +1,135 @@
+"""Files of an inspection: heat maps, masks, tables, and the report."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from denseclip.apis.anomaly import AnomalyResult, encode, mask_picture
+from denseclip.apis.anomaly_folder import Inspection
+from denseclip.apis.files import write_file
+from denseclip.visualization.anomaly_report import Card, Report
+
+FIXED_NAMES = ('report.html', 'scores.csv', 'boxes.csv', 'summary.json')
+THUMBNAIL = 256
+_HEAT_SIDE = 2048
+
+
+def output_names(stems: Sequence[str], maps: bool = False) -> list[str]:
+    """Files that :func:`write_outputs` makes, relative to its folder."""
+    names = [*FIXED_NAMES]
+    for stem in stems:
+        names += [f'heatmaps/{stem}.jpg', f'masks/{stem}.png', *([f'maps/{stem}.tiff'] if maps else [])]
+    return names
+
+
+def write_outputs(
+    found: Inspection,
+    folder: Path,
+    stems: Sequence[str],
+    object_name: str,
+    maps: bool = False,
+    track: Callable[[Sequence[int]], Iterator[int]] = iter,  # type: ignore[assignment]
+) -> list[Path]:
+    """Write everything about an inspection; earlier files of these names are overwritten.
+
+    Args:
+        found: The inspection.
+        folder: An existing folder.
+        stems: A distinct name for each picture.
+        object_name: What the pictures show, for the report.
+        maps: Also write raw maps as float32 TIFF.
+        track: Wraps the pictures' numbers, to show progress.
+
+    Returns:
+        The fixed files.
+    """
+    for name in ('heatmaps', 'masks', *(['maps'] if maps else [])):
+        (folder / name).mkdir(exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    boxes: list[list[Any]] = []
+    cards = []
+    for index in track(found.order()):
+        result, stem = found.result(index), stems[index]
+        heat = _limited(result.overlay(found.thresholds.pixel), _HEAT_SIDE)
+        write_file(folder / 'heatmaps' / f'{stem}.jpg', encode(heat, '.jpg'))
+        mask = result.mask(found.thresholds.pixel)
+        write_file(folder / 'masks' / f'{stem}.png', encode(mask_picture(mask), '.png'))
+        if maps:
+            write_file(folder / 'maps' / f'{stem}.tiff', encode(Image.fromarray(result.anomaly_map), '.tiff'))
+        regions = result.boxes(found.thresholds.pixel)
+        rows.append(_row(found, index, result, stem, mask, len(regions)))
+        boxes += [[result.source, b.x, b.y, b.width, b.height, f'{b.score:.6f}'] for b in regions]
+        cards.append(_card(rows[-1], result, heat))
+    contents = (
+        Report(object_name, cards, found.thresholds, found.measures, [str(f) for f in found.failures]).html(),
+        _table(list(rows[0]) if rows else ['file'], [list(row.values()) for row in rows]),
+        _table(['file', 'x', 'y', 'width', 'height', 'score'], boxes),
+        found.summary(),
+    )
+    return [write_file(folder / name, content) for name, content in zip(FIXED_NAMES, contents, strict=True)]
+
+
+def _row(
+    found: Inspection, index: int, result: AnomalyResult, stem: str, mask: np.ndarray, regions: int
+) -> dict[str, Any]:
+    item = found.items[index]
+    return dict(
+        file=str(item.path),
+        score=f'{result.score:.6f}',
+        raw_score=repr(result.pred_score),
+        anomalous=int(result.score >= found.thresholds.picture),
+        highest_pixel=f'{float(result.pixels(result.anomaly_map.max())):.6f}',
+        area=f'{float(mask.mean()):.6f}',
+        regions=regions,
+        label='' if item.label is None else int(item.label),
+        defect=item.defect,
+        name=stem,
+    )
+
+
+def _card(row: dict[str, Any], result: AnomalyResult, heat: Image.Image) -> Card:
+    plain = Image.fromarray(np.ascontiguousarray(result.image[..., ::-1]))
+    label = '' if row['label'] == '' else ('anomalous' if row['label'] else 'normal')
+    return Card(
+        name=Path(row['file']).name,
+        path=row['file'],
+        score=float(row['score']),
+        raw=result.pred_score,
+        anomalous=bool(row['anomalous']),
+        regions=row['regions'],
+        area=float(row['area']),
+        label=row['defect'] if label == 'anomalous' and row['defect'] else label,
+        truth=label,
+        photo=_data_url(plain),
+        heat=_data_url(heat),
+    )
+
+
+def _limited(picture: Image.Image, side: int) -> Image.Image:
+    if max(picture.size) <= side:
+        return picture
+    smaller = picture.copy()
+    smaller.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return smaller
+
+
+def _data_url(picture: Image.Image) -> str:
+    out = io.BytesIO()
+    _limited(picture, THUMBNAIL).save(out, 'JPEG', quality=75)
+    return 'data:image/jpeg;base64,' + base64.b64encode(out.getvalue()).decode('ascii')
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator='\n')
+    writer.writerow(head)
+    writer.writerows(rows)
+    return out.getvalue()

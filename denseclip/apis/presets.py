@@ -1,0 +1,77 @@
+"""A model from the name of a training-free method and a CLIP, and the pictures that it wants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from open_clip.pretrained import list_pretrained_tags_by_model
+
+from denseclip.apis.errors import UserError
+from denseclip.clip.presets import preset as find_preset
+
+DEFAULT_CLIP = 'ViT-B-16'
+DEFAULT_TAG = 'openai'
+_LONGEST = 2048
+_WINDOWS_AT_ONCE = 8
+
+
+def preset_model(
+    name: str,
+    vocabulary: Any,
+    clip: str = DEFAULT_CLIP,
+    pretrained: str | Path | None = None,
+    trust: bool = False,
+    **settings: Any,
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Build a preset's model with its weights.
+
+    Args:
+        name: Name of the preset.
+        vocabulary: Classes, in any form that ``Vocabulary.of`` knows.
+        clip: open_clip architecture, ``hf-hub:`` or ``local-dir:``.
+        pretrained: Tag or file; None is OpenAI's tag for architectures that have it.
+        trust: Read a file even if that runs code in it.
+        **settings: Further arguments of the segmentor.
+
+    Returns:
+        The model, and the test transforms of its protocol (shorter side and windows of the paper).
+
+    Raises:
+        UserError: If the preset is unknown, lacks something, or there are no weights to take.
+    """
+    try:
+        found = find_preset(name)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if found.needs and 'affinity' not in settings:
+        how = 'from Python, pass affinity=dict(...)' if 'affinity' in found.model else 'give --config and --weights'
+        raise UserError(f"preset '{name}' needs {found.needs}: {how}.")
+    window, stride = (found.window,) * 2, (found.stride,) * 2
+    windows = {'mode': 'slide', 'crop_size': window, 'stride': stride, 'window_batch': _WINDOWS_AT_ONCE}
+    settings.setdefault('test_cfg', windows)
+    spec: dict[str, Any] = {'model': clip, 'preset': name}
+    if not clip.startswith(('hf-hub:', 'local-dir:')):
+        spec['pretrained'] = {'source': str(pretrained or _default_tag(clip)), 'trust': trust}
+    elif pretrained is not None:
+        raise UserError(f"'{clip}' brings its own weights: leave --pretrained (pretrained=) out.")
+    init_default_scope('mmseg')
+    model = MODELS.build({'type': found.type, 'clip': spec, 'vocabulary': vocabulary, **settings})
+    model.init_weights()
+    steps: list[dict[str, Any]] = [
+        {'type': 'Resize', 'scale': (_LONGEST, found.side), 'keep_ratio': True},
+        {'type': 'PackSegInputs'},
+    ]
+    return model, steps
+
+
+def _default_tag(clip: str) -> str:
+    tags = list_pretrained_tags_by_model(clip.replace('/', '-'))
+    if DEFAULT_TAG in tags:
+        return DEFAULT_TAG
+    raise UserError(
+        f"say which weights of '{clip}' to take with --pretrained (pretrained=): a file"
+        + (f', or one of {", ".join(tags)}.' if tags else '; open_clip has no tags for it.')
+    )

@@ -1,0 +1,132 @@
+"""Named settings of the training-free dense methods: what each paper changes, as plain data.
+
+A preset says how the tower is read and how scores become labels. Thresholds and window sizes that papers tune per data
+set are not part of it; they belong to the protocol (``configs/maskclip``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_SIZE, _SCALE = {'pos_resize': 'bicubic'}, {'pos_resize': 'bicubic+0.1'}
+_BARE = {'residual': False, 'ffn': False}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One method.
+
+    Attributes:
+        source: Paper.
+        read_out: Settings of :class:`denseclip.clip.towers.DenseReadOut`.
+        model: Settings of ``OpenVocabularySegmentor``, such as ``scale`` and ``templates``.
+        needs: What must be given besides CLIP, for messages; empty for nothing.
+        type: The segmentor's class.
+        side: Shorter side that pictures are resized to, in pixels.
+        window: Side of a sliding window.
+        stride: Step of the windows.
+    """
+
+    source: str
+    read_out: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    model: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    needs: str = ''
+    type: str = 'OpenVocabularySegmentor'
+    side: int = 336
+    window: int = 224
+    stride: int = 112
+
+
+_LARGE: dict[str, Any] = {'side': 448, 'window': 448, 'stride': 224}
+_SOFTMAX_100 = {'scale': 100.0, 'output': 'probabilities', 'templates': 'openai_imagenet'}
+_COSINES_40 = {'scale': 40.0, 'output': 'cosines', 'templates': 'openai_imagenet', 'merge': 'max'}
+_COSINES_50 = {**_COSINES_40, 'scale': 50.0}
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        'clip': Preset(
+            'Radford et al., ICML 2021: the last block as trained',
+            {'attention': 'qk', **_SCALE},
+            _COSINES_40,
+        ),
+        'maskclip': Preset(
+            'Zhou et al., ECCV 2022, as read inside CLIP-DINOiser: value path, residual and FFN kept',
+            {'attention': 'value', **_SIZE},
+            _SOFTMAX_100,
+            **_LARGE,
+        ),
+        'maskclip_orig': Preset(
+            'Zhou et al., ECCV 2022, code of the paper: cosines, zero padding, 85 templates',
+            {'attention': 'value', **_SIZE},
+            {'scale': 100.0, 'output': 'cosines', 'templates': 'maskclip', 'padding': 'zero'},
+            **_LARGE,
+        ),
+        'sclip': Preset(
+            'Wang et al., ECCV 2024: softmax(qq) + softmax(kk), residual and FFN kept',
+            {'attention': 'qq+kk', **_SCALE},
+            _COSINES_40,
+        ),
+        'clearclip': Preset(
+            'Lan et al., ECCV 2024: softmax(qq), no residual, no FFN',
+            {'attention': 'qq', **_BARE, **_SCALE},
+            _COSINES_50,
+            **_LARGE,
+        ),
+        'naclip': Preset(
+            'Hajimiri et al., WACV 2025: softmax(kk + Gaussian neighbourhood), no residual, no FFN',
+            {'attention': 'kk', 'gaussian': 5.0, **_BARE, **_SCALE},
+            _COSINES_40,
+        ),
+        'gem': Preset(
+            'Bousselham et al., CVPR 2024: mean of normalised qq, kk, vv over the last seven blocks, on the side',
+            {'attention': 'qq+kk+vv', 'average': True, 'iterations': 1, 'layers': 7, 'parallel': True, 'ffn': False}
+            | _SIZE,
+            _SOFTMAX_100,
+            **_LARGE,
+        ),
+        'cliptrase': Preset(
+            'Shao et al., ECCV 2024: softmax(qq) + softmax(kk) + softmax(vv), residual and FFN kept',
+            {'attention': 'qq+kk+vv', **_SIZE},
+            _SOFTMAX_100,
+            **_LARGE,
+        ),
+        'resclip': Preset(
+            'Yang et al., CVPR 2025: NACLIP, with attention of middle blocks and of a first prediction mixed in',
+            {'attention': 'kk', 'gaussian': 5.0, 'weights_from': (-6, -5, -4, -3), **_BARE, **_SCALE},
+            _COSINES_40,
+            type='ResCLIPSegmentor',
+        ),
+        'proxyclip': Preset(
+            'Lan et al., ECCV 2024: attention from the similarity of DINO patches',
+            {'attention': 'external', **_BARE, **_SCALE},
+            {**_COSINES_40, 'affinity': {'type': 'DINOAffinity'}},
+            window=336,
+            needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/8 in the paper)',
+        ),
+        'dinoiser': Preset(
+            'Wysoczanska et al., ECCV 2024: MaskCLIP pooled along correlations that two convolutions read from CLIP',
+            {'attention': 'value', **_SIZE},
+            _SOFTMAX_100,
+            needs="weights of its two convolutions (the authors' last.pt, or a training with configs/dinoiser)",
+            type='CLIPDINOiser',
+        ),
+    }
+)
+
+
+def preset(name: str) -> Preset:
+    """A preset by name.
+
+    Raises:
+        ValueError: If there is none; the nearest is suggested.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f'known: {", ".join(PRESETS)}.'
+        raise ValueError(f"no preset is called '{name}'; {hint}")
+    return PRESETS[name]

@@ -1,0 +1,183 @@
+"""Where the pictures and masks of anomaly data sets lie on disk.
+
+Each function lists one layout and returns entries in a fixed order (sorted by path), because the authors' tools follow
+the order of the file system, which is no order.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SPLITS = ('train', 'test')
+NORMAL_NAMES = ('normal', 'good', 'ok')
+"""Folders of a plain data set that hold pictures without a defect."""
+
+MASK_FOLDERS = ('masks', 'mask', 'ground_truth')
+"""Folders of a plain data set that hold masks."""
+
+PICTURES = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.jp2', '.pgm', '.ppm'})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture.
+
+    Attributes:
+        image: Its file.
+        mask: File of its mask; None for normal pictures and where there is none.
+        category: What is shown, as the data set calls it.
+        defect: Kind of defect as the data set calls it; ``'good'`` for none in MVTec AD, ``''`` where it is not told.
+        anomalous: Whether it shows a defect.
+    """
+
+    image: Path
+    mask: Path | None
+    category: str
+    defect: str
+    anomalous: bool
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Pictures directly in a folder, sorted."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.is_file())
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Folders in a folder, sorted, without hidden ones.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"'{folder}' is not a folder")
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
+
+
+def list_mvtec(root: Path, split: str, categories: Sequence[str] | None = None) -> list[Entry]:
+    """MVTec AD: ``CATEGORY/{train,test}/{good,DEFECT}/*.png`` and ``CATEGORY/ground_truth/DEFECT/*_mask.png``.
+
+    VisA as anomalib and its own scripts rewrite it (``visa_pytorch``) is the same with the one defect ``bad`` and masks
+    that have the picture's name.
+
+    Args:
+        root: Folder of the categories.
+        split: ``'train'`` or ``'test'``.
+        categories: Which; None for all folders that look like one.
+
+    Raises:
+        FileNotFoundError: If a folder is missing.
+    """
+    names = categories or [folder.name for folder in subfolders(root) if (folder / 'test').is_dir()]
+    if not names:
+        raise FileNotFoundError(f"'{root}': no folder in it has the layout CATEGORY/test/good")
+    entries = []
+    for category in names:
+        for folder in subfolders(root / category / split):
+            masks = root / category / 'ground_truth' / folder.name
+            normal = folder.name == 'good'
+            for image in pictures_in(folder):
+                mask = None if normal else mask_of(image, masks) or masks / f'{image.stem}_mask.png'
+                entries.append(Entry(image, mask, category, folder.name, not normal))
+    return entries
+
+
+def list_visa(root: Path, split: str, categories: Sequence[str] | None, split_file: str) -> list[Entry]:
+    """VisA as it is published: a table of ``object, split, label, image, mask`` names the files.
+
+    Args:
+        root: Folder of the categories.
+        split: ``'train'`` or ``'test'``.
+        categories: Which; None for all of the table.
+        split_file: The table, relative to ``root``.
+
+    Raises:
+        FileNotFoundError: If there is no such table.
+        ValueError: If a line has an unknown label, or a category is not in the table.
+    """
+    table = root / split_file
+    if not table.is_file():
+        raise FileNotFoundError(f"'{table}' does not exist; VisA has it beside its categories")
+    entries = []
+    with table.open(encoding='utf-8', newline='') as file:
+        rows = list(csv.DictReader(file))
+    for line, row in enumerate(rows, start=2):
+        if row['label'] not in ('normal', 'anomaly'):
+            raise ValueError(f"'{table}', line {line}: label {row['label']!r} is neither normal nor anomaly")
+        if row['split'] == split and (categories is None or row['object'] in categories):
+            mask = root / row['mask'] if row['mask'] else None
+            entries.append(Entry(root / row['image'], mask, row['object'], '', row['label'] == 'anomaly'))
+    unknown = set(categories or ()) - {row['object'] for row in rows}
+    if unknown:
+        raise ValueError(f"'{table}' has no category {', '.join(sorted(unknown))}")
+    return entries
+
+
+def list_magnetic_tile(root: Path, category: str) -> list[Entry]:
+    """Magnetic-tile defects: ``MT_DEFECT/Imgs/*.jpg``, masks of the same name in ``.png``; ``MT_Free`` is normal.
+
+    Args:
+        root: Folder of the ``MT_*`` folders.
+        category: What to call the only category.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    folders = [folder for folder in subfolders(root) if folder.name.startswith('MT_')]
+    if not folders:
+        raise FileNotFoundError(f"'{root}' holds no folder MT_Free, MT_Crack ...")
+    entries = []
+    for folder in folders:
+        defect = folder.name.removeprefix('MT_').lower()
+        normal = defect == 'free'
+        inside = folder / 'Imgs' if (folder / 'Imgs').is_dir() else folder
+        for image in sorted(p for p in inside.iterdir() if p.suffix.lower() in ('.jpg', '.jpeg')):
+            mask = None if normal else image.with_suffix('.png')
+            entries.append(Entry(image, mask, category, 'good' if normal else defect, not normal))
+    return entries
+
+
+def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES) -> list[Entry]:
+    """A plain folder: ``normal/`` (or ``good/``, ``ok/``), any other folders with defects, and optionally ``masks/``.
+
+    Masks are found by name: ``masks/scratch/01.png``, ``masks/scratch/01_mask.png``, or the same without the
+    sub-folder. A category of MVTec AD is such a folder too: its ``test/`` and ``ground_truth/`` are used.
+
+    Args:
+        root: The folder.
+        category: What to call the only category.
+        normal: Names of folders without defects, in any letter case.
+
+    Raises:
+        FileNotFoundError: If there is no folder with pictures.
+    """
+    base = root / 'test' if (root / 'test').is_dir() else root
+    mask_folders = [root / name for name in MASK_FOLDERS if (root / name).is_dir()]
+    chosen = {name.lower() for name in normal}
+    entries = []
+    for folder in subfolders(base):
+        if folder in mask_folders:
+            continue
+        is_normal = folder.name.lower() in chosen
+        for image in pictures_in(folder):
+            places = (place for base in mask_folders for place in (base / folder.name, base))
+            mask = None if is_normal else next(filter(None, (mask_of(image, place) for place in places)), None)
+            entries.append(Entry(image, mask, category, 'good' if is_normal else folder.name, not is_normal))
+    if not entries:
+        raise FileNotFoundError(
+            f"'{root}' has no sub-folder with pictures; expected normal/ and one folder for each kind of defect"
+        )
+    return entries
+
+
+def mask_of(image: Path, folder: Path) -> Path | None:
+    """The mask of a picture in a folder: same stem, or stem and ``_mask``, in any picture format."""
+    return next((path for path in _candidates(image, folder) if path.is_file()), None)
+
+
+def _candidates(image: Path, folder: Path) -> Iterator[Path]:
+    for stem in (f'{image.stem}_mask', image.stem):
+        for suffix in ('.png', '.bmp', '.tif', '.tiff', '.jpg', image.suffix):
+            yield folder / (stem + suffix)

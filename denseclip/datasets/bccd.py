@@ -1,0 +1,26 @@
+"""BCCD: 364 pictures of blood smears with boxes around cells, in COCO's layout after conversion.
+
+Source: github.com/Shenggan/BCCD_Dataset (MIT); ``tools/dataset_converters/bccd.py`` makes::
+
+    BCCD/
+    ├── annotations/  instances_train.json instances_val.json instances_test.json
+    ├── train/        BloodImage_00001.jpg ...   640 x 480
+    ├── val/
+    └── test/
+"""
+
+from mmdet.datasets import CocoDataset
+from mmengine.registry import DATASETS
+
+
+@DATASETS.register_module()
+class BCCDDataset(CocoDataset):
+    """BCCD with its three classes, named as words so that they can serve as prompts as they stand.
+
+    Arguments as of MMDetection's ``CocoDataset``.
+    """
+
+    METAINFO = dict(
+        classes=('red blood cell', 'white blood cell', 'platelets'),
+        palette=[(220, 20, 60), (119, 11, 232), (255, 200, 40)],
+    )

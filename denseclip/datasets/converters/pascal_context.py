@@ -1,0 +1,106 @@
+"""PASCAL Context (59 classes) from VOC2010 and the 459-class matrices of the data set's page (``trainval.tar.gz``)."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from denseclip.datasets.converters.layout import ConversionError, raise_if_any
+from denseclip.datasets.converters.relabel import Pair, convert_pairs, id_table
+from denseclip.datasets.files import UnreadableFileError
+
+KEPT = (
+    *(2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159),
+    *(162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368),
+    *(397, 415, 416, 420, 424, 427, 440, 445, 454, 458),
+)
+"""Ids, among the 459 of the matrices (``labels.txt``, alphabetical), of the 59 classes, in their order."""
+NUM_IDS = 460
+SPLITS = ('train', 'val')
+
+
+def convert_pascal_context(
+    source: str | Path,
+    matrices: str | Path,
+    target: str | Path,
+    *,
+    link: bool = False,
+    force: bool = False,
+    num_workers: int = 2,
+) -> dict[str, int]:
+    """Make mmseg's layout: ``SegmentationClassContext`` (0 = none of the 59 classes) and its list files.
+
+    The split is VOC2010's own, ``ImageSets/Main/train.txt`` and ``val.txt`` (4998 and 5105 pictures).
+
+    Args:
+        source: The devkit's folder ``VOC2010``, with ``JPEGImages`` and ``ImageSets/Main``.
+        matrices: Folder with a file ``NAME.mat`` for each picture, holding the matrix ``LabelMap``.
+        target: Folder to make, usually ``data/VOCdevkit/VOC2010`` (so the devkit must be unpacked elsewhere).
+        link: Make symbolic links to the pictures instead of copies.
+        force: Replace ``target`` when it exists.
+        num_workers: Threads that decode files.
+
+    Returns:
+        Number of pairs in each split.
+
+    Raises:
+        ConversionError: See :func:`denseclip.datasets.converters.relabel.convert_pairs`.
+    """
+    source, matrices = Path(source), Path(matrices)
+    names = {split: _listed(source, matrices, split) for split in SPLITS}
+    pairs = [
+        Pair(
+            source / 'JPEGImages' / f'{name}.jpg',
+            matrices / f'{name}.mat',
+            f'JPEGImages/{name}.jpg',
+            f'SegmentationClassContext/{name}.png',
+        )
+        for split in SPLITS
+        for name in names[split]
+    ]
+    convert_pairs(
+        pairs,
+        id_table({old: new for new, old in enumerate(KEPT, start=1)}, size=NUM_IDS, other=0),
+        Path(target),
+        source=source,
+        link=link,
+        force=force,
+        num_workers=num_workers,
+        read=read_matrix,
+        lists={f'ImageSets/SegmentationContext/{split}.txt': names[split] for split in SPLITS},
+    )
+    return {split: len(names[split]) for split in SPLITS}
+
+
+def read_matrix(path: Path) -> np.ndarray:
+    """Read the label matrix of one picture.
+
+    Args:
+        path: A MATLAB file with the matrix ``LabelMap``.
+
+    Returns:
+        Integers of shape (H, W).
+
+    Raises:
+        UnreadableFileError: If there is no such file or no such matrix in it.
+    """
+    try:
+        labels = loadmat(path)['LabelMap']
+    except FileNotFoundError:
+        raise UnreadableFileError(f'{path}: no such file') from None
+    except KeyError:
+        raise UnreadableFileError(f'{path}: holds no matrix LabelMap') from None
+    except Exception as error:  # scipy raises many kinds for damaged files
+        raise UnreadableFileError(f'{path}: cannot be read ({error})') from error
+    return np.asarray(labels).astype(np.int64)
+
+
+def _listed(source: Path, matrices: Path, split: str) -> list[str]:
+    """Names of a split; every one must have its picture and its matrix."""
+    listing = source / 'ImageSets' / 'Main' / f'{split}.txt'
+    if not listing.is_file():
+        raise ConversionError(f'{source}: no file ImageSets/Main/{split}.txt; is it the folder VOC2010 of the devkit?')
+    names = [line.split()[0] for line in listing.read_text(encoding='utf-8').splitlines() if line.strip()]
+    files = [path for name in names for path in (source / 'JPEGImages' / f'{name}.jpg', matrices / f'{name}.mat')]
+    raise_if_any([f'{path}: no such file' for path in files if not path.is_file()], source)
+    return names

@@ -1,0 +1,80 @@
+"""(seed, split, index) -> sample: the one place where chance enters miniworld."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .arrays import Bytes
+from .grammar import captions, part_captions
+from .parts import DEFECTS, PARTS, PartPicture, draw_part
+from .scenes import Scene, SceneSpec, draw_scene
+
+VERSION = 1
+"""Part of every seed; raised when the same seed gives other pictures."""
+_STREAMS = {'scene': 0, 'part': 1, 'mixed': 2}
+
+
+def generator(seed: int, split: str, index: int, stream: str = 'scene') -> np.random.Generator:
+    """A source of chance of its own for every sample, the same in every process and on every machine.
+
+    Args:
+        seed: Of the whole world, not negative.
+        split: Name of the split; other splits never repeat a picture.
+        index: Of the sample, not negative.
+        stream: ``'scene'``, ``'part'`` or ``'mixed'``.
+    """
+    return np.random.default_rng([VERSION, seed, _STREAMS[stream], *split.encode(), index])
+
+
+def scene(seed: int, split: str, index: int, spec: SceneSpec) -> tuple[Scene, np.random.Generator]:
+    """A scene and the generator that drew it, for captions to go on with."""
+    rng = generator(seed, split, index)
+    return draw_scene(rng, spec), rng
+
+
+def part(seed: int, split: str, index: int, kind: int, defect: int | None, size: tuple[int, int]) -> PartPicture:
+    """A picture of a part; see :func:`~.parts.draw_part`."""
+    return draw_part(generator(seed, f'{split}/{PARTS[kind].name}/{defect}', index, 'part'), kind, defect, size)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What pretraining sees: scenes, and parts with and without defects.
+
+    Attributes:
+        size: Height and width of all pictures.
+        part_share: Share of parts.
+        defect_share: Share of damaged ones among the parts.
+        zoom: Magnification of scenes.
+        held_out: Draw the held-out words instead of the others.
+    """
+
+    size: tuple[int, int] = (64, 64)
+    part_share: float = 0.2
+    defect_share: float = 0.6
+    zoom: tuple[float, float] = (0.8, 2.6)
+    held_out: bool = False
+    spec: SceneSpec = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, 'spec', SceneSpec((self.size[0], self.size[1]), (self.zoom[0], self.zoom[1]), self.held_out)
+        )
+
+    def sample(self, seed: int, split: str, index: int) -> tuple[Bytes, str, str]:
+        """A picture (H, W, 3), RGB; a caption of it; and its group.
+
+        The captions of one group are true of all its pictures, so that they are no negatives of each other: a scene is
+        a group of its own (named by its caption), parts of one kind with one defect are another.
+        """
+        rng = generator(seed, split, index, 'mixed')
+        if rng.random() >= self.part_share:
+            drawn = draw_scene(rng, self.spec)
+            caption = captions(rng, drawn)[0]
+            return drawn.image, caption, caption
+        defect = int(rng.integers(len(DEFECTS))) if rng.random() < self.defect_share else None
+        picture = draw_part(rng, int(rng.integers(len(PARTS))), defect, self.size)
+        group = f'{PARTS[picture.part].name} {"" if defect is None else DEFECTS[defect]}'
+        return picture.image, part_captions(rng, picture)[0], group

@@ -1,0 +1,20 @@
+"""Evaluation of open-vocabulary segmentation: the sets, the published protocols and the published numbers."""
+
+from denseclip.datasets.open_vocab.protocols import PROTOCOLS, Protocol, Setting, default_protocol, protocol
+from denseclip.datasets.open_vocab.published import PUBLISHED, Published, published
+from denseclip.datasets.open_vocab.sets import MINIWORLD, SETS, EvaluationSet, evaluation_set
+
+__all__ = [
+    'MINIWORLD',
+    'PROTOCOLS',
+    'PUBLISHED',
+    'SETS',
+    'EvaluationSet',
+    'Protocol',
+    'Published',
+    'Setting',
+    'default_protocol',
+    'evaluation_set',
+    'protocol',
+    'published',
+]

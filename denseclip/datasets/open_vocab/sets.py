@@ -1,0 +1,142 @@
+"""The eight validation sets that papers on open-vocabulary segmentation report."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """One set.
+
+    Attributes:
+        name: Its name in options, tables and, without underscores, in config names.
+        title: Its name in papers.
+        dataset_type: Data set class.
+        data_root: Where the configs look for it.
+        img_path: Folder of pictures below ``data_root``.
+        seg_map_path: Folder of label maps below ``data_root``.
+        ann_file: List of names below ``data_root``; empty where all files count.
+        num_classes: Number of classes, a background counted.
+        num_pictures: Pictures of the real set; 0 where that is the user's choice.
+        has_background: Whether label 0 is everything else.
+    """
+
+    name: str
+    title: str
+    dataset_type: str
+    data_root: str
+    img_path: str
+    seg_map_path: str
+    num_classes: int
+    num_pictures: int
+    ann_file: str = ''
+    has_background: bool = False
+
+    @property
+    def config_name(self) -> str:
+        """Its name in file names of configs."""
+        return self.name.replace('_', '')
+
+    def dataset(self, data_root: str | None = None) -> dict[str, Any]:
+        """Config of the data set, without a pipeline.
+
+        Args:
+            data_root: Another folder than the usual one.
+        """
+        files = dict(data_prefix=dict(img_path=self.img_path, seg_map_path=self.seg_map_path))
+        listing = dict(ann_file=self.ann_file) if self.ann_file else {}
+        return dict(type=self.dataset_type, data_root=data_root or self.data_root, **files, **listing)
+
+
+_VOC = dict(
+    data_root='data/VOCdevkit/VOC2012',
+    img_path='JPEGImages',
+    seg_map_path='SegmentationClass',
+    ann_file='ImageSets/Segmentation/val.txt',
+    num_pictures=1449,
+)
+_CONTEXT = dict(
+    data_root='data/VOCdevkit/VOC2010',
+    img_path='JPEGImages',
+    seg_map_path='SegmentationClassContext',
+    ann_file='ImageSets/SegmentationContext/val.txt',
+    num_pictures=5105,
+)
+_COCO = dict(img_path='images/val2017', seg_map_path='annotations/val2017', num_pictures=5000)
+
+
+def _set(name: str, title: str, dataset_type: str, num_classes: int, files: Mapping[str, Any], **more: Any) -> Any:
+    return name, EvaluationSet(
+        name=name, title=title, dataset_type=dataset_type, num_classes=num_classes, **files, **more
+    )
+
+
+SETS: Mapping[str, EvaluationSet] = MappingProxyType(
+    dict(
+        [
+            _set('voc21', 'VOC21', 'PascalVOCDataset', 21, _VOC, has_background=True),
+            _set('context60', 'Context60', 'PascalContextDataset', 60, _CONTEXT, has_background=True),
+            _set(
+                'coco_object',
+                'COCO-Object',
+                'COCOObjectDataset',
+                81,
+                _COCO,
+                data_root='data/coco_object',
+                has_background=True,
+            ),
+            _set('voc20', 'VOC20', 'PascalVOC20Dataset', 20, _VOC),
+            _set(
+                'cityscapes',
+                'Cityscapes',
+                'CityscapesDataset',
+                19,
+                dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val', num_pictures=500),
+                data_root='data/cityscapes',
+            ),
+            _set('context59', 'Context59', 'PascalContextDataset59', 59, _CONTEXT),
+            _set(
+                'ade20k',
+                'ADE20K',
+                'ADE20KDataset',
+                150,
+                dict(img_path='images/validation', seg_map_path='annotations/validation', num_pictures=2000),
+                data_root='data/ade/ADEChallengeData2016',
+            ),
+            _set('coco_stuff', 'COCO-Stuff', 'COCOStuffDataset', 171, _COCO, data_root='data/coco_stuff164k'),
+        ]
+    )
+)
+"""The sets by name, in the order of published tables: three with background, five without."""
+
+
+MINIWORLD = EvaluationSet(
+    name='miniworld',
+    title='miniworld',
+    dataset_type='MiniworldDataset',
+    data_root='data/miniworld',
+    img_path='images/validation',
+    seg_map_path='annotations/validation',
+    num_classes=32,
+    num_pictures=0,
+)
+"""The drawn world of ``denseclip miniworld``, for machines without data; nothing is published for it."""
+
+
+def evaluation_set(name: str) -> EvaluationSet:
+    """Find a set by its name (case, hyphens and underscores aside).
+
+    Raises:
+        KeyError: If there is none; the nearest is suggested.
+    """
+    plain = name.casefold().replace('-', '').replace('_', '')
+    for entry in (*SETS.values(), MINIWORLD):
+        if plain == entry.config_name:
+            return entry
+    known = [*SETS, MINIWORLD.name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f'known: {", ".join(known)}'
+    raise KeyError(f"no evaluation set is called '{name}'; {hint}")

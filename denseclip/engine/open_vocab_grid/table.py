@@ -1,0 +1,106 @@
+"""One table of all cells in a folder, as CSV and Markdown, published numbers beside ours."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from ...datasets.open_vocab import SETS, published
+from ..atomic import write_text
+
+COLUMNS = (
+    'preset',
+    'weights',
+    'protocol',
+    'set',
+    'mIoU',
+    'published',
+    'published under other conditions',
+    'pictures',
+    'seconds',
+    'seconds per picture',
+    'peak MiB',
+    'device',
+    'status',
+)
+_NOTE = """
+`published` has the same method, weights, protocol and set; its source and what else differs: docs/protocols.md.
+Numbers in the next column belong to other weights or another protocol and must not be compared. A set that is not
+complete ("5 of 1449") can be compared with nothing.
+"""
+
+
+def write_tables(cells: str | Path, out: str | Path) -> tuple[Path, Path]:
+    """Write ``table.csv`` and ``table.md``.
+
+    Args:
+        cells: Folder of the cells' files.
+        out: Folder to write into.
+
+    Returns:
+        Both files.
+    """
+    rows = [_row(content) for content in _contents(Path(cells))]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    csv_path, md_path = Path(out) / 'table.csv', Path(out) / 'table.md'
+    write_text(csv_path, text.getvalue())
+    write_text(md_path, _markdown(rows))
+    return csv_path, md_path
+
+
+def _contents(folder: Path) -> list[dict[str, Any]]:
+    """All files of cells, by preset as they first appear in the family, protocol, weights and set."""
+    found = [json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('*.json'))]
+    order = list(SETS)
+
+    def key(content: dict[str, Any]) -> tuple:
+        cell = content['cell']
+        name = cell['set_name']
+        place = order.index(name) if name in SETS else len(order)
+        return cell['preset'], cell['weights'], cell['protocol'], place, name
+
+    return sorted(found, key=key)
+
+
+def _row(content: dict[str, Any]) -> dict[str, str]:
+    cell = content['cell']
+    name, entry = cell['set_name'], SETS.get(cell['set_name'])
+    exact = published(name, preset=cell['preset'], weights=cell['weights'], protocol=cell['protocol'])
+    others = [row for row in published(name, preset=cell['preset']) if row not in exact]
+    whole = content['total'] if entry is None else entry.num_pictures  # sets of one's own may have any number
+    pictures = f'{content["done"]} of {whole}' if content['done'] != whole else str(whole)
+    finished = content['status'] == 'done'
+    return {
+        'preset': cell['preset'],
+        'weights': cell['weights'] + (f' + {Path(cell["checkpoint"]).name}' if cell['checkpoint'] else ''),
+        'protocol': cell['protocol'],
+        'set': name if entry is None else entry.title,
+        'mIoU': f'{content["scores"]["mIoU"]:.2f}' if finished else '',
+        'published': ' / '.join(f'{row.miou[name]:g}' for row in exact),
+        'published under other conditions': '; '.join(
+            f'{row.miou[name]:g} ({row.weights}, {row.protocol or row.note or "protocol not documented"})'
+            for row in others
+        ),
+        'pictures': pictures,
+        'seconds': f'{content["seconds"]:.1f}',
+        'seconds per picture': f'{content["seconds"] / content["done"]:.3f}' if content['done'] else '',
+        'peak MiB': f'{content["peak_bytes"] / 2**20:.0f}',
+        'device': content['device'],
+        'status': content['status'] + (f': {content["error"]}' if content['error'] else ''),
+    }
+
+
+def _markdown(rows: list[dict[str, str]]) -> str:
+    lines = ['| ' + ' | '.join(COLUMNS) + ' |', '|' + ' --- |' * len(COLUMNS)]
+    lines += ['| ' + ' | '.join(_cell(row[column]) for column in COLUMNS) + ' |' for row in rows]
+    return '\n'.join(lines) + '\n' + _NOTE
+
+
+def _cell(text: str) -> str:
+    return text.replace('|', '\\|').replace('\n', ' ') or '–'

@@ -1,0 +1,243 @@
+"""What every anomaly model answers: a map and a score per picture, for a named object."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+
+from denseclip.clip.anomaly_prompts import StatePrompts, state_prompts
+from denseclip.clip.loading import LoadedCLIP
+from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.clip.text import TextTower
+from denseclip.clip.towers import DenseReadOut
+from denseclip.structures import AnomalyDataSample
+
+from .clip_parts import load_parts
+from .state_text import StateText, StateTextEncoder
+
+MAP_SIZES = ('original', 'input')
+
+
+@dataclass
+class PictureScore:
+    """Raw answer for one picture.
+
+    Attributes:
+        map: Score of every pixel of the network's input, (H, W).
+        score: Score of the picture, no dimensions.
+    """
+
+    map: Tensor
+    score: Tensor
+
+
+class AnomalyModel(BaseModel):
+    """Base of the zero-shot anomaly models: one CLIP, one set of state prompts, one answer.
+
+    Pictures are scored one by one, so that a picture's result is the same bit for bit whatever else is in its batch;
+    what is batched are the views, tiles and windows of one picture.
+
+    Args:
+        clip: A loaded CLIP, or arguments of :func:`denseclip.clip.load_clip` (``model``, ``pretrained``, ...). Fresh
+            weights are made when ``pretrained`` is None.
+        prompts: A prompt set of the suite, a JSON file or a mapping, see
+            :func:`denseclip.clip.anomaly_prompts.prompt_set`.
+        object_name: What the pictures show, see :meth:`set_object`. None: the data samples say it.
+        domain: See :meth:`set_object`.
+        defects: See :meth:`set_object`.
+        keep_ratio: Whether pictures are resized by their shorter side (:meth:`input_shape`) instead of squashed.
+        map_size: ``'original'``: maps have the size of the picture file. ``'input'``: of the network's input, as the
+            authors evaluate.
+        image_size: Side of the pictures the model is run at, where it differs from the weights' own; positions are
+            interpolated.
+        text_cache: Folder where text embeddings are kept between runs; None keeps them in memory only.
+        read_out: What the image tower returns; each model sets its own.
+        data_preprocessor: MMEngine data preprocessor; by default one with the normalisation of the CLIP weights.
+        init_cfg: MMEngine initialisation config.
+    """
+
+    image_tower: Any
+    text_tower: TextTower
+
+    def __init__(
+        self,
+        clip: Mapping[str, Any] | LoadedCLIP,
+        prompts: str | Mapping[str, Any],
+        object_name: str | None = None,
+        domain: str | None = None,
+        defects: str | Sequence[str] | None = None,
+        keep_ratio: bool = False,
+        map_size: str = 'original',
+        image_size: int | None = None,
+        text_cache: str | None = None,
+        read_out: DenseReadOut | None = None,
+        data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
+        init_cfg: Any = None,
+    ) -> None:
+        if map_size not in MAP_SIZES:
+            raise ValueError(f'map_size="{map_size}" is unknown; choose from {", ".join(MAP_SIZES)}.')
+        loaded = load_parts(clip)
+        spec = loaded.preprocess
+        if data_preprocessor is None:
+            data_preprocessor = dict(type='ImgDataPreprocessor', bgr_to_rgb=True, **spec.as_255())
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.image_tower = loaded.image_tower(read_out)
+        self.text_tower = loaded.text_tower()
+        self.requires_grad_(False)
+        self.preprocess: PreprocessSpec = spec
+        self.image_size = (image_size, image_size) if image_size else spec.size
+        self.keep_ratio, self.map_size = keep_ratio, map_size
+        self.prompts = prompts
+        self.texts = StateTextEncoder(text_cache)
+        self.object_name, self.domain, self.defects = object_name, domain, defects
+        self.prompts_of(object_name or 'object')  # a wrong domain or defect word is told at once
+        self._check_normalization()
+
+    # --- what is looked at --------------------------------------------------------------------------------------
+
+    def set_object(
+        self, name: str, domain: str | None = None, defects: str | Sequence[str] | None = None
+    ) -> StatePrompts:
+        """Say what the pictures show.
+
+        Args:
+            name: The product in words, such as ``'metal nut'``.
+            domain: Kind of pictures, see :func:`denseclip.clip.anomaly_prompts.state_prompts`; None: by the name.
+            defects: Own defect words, ``'scratch; dent'`` or a list, besides the general ones.
+
+        Returns:
+            The prompts that follow.
+
+        Raises:
+            ValueError: If the domain is unknown or a word is empty.
+        """
+        prompts = state_prompts(name, self.prompts, domain=domain, defects=defects)
+        self.object_name, self.domain, self.defects = name, domain, defects
+        return prompts
+
+    def prompts_of(self, name: str) -> StatePrompts:
+        """Prompts of an object with the present domain and defect words."""
+        return state_prompts(name, self.prompts, domain=self.domain, defects=self.defects)
+
+    def text_of(self, name: str) -> StateText:
+        """Embedded prompts of an object in float32, made once."""
+        text = self.texts(self.text_tower, self.prompts_of(name))
+        return text.to(next(self.text_tower.parameters()).device, torch.float32)
+
+    def input_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Size (height, width) that a picture of this size is to be resized to for this model.
+
+        The model's size, or with ``keep_ratio`` its shorter side, the longer one rounded down (torchvision's rule).
+        """
+        if not self.keep_ratio:
+            return self.image_size
+        side, short = min(self.image_size), min(height, width)
+        return side * height // short, side * width // short
+
+    def train(self, mode: bool = True) -> AnomalyModel:
+        """Set the mode of everything but the frozen CLIP, which stays as in testing."""
+        super().train(mode)
+        self.image_tower.eval()
+        self.text_tower.eval()
+        return self
+
+    # --- MMEngine -----------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        inputs: Tensor | Sequence[Tensor],
+        data_samples: Sequence[AnomalyDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """MMEngine's entry: ``'predict'`` data samples, ``'loss'`` losses, ``'tensor'`` a list of raw scores."""
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'tensor':
+            return self.score(inputs, data_samples)
+        raise ValueError(f'mode="{mode}" is unknown; choose from predict, loss, tensor.')
+
+    def loss(self, inputs: Any, data_samples: Any) -> dict[str, Tensor]:
+        """Losses of a batch; most anomaly models have none."""
+        raise NotImplementedError(f'{type(self).__name__} is not trained: it is used as it is, for testing only.')
+
+    def score(
+        self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[AnomalyDataSample] | None = None
+    ) -> list[PictureScore]:
+        """Raw maps and scores; nothing here depends on the values, so it runs on any device, ``meta`` included.
+
+        Args:
+            inputs: Normalised pictures, (N, 3, H, W), or a list of (3, H, W) of any sizes.
+            data_samples: One per picture; their ``img_shape`` cuts padding off, their names choose the prompts.
+        """
+        samples: Sequence[AnomalyDataSample | None] = data_samples or [None] * len(inputs)
+        return [
+            self.score_picture(_without_padding(picture, sample)[None], self.name_in(sample))
+            for picture, sample in zip(inputs, samples, strict=True)
+        ]
+
+    def score_picture(self, image: Tensor, name: str) -> PictureScore:
+        """Raw map and score of one normalised picture (1, 3, H, W) that shows an object of this name."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def predict(
+        self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[AnomalyDataSample] | None = None
+    ) -> list[AnomalyDataSample]:
+        """Anomaly maps and scores.
+
+        Args:
+            inputs: See :meth:`score`.
+            data_samples: Filled and returned; made when None. ``ori_shape`` is the size of the maps.
+
+        Raises:
+            ValueError: If neither the model nor a data sample says what a picture shows.
+        """
+        samples = list(data_samples) if data_samples is not None else [AnomalyDataSample() for _ in inputs]
+        scores = self.score(inputs, samples)
+        values = torch.stack([s.score for s in scores]).tolist() if scores else []
+        for sample, answer, value in zip(samples, scores, values, strict=True):
+            size = tuple(sample.get('ori_shape', answer.map.shape))[:2]
+            pixels = answer.map[None]
+            if self.map_size == 'original' and size != tuple(answer.map.shape):
+                pixels = F.interpolate(pixels[None], size=size, mode='bilinear', align_corners=False)[0]
+            sample.anomaly_map = PixelData(data=pixels)
+            sample.pred_score = value
+        return samples
+
+    def name_in(self, sample: AnomalyDataSample | None) -> str:
+        """What a picture shows: its ``object_name``, else the model's object, else its ``category``."""
+        name = (sample is not None and sample.get('object_name')) or self.object_name
+        name = name or (sample is not None and sample.get('category'))
+        if not name:
+            raise ValueError(
+                f"{type(self).__name__} does not know what the pictures show: call set_object('metal nut'), or give "
+                'the data samples an object_name or a category.'
+            )
+        return str(name)
+
+    def _check_normalization(self) -> None:
+        """Warn when the data preprocessor contradicts the normalisation that the weights were trained with."""
+        if not getattr(self.data_preprocessor, '_enable_normalize', False):
+            return
+        mean, std = self.data_preprocessor.mean.flatten(), self.data_preprocessor.std.flatten()
+        if mean.is_meta or type(mean) is not Tensor:
+            return
+        conflict = self.preprocess.conflict(mean.tolist(), std.tolist())
+        if conflict is not None:
+            warnings.warn(f'{type(self).__name__}: {conflict}', stacklevel=3)
+
+
+def _without_padding(picture: Tensor, sample: AnomalyDataSample | None) -> Tensor:
+    """The picture (3, H, W) without what a data preprocessor added at the right and bottom."""
+    shape = sample.get('img_shape') if sample is not None else None
+    return picture.contiguous() if shape is None else picture[:, : shape[0], : shape[1]].contiguous()

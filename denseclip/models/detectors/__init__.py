@@ -1,0 +1,5 @@
+"""Detectors."""
+
+from .denseclip import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
+
+__all__ = ['DenseCLIPMaskRCNN', 'DenseCLIPRetinaNet']

@@ -1,0 +1,89 @@
+"""Which patches belong together: by another network's tokens, or by a first prediction."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def similarity_logits(tokens: Tensor, beta: float = 1.2, gamma: float = 3.0) -> Tensor:
+    """Attention logits from the cosines of tokens: those below ``beta`` times the mean are not looked at.
+
+    Source: ProxyCLIP, section 3.3, equations 5 to 7.
+
+    Args:
+        tokens: Patch tokens of another network.
+        beta: Threshold relative to the picture's mean cosine.
+        gamma: Sharpness.
+
+    Shape:
+        - tokens: :math:`(N, C, h, w)`; result: :math:`(N, hw, hw)`
+    """
+    unit = F.normalize(tokens.flatten(2), dim=1)
+    cosines = unit.transpose(1, 2) @ unit
+    logits = gamma * (cosines - beta * cosines.mean(dim=(1, 2), keepdim=True))
+    # Every token sees itself, also where the cosines are so alike that none exceeds the threshold.
+    itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    return logits.masked_fill((logits < 0) & ~itself, float('-inf'))
+
+
+def visible_patches(labels: Tensor) -> Tensor:
+    """Which patches of one label see each other: the straight walk between them stays on that label.
+
+    The walk goes from patch j to patch i in steps of a chess king, each in the nearest of the eight directions, so the
+    relation is not quite symmetric.
+
+    Shape:
+        - labels: :math:`(N, h, w)`; result: :math:`(N, hw, hw)` bool, entry (i, j)
+    """
+    height, width = labels.shape[1:]
+    device, flat = labels.device, labels.flatten(1)
+    index = torch.arange(height * width, device=device)
+    goal = torch.stack([index // width, index % width])[:, :, None]
+    here = goal.transpose(1, 2).expand(-1, len(index), -1)
+    seen = flat[:, :, None] == flat[:, None]
+    for _ in range(max(height, width) - 1):
+        way = goal - here
+        longest = way.abs().amax(dim=0)
+        here = here + way.sign() * (2 * way.abs() >= longest)
+        seen = seen & (flat[:, here[0] * width + here[1]] == flat[:, :, None])
+    return seen
+
+
+def chebyshev_distance(height: int, width: int, device: torch.device) -> Tensor:
+    """Steps of a chess king between the patches of a grid, (hw, hw)."""
+    rows, columns = (torch.arange(n, device=device) for n in (height, width))
+    by_row, by_column = ((t[:, None] - t[None]).abs() for t in (rows, columns))
+    return torch.maximum(by_row[:, None, :, None], by_column[None, :, None, :]).flatten(2).flatten(0, 1)
+
+
+def semantic_prior(labels: Tensor, std: float = 5.0, truncate: float = 3.0) -> Tensor:
+    """Attention to patches of the same label in a first prediction: most to those without another label in between.
+
+    Patches of the label behind another one count ``exp(-d / d_max)`` for the distance d; each row is then blurred along
+    the patches by a Gaussian and made to sum up to 1. The class token takes no part (row and column of zeros).
+
+    Source: ResCLIP, section 3.3 (semantic feedback refinement). The paper leaves the order of the steps, the walk and
+    the constants open; those here reproduce recorded numbers of the authors' code (golden ``beyond_last_layer``).
+
+    Args:
+        labels: Label of each patch.
+        std: Standard deviation of the blur, in patches of the flattened grid.
+        truncate: Radius of the blur, in standard deviations.
+
+    Shape:
+        - labels: :math:`(N, h, w)`; result: :math:`(N, 1 + hw, 1 + hw)`
+    """
+    height, width = labels.shape[1:]
+    device = labels.device
+    distance = chebyshev_distance(height, width, device).float()
+    flat = labels.flatten(1)
+    decay = torch.exp(-distance / max(height - 1, width - 1, 1))
+    weights = torch.where(visible_patches(labels), 1.0, decay) * (flat[:, :, None] == flat[:, None])
+    radius = round(truncate * std)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=device)
+    kernel = torch.exp(-(offsets**2) / (2 * std**2))
+    blurred = F.conv1d(weights.flatten(0, 1).unsqueeze(1), kernel[None, None], padding=radius).squeeze(1)
+    rows = blurred / blurred.sum(dim=-1, keepdim=True)
+    return F.pad(rows.unflatten(0, (labels.shape[0], -1)), (1, 0, 1, 0))

@@ -1,0 +1,108 @@
+"""Both towers of an open_clip model from a config, built without weights and filled when they are needed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from torch import nn
+
+from denseclip.clip.loading import LoadedCLIP, UnknownModelError, build_clip, fit_state, load_clip
+from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.clip.presets import preset
+from denseclip.clip.text import TextTower
+from denseclip.clip.towers import DenseReadOut, ImageTower
+from denseclip.weights import load_into, read_state_dict, resolve, weight_file
+
+from .clip_weights import Pretrained, tag_config
+
+FOLDERS = ('hf-hub:', 'local-dir:')
+
+
+class OpenCLIPParts:
+    """An open_clip model that knows where its weights are, and reads them once, when asked to.
+
+    Args:
+        model: open_clip architecture, ``hf-hub:`` or ``local-dir:`` (their weights come with them).
+        pretrained: One of its tags, a file, or a dict with ``source`` and ``trust``; None leaves fresh weights.
+        arch: Changes to the architecture's configuration, such as ``{'vision_cfg': {'layers': 2}}``.
+        quick_gelu: OpenAI's activation or the exact GELU; None is what the weights were trained with.
+        norm_eps: Epsilon of the image tower's layer norms; None leaves open_clip's (MaskCLIP's code has 1e-6).
+
+    Attributes:
+        clip: The model with its preprocessing and tokenizer.
+        pretrained: As given; set it to None to keep the present weights.
+    """
+
+    def __init__(
+        self,
+        model: str = 'ViT-B-16',
+        pretrained: Pretrained | None = None,
+        *,
+        arch: Mapping[str, Any] | None = None,
+        quick_gelu: bool | None = None,
+        norm_eps: float | None = None,
+    ) -> None:
+        self.model = model
+        self.pretrained: Pretrained | None = pretrained
+        if model.startswith(FOLDERS):
+            self.clip = load_clip(model)
+        else:
+            self.clip = _fresh(model, pretrained, arch or {}, quick_gelu)
+        if norm_eps is not None:
+            for module in self.clip.model.visual.modules():  # type: ignore[union-attr]
+                if isinstance(module, nn.LayerNorm):
+                    module.eps = norm_eps
+
+    def towers(self, read_out: DenseReadOut) -> tuple[ImageTower, TextTower]:
+        """The image tower with a dense read-out, and the text tower; they share the model's parameters."""
+        return self.clip.image_tower(read_out), self.clip.text_tower()
+
+    def load(self) -> None:
+        """Read the pretrained weights into the towers, if there are any to read.
+
+        Raises:
+            FileNotFoundError: Weights that are neither here nor to be had.
+            WeightMismatchError: Weights of another model.
+        """
+        if self.pretrained is None:
+            return
+        spec = {'source': self.pretrained} if isinstance(self.pretrained, str | Path) else dict(self.pretrained)
+        source, trust = str(spec['source']), bool(spec.get('trust', False))
+        if tag_config(source, self.model):
+            state = load_clip(self.model, source, trust=trust).model.state_dict()
+        else:
+            state = read_state_dict(weight_file(resolve(source)), trust=trust)
+        load_into(self.clip.model, fit_state(self.clip.model, state), source=source)
+
+
+def _fresh(model: str, pretrained: Any, arch: Mapping[str, Any], quick_gelu: bool | None) -> LoadedCLIP:
+    name = model.replace('/', '-')
+    config = copy.deepcopy(open_clip.get_model_config(name))
+    if config is None:
+        raise UnknownModelError(f"open_clip has no architecture '{model}'; see open_clip.list_models().")
+    tag = tag_config(pretrained, name)
+    wanted = tag.get('quick_gelu') if quick_gelu is None and tag else quick_gelu
+    if wanted is not None:
+        config['quick_gelu'] = bool(wanted)
+    for key, value in arch.items():
+        config[key] = {**config.get(key, {}), **value} if isinstance(value, Mapping) else value
+    clip = build_clip(config).eval()
+    spec = PreprocessSpec.of(tag, size=getattr(clip.visual, 'image_size', None))
+    return LoadedCLIP(clip, spec, name, config, name)
+
+
+def read_out_of(read_out: DenseReadOut | Mapping[str, Any] | None, preset_name: str | None) -> DenseReadOut:
+    """The read-out that a config means: a preset's, with single settings replaced.
+
+    Args:
+        read_out: A read-out, or settings of one.
+        preset_name: Name of a preset whose other settings are taken.
+    """
+    if isinstance(read_out, DenseReadOut):
+        return read_out
+    base = dict(preset(preset_name).read_out) if preset_name is not None else {}
+    return DenseReadOut(**{'pooled': False, **base, **(read_out or {})})

@@ -1,0 +1,42 @@
+"""The two kinds of plug-ins, as an open-vocabulary model calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from denseclip.clip.attention import Affinity
+from denseclip.clip.preprocess import PreprocessSpec
+
+
+class AffinityProvider(nn.Module):
+    """Says which patches of a picture belong together; see ``attention='external'`` of a read-out."""
+
+    def forward(self, images: Tensor, spec: PreprocessSpec) -> Affinity:
+        """Affinity of the patches.
+
+        Args:
+            images: Normalised pictures (N, 3, H, W).
+            spec: How they are normalised.
+        """
+        raise NotImplementedError
+
+
+class RegionProvider(nn.Module):
+    """Divides a picture into regions, each of which then takes one label."""
+
+    def forward(self, image: Tensor, spec: PreprocessSpec, size: tuple[int, int], meta: Mapping[str, Any]) -> Tensor:
+        """Region number of every pixel; negative numbers belong to no region.
+
+        Args:
+            image: Normalised picture (3, H, W), without padding.
+            spec: How it is normalised.
+            size: Height and width of the result.
+            meta: Meta information of the data sample (``img_path`` ...).
+
+        Returns:
+            Integers (height, width).
+        """
+        raise NotImplementedError

@@ -1,0 +1,403 @@
+"""Dense CLIP without labels: pixel embeddings against class names, whatever read-out makes the embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
+from mmengine.structures import PixelData
+from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from denseclip.clip.attention import Guide
+from denseclip.clip.presets import preset
+from denseclip.clip.text_bank import TextEmbeddings
+from denseclip.clip.towers import ImageTower, TowerOutput
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.models.builder import build_module
+from denseclip.models.functional.open_vocab import cosine_scores, region_labels
+from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
+
+from .class_embeddings import ClassEmbeddings
+from .label_inference import LabelMapInference
+from .post_processing import PostProcessing, class_probabilities
+from .score_maps import Frame, ScoreMaps, size_of
+
+OUTPUTS = ('probabilities', 'cosines')
+PADDINGS = ('black', 'zero')
+DEFAULTS: Mapping[str, Any] = {
+    'templates': 'openai_imagenet',
+    'merge': 'mean',
+    'scale': 100.0,
+    'output': 'probabilities',
+    'padding': 'black',
+    'affinity': None,
+}
+"""Settings that neither the config nor its preset gives."""
+
+
+@MODELS.register_module()
+class OpenVocabularySegmentor(LabelMapInference, BaseSegmentor):
+    """A CLIP model whose pixel embeddings are compared with the embeddings of class names.
+
+    With the read-outs of ``denseclip.clip.presets`` this is every training-free method of the family; methods that
+    learn something subclass it and override :meth:`head_logits`, :meth:`dense_features` or :meth:`loss`.
+
+    Pictures of any size work: they are padded at the right and bottom to whole patches, and the padding is cut off
+    before scores are resized, so that labels stay where the pixels are.
+
+    Args:
+        clip: The CLIP model: a dict with ``model`` and ``pretrained`` (and what else :class:`OpenCLIPParts` takes; or
+            ``parts``, a built one), and with ``preset`` or ``read_out`` or both (single settings replace those of the
+            preset); or a built ``OpenCLIPParts``. Weights are read at the first use, unless a checkpoint was loaded
+            before.
+        vocabulary: Anything that ``Vocabulary.of`` accepts; None waits for :meth:`set_vocabulary`.
+        templates: Set of sentences for class names, see ``denseclip.clip.templates``. This and the next four take the
+            preset's value when None, or else that of :data:`DEFAULTS`.
+        merge: ``'mean'`` of a class's names, or ``'max'`` of their scores.
+        scale: Factor of the cosines before a softmax.
+        output: What :meth:`head_logits` returns and windows average: ``'probabilities'`` over the classes (MaskCLIP,
+            CLIP-DINOiser), or ``'cosines'`` (SCLIP and its relatives).
+        padding: ``'black'`` pixels, or ``'zero'`` after normalisation.
+        stretch: Resize the padded map to the picture as CLIP-DINOiser's evaluation does, which moves labels a little
+            when a side is no multiple of the patch.
+        affinity: Affinity provider for ``attention='external'``: a module or its config.
+        regions: Region provider; each region takes the label that most of its pixels have.
+        post: Settings of :class:`PostProcessing`.
+        cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only.
+        data_preprocessor: MMSeg data preprocessor; None makes one with the normalisation that the weights need.
+        test_cfg: See :class:`LabelMapInference`; ``mode`` is ``'whole'`` by default.
+        init_cfg: MMEngine initialisation config.
+
+    Attributes:
+        tower: Image tower with its read-out.
+        text: Class embeddings.
+        parts: The CLIP model that both belong to.
+    """
+
+    tower: ImageTower
+    align_corners = False
+
+    def __init__(
+        self,
+        clip: Mapping[str, Any] | OpenCLIPParts,
+        vocabulary: Any = None,
+        templates: str | Sequence[str] | None = None,
+        merge: str | None = None,
+        scale: float | None = None,
+        output: str | None = None,
+        padding: str | None = None,
+        stretch: bool = False,
+        affinity: Mapping[str, Any] | nn.Module | None = None,
+        regions: Mapping[str, Any] | nn.Module | None = None,
+        post: Mapping[str, Any] | PostProcessing | None = None,
+        cache_dir: str | Path | None = None,
+        data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Any = None,
+    ) -> None:
+        settings = dict(clip) if isinstance(clip, Mapping) else {}
+        chosen = {name: settings.pop(name, None) for name in ('read_out', 'preset')}
+        given = {'templates': templates, 'merge': merge, 'scale': scale, 'output': output, 'padding': padding}
+        how = self._settings(chosen['preset'], {**given, 'affinity': affinity})
+        parts = settings.pop('parts', None) or (OpenCLIPParts(**settings) if isinstance(clip, Mapping) else clip)
+        spec = parts.clip.preprocess
+        if data_preprocessor is None:
+            data_preprocessor = {'type': 'SegDataPreProcessor', 'bgr_to_rgb': True, 'pad_val': 0, **spec.as_255()}
+        super().__init__(data_preprocessor=build_module(data_preprocessor), init_cfg=init_cfg)
+        self._parts = [parts]  # in a list, so that the open_clip model is no second child with the same parameters
+        self.post = post if isinstance(post, PostProcessing) else PostProcessing(**(post or {}))
+        self.scale, self.output, self.padding, self.stretch = how['scale'], how['output'], how['padding'], stretch
+        read_out = self.post.adapt(self.adapt_read_out(read_out_of(chosen['read_out'], chosen['preset'])))
+        self.tower, text = parts.towers(read_out)
+        self.tower.eval().requires_grad_(False)
+        self.text = ClassEmbeddings(text, how['templates'], how['merge'], cache_dir)
+        self.affinity = None if how['affinity'] is None else build_module(how['affinity'])
+        self.regions = None if regions is None else build_module(regions)
+        self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
+        self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
+        self._has_weights = parts.pretrained is None
+        self.register_load_state_dict_post_hook(_has_loaded)
+        if (read_out.attention == 'external') != (self.affinity is not None):
+            raise ValueError("attention='external' and affinity= need each other: give both or none.")
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
+
+    @classmethod
+    def _settings(cls, preset_name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What was given; for the rest what the preset says; for the rest the defaults."""
+        from_preset = preset(preset_name).model if preset_name is not None else {}
+        how = {**DEFAULTS, **from_preset, **{k: v for k, v in given.items() if v is not None}}
+        for name, known in (('output', OUTPUTS), ('padding', PADDINGS)):
+            if how[name] not in known:
+                raise ValueError(f"{name}='{how[name]}' is unknown; choose from {', '.join(known)}.")
+        return how
+
+    # --- weights ------------------------------------------------------------------------------------------------
+
+    @property
+    def parts(self) -> OpenCLIPParts:
+        """The CLIP model that tower and text belong to."""
+        return self._parts[0]
+
+    def adapt_read_out(self, read_out: Any) -> Any:
+        """The read-out that a subclass needs, from the one that was asked for."""
+        return read_out
+
+    def init_weights(self) -> None:
+        """Read the CLIP weights named in the config, once."""
+        if not self._has_weights:
+            self.parts.load()
+            self._has_weights = True
+            self.text.clear()
+        super().init_weights()
+
+    def _need_weights(self) -> None:
+        """Read the CLIP weights if neither :meth:`init_weights` nor a checkpoint brought any."""
+        if not self._has_weights:
+            self.parts.load()
+            self._has_weights = True
+            self.text.clear()
+
+    def forget_pretrained(self) -> None:
+        """Keep the present weights, whatever the config names."""
+        self._has_weights = True
+
+    def train(self, mode: bool = True) -> OpenVocabularySegmentor:
+        """Set the mode; the frozen CLIP towers stay in evaluation mode."""
+        super().train(mode)
+        self.tower.eval()
+        self.text.tower.eval()
+        return self
+
+    # --- vocabulary ---------------------------------------------------------------------------------------------
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes that the model tells apart."""
+        if self.text.vocabulary is None:
+            raise ValueError('this model has no vocabulary yet: call set_vocabulary(...).')
+        return self.text.vocabulary
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels, the background included when the vocabulary makes one."""
+        return len(self.text.names) + (self.vocabulary.background == 'threshold')
+
+    def set_vocabulary(self, vocabulary: Any) -> None:
+        """Let the model tell other classes apart. Text is encoded at the next picture.
+
+        Args:
+            vocabulary: Anything that ``Vocabulary.of`` accepts.
+
+        Raises:
+            ValueError: If the model cannot do what its background policy asks.
+        """
+        vocabulary = Vocabulary.of(vocabulary)
+        if vocabulary.background == 'learned':
+            raise ValueError(f'{type(self).__name__} has no learned background; use none, prompts or threshold.')
+        self.text.set_vocabulary(vocabulary)
+        self._follow_vocabulary()
+
+    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any) -> None:
+        """Use class embeddings made elsewhere; see :meth:`ClassEmbeddings.set_embeddings`."""
+        self.text.set_embeddings(embeddings, Vocabulary.of(vocabulary))
+        self._follow_vocabulary()
+
+    def _follow_vocabulary(self) -> None:
+        names = self.text.names + (('background',) if self.vocabulary.background == 'threshold' else ())
+        palette = (getattr(self, 'dataset_meta', None) or {}).get('palette')
+        keep = palette is not None and len(palette) == len(names)
+        self.dataset_meta = {'classes': names, **({'palette': palette} if keep else {})}
+
+    # --- from pictures to scores --------------------------------------------------------------------------------
+
+    def pad(self, images: Tensor, least: Sequence[int] | None = None) -> Tensor:
+        """Pad at the right and bottom to whole patches.
+
+        Args:
+            images: Normalised pictures (N, 3, H, W).
+            least: Pad a side only if it is shorter than this (sliding windows need no padding otherwise).
+        """
+        right_bottom = []
+        for axis, multiple in ((3, self.tower.multiple[1]), (2, self.tower.multiple[0])):
+            side = images.shape[axis]
+            wanted = side if least is not None and side >= least[axis - 2] else -(-side // multiple) * multiple
+            right_bottom += [0, wanted - side]
+        if not any(right_bottom):
+            return images
+        if self.padding == 'zero':
+            return F.pad(images, right_bottom)
+        spec = self.tower.preprocess
+        black = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
+        value = torch.tensor(black, dtype=images.dtype, device=images.device)[None, :, None, None]
+        outside = 1 - F.pad(images.new_ones(1, 1, *images.shape[2:]), right_bottom)
+        return F.pad(images, right_bottom) + value * outside
+
+    def guide(self, images: Tensor) -> Guide | None:
+        """What the pictures add to the attention of the last blocks."""
+        return None if self.affinity is None else Guide(affinity=self.affinity(images, self.tower.preprocess))
+
+    def read(self, images: Tensor) -> TowerOutput:
+        """Run the image tower on pictures padded to whole patches."""
+        self._need_weights()
+        padded = self.pad(images)
+        return self.tower(padded, self.guide(padded))
+
+    def dense_features(self, images: Tensor) -> Tensor:
+        """Pixel embeddings in the joint space, not normalised.
+
+        Args:
+            images: Normalised pictures (N, 3, H, W) of any size.
+
+        Returns:
+            (N, E, h, w), one per patch of the padded pictures.
+        """
+        dense = self.read(images).dense
+        assert dense is not None
+        return dense
+
+    def class_embeddings(self) -> TextEmbeddings:
+        """Embeddings of the vocabulary, encoded once."""
+        self._need_weights()
+        return self.text()
+
+    def class_scores(self, dense: Tensor, keys: Tensor | None = None) -> Tensor:
+        """Scores of the classes from pixel embeddings.
+
+        Args:
+            dense: (N, E, h, w).
+            keys: Keys of the last block (N, hw, C), for key smoothing.
+
+        Returns:
+            (N, K, h, w) probabilities, or cosines; with ``merge='max'`` cosines have one plane per name.
+        """
+        text = self.class_embeddings()
+        cosines = self.post.denoise(cosine_scores(dense, text.embeddings), self.scale)
+        if not self._gives_probabilities:
+            return cosines
+        probabilities = text.class_scores((cosines * self.scale).softmax(dim=1))
+        if self.post.key_smoothing is None:
+            return probabilities
+        assert keys is not None
+        return self.post.smooth(probabilities, keys)
+
+    @property
+    def _gives_probabilities(self) -> bool:
+        return self.output == 'probabilities' or self.post.key_smoothing is not None
+
+    def head_logits(self, images: Tensor) -> Tensor:
+        """Scores at the resolution of the patches, (N, K, h, w); see :meth:`class_scores`."""
+        out = self.read(images)
+        assert out.dense is not None
+        return self.class_scores(out.dense, out.keys)
+
+    # --- from scores to labels ----------------------------------------------------------------------------------
+
+    def num_channels(self) -> int:
+        """Number of planes of :meth:`head_logits`."""
+        return len(self.text.names) if self._gives_probabilities else self.text.num_rows
+
+    def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
+        """Segment a batch.
+
+        Args:
+            inputs: Preprocessed pictures, (N, 3, H, W).
+            data_samples: Their meta information; without it results have the input's size.
+
+        Returns:
+            Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W).
+        """
+        samples = data_samples or [SegDataSample() for _ in inputs]
+        scored = self.keep_logits or any(s.metainfo.get('flip') for s in samples)
+        for sample, (labels, scores) in zip(samples, self._results(inputs, samples, scored), strict=True):
+            sample.set_data({'pred_sem_seg': PixelData(data=labels.long().unsqueeze(0))})
+            if scored:
+                sample.set_data({'seg_logits': PixelData(data=scores)})
+        return samples
+
+    def _results(
+        self, inputs: Tensor, samples: Sequence[SegDataSample], scored: bool
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Label map and, if asked for or needed on the way, class scores of each picture in its original size."""
+        slide = self.test_cfg.mode == 'slide'
+        padded = inputs if self.stretch else self.pad(inputs, self.test_cfg.crop_size if slide else None)
+        whole = None if slide else self.head_logits(padded)
+        for i, sample in enumerate(samples):
+            frame = Frame.of(sample.metainfo, size_of(inputs), size_of(padded))
+            if whole is not None:
+                maps = ScoreMaps([whole[i]], None)
+            else:
+                boxes, groups = self._windows(padded[i : i + 1])
+                maps = ScoreMaps([w for group in groups for w in group], boxes)
+            labels, scores = self._finish(maps, frame, padded[i], scored)
+            if self.regions is not None:
+                top, bottom, left, right = frame.valid
+                picture = padded[i, :, top:bottom, left:right]
+                regions = self.regions(picture, self.tower.preprocess, frame.out_size, sample.metainfo)
+                labels = region_labels(labels, regions, self.num_classes)
+            yield labels, scores
+
+    def _finish(self, maps: ScoreMaps, frame: Frame, image: Tensor, scored: bool) -> tuple[Tensor, Tensor | None]:
+        """Labels and, if needed, class scores of one picture from the scores of its windows."""
+        text, threshold = self.class_embeddings(), self.vocabulary.threshold
+        by_name = self.num_channels() > len(text)
+        if not scored and threshold is None and not self.post.needs_scores:
+            labels = maps.label_map(frame)
+            return (text.class_index[labels.long()] if by_name else labels), None
+        rows = frame.cut(self.post.refine(maps.full(frame), image))
+        scores = rows if self._gives_probabilities else class_probabilities(rows, text, self.scale)
+        return self.post.labels(scores, threshold, self._background_label(threshold))
+
+    def _background_label(self, threshold: float | None) -> int | None:
+        """Label of pixels below a threshold: the vocabulary's own background, or the class of that name."""
+        names = self.text.names
+        if threshold is not None:
+            return len(names)
+        if self.post.prob_threshold is None and self.post.area_threshold is None:
+            return None
+        if self.post.background is not None:
+            return self.post.background
+        if 'background' not in names:
+            raise ValueError(
+                "prob_threshold and area_threshold need a class called 'background', post.background (a label), or a "
+                "vocabulary with background='threshold' or 'prompts'."
+            )
+        return names.index('background')
+
+    # --- MMSeg's other entrances --------------------------------------------------------------------------------
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """See :meth:`dense_features`."""
+        return self.dense_features(inputs)
+
+    def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
+        """Scores (N, K, H, W) of whole pictures in their size; see :meth:`head_logits`."""
+        del batch_data_samples
+        padded = inputs if self.stretch else self.pad(inputs)
+        scores = F.interpolate(self.head_logits(padded), size=size_of(padded), mode='bilinear', align_corners=False)
+        return scores[:, :, : inputs.shape[2], : inputs.shape[3]]
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
+        """See :meth:`head_logits`."""
+        del data_samples
+        return self.head_logits(inputs)
+
+    def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
+        """Nothing is learned here; methods that learn override this."""
+        raise NotImplementedError(
+            f'{type(self).__name__} is used as it is, there is nothing to train. CLIP-DINOiser and MaskCLIP+ learn '
+            'from it (configs/dinoiser).'
+        )
+
+
+def _has_loaded(module: OpenVocabularySegmentor, _: Any) -> None:
+    """After a checkpoint, the weights named in the config are not wanted any more."""
+    module._has_weights = True
+    module.text.clear()

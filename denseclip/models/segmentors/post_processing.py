@@ -1,0 +1,91 @@
+"""From scores of patches to labels of pixels, with the thresholds and refinements of training-free methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from denseclip.clip.text_bank import TextEmbeddings
+from denseclip.clip.towers import DenseReadOut
+from denseclip.models.functional.open_vocab import (
+    key_smoothing,
+    merge_names,
+    prompt_denoising,
+    thresholded_labels,
+)
+from denseclip.models.functional.pamr import pamr
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """What is done to scores; nothing by default.
+
+    Attributes:
+        prompt_denoising: Probability that a class must reach somewhere in the picture to be kept (MaskCLIP, 0.5).
+        key_smoothing: Patches less sure than this take the mean of patches with similar keys (MaskCLIP, 1.0). Scores
+            are probabilities then.
+        key_smoothing_as_released: As in MaskCLIP's code, see :func:`key_smoothing`.
+        prob_threshold: Pixels whose best class is less probable become background.
+        area_threshold: Classes with a smaller share of the pixels that are not background are dropped (SCLIP).
+        pamr: Settings of :func:`denseclip.models.functional.pamr.pamr`; None leaves scores as they are.
+        background: Label of pixels that a threshold takes away; None is the vocabulary's own background, or the class
+            of that name.
+    """
+
+    prompt_denoising: float | None = None
+    key_smoothing: float | None = None
+    key_smoothing_as_released: bool = False
+    prob_threshold: float | None = None
+    area_threshold: float | None = None
+    pamr: Mapping[str, Any] | None = None
+    background: int | None = None
+
+    def adapt(self, read_out: DenseReadOut) -> DenseReadOut:
+        """The read-out with what the refinements need."""
+        if self.key_smoothing is None or read_out.keys is not None:
+            return read_out
+        return replace(read_out, keys='projected' if self.key_smoothing_as_released else 'raw')
+
+    def denoise(self, cosines: Tensor, scale: float) -> Tensor:
+        """Cosines after prompt denoising, (N, K, h, w)."""
+        if self.prompt_denoising is None:
+            return cosines
+        return prompt_denoising(cosines, self.prompt_denoising, scale)
+
+    def smooth(self, probabilities: Tensor, keys: Tensor) -> Tensor:
+        """Probabilities after key smoothing, (N, K, h, w)."""
+        assert self.key_smoothing is not None
+        return key_smoothing(probabilities, keys, self.key_smoothing, self.key_smoothing_as_released)
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether labels need the scores of all classes in full resolution."""
+        return any(value is not None for value in (self.prob_threshold, self.area_threshold, self.pamr))
+
+    def refine(self, scores: Tensor, image: Tensor) -> Tensor:
+        """Scores in the size of the network's input, fitted to the edges of the picture.
+
+        Shape:
+            - scores and result: :math:`(K, H, W)`; image: :math:`(3, H, W)`
+        """
+        return scores if self.pamr is None else pamr(image[None], scores[None], **self.pamr)[0]
+
+    def labels(self, scores: Tensor, threshold: float | None, background: int | None) -> tuple[Tensor, Tensor]:
+        """Labels and scores from class probabilities (K, H, W); ``threshold`` is the vocabulary's own."""
+        least = self.prob_threshold if threshold is None else threshold
+        return thresholded_labels(scores, background, least, self.area_threshold)
+
+
+def class_probabilities(rows: Tensor, text: TextEmbeddings, scale: float) -> Tensor:
+    """Probabilities of classes from cosines of names: softmax over all names, then the best name of a class.
+
+    Source: SCLIP's evaluation.
+
+    Shape:
+        - rows: :math:`(P, H, W)`; result: :math:`(K, H, W)`
+    """
+    probabilities = (rows * scale).softmax(dim=0)
+    return probabilities if text.merge == 'mean' else merge_names(probabilities, text.class_index, len(text))

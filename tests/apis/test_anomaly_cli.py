@@ -1,0 +1,177 @@
+"""``denseclip anomaly``: files, tables, the report, thresholds, and errors before any work is spent."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from bright_spots import CONFIG
+from PIL import Image
+
+from denseclip.apis.cli import main
+
+
+def draw(path, spot, seed=0):
+    """A dark picture with a spot of a brightness; 0 for none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng([seed, *path.stem.encode()]).integers(40, 60, (32, 48, 3), dtype=np.uint8)
+    if spot:
+        image[8:16, 20:30] = spot
+    Image.fromarray(image).save(path)
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    root = tmp_path / 'shots'
+    for index in range(7):
+        draw(root / 'normal' / f'n{index}.png', 0)
+    for index in range(3):
+        draw(root / 'scratch' / f's{index}.png', 170 + 20 * index)
+        mask = np.zeros((32, 48), np.uint8)
+        mask[8:16, 20:30] = 255
+        (root / 'masks' / 'scratch').mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(root / 'masks' / 'scratch' / f's{index}.png')
+    return root
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    config = tmp_path / 'model.json'
+    config.write_text(json.dumps(CONFIG))
+
+    def call(folder, *options, out='out'):
+        words = ['--object', 'metal <nut>', '--config', str(config), '--device', 'cpu', '--out', str(tmp_path / out)]
+        code = main(['anomaly', str(folder), *words, *options])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def rows(path):
+    with path.open(encoding='utf-8') as file:
+        return list(csv.DictReader(file))
+
+
+def test_files_and_tables(run, labelled, tmp_path):
+    code, printed, err = run(labelled, '--maps')
+    assert (code, err) == (0, '') and '10 pictures, 3 anomalous' in printed
+    out = tmp_path / 'out'
+    assert sorted(p.name for p in out.iterdir()) == [
+        'boxes.csv', 'heatmaps', 'maps', 'masks', 'report.html', 'scores.csv', 'summary.json'
+    ]  # fmt: skip
+    scores = rows(out / 'scores.csv')
+    assert [row['name'] for row in scores[:3]] == ['s2', 's1', 's0'] and len(scores) == 10
+    assert [row['anomalous'] for row in scores] == ['1'] * 3 + ['0'] * 7
+    assert [row['label'] for row in scores] == [row['anomalous'] for row in scores]
+    for key in ('score', 'raw_score'):
+        values = [float(row[key]) for row in scores]
+        assert values == sorted(values, reverse=True) and len(set(values)) >= 8
+    assert all(0 < float(row['score']) < 1 for row in scores)
+    boxes = rows(out / 'boxes.csv')
+    assert {row['file'] for row in boxes} >= {row['file'] for row in scores[:3]}
+    assert boxes[0]['file'] == scores[0]['file']
+    assert max(float(row['score']) for row in boxes) == float(boxes[0]['score'])
+    assert abs(int(boxes[0]['x']) - 20) <= 3 and abs(int(boxes[0]['y']) - 8) <= 3
+    mask = np.asarray(Image.open(out / 'masks' / 's2.png'))
+    assert mask.shape == (32, 48) and set(np.unique(mask)) == {0, 255} and mask[10:14, 22:28].all()
+    raw = np.asarray(Image.open(out / 'maps' / 's2.tiff'))
+    assert raw.dtype == np.float32 and raw.max() == pytest.approx(float(scores[0]['raw_score']))
+    summary = json.loads((out / 'summary.json').read_text())
+    assert summary['measures']['image_AUROC'] == 1.0 and summary['measures']['pixel_AUROC'] > 0.95
+
+
+def test_the_report_needs_nothing_else_and_is_sorted(run, labelled, tmp_path):
+    run(labelled)
+    page = (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(sources) == 20 and all(s.startswith('data:image/jpeg;base64,') for s in sources)
+    assert 'http' not in re.sub(r'http-equiv|base64,[^"]*', '', page) and 'url(' not in page
+    scores = [float(s) for s in re.findall(r'<b>(0\.\d{3})</b></div><div class="bar">', page)]
+    assert len(scores) == 10 and scores == sorted(scores, reverse=True)
+    assert 'metal &lt;nut&gt;' in page and '<nut>' not in page
+    assert page.count('class="label wrong"') == 0 and page.count('>scratch</span>') == 3
+
+
+def test_nothing_is_overwritten_unasked(run, labelled, tmp_path):
+    run(labelled)
+    before = (tmp_path / 'out' / 'scores.csv').read_bytes()
+    (tmp_path / 'out' / 'scores.csv').write_bytes(b'mine')
+    code, _, err = run(labelled)
+    assert code == 2 and 'holds earlier results' in err and '--force' in err
+    assert (tmp_path / 'out' / 'scores.csv').read_bytes() == b'mine'
+    assert run(labelled, '--force')[0] == 0
+    assert (tmp_path / 'out' / 'scores.csv').read_bytes() == before
+    code, _, err = run(labelled, out='out/masks/n0.png')
+    assert code == 2 and 'it is a file' in err
+
+
+def test_thresholds(run, labelled, tmp_path):
+    assert run(labelled, '--threshold', 'F1')[0] == 0
+    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    scores = rows(tmp_path / 'out' / 'scores.csv')
+    assert summary['thresholds']['picture'] == pytest.approx(float(scores[2]['score']), abs=1e-6)
+    assert [row['anomalous'] for row in scores] == ['1'] * 3 + ['0'] * 7 and 'flatters' in summary['thresholds']['how']
+    limit = (float(scores[0]['score']) + float(scores[1]['score'])) / 2
+    assert run(labelled, '--threshold', str(limit), '--force')[0] == 0
+    assert [row['anomalous'] for row in rows(tmp_path / 'out' / 'scores.csv')] == ['1'] + ['0'] * 9
+    for bad in ('2', '0', 'nan', 'high'):
+        code, _, err = run(labelled, '--threshold', bad, out='new')
+        assert code == 2 and 'between 0 and 1' in err and not (tmp_path / 'new').exists()
+
+
+def test_pictures_without_labels(run, labelled, tmp_path):
+    flat = tmp_path / 'flat'
+    for path in [*labelled.glob('normal/*.png'), *labelled.glob('scratch/*.png')]:
+        flat.mkdir(exist_ok=True)
+        (flat / path.name).write_bytes(path.read_bytes())
+    code, printed, _ = run(flat)
+    assert code == 0 and 'AUROC' not in printed
+    scores = rows(tmp_path / 'out' / 'scores.csv')
+    assert [row['name'] for row in scores[:3]] == ['s2', 's1', 's0'] and {row['label'] for row in scores} == {''}
+    code, _, err = run(flat, '--threshold', 'F1', out='new')
+    assert code == 2 and 'needs labels' in err
+
+
+def test_scores_depend_on_the_set_of_pictures_only(run, labelled, tmp_path):
+    run(labelled)
+    renamed = tmp_path / 'renamed'
+    for index, path in enumerate(sorted(labelled.rglob('*.png'), reverse=True)):
+        if 'masks' not in path.parts:
+            target = renamed / path.parent.name / f'{index:02d}.png'
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    run(renamed, out='again')
+    first, second = ([row['score'] for row in rows(tmp_path / out / 'scores.csv')] for out in ('out', 'again'))
+    assert first == second
+
+
+def test_an_unreadable_picture_does_not_stop_the_others(run, labelled, tmp_path):
+    (labelled / 'normal' / 'broken.png').write_bytes(b'')
+    code, printed, err = run(labelled)
+    assert code == 2 and '1 of 11 pictures failed' in err and 'broken.png' in err and '10 pictures' in printed
+    assert 'Not readable: 1' in (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
+    for path in [*labelled.rglob('n*.png'), *labelled.glob('scratch/*.png')]:
+        path.unlink()
+    code, _, err = run(labelled, out='new')
+    assert code == 2 and 'the file is empty' in err
+
+
+@pytest.mark.parametrize('folder', ['nothing', 'empty', 'model.json'])
+def test_wrong_folders_are_named(run, tmp_path, folder):
+    (tmp_path / 'empty').mkdir()
+    code, _, err = run(tmp_path / folder)
+    assert code == 2 and folder in err and len(err.strip().splitlines()) == 1
+
+
+def test_a_mask_of_another_size_is_named(run, labelled):
+    Image.new('L', (5, 5), 255).save(labelled / 'masks' / 'scratch' / 's1.png')
+    code, _, err = run(labelled)
+    assert code == 2 and 's1.png' in err and '5 x 5' in err
+
+
+def test_one_picture(run, tmp_path):
+    draw(tmp_path / 'one' / 'a.png', 255)
+    code, printed, _ = run(tmp_path / 'one')
+    assert code == 0 and '1 pictures' in printed and len(rows(tmp_path / 'out' / 'scores.csv')) == 1

@@ -1,0 +1,44 @@
+"""A small open-vocabulary segmentor of any preset, quick enough to run in a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from denseclip.clip.presets import PRESETS, preset
+from denseclip.models.builder import build_module
+
+ARCH = dict(
+    embed_dim=16,
+    vision_cfg=dict(image_size=64, patch_size=16, layers=8, width=32, head_width=8),
+    text_cfg=dict(width=16, heads=2, layers=1),
+)
+RESNET_ARCH = dict(
+    embed_dim=16,
+    vision_cfg=dict(image_size=64, patch_size=None, layers=[1, 1, 1, 1], width=8, head_width=64),
+    text_cfg=dict(width=16, heads=2, layers=1),
+)
+CLASSES = ['background', 'sky', ('car', ['automobile', 'vehicle']), 'road', 'tree']
+TINY_DINO = dict(model_name='vit_tiny_patch16_224', patch_size=8, img_size=32, depth=2, embed_dim=24, num_heads=3)
+READY = sorted(name for name in PRESETS if name != 'dinoiser')
+"""Presets that need nothing learned."""
+
+
+def tiny_open_vocab(name: str = 'maskclip', *, model: str = 'ViT-B-16', seed: int = 0, **settings: Any) -> Any:
+    """A model in evaluation mode with random weights.
+
+    Args:
+        name: Preset.
+        model: Architecture whose configuration is cut down.
+        seed: Of the weights.
+        settings: Arguments of the segmentor; ``read_out`` replaces settings of the preset's.
+    """
+    torch.manual_seed(seed)
+    arch = RESNET_ARCH if model.startswith('RN') else ARCH
+    clip = dict(model=model, arch=arch, preset=name, read_out=settings.pop('read_out', None))
+    if name == 'proxyclip':
+        settings.setdefault('affinity', dict(type='DINOAffinity', dino=TINY_DINO))
+    settings.setdefault('vocabulary', CLASSES)
+    settings.setdefault('templates', 'photo')
+    return build_module(dict(type=preset(name).type, clip=clip, **settings)).eval()

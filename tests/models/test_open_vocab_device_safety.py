@@ -1,0 +1,40 @@
+"""Training-free models made of fake CUDA tensors, or on ``meta``: nothing is created on the wrong device."""
+
+import pytest
+import torch
+from device_safety import fake_cuda, meta_device, move_to_fake_cuda, segmentation_batch
+from tiny_open_vocab import READY, tiny_open_vocab
+
+# Fake tensors are slow: two presets stand for the others in quick runs.
+SOME = [name if name in ('naclip', 'proxyclip') else pytest.param(name, marks=pytest.mark.slow) for name in READY]
+SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(32, 32), window_batch=4)
+
+
+@pytest.mark.parametrize('name', SOME)
+def test_predicts_on_fake_cuda(name):
+    model = tiny_open_vocab(name, test_cfg=SLIDE)
+    with fake_cuda() as mode, torch.no_grad():
+        move_to_fake_cuda(model, mode)
+        inputs, samples = segmentation_batch(2, (64, 90), ori_shape=(70, 99))
+        result = model.predict(inputs, samples)[0].pred_sem_seg.data
+    assert result.device.type == 'cuda' and tuple(result.shape) == (1, 70, 99)
+
+
+@pytest.mark.parametrize('post', [dict(prob_threshold=0.1, area_threshold=0.1), dict(key_smoothing=1.0), dict(pamr={})])
+def test_post_processing_on_fake_cuda(post):
+    model = tiny_open_vocab('maskclip', post=post)
+    with fake_cuda() as mode, torch.no_grad():
+        move_to_fake_cuda(model, mode)
+        inputs, samples = segmentation_batch(1, (33, 48), ori_shape=(40, 50))
+        assert model.predict(inputs, samples)[0].pred_sem_seg.data.device.type == 'cuda'
+
+
+@pytest.mark.parametrize('name', SOME)
+def test_gradients_reach_the_picture_on_meta(name):
+    model = tiny_open_vocab(name).to('meta')
+    with meta_device():
+        inputs = torch.randn(2, 3, 64, 70).requires_grad_()
+        scores = model.head_logits(inputs)
+        assert scores.device.type == 'meta'
+        scores.sum().backward()
+    assert inputs.grad is not None

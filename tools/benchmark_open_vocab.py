@@ -1,0 +1,109 @@
+#!/usr/bin/env python
+"""Evaluate open-vocabulary methods on several sets and write one table; a second call goes on where the first stopped.
+
+Example:
+    python tools/benchmark_open_vocab.py --presets maskclip sclip --datasets voc20 ade20k --device cuda
+"""
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
+from denseclip.datasets.open_vocab import MINIWORLD, PROTOCOLS, SETS
+from denseclip.engine.config import OptionError
+from denseclip.engine.open_vocab_grid import CellOptions, GridBusyError, make_cells, run_grid
+from denseclip.engine.open_vocab_grid.cells import OWN, known_presets
+from denseclip.engine.open_vocab_grid.grid import GridOptions
+
+
+def pairs(values: list[str] | None, option: str) -> dict[str, str]:
+    """``NAME=VALUE`` arguments as a mapping."""
+    wrong = [value for value in values or [] if '=' not in value]
+    if wrong:
+        raise OptionError(f'{option} takes NAME=VALUE, got {" ".join(wrong)}')
+    return dict(value.split('=', 1) for value in values or [])
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--presets', nargs='+', metavar='NAME', help='methods; see --list')
+    parser.add_argument(
+        '--datasets', nargs='+', default=list(SETS), metavar='SET', help='default: the eight published sets'
+    )
+    parser.add_argument(
+        '--protocols', nargs='+', default=[OWN], metavar='NAME', help=f"default: {OWN}, that of the method's paper"
+    )
+    parser.add_argument('--model', help="open_clip architecture, local-dir:FOLDER or hf-hub:NAME (default: protocol's)")
+    parser.add_argument('--pretrained', help="tag or file of its weights (default: the protocol's)")
+    parser.add_argument('--config', nargs='+', metavar='NAME=FILE', help='methods that are configs, under a name')
+    parser.add_argument('--checkpoint', nargs='+', metavar='NAME=FILE', help='weights that a method has learned')
+    parser.add_argument('--data-root', nargs='+', metavar='SET=FOLDER', help='sets that lie elsewhere')
+    parser.add_argument(
+        '--set-config', nargs='+', metavar='SET=FILE', help="sets of one's own: configs with a test_dataloader"
+    )
+    parser.add_argument('--out', default='work_dirs/open_vocab', help='folder of results (default: %(default)s)')
+    parser.add_argument('--limit', type=int, help='only the first so many pictures of each set')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
+    parser.add_argument('--threads', type=int, help='CPU threads')
+    parser.add_argument('--num-workers', type=int, default=2, help='processes that read pictures (default: 2)')
+    parser.add_argument('--window-batch', type=int, default=8, help='windows that are run at once (default: 8)')
+    parser.add_argument('--save-every', type=float, default=20.0, help='seconds between saves (default: 20)')
+    parser.add_argument('--no-isolation', action='store_true', help='run all cells in this process')
+    parser.add_argument('--restart', action='store_true', help='forget earlier results of these cells')
+    parser.add_argument('--list', action='store_true', help='show presets, sets and protocols, and stop')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to every config')
+    return parser.parse_args(argv)
+
+
+def show_choices() -> None:
+    """Print what can be asked for."""
+    print('presets:  ', ', '.join(known_presets({})))
+    print('sets:     ', ', '.join(SETS), '(published);', MINIWORLD.name)
+    print('protocols:')
+    for entry in PROTOCOLS.values():
+        print(f'  {entry.name:14s} {entry.source}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the grid; exit code 1 if a cell failed."""
+    args = parse_args(argv)
+    if args.list:
+        show_choices()
+        return 0
+    try:
+        if not args.presets:
+            raise OptionError('--presets: name at least one; --list shows them')
+        options = CellOptions(
+            model=args.model,
+            pretrained=args.pretrained,
+            configs=pairs(args.config, '--config'),
+            checkpoints=pairs(args.checkpoint, '--checkpoint'),
+            data_roots=pairs(args.data_root, '--data-root'),
+            set_configs=pairs(args.set_config, '--set-config'),
+            limit=args.limit,
+            window_batch=args.window_batch,
+            overrides=args.cfg_options,
+        )
+        cells, notes = make_cells(args.presets, args.datasets, args.protocols, options)
+        how = GridOptions(
+            device=args.device,
+            threads=args.threads,
+            num_workers=args.num_workers,
+            save_every=args.save_every,
+            isolate=not args.no_isolation,
+            restart=args.restart,
+        )
+        for note in notes:
+            print(note)
+        states = run_grid(cells, args.out, how, say=lambda text: print(text, flush=True))
+    except (OptionError, GridBusyError) as error:
+        sys.exit(f'benchmark_open_vocab.py: {error}')
+    print(f'{args.out}/table.md')
+    return 0 if all(state.status == 'done' for state in states) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,37 @@
+#!/usr/bin/env python
+"""Make PASCAL Context (59 classes and background) from VOC2010 and the 459-class matrices."""
+
+import argparse
+import sys
+
+from denseclip.datasets.converters import ConversionError, convert_pascal_context
+
+
+def main() -> int:
+    """Run the converter; exit code 1 when the source has problems."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', help='folder VOC2010 of the devkit')
+    parser.add_argument('matrices', help='folder of the matrices NAME.mat (trainval.tar.gz of the data set)')
+    parser.add_argument('target', help='folder to make, usually data/VOCdevkit/VOC2010')
+    parser.add_argument('--link', action='store_true', help='symbolic links to the pictures instead of copies')
+    parser.add_argument('--force', action='store_true', help='replace the target when it exists')
+    parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
+    args = parser.parse_args()
+    try:
+        counts = convert_pascal_context(
+            args.source,
+            args.matrices,
+            args.target,
+            link=args.link,
+            force=args.force,
+            num_workers=args.num_workers,
+        )
+    except ConversionError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f'{args.target}: ' + ', '.join(f'{count} {split}' for split, count in counts.items()))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
