@@ -12,7 +12,7 @@ from denseclip.datasets import CamVidDataset
 from denseclip.datasets.generated import write_dataset
 
 PREFIX = dict(img_path='train', seg_map_path='trainannot')
-PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+PIPELINE = [dict(type='LoadImageFromFile'), dict(type='mmseg.LoadAnnotations')]
 
 
 @pytest.fixture(scope='module')
