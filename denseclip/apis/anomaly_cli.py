@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
-from denseclip.apis.errors import UserError
+from denseclip.apis.errors import UserError, report_failures
 
 _EXAMPLE = 'example: denseclip anomaly shots/ --object "metal nut" --defects "scratch; dent" --out inspection'
 
@@ -86,11 +85,7 @@ def run_anomaly(args: argparse.Namespace) -> int:
         print(f'written: {", ".join(map(str, written))}')
     finally:
         found.close()
-    if found.failures:
-        print(f'\ndenseclip: error: {len(found.failures)} of {len(items)} pictures failed:', file=sys.stderr)
-        print('\n'.join(f'  {failure}' for failure in found.failures), file=sys.stderr)
-        return 2
-    return 0
+    return report_failures(found.failures, len(items))
 
 
 def threshold_of(text: str) -> str | float:

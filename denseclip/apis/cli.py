@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis import anomaly_cli, detect_cli, miniworld_cli
-from denseclip.apis.errors import UserError
+from denseclip.apis.errors import EXIT_ERROR, UserError, one_line, report_failures
 from denseclip.version import __version__
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from denseclip.apis.segmentation import Segmentation
     from denseclip.clip.vocabulary import Vocabulary
 
-EXIT_ERROR = 2
 DEFAULT_BACKGROUND_NAMES = ('background', 'something else')
 _EXAMPLE = 'example: denseclip segment street.jpg --classes "road; car=automobile,vehicle; sky" --out results'
 
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if args.debug:
             raise
-        print(f'denseclip: error: {_one_line(error)}', file=sys.stderr)
+        print(f'denseclip: error: {one_line(error)}', file=sys.stderr)
         return EXIT_ERROR
 
 
@@ -160,12 +159,7 @@ def run_segment(args: argparse.Namespace) -> int:
             continue
         written = result.save(folder, stem, force=True)
         print(f'\n{format_areas(result)}\n  written: {", ".join(str(file) for file in written)}')
-    if failures:
-        if len(paths) == 1:
-            raise failures[0]
-        print(f'\ndenseclip: error: {len(failures)} of {len(paths)} pictures failed:', file=sys.stderr)
-        print('\n'.join(f'  {_one_line(failure)}' for failure in failures), file=sys.stderr)
-    return EXIT_ERROR if failures else 0
+    return report_failures(failures, len(paths))
 
 
 def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
@@ -246,16 +240,6 @@ def format_areas(result: Segmentation) -> str:
         more = f' and {len(absent) - 20} more' if len(absent) > 20 else ''
         lines.append(f'  not found: {", ".join(absent[:20])}{more}')
     return '\n'.join(lines)
-
-
-def _one_line(error: BaseException) -> str:
-    """The message of an error; what the suite did not foresee also says its kind and how to see more."""
-    from denseclip.weights.errors import WeightFileError, WeightMismatchError
-
-    text = ' '.join(str(error).split()) or type(error).__name__
-    if isinstance(error, ValueError | OSError | ImportError | WeightFileError | WeightMismatchError):
-        return text
-    return f'unexpected {type(error).__name__}: {text} (--debug shows where)'
 
 
 if __name__ == '__main__':

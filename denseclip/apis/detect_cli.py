@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
-from denseclip.apis.errors import UserError
+from denseclip.apis.errors import UserError, report_failures
 
 if TYPE_CHECKING:
     from denseclip.apis.detection import Detections
@@ -62,12 +61,7 @@ def run_detect(args: argparse.Namespace) -> int:
             continue
         written = found.save(folder, stem, force=True)
         print(f'\n{summary_text(found)}\n  written: {", ".join(map(str, written))}')
-    if failures:
-        if len(paths) == 1:
-            raise failures[0]
-        print(f'\ndenseclip: error: {len(failures)} of {len(paths)} pictures failed:', file=sys.stderr)
-        print('\n'.join(f'  {failure}' for failure in failures), file=sys.stderr)
-    return 2 if failures else 0
+    return report_failures(failures, len(paths))
 
 
 def summary_text(found: Detections) -> str:

@@ -1,6 +1,12 @@
-"""Errors that a user can cure."""
+"""Errors that a user can cure, and how the command says them."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+EXIT_ERROR = 2
+"""Exit code of a command that could not do everything."""
 
 
 class UserError(ValueError):
@@ -8,3 +14,35 @@ class UserError(ValueError):
 
     The command line prints the message alone, without a traceback.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error; what the suite did not foresee also says its kind and how to see more."""
+    from denseclip.weights.errors import WeightFileError, WeightMismatchError
+
+    text = ' '.join(str(error).split()) or type(error).__name__
+    if isinstance(error, ValueError | OSError | ImportError | WeightFileError | WeightMismatchError):
+        return text
+    return f'unexpected {type(error).__name__}: {text} (--debug shows where)'
+
+
+def report_failures(failures: Sequence[Exception], count: int) -> int:
+    """Say on standard error which of many pictures could not be read.
+
+    Args:
+        failures: One error for each of them.
+        count: Number of pictures in all.
+
+    Returns:
+        Exit code: 0 without failures.
+
+    Raises:
+        Exception: The error itself if there was only one picture.
+    """
+    if not failures:
+        return 0
+    if count == 1:
+        raise failures[0]
+    lines = [f'\ndenseclip: error: {len(failures)} of {count} pictures failed:', *(f'  {one_line(f)}' for f in failures)]
+    sys.stderr.write('\n'.join(lines) + '\n')
+    return EXIT_ERROR
