@@ -43,6 +43,6 @@ def report_failures(failures: Sequence[Exception], count: int) -> int:
         return 0
     if count == 1:
         raise failures[0]
-    lines = [f'\ndenseclip: error: {len(failures)} of {count} pictures failed:', *(f'  {one_line(f)}' for f in failures)]
-    sys.stderr.write('\n'.join(lines) + '\n')
+    head = f'\ndenseclip: error: {len(failures)} of {count} pictures failed:'
+    sys.stderr.write('\n'.join([head, *(f'  {one_line(failure)}' for failure in failures)]) + '\n')
     return EXIT_ERROR
