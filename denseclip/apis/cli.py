@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denseclip.apis import anomaly_cli, detect_cli, miniworld_cli
+from denseclip.apis import anomaly_cli, detect_cli, miniworld_cli, new_dataset_cli
 from denseclip.apis.errors import EXIT_ERROR, UserError, one_line, report_failures
 from denseclip.version import __version__
 
@@ -72,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     detect_cli.add_parser(commands, common)
     anomaly_cli.add_parser(commands, common)
     miniworld_cli.add_parser(commands, common)
+    new_dataset_cli.add_parser(commands, common)
     doctor = commands.add_parser('doctor', parents=[common], help='say what is installed and what is missing')
     doctor.set_defaults(run=run_doctor)
     return parser

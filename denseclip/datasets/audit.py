@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.utils import ProgressBar
@@ -19,7 +20,11 @@ from mmseg.datasets import BaseSegDataset
 from denseclip.datasets.anomaly import AnomalyDataset
 from denseclip.datasets.anomaly_audit import AnomalyAuditReport, audit_anomalies
 from denseclip.datasets.audit_report import AuditReport, Problem
+from denseclip.datasets.box_audit import BoxAuditReport, audit_boxes
 from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
+
+Report = AuditReport | AnomalyAuditReport | BoxAuditReport
+"""What an audit finds, by the kind of data set."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def audit_dataset(
 
 def audit_split(
     config: Config, split: str, *, num_workers: int = 2, progress_file: TextIO | None = None
-) -> Iterator[tuple[str, AuditReport | AnomalyAuditReport]]:
+) -> Iterator[tuple[str, Report]]:
     """Audit the data set of a config's train, val or test loader.
 
     Args:
@@ -89,17 +94,32 @@ def audit_split(
         name = split if len(parts) == 1 else f'{split}, part {number} of {len(parts)}'
         try:
             # an empty list of samples cannot be serialized, yet should be reported
-            dataset = DATASETS.build({**part, 'pipeline': [], 'serialize_data': False})
+            lazy = {'lazy_init': True} if _has_boxes(part) else {}
+            dataset = DATASETS.build({**part, 'pipeline': [], 'serialize_data': False, **lazy})
         except (FileNotFoundError, NotADirectoryError, AssertionError) as error:
             report = AuditReport(classes=())
             report.problems.append(Problem('missing', f'{part["type"]} in {part.get("data_root")!r}: {error}'))
             yield name, report
             continue
-        bar = ProgressBar(len(dataset), file=progress_file) if progress_file and len(dataset) else None
-        look: Callable[..., AuditReport | AnomalyAuditReport] = audit_dataset
-        if isinstance(dataset, AnomalyDataset):
-            look = audit_anomalies
-        yield name, look(dataset, num_workers=num_workers, progress=bar.update if bar else None)
+        yield name, _look(dataset, part, num_workers, progress_file)
+
+
+def _has_boxes(part: dict[str, Any]) -> bool:
+    """Whether a data set is in COCO's layout of objects; such a one is not loaded but read as it stands."""
+    with DATASETS.switch_scope_and_registry(None) as registry:  # plain names are those of the default scope
+        kind = registry.get(part['type']) if isinstance(part['type'], str) else part['type']
+    return isinstance(kind, type) and issubclass(kind, CocoDataset)
+
+
+def _look(dataset: Any, part: dict[str, Any], num_workers: int, progress_file: TextIO | None) -> Report:
+    """Audit one data set in the way of its kind, under a progress bar."""
+    if isinstance(dataset, CocoDataset):
+        masks = any(step.get('with_mask') for step in part.get('pipeline', []))
+        count = ProgressBar(0, file=progress_file) if progress_file else None  # how many is known once it is read
+        return audit_boxes(dataset, num_workers=num_workers, masks=masks, progress=count.update if count else None)
+    bar = ProgressBar(len(dataset), file=progress_file) if progress_file and len(dataset) else None
+    look: Callable[..., Report] = audit_anomalies if isinstance(dataset, AnomalyDataset) else audit_dataset
+    return look(dataset, num_workers=num_workers, progress=bar.update if bar else None)
 
 
 def _plain_datasets(config: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -99,7 +99,7 @@ def test_a_problem_is_named_and_nothing_is_written(source, tmp_path, damage, mes
 def test_other_classes_and_missing_folders(source, tmp_path):
     counts = convert_voc_boxes(source, tmp_path / 'out', {'RBC': 'cell', 'WBC': 'white', 'Platelets': 'p'})
     assert counts.boxes == {'cell': 2, 'white': 1, 'p': 0}
-    with pytest.raises(ConversionError, match='no folder Annotations'):
+    with pytest.raises(ConversionError, match='holds no .xml file'):
         convert_bccd(tmp_path, tmp_path / 'other')
     (source / 'ImageSets/Main/train.txt').unlink()
     with pytest.raises(ConversionError, match='train.txt does not exist'):

@@ -1,8 +1,9 @@
 """What every converter needs: checks that name files, and a target folder that appears complete or not at all."""
 
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,6 +59,30 @@ def place(source: Path, destination: Path, *, link: bool) -> None:
         destination.symlink_to(source.resolve())
     else:
         shutil.copyfile(source, destination)
+
+
+def split_by_name(names: Iterable[str], val_share: float) -> dict[str, list[str]]:
+    """Divide pictures into those to train on and those to validate on.
+
+    The choice hangs on the names alone: the same on every machine, and adding a picture moves few others.
+
+    Args:
+        names: Names of pictures.
+        val_share: Part to validate on, between 0 and 1; at least one picture of each kind remains.
+
+    Returns:
+        ``train`` and ``val``, each sorted.
+
+    Raises:
+        ConversionError: If there are fewer than two pictures or the share is out of range.
+    """
+    if not 0 < val_share < 1:
+        raise ConversionError(f'a share of {val_share} to validate on is not between 0 and 1')
+    ranked = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
+    if len(ranked) < 2:
+        raise ConversionError('one picture cannot be divided into training and validation')
+    count = min(max(round(val_share * len(ranked)), 1), len(ranked) - 1)
+    return {'train': sorted(ranked[count:]), 'val': sorted(ranked[:count])}
 
 
 def check_pair(image: Path, label: Path, num_ids: int) -> str | None:

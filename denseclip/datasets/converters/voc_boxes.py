@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, place, raise_if_any
+from denseclip.datasets.converters.layout import (
+    ConversionError,
+    complete_or_absent,
+    place,
+    raise_if_any,
+    split_by_name,
+)
 from denseclip.datasets.files import UnreadableFileError, image_size
 
 SPLITS = ('train', 'val', 'test')
+PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 BCCD_CLASSES = {'RBC': 'red blood cell', 'WBC': 'white blood cell', 'Platelets': 'platelets'}
 """Names in BCCD's files, and as words."""
 
@@ -32,8 +40,59 @@ class BoxCounts:
     dropped: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class VocFolder:
+    """Where boxes in VOC-XML files and their pictures lie.
+
+    Attributes:
+        root: The folder that was asked for.
+        annotations: Folder of the XML files: ``root/Annotations``, or ``root`` itself.
+        pictures: Folder of the pictures: ``root/JPEGImages``, or the one of the XML files.
+        lists: ``root/ImageSets/Main``; it need not exist.
+    """
+
+    root: Path
+    annotations: Path
+    pictures: Path
+    lists: Path
+
+    @classmethod
+    def find(cls, root: str | Path) -> VocFolder:
+        """Recognise VOC's own folders, or XML files beside their pictures as LabelImg writes them.
+
+        Raises:
+            ConversionError: There is no XML file.
+        """
+        root = Path(root)
+        annotations = root / 'Annotations' if (root / 'Annotations').is_dir() else root
+        pictures = root / 'JPEGImages' if (root / 'JPEGImages').is_dir() else annotations
+        if not any(annotations.glob('*.xml')):
+            raise ConversionError(f'{annotations}: holds no .xml file; is {root} a folder of VOC annotations?')
+        return cls(root, annotations, pictures, root / 'ImageSets' / 'Main')
+
+    def picture(self, name: str) -> Path:
+        """The picture of an annotation file, by its name without suffix (``NAME.jpg`` if there is none at all)."""
+        found = (self.pictures / f'{name}{suffix}' for suffix in (*PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES)))
+        return next((path for path in found if path.is_file()), self.pictures / f'{name}.jpg')
+
+    def classes(self) -> dict[str, int]:
+        """Boxes of every class name in the files, by name.
+
+        Raises:
+            ConversionError: A file cannot be read.
+        """
+        names = Counter(label for path in self.annotations.glob('*.xml') for label, _ in _read_boxes(path))
+        return dict(sorted(names.items()))
+
+
 def convert_voc_boxes(
-    source: str | Path, target: str | Path, classes: Mapping[str, str], *, link: bool = False, force: bool = False
+    source: str | Path,
+    target: str | Path,
+    classes: Mapping[str, str],
+    *,
+    val_share: float = 0.2,
+    link: bool = False,
+    force: bool = False,
 ) -> BoxCounts:
     """Turn a VOC folder into COCO's layout: ``annotations/instances_SPLIT.json`` and a folder of pictures per split.
 
@@ -41,9 +100,11 @@ def convert_voc_boxes(
     box ``xmin, xmax`` becomes ``x = xmin - 1, width = xmax - xmin + 1``, clipped to the picture.
 
     Args:
-        source: Folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main/{train,val,test}.txt``.
+        source: Folder with ``Annotations``, ``JPEGImages`` and, if the set is split already,
+            ``ImageSets/Main/{train,val,test}.txt``; or one folder with XML files and pictures.
         target: Folder to make.
         classes: Class names in the files, and the names to write, in label order.
+        val_share: Part of the pictures to validate on, 0..1, where nothing lists them.
         link: Make symbolic links instead of copies.
         force: Replace ``target`` when it exists.
 
@@ -54,25 +115,23 @@ def convert_voc_boxes(
         ConversionError: If files are missing or unreadable, a picture is listed in two splits, a size or a class name
             is wrong; or if ``target`` exists and ``force`` is not set.
     """
-    source, target = Path(source), Path(target)
-    folders = [name for name in ('Annotations', 'JPEGImages', 'ImageSets/Main') if not (source / name).is_dir()]
-    if folders:
-        raise ConversionError(f'{source}: no folder {", ".join(folders)}; is it a VOC folder?')
+    folder, target = VocFolder.find(source), Path(target)
     counts = BoxCounts(boxes=dict.fromkeys(classes.values(), 0))
     contents, problems = {}, []
-    names = _split_names(source)
+    names = _split_names(folder, val_share)
     for split, listed in names.items():
-        contents[split], found = _read_split(source, listed, classes, counts)
+        contents[split], found = _read_split(folder, listed, classes, counts)
         problems += found
         counts.images[split] = len(listed)
-    raise_if_any(problems, source)
+    raise_if_any(problems, folder.root)
     with complete_or_absent(target, force=force) as staging:
         (staging / 'annotations').mkdir()
         for split, listed in names.items():
             path = staging / 'annotations' / f'instances_{split}.json'
             path.write_text(json.dumps(contents[split]), encoding='utf-8')
             for name in listed:
-                place(source / 'JPEGImages' / f'{name}.jpg', staging / split / f'{name}.jpg', link=link)
+                picture = folder.picture(name)
+                place(picture, staging / split / picture.name, link=link)
     return counts
 
 
@@ -93,9 +152,11 @@ def convert_bccd(source: str | Path, target: str | Path, *, link: bool = False, 
     return convert_voc_boxes(inner if inner.is_dir() else source, target, BCCD_CLASSES, link=link, force=force)
 
 
-def _split_names(source: Path) -> dict[str, list[str]]:
+def _split_names(source: VocFolder, val_share: float) -> dict[str, list[str]]:
     """Names of every split's pictures; splits that have no list are left out."""
-    lists = {split: source / 'ImageSets' / 'Main' / f'{split}.txt' for split in SPLITS}
+    if not source.lists.is_dir():
+        return split_by_name([path.stem for path in source.annotations.glob('*.xml')], val_share)
+    lists = {split: source.lists / f'{split}.txt' for split in SPLITS}
     names = {s: p.read_text(encoding='utf-8').split() for s, p in lists.items() if p.is_file()}
     if 'train' not in names:
         raise ConversionError(f'{lists["train"]} does not exist: it names the pictures to train on, one a line')
@@ -106,12 +167,12 @@ def _split_names(source: Path) -> dict[str, list[str]]:
             if name in seen:
                 problems.append(f'{name}: listed in {seen[name]} and again in {split}')
             seen[name] = split
-    raise_if_any(problems, source)
+    raise_if_any(problems, source.root)
     return names
 
 
 def _read_split(
-    source: Path, names: list[str], classes: Mapping[str, str], counts: BoxCounts
+    source: VocFolder, names: list[str], classes: Mapping[str, str], counts: BoxCounts
 ) -> tuple[dict[str, Any], list[str]]:
     """COCO's JSON of one split, and what is wrong with its files."""
     ids = {theirs: place for place, theirs in enumerate(classes, start=1)}
@@ -119,14 +180,14 @@ def _read_split(
     annotations: list[dict[str, Any]] = []
     problems = []
     for number, name in enumerate(names, start=1):
-        path = source / 'Annotations' / f'{name}.xml'
+        path, picture = source.annotations / f'{name}.xml', source.picture(name)
         try:
-            height, width = image_size(source / 'JPEGImages' / f'{name}.jpg')
+            height, width = image_size(picture)
             boxes = _read_boxes(path)
         except (UnreadableFileError, ConversionError) as error:
             problems.append(str(error))
             continue
-        images.append({'id': number, 'file_name': f'{name}.jpg', 'height': height, 'width': width})
+        images.append({'id': number, 'file_name': picture.name, 'height': height, 'width': width})
         for label, corners in boxes:
             if label not in ids:
                 problems.append(f'{path}: class "{label}" is none of {", ".join(ids)}')

@@ -1,0 +1,269 @@
+"""A config for somebody's own data: recognise the layout, adapt one of the suite's configs, look through the data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mmengine.config import Config
+
+from denseclip.apis.bundled import ROOTS
+from denseclip.apis.errors import UserError
+from denseclip.apis.files import write_file
+from denseclip.clip.vocabulary import Vocabulary, VocabularyError
+from denseclip.datasets.own_data import BoxData, LabelMapData, recognise
+from denseclip.visualization.palette import palette_for
+
+if TYPE_CHECKING:
+    from denseclip.datasets.audit import Report
+
+BASES = {
+    'boxes': 'configs/denseclip/denseclip_retinanet_efficientnet-lite0_fpn_bccd-384x288.py',
+    'label maps': 'configs/denseclip/denseclip_fpn_efficientnet-lite0_camvid-320x400.py',
+}
+"""Configs that run on any machine: ImageNet trunk and sentence encoder from packages."""
+_SPLITS = ('train', 'val', 'test')
+_LONG_SIDE = 640  # of pictures in a detector's config, unless the base is another
+
+
+@dataclass(frozen=True)
+class NewDataset:
+    """What :func:`new_dataset` made.
+
+    Attributes:
+        config: The config file.
+        data: The data set as it was recognised.
+        vocabulary: Classes and their words.
+        reports: Findings of the label audit by split.
+    """
+
+    config: Path
+    data: BoxData | LabelMapData
+    vocabulary: Vocabulary
+    reports: dict[str, Report]
+
+    @property
+    def ok(self) -> bool:
+        """Whether training can start."""
+        return all(report.ok for report in self.reports.values())
+
+
+def new_dataset(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    classes: str | Sequence[str] | None = None,
+    base: str | Path | None = None,
+    converted: str | Path | None = None,
+    val_share: float = 0.2,
+    force: bool = False,
+    progress_file: TextIO | None = None,
+) -> NewDataset:
+    """Write a config that trains on a folder of somebody's own data, and audit the data through it.
+
+    Args:
+        folder: Boxes in COCO's format or in VOC-XML files, or label maps in folders; see
+            :func:`denseclip.datasets.own_data.recognise`.
+        out: The config to write; it refers to the base by a relative path.
+        classes: Words of the classes, ``;`` between classes and ``=`` before further names. For label maps they are
+            needed, in the order of the ids; for boxes the names in the files are used, and words given here stand for
+            them in the same order.
+        base: Config to start from, one with boxes for boxes; by default one that needs no GPU and no download.
+        converted: Folder for annotation files that have to be made.
+        val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
+        force: Overwrite ``out`` and ``converted``.
+        progress_file: Where the audit draws its progress.
+
+    Returns:
+        What was made.
+
+    Raises:
+        UserError: If the classes do not fit the data, the base does not fit, or ``out`` exists.
+        ConversionError: If the layout is not recognised or files are damaged.
+    """
+    from denseclip.datasets.audit import audit_split
+
+    out = Path(out)
+    if out.suffix != '.py':
+        raise UserError(f"'{out}' is no config: give a name that ends in .py")
+    if out.exists() and not force:
+        raise UserError(f"'{out}' exists; choose another name, or overwrite it with --force")
+    data = recognise(folder, converted=converted, val_share=val_share, force=force)
+    vocabulary = _vocabulary(data, classes)
+    kind = 'boxes' if isinstance(data, BoxData) else 'label maps'
+    base_file = Path(base) if base else _bundled_config(BASES[kind])
+    changes = _changes(Config.fromfile(base_file), data, vocabulary, own_base=base is not None)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_file(out, _config_text(Path(folder), kind, base_file, out, changes))
+    config = Config.fromfile(out)
+    reports = {}
+    for split in data.splits:
+        reports.update(dict(audit_split(config, split, progress_file=progress_file)))
+    return NewDataset(out, data, vocabulary, reports)
+
+
+def _bundled_config(name: str) -> Path:
+    found = next((root / name for root in ROOTS if (root / name).is_file()), None)
+    if found is None:
+        raise UserError(f"the suite's config '{name}' is not installed; name one to start from with --base")
+    return found
+
+
+def _vocabulary(data: BoxData | LabelMapData, classes: str | Sequence[str] | None) -> Vocabulary:
+    """Words of the classes, checked against the data."""
+    try:
+        if classes is not None:
+            words = Vocabulary.of(classes)
+        elif isinstance(data, BoxData):
+            words = Vocabulary.of([name.replace('_', ' ') for name in data.classes])
+        else:
+            raise UserError(
+                f'the label maps hold the ids {_ids(data.ids)}; say what they mean with --classes "name of 0; name of 1'
+                '; ..."'
+            )
+    except VocabularyError as error:
+        raise UserError(f'--classes: {error}') from error
+    if isinstance(data, BoxData) and len(words) != len(data.classes):
+        raise UserError(
+            f'--classes names {len(words)} classes, the boxes have {len(data.classes)}: {"; ".join(data.classes)}'
+        )
+    if isinstance(data, LabelMapData) and data.ids and max(data.ids) >= len(words):
+        raise UserError(
+            f'--classes names {len(words)} classes, but the label maps hold the ids {_ids(data.ids)} (255 is ignored)'
+        )
+    return words
+
+
+def _ids(ids: Sequence[int]) -> str:
+    return ', '.join(map(str, ids[:30])) + (' ...' if len(ids) > 30 else '')
+
+
+def _changes(base: Config, data: BoxData | LabelMapData, vocabulary: Vocabulary, *, own_base: bool) -> dict[str, Any]:
+    """Entries of the new config."""
+    boxes = (base.get('default_scope') or 'mmseg') == 'mmdet'
+    if boxes != isinstance(data, BoxData):
+        raise UserError(
+            f"the base '{base.filename}' trains on {'boxes' if boxes else 'label maps'}, the data has "
+            f'{"label maps" if boxes else "boxes"}; choose another --base'
+        )
+    loads = {step['type']: step for step in base.train_pipeline}
+    if isinstance(data, BoxData) and loads['LoadAnnotations'].get('with_mask') and not data.masks:
+        raise UserError(f"the base '{base.filename}' needs masks, but objects of the data have none")
+    changes = {f'{split}_pipeline': _pipeline(base, split, data, vocabulary, own_base) for split in ('train', 'test')}
+    for split in _SPLITS:
+        pipeline = 'train_pipeline' if split == 'train' else 'test_pipeline'
+        changes[f'{split}_dataloader'] = {'dataset': _dataset(data, split, pipeline, vocabulary)}
+    if isinstance(data, BoxData):
+        for split in ('val', 'test'):
+            changes[f'{split}_evaluator'] = {'ann_file': str(_split(data, split).ann_file)}
+    changes['model'] = _model_changes(base.model, vocabulary)
+    return changes
+
+
+def _split(data: Any, split: str) -> Any:
+    """A split; where there are no test pictures, those to validate on."""
+    return data.splits.get(split) or data.splits['val']
+
+
+def _pipeline(base: Config, split: str, data: Any, vocabulary: Vocabulary, own_base: bool) -> list[dict[str, Any]]:
+    """Steps of the base with the new number of classes; for the default detector also with the new size."""
+    steps = []
+    for step in base[f'{split}_pipeline']:
+        step = dict(step)
+        if step['type'] == 'CheckLabelRange':
+            step['num_classes'] = len(vocabulary)
+        if isinstance(data, BoxData) and not own_base and step['type'] == 'Resize':
+            scale = min(1.0, _LONG_SIDE / max(data.size))
+            step['scale'] = tuple(round(side * scale) for side in data.size)
+        if isinstance(data, BoxData) and not own_base and step['type'] == 'RandomFlip':
+            step = {'type': 'RandomFlip', 'prob': 0.5}  # blood has no up and down, most pictures have
+        steps.append(step)
+    return steps
+
+
+def _dataset(data: BoxData | LabelMapData, split: str, pipeline: str, vocabulary: Vocabulary) -> dict[str, Any]:
+    part = _split(data, split)
+    if isinstance(data, BoxData):
+        metainfo = {'classes': data.classes}
+        entry = {'type': 'CocoDataset', 'ann_file': part.ann_file, 'data_prefix': {'img': part.pictures}}
+    else:
+        metainfo = {'classes': vocabulary.names, 'palette': _palette(vocabulary.names)}
+        entry = {
+            'type': 'BaseSegDataset',
+            'data_prefix': {'img_path': part.pictures, 'seg_map_path': part.labels},
+            'img_suffix': data.picture_suffix,
+            'seg_map_suffix': data.label_suffix,
+        }
+    return {**entry, 'data_root': '', 'metainfo': metainfo, 'pipeline': _Name(pipeline)}
+
+
+def _palette(names: Sequence[str]) -> list[list[int]]:
+    return [[int(v) for v in colour] for colour in palette_for(names)]
+
+
+def _model_changes(model: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+    """What has the number of classes in it, and class weights of the base's data."""
+    words = '; '.join(' = '.join(filter(None, (c.name, ', '.join(c.synonyms)))) for c in vocabulary.classes)
+    changes: dict[str, Any] = {}
+    old = len(Vocabulary.of(model['vocabulary'])) if 'vocabulary' in model else None
+    if old is not None:
+        changes['vocabulary'] = words
+    for key, part in model.items():
+        found = _part_changes(part, len(vocabulary)) if isinstance(part, Mapping) else {}
+        if found:
+            changes[key] = found
+    if old is not None and model.get('score_fusion', 'concat') == 'concat':
+        channels = list(model['neck']['in_channels'])
+        channels[model.get('score_concat_index', len(channels) - 1)] += len(vocabulary) - old
+        changes['neck'] = {**changes.get('neck', {}), 'in_channels': channels}
+    return changes
+
+
+def _part_changes(part: Mapping[str, Any], count: int) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for key, value in part.items():
+        if key == 'num_classes':
+            changes[key] = count
+        elif isinstance(value, Mapping) and value.get('class_weight') and key.startswith('loss'):
+            weight = value.get('loss_weight', 1.0)
+            changes[key] = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': weight, '_delete_': True}
+        elif isinstance(value, Mapping):
+            found = _part_changes(value, count)
+            changes.update({key: found} if found else {})
+    return changes
+
+
+class _Name(str):
+    """A name in the config, written without quotes."""
+
+
+def _config_text(folder: Path, kind: str, base: Path, out: Path, changes: Mapping[str, Any]) -> str:
+    relative = os.path.relpath(base.resolve(), out.resolve().parent)
+    lines = [f'# {folder.name}: {kind}, made by `denseclip new-dataset`. Change it as you like.']
+    lines += [f'_base_ = {Path(relative).as_posix()!r}', '']
+    lines += [f'{name} = {_source(value, 0)}' for name, value in changes.items()]
+    return '\n'.join(lines) + '\n'
+
+
+def _source(value: Any, depth: int) -> str:
+    """A value as a config spells it: short ones in one line."""
+    inner, outer = '    ' * (depth + 1), '    ' * depth
+    if isinstance(value, _Name):
+        return str(value)
+    if isinstance(value, Path):
+        return repr(value.as_posix())
+    if isinstance(value, Mapping):
+        items = [f'{key}={_source(item, depth + 1)}' for key, item in value.items()]
+        begin, end = 'dict(', ')'
+    elif isinstance(value, list | tuple):
+        items = [_source(item, depth + 1) for item in value]
+        begin, end = '[]' if isinstance(value, list) else ('(', ',)' if len(value) == 1 else ')')
+    else:
+        return repr(value)
+    line = f'{begin}{", ".join(items)}{end}'
+    if len(line) + len(outer) < 100 and '\n' not in line:
+        return line
+    return begin + ''.join(f'\n{inner}{item},' for item in items) + f'\n{outer}{end.lstrip(",")}'

@@ -1,0 +1,70 @@
+"""``denseclip new-dataset``: a ready config for somebody's own data."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from denseclip.apis.errors import EXIT_ERROR
+
+_EPILOG = 'example: denseclip new-dataset data/mine --out mine.py --classes "sky; building = house; pole"'
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the sub-command.
+
+    Args:
+        commands: What ``ArgumentParser.add_subparsers`` returned.
+        common: Options of all sub-commands.
+    """
+    parser = commands.add_parser(
+        'new-dataset', parents=[common], help='write a config for your own data and look through it', epilog=_EPILOG
+    )
+    parser.add_argument('folder', metavar='FOLDER', help="boxes (COCO's JSON or VOC's XML) or label maps in folders")
+    parser.add_argument('--out', required=True, metavar='FILE', help='config to write, such as mine.py')
+    parser.add_argument(
+        '--classes', metavar='TEXT', help='words of the classes in the order of their ids; needed for label maps'
+    )
+    parser.add_argument('--base', metavar='CONFIG', help='config to start from (default: one for two CPU cores)')
+    parser.add_argument(
+        '--converted', metavar='DIR', help='folder for annotation files that have to be made (default: FOLDER_coco)'
+    )
+    parser.add_argument(
+        '--val-share', type=float, default=0.2, help='part to validate on, where nothing is split yet (%(default)s)'
+    )
+    parser.add_argument('--force', action='store_true', help='overwrite the config and made annotation files')
+    parser.set_defaults(run=run_new_dataset)
+
+
+def run_new_dataset(args: argparse.Namespace) -> int:
+    """Write the config, print what was found, what is wrong with it, and what to type next."""
+    from denseclip.compat.versions import require_host_stack
+
+    require_host_stack('denseclip new-dataset')
+    from denseclip.apis.new_dataset import new_dataset
+    from denseclip.datasets.own_data import BoxData
+
+    made = new_dataset(
+        args.folder,
+        args.out,
+        classes=args.classes,
+        base=args.base,
+        converted=args.converted,
+        val_share=args.val_share,
+        force=args.force,
+        progress_file=sys.stderr if sys.stderr.isatty() else None,
+    )
+    print(made.vocabulary.describe())
+    for note in made.data.notes if isinstance(made.data, BoxData) else ():
+        print(note)
+    for split, report in made.reports.items():
+        print(f'\n== {split} ==\n{report.render()}')
+    if 'test' not in made.data.splits:
+        print('\nno test pictures: the config tests on those to validate on')
+    print(f'\nwritten: {made.config}')
+    if not made.ok:
+        print(f'next: mend the data, then python tools/check_dataset.py {made.config}')
+        return EXIT_ERROR
+    print(f'next: python tools/train.py {made.config}')
+    return 0
