@@ -46,6 +46,7 @@ __all__ = [
 if has_host_stack():
     try:
         from denseclip import datasets, engine, evaluation, models  # noqa: F401  (registration)
+        from denseclip.visualization import task_visualizer  # noqa: F401  (registration)
     except Exception:
         if sys.argv[1:2] != ['doctor']:
             raise

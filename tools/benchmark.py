@@ -5,6 +5,7 @@ python tools/benchmark.py CONFIG [CHECKPOINT] [options]   one model: size, opera
 python tools/benchmark.py text [options]                  prompts at their true length, vocabularies from disk
 python tools/benchmark.py labelmap [options]              label maps of many classes
 python tools/benchmark.py anomaly [options]               measures of anomaly maps
+python tools/benchmark.py vocabulary CONFIG [options]     another vocabulary, against building the model anew
 
 With --against baseline the plain version runs too, in the same process and in turn, and the results are compared; the
 exit code is 1 if they differ.
@@ -19,15 +20,18 @@ from mmengine.config import DictAction
 
 import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
 from denseclip.engine.benchmark import (
+    PICTURE,
     AnomalyOptions,
     LabelMapOptions,
     ModelOptions,
     Report,
     TextOptions,
+    VocabularyOptions,
     benchmark_anomaly,
     benchmark_label_map,
     benchmark_model,
     benchmark_text,
+    benchmark_vocabulary,
 )
 from denseclip.engine.config import OptionError
 from denseclip.weights import WeightFileError, WeightMismatchError
@@ -60,10 +64,20 @@ def add_rounds(parser: argparse.ArgumentParser, repeats: int, warmup: int) -> No
 def model_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     """``benchmark.py CONFIG``."""
     parser = common_parser('')
-    parser.add_argument('config', help='config file, or: text, labelmap, anomaly')
+    parser.add_argument('config', help='config file, or: text, labelmap, anomaly, vocabulary')
     parser.add_argument('checkpoint', nargs='?', help='weights (default: random ones; time does not depend on them)')
-    parser.add_argument(
-        '--shape', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'), help='size of the pictures'
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument(
+        '--picture',
+        type=int,
+        nargs=2,
+        default=PICTURE,
+        metavar=('H', 'W'),
+        help="size of the picture file; the network gets it resized as the config's test pipeline does "
+        '(default: 480 640)',
+    )
+    sizes.add_argument(
+        '--shape', type=int, nargs=2, metavar=('H', 'W'), help='size that the network gets, and of the results'
     )
     parser.add_argument('--batch-size', type=int, default=1, help='pictures per step (default: 1)')
     parser.add_argument('--vocabulary', metavar='NAME_OR_FILE', help="class names instead of the config's")
@@ -77,7 +91,8 @@ def model_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     options = ModelOptions(
         config=args.config,
         checkpoint=args.checkpoint,
-        shape=tuple(args.shape),
+        shape=tuple(args.shape) if args.shape else None,
+        picture=tuple(args.picture),
         batch_size=args.batch_size,
         device=args.device,
         threads=args.threads,
@@ -147,10 +162,36 @@ def anomaly_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     return benchmark_anomaly(options, against_plain=args.against is not None, repeats=args.repeats), args
 
 
+def vocabulary_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
+    """``benchmark.py vocabulary``."""
+    parser = common_parser('vocabulary')
+    default = VocabularyOptions('')
+    parser.add_argument('config', help='config of an open-vocabulary segmentor')
+    parser.add_argument('--vocabulary', default=default.vocabulary, help='names to change to (default: %(default)s)')
+    parser.add_argument(
+        '--start', type=int, default=default.start, help='how many of them there are before (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--unknown', type=int, default=default.unknown, help='new ones where most are known (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='changes to the config'
+    )
+    args = parser.parse_args(argv)
+    fields = ('config', 'vocabulary', 'start', 'unknown', 'device', 'threads')
+    options = VocabularyOptions(**{name: getattr(args, name) for name in fields}, overrides=args.cfg_options)
+    return benchmark_vocabulary(options), args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and say by the exit code whether both versions agree."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    parts = {'text': text_report, 'labelmap': label_map_report, 'anomaly': anomaly_report}
+    parts = {
+        'text': text_report,
+        'labelmap': label_map_report,
+        'anomaly': anomaly_report,
+        'vocabulary': vocabulary_report,
+    }
     try:
         report, args = parts[argv[0]](argv[1:]) if argv and argv[0] in parts else model_report(argv)
         report.command = ' '.join(['python tools/benchmark.py', *argv])

@@ -4,10 +4,11 @@
 import argparse
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 import denseclip  # noqa: F401  (registers the data sets)
 from denseclip.datasets.audit import audit_split
+from denseclip.engine.config import OptionError, load_config
 
 
 def main() -> int:
@@ -23,10 +24,15 @@ def main() -> int:
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='changes to the config'
     )
     args = parser.parse_args()
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options or {})
+    try:
+        config = load_config(args.config, args.cfg_options)
+    except OptionError as error:
+        sys.exit(f'check_dataset.py: {error}')
     sound = True
     splits = [split for split in ('train', 'val', 'test') if config.get(f'{split}_dataloader')]
+    lacking = [split for split in args.split or [] if split not in splits]
+    if lacking or not splits:
+        sys.exit(f'check_dataset.py: {args.config} has no data for {", ".join(lacking or ("train", "val", "test"))}')
     for split in args.split or splits:
         for name, report in audit_split(config, split, num_workers=args.num_workers, progress_file=sys.stderr):
             print(f'\n== {name} ==\n{report.render(max_problems=args.max_problems)}', flush=True)

@@ -38,6 +38,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--vocabulary', metavar='FILE', help="class names instead of the config's: file, list of the suite, or 'a; b=c'"
     )
+    parser.add_argument(
+        '--task',
+        choices=['semantic', 'panoptic', 'instance'],
+        help="what to make of a query-based model's masks (default: the config's; needs its task_evaluators)",
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument(
         '--trust',
@@ -62,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         launcher=args.launcher,
         tta=args.tta,
         vocabulary=args.vocabulary,
+        task=args.task,
         amp=args.amp,
         trust=args.trust,
         force=args.force,

@@ -10,6 +10,7 @@ from mmengine.config import DictAction
 import denseclip  # noqa: F401
 from denseclip.engine.config import OptionError
 from denseclip.engine.launch import TrainOptions, train
+from denseclip.weights import WeightFileError, WeightMismatchError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     try:
         train(args.config, options)
-    except OptionError as error:
+    except (OptionError, WeightFileError, WeightMismatchError) as error:
         sys.exit(f'train.py: {error}')
 
 

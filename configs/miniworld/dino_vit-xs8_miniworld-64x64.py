@@ -1,6 +1,6 @@
 # A small DINO from pictures alone: crops of 96 x 96 pictures of miniworld, drawn on the fly. Two CPU cores.
 _base_ = ['../_base_/default_runtime.py', '../_base_/schedules/pretrain_miniworld.py']
-max_iters = _base_.max_iters
+max_iters = 1000
 
 model = dict(
     type='DINOPretraining',
@@ -30,3 +30,8 @@ train_dataloader = dict(
     ),
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=1.0))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=100, end=max_iters),
+]
+train_cfg = dict(max_iters=max_iters)

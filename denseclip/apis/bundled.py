@@ -33,6 +33,21 @@ def default_model() -> tuple[Path, Path]:
     return root / entry['config'], root / entry['file']
 
 
+def find_config(name: str) -> Path:
+    """A config that comes with the package.
+
+    Args:
+        name: Such as ``configs/fcclip/....py``.
+
+    Raises:
+        UserError: If this copy of the package came without it.
+    """
+    found = next((root / name for root in ROOTS if (root / name).is_file()), None)
+    if found is None:
+        raise UserError(f'there is no such config: {_incomplete(name)}')
+    return found
+
+
 def _incomplete(name: str) -> str:
     return (
         f"'{name}' is missing from '{_PACKAGE.parent}'. Install the package again, or name a model with --config and "

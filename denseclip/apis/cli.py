@@ -14,6 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from denseclip.apis import anomaly_cli, detect_cli, miniworld_cli, new_dataset_cli
 from denseclip.apis.errors import EXIT_ERROR, UserError, one_line, report_failures
+from denseclip.apis.mask_methods import (
+    MASK_CONFIGS,
+    add_mask_options,
+    format_masks,
+    load_mask_inferencer,
+    result_suffixes,
+)
+from denseclip.apis.methods import add_method_options, load_method
 from denseclip.version import __version__
 
 if TYPE_CHECKING:
@@ -120,6 +128,8 @@ def _add_segment_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--pretrained', metavar='TAG', help="its weights: a tag of open_clip or a file (default: OpenAI's, fetched)"
     )
+    add_mask_options(parser)
+    add_method_options(parser)
     parser.add_argument('--device', metavar='DEVICE', help='such as cpu or cuda:0 (default: CUDA where there is any)')
     parser.add_argument('--trust', action='store_true', help='read weights even if that runs code from the file')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the results')
@@ -139,14 +149,14 @@ def run_segment(args: argparse.Namespace) -> int:
     from denseclip.apis.images import UnreadableImageError
     from denseclip.apis.inputs import expand_inputs, output_stems
     from denseclip.apis.progress import busy, track
-    from denseclip.apis.segmentation import RESULT_SUFFIXES
 
     vocabulary = vocabulary_from_args(args)
     if vocabulary is not None:
         print(vocabulary.describe())
     paths = expand_inputs(args.images)
     stems = output_stems(paths)
-    folder = prepare_folder(args.out, [stem + suffix for stem in stems for suffix in RESULT_SUFFIXES], args.force)
+    suffixes = result_suffixes(args.task)
+    folder = prepare_folder(args.out, [stem + suffix for stem in stems for suffix in suffixes], args.force)
     with busy('loading the model'):
         inferencer = load_inferencer(args, vocabulary)
     if vocabulary is None:
@@ -159,7 +169,7 @@ def run_segment(args: argparse.Namespace) -> int:
             failures.append(error)
             continue
         written = result.save(folder, stem, force=True)
-        print(f'\n{format_areas(result)}\n  written: {", ".join(str(file) for file in written)}')
+        print(f'\n{format_masks(result)}\n  written: {", ".join(str(file) for file in written)}')
     return report_failures(failures, len(paths))
 
 
@@ -207,10 +217,22 @@ def load_inferencer(args: argparse.Namespace, vocabulary: Vocabulary | None) -> 
     with warnings.catch_warnings():
         # Advice to MMSegmentation's developers; what the suite itself warns of is shown.
         warnings.filterwarnings('ignore', category=UserWarning, module=r'mmseg\.')
+        if args.method is not None:
+            return load_method(args, vocabulary)
+        if args.task is not None or args.things is not None or args.score is not None:
+            if args.config is None:
+                raise UserError(
+                    '--task, --things and --score go with query-based models: name one with --method '
+                    f'({", ".join(MASK_CONFIGS)}) or --config, or leave them out.'
+                )
+            return load_mask_inferencer(args, vocabulary)
         if args.preset is not None:
             return _preset_inferencer(args, vocabulary)
         if args.clip is not None or args.pretrained is not None:
-            raise UserError('--clip and --pretrained go with --preset; name one (such as maskclip), or leave them out.')
+            raise UserError(
+                '--clip and --pretrained go with --preset or --method ovseg; name one (such as maskclip), or leave '
+                'them out.'
+            )
         return Inferencer(args.config, args.weights, args.device, vocabulary, trust=args.trust)
 
 
@@ -234,8 +256,12 @@ def format_areas(result: Segmentation) -> str:
     areas = sorted(result.areas(), key=lambda area: (-area.pixels, area.label))
     found = [area for area in areas if area.pixels]
     room = max(len('class'), *(len(area.name) for area in found))
-    lines = [f'{result.source}  {width} x {height}', f'  {"class":<{room}}  {"pixels":>12}  {"share":>8}']
-    lines += [f'  {area.name:<{room}}  {area.pixels:>12,}  {format_share(area.share):>8}' for area in found]
+    who = result.decided_by
+    more = '  decided by' if who else ''
+    lines = [f'{result.source}  {width} x {height}', f'  {"class":<{room}}  {"pixels":>12}  {"share":>8}{more}']
+    for area in found:
+        decider = f'  {who[area.name]}' if area.name in who else ''
+        lines.append(f'  {area.name:<{room}}  {area.pixels:>12,}  {format_share(area.share):>8}{decider}')
     absent = [area.name for area in areas if not area.pixels]
     if absent:
         more = f' and {len(absent) - 20} more' if len(absent) > 20 else ''

@@ -15,7 +15,14 @@ from denseclip.apis.errors import UserError
 from denseclip.engine.config import load_config
 
 # The inferencer reads pictures itself; the rest asks for annotations.
-_LEFT_OUT = ('LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader', 'LoadAnnotations', 'CheckLabelRange')
+_LEFT_OUT = (
+    'LoadImageFromFile',
+    'LoadImageFromNDArray',
+    'InferencerLoader',
+    'LoadAnnotations',
+    'LoadPanopticSegments',
+    'CheckLabelRange',
+)
 
 
 def inference_config(config: str | Path | Config | Mapping[str, Any]) -> Config:

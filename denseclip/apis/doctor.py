@@ -261,7 +261,8 @@ def _remedy_for(error: BaseException) -> str:
         known = {requirement.module: requirement for requirement in (*CORE, *UPSTREAM, *OPTIONAL)}
         requirement = known.get(error.name.split('.')[0])
         return requirement.install_command if requirement else f'pip install {error.name.split(".")[0]}'
-    return "pip install --force-reinstall 'denseclip-suite[mm]'"
+    # These alone: with their dependencies torch would be exchanged, and the suite itself comes from a checkout.
+    return _reinstall(*(requirement.name for requirement in host_stack()))
 
 
 def _summary(error: BaseException) -> str:
@@ -274,5 +275,6 @@ def _pinned(name: str) -> str:
     return f'{name}{versions}'
 
 
-def _reinstall(name: str) -> str:
-    return f"pip install --force-reinstall --no-deps '{_pinned(name)}'"
+def _reinstall(*names: str) -> str:
+    pinned = ' '.join(f"'{_pinned(name)}'" for name in names)
+    return f'pip install --force-reinstall --no-deps {pinned}'

@@ -24,6 +24,7 @@ from denseclip.apis.presets import DEFAULT_CLIP, preset_model
 from denseclip.apis.segmentation import Segmentation, result_names
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.checkpoints import load_weights, read_training_file
+from denseclip.models.functional.ensemble import DECIDERS
 from denseclip.models.functional.label_map import label_dtype
 from denseclip.visualization.palette import palette_for
 
@@ -171,7 +172,7 @@ class Inferencer:
             self.model.set_vocabulary(vocabulary)
         except ValueError as error:
             raise UserError(str(error)) from error
-        self._vocabulary = vocabulary
+        self._vocabulary = getattr(self.model, 'vocabulary', vocabulary)  # it may have added a background
         self._palette = self._make_palette()
 
     def _make_palette(self) -> np.ndarray:
@@ -197,19 +198,36 @@ class Inferencer:
         pixels = read_image(source) if source is not None else to_bgr(image)  # type: ignore[arg-type]
         if classes is not None:
             self.set_vocabulary(classes)
-        labels = self._predict(pixels)
-        return Segmentation(labels, self._vocabulary, self._palette, pixels, source)
-
-    def _predict(self, pixels: np.ndarray) -> np.ndarray:
+        sample = self._run(pixels, source)
         height, width = pixels.shape[:2]
+        labels = sample.pred_sem_seg.data[0, :height, :width]
+        labels = labels.to(label_dtype(len(result_names(self._vocabulary)))).cpu().numpy()
+        decided_by = self._deciders(sample)
+        return Segmentation(labels, self._vocabulary, self._palette, pixels, source, decided_by)
+
+    def _deciders(self, sample: Any) -> dict[str, str]:
+        """Which part of a two-stage model each class is owed to, from its masks; the best mask of a class counts."""
+        found = getattr(sample, 'mask_classes', None)
+        if found is None:
+            return {}
+        names = result_names(self._vocabulary)
+        rising = found[found.scores.argsort()]
+        rows = zip(rising.labels.tolist(), rising.decided_by.tolist(), strict=True)
+        return {names[label]: DECIDERS[who] for label, who in rows}
+
+    def _run(self, pixels: np.ndarray, source: Path | None = None) -> Any:
+        """The model's data sample for a picture; results may be larger where a strip was extended."""
         extended = _extend(pixels)
         scaled = _limit_size(extended, self._limit)
-        results = {'img': scaled, 'img_path': '', 'img_shape': scaled.shape[:2], 'ori_shape': extended.shape[:2]}
+        results = {
+            'img': scaled,
+            'img_path': str(source or ''),
+            'img_shape': scaled.shape[:2],
+            'ori_shape': extended.shape[:2],
+        }
         batch = pseudo_collate([self._transforms(results)])
         with torch.inference_mode():
-            sample = self.model.test_step(batch)[0]
-        labels = sample.pred_sem_seg.data[0, :height, :width]
-        return labels.to(label_dtype(len(result_names(self._vocabulary)))).cpu().numpy()
+            return self.model.test_step(batch)[0]
 
 
 def _extend(pixels: np.ndarray) -> np.ndarray:

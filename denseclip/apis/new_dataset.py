@@ -206,11 +206,10 @@ def _palette(names: Sequence[str]) -> list[list[int]]:
 
 def _model_changes(model: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
     """What has the number of classes in it, and class weights of the base's data."""
-    words = '; '.join(' = '.join(filter(None, (c.name, ', '.join(c.synonyms)))) for c in vocabulary.classes)
     changes: dict[str, Any] = {}
     old = len(Vocabulary.of(model['vocabulary'])) if 'vocabulary' in model else None
     if old is not None:
-        changes['vocabulary'] = words
+        changes['vocabulary'] = _words(vocabulary)
     for key, part in model.items():
         found = _part_changes(part, len(vocabulary)) if isinstance(part, Mapping) else {}
         if found:
@@ -220,6 +219,17 @@ def _model_changes(model: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str
         channels[model.get('score_concat_index', len(channels) - 1)] += len(vocabulary) - old
         changes['neck'] = {**changes.get('neck', {}), 'in_channels': channels}
     return changes
+
+
+def _words(vocabulary: Vocabulary) -> str | list[tuple[str, tuple[str, ...]]]:
+    """The classes as text, or as pairs where text would be read otherwise (names with ``;`` or ``=``, list names)."""
+    text = '; '.join(' = '.join(filter(None, (c.name, ', '.join(c.synonyms)))) for c in vocabulary.classes)
+    try:
+        if Vocabulary.of(text).classes == vocabulary.classes:
+            return text
+    except (VocabularyError, FileNotFoundError):
+        pass
+    return [(c.name, c.synonyms) for c in vocabulary.classes]
 
 
 def _part_changes(part: Mapping[str, Any], count: int) -> dict[str, Any]:

@@ -52,11 +52,7 @@ def preset_model(
     window, stride = (found.window,) * 2, (found.stride,) * 2
     windows = {'mode': 'slide', 'crop_size': window, 'stride': stride, 'window_batch': _WINDOWS_AT_ONCE}
     settings.setdefault('test_cfg', windows)
-    spec: dict[str, Any] = {'model': clip, 'preset': name}
-    if not clip.startswith(('hf-hub:', 'local-dir:')):
-        spec['pretrained'] = {'source': str(pretrained or _default_tag(clip)), 'trust': trust}
-    elif pretrained is not None:
-        raise UserError(f"'{clip}' brings its own weights: leave --pretrained (pretrained=) out.")
+    spec = {'preset': name, **clip_settings(clip, pretrained, trust)}
     init_default_scope('mmseg')
     model = MODELS.build({'type': found.type, 'clip': spec, 'vocabulary': vocabulary, **settings})
     model.init_weights()
@@ -65,6 +61,19 @@ def preset_model(
         {'type': 'PackSegInputs'},
     ]
     return model, steps
+
+
+def clip_settings(clip: str, pretrained: str | Path | None, trust: bool) -> dict[str, Any]:
+    """A CLIP model and where its weights are, as ``OpenCLIPParts`` takes them.
+
+    Raises:
+        UserError: If there are no weights to take, or two.
+    """
+    if not clip.startswith(('hf-hub:', 'local-dir:')):
+        return {'model': clip, 'pretrained': {'source': str(pretrained or _default_tag(clip)), 'trust': trust}}
+    if pretrained is not None:
+        raise UserError(f"'{clip}' brings its own weights: leave --pretrained (pretrained=) out.")
+    return {'model': clip}
 
 
 def _default_tag(clip: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,7 @@ class Segmentation:
         palette: RGB of every label, ``uint8``.
         image: the picture, ``H x W x 3`` BGR.
         source: the picture's file, if it came from one.
+        decided_by: which part of a two-stage model a class is owed to, by class name; empty for other models.
     """
 
     label_map: np.ndarray
@@ -60,6 +61,7 @@ class Segmentation:
     palette: np.ndarray
     image: np.ndarray
     source: Path | None = None
+    decided_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -138,6 +140,9 @@ class Segmentation:
     def _areas_csv(self) -> str:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(['label', 'class', 'pixels', 'share'])
-        writer.writerows([area.label, area.name, area.pixels, f'{area.share:.6f}'] for area in self.areas())
+        more = ['decided by'] if self.decided_by else []
+        writer.writerow(['label', 'class', 'pixels', 'share', *more])
+        for area in self.areas():
+            who = [self.decided_by.get(area.name, '')] if self.decided_by else []
+            writer.writerow([area.label, area.name, area.pixels, f'{area.share:.6f}', *who])
         return text.getvalue()

@@ -186,6 +186,29 @@ def run_block(
     return ffn_branch(block, x, walked.ln_2(x), drop) if ffn else x
 
 
+def first_token_block(block: nn.Module, x: Tensor) -> Tensor:
+    """:func:`run_block` for the first token alone: what a last block is read for when only the class token counts.
+
+    One query looks at all tokens, so neither keys nor values have to be made: the query goes through the keys' weights
+    and meets the tokens as they are, and the mean of the tokens goes through the values' weights. The keys' bias moves
+    all logits alike and falls out.
+
+    Shape:
+        - x: :math:`(N, L, C)`; result: :math:`(N, 1, C)`
+    """
+    walked: Any = block
+    attn, normed = walked.attn, walked.ln_1(x)
+    heads, size = attn.num_heads, x.shape[-1] // attn.num_heads
+    _, keys, values = attn.in_proj_weight.unflatten(0, (3, heads, size))
+    query = project_one(attn, normed[:, :1], 'q').unflatten(-1, (heads, size)) * size**-0.5
+    logits = torch.einsum('nohd,hdc->nhc', query, keys) @ normed.transpose(1, 2)
+    mean = torch.einsum('nhc,hdc->nhd', logits.softmax(dim=-1).to(normed.dtype) @ normed, values).flatten(1)
+    if attn.in_proj_bias is not None:
+        mean = mean + attn.in_proj_bias[-x.shape[-1] :]
+    first = x[:, :1] + walked.ls_1(attn.out_proj(mean[:, None]))
+    return ffn_branch(block, first, walked.ln_2(first))
+
+
 def maybe_checkpoint(active: bool, block: nn.Module, x: Tensor, **options: Any) -> Tensor:
     """:func:`run_block`, recomputed in the backward pass when ``active`` (less memory, one more forward)."""
     if active and torch.is_grad_enabled():

@@ -24,7 +24,7 @@ from .text import TextTower
 from .vocabulary import Vocabulary
 
 _FORMAT = 1  # part of every cache key; raise it when the meaning of the stored tensors changes
-_IN_MEMORY = 32
+_IN_MEMORY = 20_000  # names; 40 MB of 512 numbers each
 
 
 def default_cache_dir() -> Path:
@@ -77,8 +77,9 @@ class TextBank:
     The names of a class are merged by the mean of their embeddings (normalised again), or kept apart so that the
     caller takes the best score (:meth:`TextEmbeddings.class_scores`).
 
-    A cache entry belongs to one state of the tower's weights and tokenizer, one list of names, one list of templates
-    and one dtype: change any of these and the tower runs again. Entries on disk are safetensors files, written under a
+    What is remembered belongs to one state of the tower's weights and tokenizer, one list of templates and one dtype:
+    change any of these and the tower runs again. In memory names are kept one by one, so that of another vocabulary only
+    the names not met before are encoded. On disk there is a safetensors file per list of names, written under a
     temporary name and renamed, so a killed process leaves none half-written.
 
     Args:
@@ -104,7 +105,7 @@ class TextBank:
         self.merge = merge
         self.cache_dir = Path(cache_dir) if cache_dir is not None else None
         self.batch_size = batch_size
-        self._memory: OrderedDict[str, Tensor] = OrderedDict()
+        self._memory: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
 
     def encode(self, vocabulary: Any) -> TextEmbeddings:
         """Embeddings of a vocabulary, on the tower's device.
@@ -138,17 +139,25 @@ class TextBank:
         device = parameter.device
         if parameter.is_meta or isinstance(parameter, FakeTensor):
             return self._run_tower(prompts)  # without values there is no fingerprint to keep embeddings by
-        key = self.key(prompts)
-        if key not in self._memory:
-            found = self._read(key)
-            if found is None:
-                found = self._run_tower(prompts)
-                self._write(key, found, prompts)
-            self._memory[key] = found.to(device)
-            while len(self._memory) > _IN_MEMORY:
-                self._memory.popitem(last=False)
-        self._memory.move_to_end(key)
-        return self._memory[key].to(device)
+        state, key = self.key(()), self.key(prompts)
+        new = tuple(dict.fromkeys(name for name in prompts if (state, name) not in self._memory))
+        found = self._read(key) if new else None
+        if found is not None:
+            self._remember(state, prompts, found.to(device))
+        elif new:
+            self._remember(state, new, self._run_tower(new))
+        rows = torch.stack([self._memory[state, name].to(device) for name in prompts])
+        path = self._path(key)
+        if path is not None and found is None and (new or not path.is_file()):
+            self._write(path, rows, prompts)
+        for name in prompts:
+            self._memory.move_to_end((state, name))
+        while len(self._memory) > _IN_MEMORY:
+            self._memory.popitem(last=False)
+        return rows
+
+    def _remember(self, state: str, names: tuple[str, ...], rows: Tensor) -> None:
+        self._memory.update({(state, name): row for name, row in zip(names, rows, strict=True)})
 
     def _run_tower(self, prompts: tuple[str, ...]) -> Tensor:
         sentences = [fill(template, name) for name in prompts for template in self.templates]
@@ -165,10 +174,7 @@ class TextBank:
             warnings.warn(f'text cache entry is unusable and will be written anew: {error}', stacklevel=2)
             return None
 
-    def _write(self, key: str, embeddings: Tensor, prompts: tuple[str, ...]) -> None:
-        path = self._path(key)
-        if path is None:
-            return
+    def _write(self, path: Path, embeddings: Tensor, prompts: tuple[str, ...]) -> None:
         try:
             about = {'templates': list(self.templates), 'names': list(prompts)}
             write_safetensors({'embeddings': embeddings}, path, about)

@@ -1,17 +1,42 @@
 """Data sets, transforms and what prepares and checks data on disk."""
 
-from denseclip.datasets import generated_anomaly, generated_coco, generated_open_vocab, generated_pictures  # noqa: F401  (register layouts)
+from denseclip.datasets import (  # noqa: F401  (register layouts)
+    generated_anomaly,
+    generated_coco,
+    generated_open_vocab,
+    generated_pairs,
+    generated_panoptic,
+    generated_pictures,
+)
 from denseclip.datasets.anomaly import AnomalyFolderDataset, MagneticTileDataset, MVTecADDataset, VisADataset
 from denseclip.datasets.bccd import BCCDDataset
 from denseclip.datasets.camvid import CamVidDataset
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.coco_object import COCOObjectDataset
+from denseclip.datasets.mask_pairs import MaskedRegionTable, MaskNounPairs
 from denseclip.datasets.miniworld import MiniworldDataset, MiniworldPictures
+from denseclip.datasets.panoptic import (
+    ADE20KPanopticSegments,
+    CityscapesPanopticSegments,
+    COCOPanopticSegments,
+    MiniworldPanopticSegments,
+    PanopticSegmentsDataset,
+)
 from denseclip.datasets.picture_folder import PictureFolderDataset
 from denseclip.datasets.transforms import CheckLabelRange, LabelRangeError
 from denseclip.datasets.voc20 import PascalVOC20Dataset
+from denseclip.datasets.wide_labels import ADE20KFullDataset, PascalContextDataset459
 
 __all__ = [
+    'ADE20KPanopticSegments',
+    'COCOPanopticSegments',
+    'CityscapesPanopticSegments',
+    'MiniworldPanopticSegments',
+    'PanopticSegmentsDataset',
+    'ADE20KFullDataset',
+    'MaskNounPairs',
+    'MaskedRegionTable',
+    'PascalContextDataset459',
     'BCCDDataset',
     'AnomalyFolderDataset',
     'MVTecADDataset',

@@ -168,12 +168,7 @@ def read_coco(path: str | Path) -> dict[str, list[dict[str, Any]]]:
         raise UnreadableFileError(f'{path}: no such file') from None
     except (OSError, ValueError) as error:
         raise UnreadableFileError(f'{path}: is no readable JSON ({error})') from error
-    needed = {
-        'images': ('id', 'file_name'),
-        'annotations': ('id', 'image_id', 'category_id'),
-        'categories': ('id', 'name'),
-    }
-    for part, keys in needed.items():
+    for part, keys in _NEEDED.items():
         entries = content.get(part) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise UnreadableFileError(f'{path}: has no list "{part}"; is it an annotation file in COCO\'s format?')

@@ -75,6 +75,38 @@ def _write_cityscapes(request: Request) -> None:
             _save(scene.labels, request.root / 'gtFine' / split / city / f'{name}_gtFine_labelTrainIds.png')
 
 
+@register_layout('ade20k_full', dataset_types=('ADE20KFullDataset',), num_classes=847, size=(75, 100))
+def _write_ade20k_full(request: Request) -> None:
+    """ADE20K-847 after conversion: 16-bit ids 0 to 846, 65535 = ignored."""
+    for split, scenes in _splits(request):
+        folder = {'train': 'training', 'val': 'validation'}[split]
+        for index, scene in enumerate(scenes):
+            name = f'ADE_{split}_{index + 1:08d}'
+            _save(scene.image, request.root / 'images' / folder / f'{name}.jpg')
+            _save_wide(scene, 847, request.root / 'annotations' / folder / f'{name}.png')
+
+
+@register_layout('pascal_context459', dataset_types=('PascalContextDataset459',), num_classes=459, size=(75, 100))
+def _write_context459(request: Request) -> None:
+    """PASCAL Context-459 after conversion: 16-bit ids 0 to 458, 65535 = ignored, and list files."""
+    for split, scenes in _splits(request):
+        names = []
+        for index, scene in enumerate(scenes):
+            names.append(f'2008_{index + (0 if split == "train" else 5000):06d}')
+            _save(scene.image, request.root / 'JPEGImages' / f'{names[-1]}.jpg')
+            _save_wide(scene, 459, request.root / 'SegmentationClassContext459' / f'{names[-1]}.png')
+        listing = request.root / 'ImageSets' / 'SegmentationContext' / f'{split}.txt'
+        listing.parent.mkdir(parents=True, exist_ok=True)
+        listing.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8')
+
+
+def _save_wide(scene: Scene, num_classes: int, path: Path) -> None:
+    """16-bit label map; drawn ids are spread over all classes, so that some need more than 8 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spread = scene.labels.astype(np.uint16) * 97 % num_classes
+    Image.fromarray(np.where(scene.labels == IGNORED, 65535, spread).astype(np.uint16)).save(path)
+
+
 def _splits(request: Request) -> Iterator[tuple[str, Iterator[Scene]]]:
     yield 'train', request.scenes('train', request.num_train)
     yield 'val', request.scenes('val', request.num_val)

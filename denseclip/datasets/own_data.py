@@ -101,11 +101,12 @@ def recognise(
     if not folder.is_dir():
         raise ConversionError(f'{folder}: no such folder')
     target = Path(converted) if converted else folder.with_name(f'{folder.name}_coco')
-    if files := _coco_files(folder):
+    files, splits = _coco_files(folder), _label_map_splits(folder)
+    if files and not (splits and 'all' in files):  # beside label maps a lone JSON file of any name says something else
         return _from_coco(folder, files, target, val_share, force)
     if any(folder.glob('*.xml')) or any(folder.glob('Annotations/*.xml')):
         return _from_voc(folder, target, val_share, force)
-    if splits := _label_map_splits(folder):
+    if splits:
         return _from_label_maps(folder, splits)
     raise ConversionError(
         f"{folder}: no layout is recognised. Looked for boxes in COCO's format (annotations/*train*.json, or "

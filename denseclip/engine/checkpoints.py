@@ -13,7 +13,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from ..weights import load_into, read_checkpoint, resolve, weight_file
-from ..weights.convert import convert, denseclip, dinoiser
+from ..weights.convert import convert, denseclip, dinoiser, maft
 
 ReviseKeys = Iterable[tuple[str, str]]
 
@@ -27,8 +27,8 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         trust: Allow a pickle that runs code while it is read.
 
     Returns:
-        A dictionary with at least ``state_dict`` (the authors' DenseCLIP and CLIP-DINOiser names already turned into
-        ours) and ``meta``; never with a config that could be executed.
+        A dictionary with at least ``state_dict`` (the authors' names of DenseCLIP, CLIP-DINOiser, FC-CLIP and MAFT+
+        already turned into ours) and ``meta``; never with a config that could be executed.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -45,7 +45,7 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         content = {**rest, 'state_dict': checkpoint.state_dict, 'meta': checkpoint.meta}
     content.setdefault('meta', {})
     drop_config_text(content)
-    for name, module in (('denseclip', denseclip), ('dinoiser', dinoiser)):
+    for name, module in (('denseclip', denseclip), ('dinoiser', dinoiser), ('maft', maft)):
         if module.is_official(content['state_dict']):
             content['state_dict'] = convert(content['state_dict'], name)
     return content

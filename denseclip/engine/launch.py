@@ -68,6 +68,7 @@ class TestOptions:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         tta: Test-time augmentation.
         vocabulary: Class names to use instead of the config's; see :func:`read_vocabulary`.
+        task: ``semantic``, ``panoptic`` or ``instance``, for configs with ``task_evaluators``.
         amp: Mixed precision.
         trust: Allow a checkpoint that runs code while it is read.
         force: Write into ``out`` and ``show_dir`` even if they hold files.
@@ -84,6 +85,7 @@ class TestOptions:
     launcher: str = 'none'
     tta: bool = False
     vocabulary: str | None = None
+    task: str | None = None
     amp: bool = False
     trust: bool = False
     force: bool = False
@@ -146,6 +148,8 @@ def test(
     vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else None
     set_work_dir(config, options.work_dir, config_path)
     config.load_from, config.resume = (None if checkpoint is None else str(checkpoint)), False
+    if options.task:
+        set_task(config, options.task)
     if options.show or options.show_dir:
         _draw_predictions(config, options)
     if options.tta:
@@ -161,6 +165,24 @@ def test(
         _set_vocabulary(runner, vocabulary)
     _record(runner, config=str(config_path), checkpoint=config.load_from)
     return runner.test()
+
+
+def set_task(config: Config, task: str) -> None:
+    """Let a query-based model make other results of the same weights, and score these.
+
+    Args:
+        config: Changed: ``model.test_cfg.task``, and ``test_evaluator`` becomes ``task_evaluators[task]``.
+        task: ``semantic``, ``panoptic`` or ``instance``.
+
+    Raises:
+        OptionError: If the config has no evaluator for the task.
+    """
+    known = config.get('task_evaluators') or {}
+    if task not in known:
+        there_are = f'; there are {", ".join(known)}' if known else ': its model and data set know one task only'
+        raise OptionError(f"--task {task}: the config has no task_evaluators['{task}']{there_are}")
+    config.model.test_cfg = ConfigDict(config.model.get('test_cfg') or {}, task=task)
+    config.test_evaluator = known[task]
 
 
 def _build_runner(config: Config, launcher: str) -> Any:
@@ -222,6 +244,9 @@ def _draw_predictions(config: Config, options: TestOptions) -> None:
     if not hook:
         raise OptionError("--show and --show-dir need default_hooks.visualization=dict(type='SegVisualizationHook')")
     hook.draw, hook.interval = True, 1  # MMSeg's default draws every 50th image only
+    task = (config.model.get('test_cfg') or {}).get('task', 'semantic')
+    if task != 'semantic' and config.visualizer.type == 'SegLocalVisualizer':
+        config.visualizer.type = 'MaskTaskVisualizer'  # MMSeg's draws label maps only
     if options.show:
         hook.show, hook.wait_time = True, options.wait_time
     if options.show_dir:

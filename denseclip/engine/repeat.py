@@ -14,6 +14,7 @@ from .checkpoints import last_checkpoint
 Command = Callable[[str, Sequence[str]], None]
 """Runs ``train`` or ``test`` with arguments and raises when it fails."""
 _TIMES = ('time', 'data_time')
+_OWN_OPTIONS = ('--work-dir', '--seed', '--resume')
 
 
 class RepeatError(RuntimeError):
@@ -71,8 +72,13 @@ def repeat(
         Metrics of every seed.
 
     Raises:
-        RepeatError: A run failed, or the folder belongs to other arguments.
+        RepeatError: A run failed, the folder belongs to other arguments, or there are no seeds.
     """
+    if not seeds:
+        raise RepeatError('no seeds: give how many (at least 1), or the seeds themselves')
+    for argument in (*train_args, *test_args):
+        if argument.split('=')[0] in _OWN_OPTIONS:
+            raise RepeatError(f'{argument} is set for each seed; leave it out (--work-dir and --seeds of repeat.py)')
     work_dir = Path(work_dir)
     _same_run(work_dir, {'config': str(config), 'train': list(train_args), 'test': list(test_args)})
     found = {}

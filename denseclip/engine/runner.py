@@ -11,7 +11,10 @@ from mmengine.runner import Runner
 from torch import nn
 
 from .checkpoints import ReviseKeys, load_weights, read_training_file
+from .config import OptionError
 from .hooks.vocabulary_check import unwrap_model
+
+_PLAIN_WRAPPER = 'MMDistributedDataParallel'
 
 
 @RUNNERS.register_module()
@@ -32,9 +35,11 @@ class SuiteRunner(Runner):
         """Wrap the model for several processes, unless nothing in it is trained.
 
         ``DistributedDataParallel`` refuses a model without parameters to train, and a training-free method has no
-        gradients to share: its processes just test their part of the data.
+        gradients to share: its processes just test their part of the data. That goes for MMEngine's plain wrapper,
+        which :func:`denseclip.compat.distributed.prepare` asks for on CPUs, and not for wrappers of other types.
         """
-        if model_wrapper_cfg is None and not any(p.requires_grad for p in model.parameters()):
+        plain = (model_wrapper_cfg or {}).get('type', _PLAIN_WRAPPER) == _PLAIN_WRAPPER
+        if plain and not any(p.requires_grad for p in model.parameters()):
             return model.to(get_device())
         return super().wrap_model(model_wrapper_cfg, model)
 
@@ -87,7 +92,7 @@ class SuiteRunner(Runner):
             map_location: See :meth:`load_checkpoint`.
 
         Raises:
-            ValueError: The file holds weights only.
+            OptionError: The file holds weights only.
         """
         self.strict = True
         try:
@@ -95,7 +100,7 @@ class SuiteRunner(Runner):
         except KeyError as error:
             if error.args[0] not in ('epoch', 'iter', 'message_hub'):
                 raise
-            raise ValueError(
+            raise OptionError(
                 f"cannot resume from '{filename}': it holds weights only, no training state. Use it as a start instead "
                 f'(--cfg-options load_from={filename}), or resume from a checkpoint that training wrote.'
             ) from error

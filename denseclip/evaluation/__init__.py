@@ -1,5 +1,17 @@
 """Metrics, as functions and as MMEngine metrics."""
 
 from denseclip.evaluation.anomaly import AnomalyMetric
+from denseclip.evaluation.mask_ap_metric import MaskAPMetric
+from denseclip.evaluation.panoptic_metric import PanopticQualityMetric
+from denseclip.evaluation.proposal_recall import ProposalRecallMetric
+from denseclip.evaluation.regions import RegionMetric
+from denseclip.evaluation.semantic import SemanticMetric
 
-__all__ = ['AnomalyMetric']
+__all__ = [
+    'AnomalyMetric',
+    'MaskAPMetric',
+    'PanopticQualityMetric',
+    'ProposalRecallMetric',
+    'RegionMetric',
+    'SemanticMetric',
+]

@@ -1,6 +1,18 @@
 """Models; importing this package registers them in MMEngine's root registry."""
 
-from . import anomaly, backbones, detectors, heads, losses, pretraining, providers, segmentors, teachers, text_encoders
+from . import (
+    anomaly,
+    backbones,
+    detectors,
+    heads,
+    losses,
+    pretraining,
+    proposers,
+    providers,
+    segmentors,
+    teachers,
+    text_encoders,
+)
 
 __all__ = [
     'anomaly',
@@ -9,6 +21,7 @@ __all__ = [
     'heads',
     'losses',
     'pretraining',
+    'proposers',
     'providers',
     'segmentors',
     'teachers',

@@ -55,7 +55,7 @@ def overlay_picture(
         )
     shares = np.bincount(labels.reshape(-1), minlength=len(names))[: len(names)] / labels.size
     order = sorted(np.flatnonzero(shares).tolist(), key=lambda k: (k == background, -shares[k], k))
-    image, labels = _to_drawing_size(image, labels)
+    image, labels = to_drawing_size(image, labels)
     long_side = max(labels.shape)
     font_size = int(np.clip(long_side / 50, 14, 64))
     # Lines and names inside the picture follow its short side when it is a strip.
@@ -66,10 +66,11 @@ def overlay_picture(
         named = [k for k in order if shares[k] >= _TAGGED_SHARE and k != background]
         draw_tags(canvas, labels, names, palette, named, int(np.clip(extent / 50, 12, 64)))
     entries = [LegendEntry(names[k], tuple(int(c) for c in palette[k]), float(shares[k])) for k in order]
-    return _with_legend(canvas, _legend(entries, names, order, font_size))
+    return with_legend(canvas, make_legend(entries, names, order, font_size))
 
 
-def _to_drawing_size(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def to_drawing_size(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Enlarge small pictures with visible pixels, and shrink those above :data:`MAX_SIDE`; the labels with them."""
     height, width = labels.shape
     long_side = max(height, width)
     if _MIN_SIDE <= long_side <= MAX_SIDE:
@@ -81,7 +82,7 @@ def _to_drawing_size(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
     return shrunk, cv2.resize(labels.astype(kind, copy=False), size, interpolation=cv2.INTER_NEAREST)
 
 
-def _legend(entries: list[LegendEntry], names: Sequence[str], order: Sequence[int], font_size: int) -> Legend:
+def make_legend(entries: list[LegendEntry], names: Sequence[str], order: Sequence[int], font_size: int) -> Legend:
     """The largest classes, and in words what is not shown."""
     absent = [name for k, name in enumerate(names) if k not in set(order)]
     notes = []
@@ -93,7 +94,7 @@ def _legend(entries: list[LegendEntry], names: Sequence[str], order: Sequence[in
     return Legend(entries[:_MAX_ENTRIES], '; '.join(notes), font_size)
 
 
-def _with_legend(picture: Image.Image, legend: Legend) -> Image.Image:
+def with_legend(picture: Image.Image, legend: Legend) -> Image.Image:
     """Put the legend to the right where it is not taller than the picture, else below in columns."""
     margin, gap = round(1.5 * legend.font_size), round(1.8 * legend.font_size)
     width, height = legend.size(1)

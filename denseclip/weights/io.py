@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import re
+import struct
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -36,6 +37,19 @@ __all__ = [
 ]
 
 WEIGHT_SUFFIXES = ('.safetensors', '.pt', '.pth', '.bin', '.ckpt')
+# What an unpickler raises on bytes that are no pickle, or half of one.
+_DAMAGED = (
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    OSError,
+    struct.error,
+)
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'teacher', 'decoder', 'trainable_linearlayer')
 
 
@@ -141,8 +155,10 @@ def _torch_load(path: Path, trust: bool) -> Any:
             f"refused to read '{path}': {what}, and unpickling that can run code. Nothing was run. If you trust its "
             'author, pass trust=True (--trust on the command line), or convert it to safetensors once.'
         ) from None
-    except (EOFError, RuntimeError, ValueError, KeyError, OSError) as error:
+    except _DAMAGED as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if trust and isinstance(error, ImportError | AttributeError):
+            raise WeightFileError(f"'{path}' needs code that is not installed here ({text}).") from error
         raise WeightFileError(f"'{path}' is damaged or truncated ({text}); fetch it again.") from error
 
 

@@ -9,8 +9,10 @@ constructors a TorchScript archive consists of and refuses everything else, so n
 from __future__ import annotations
 
 import pickle
+import struct
 import sys
 import zipfile
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,20 @@ _STORAGE_DTYPES = {
     'ByteStorage': torch.uint8,
     'BoolStorage': torch.bool,
 }
+
+# Damaged bytes can end in any of these: a missing storage, sizes beyond one, attributes on what is no object.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    LookupError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 
 
 class _ScriptObject:
@@ -121,10 +137,12 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
             if order_file in archive.namelist() and archive.read(order_file).decode() != sys.byteorder:
                 raise WeightFileError(f"'{path}' was written on a machine of the other byte order; convert it there.")
             tree = _ArchiveUnpickler(archive, root).load()
+        state: dict[str, Tensor] = {}
+        _collect(tree, '', state)
     except UntrustedWeightsError as error:
         raise UntrustedWeightsError(f"'{path}': {error}. Nothing was run.") from None
-    except (zipfile.BadZipFile, pickle.UnpicklingError, KeyError, EOFError, ValueError) as error:
+    except WeightFileError:
+        raise
+    except _DAMAGED as error:
         raise WeightFileError(f"'{path}' is a damaged TorchScript archive ({error}); download it again.") from error
-    state: dict[str, Tensor] = {}
-    _collect(tree, '', state)
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}

@@ -123,6 +123,13 @@ def test_import_errors_have_remedies(monkeypatch, error, remedy):
     assert all(remedy in finding.remedy for finding in findings)
 
 
+def test_reinstalling_names_packages_that_an_index_has(installed):
+    """The suite itself comes from a checkout; pip would look for it in vain."""
+    remedy = doctor._remedy_for(AssertionError('MMCV==2.2.0 is used but incompatible'))
+    assert 'denseclip' not in remedy and '--no-deps' in remedy
+    assert remedy.endswith("'mmengine>=0.10.7,<0.11' 'mmcv-lite==2.1.0' 'mmsegmentation==1.2.2' 'mmdet==3.3.0'")
+
+
 def test_a_check_that_crashes_is_a_problem(monkeypatch):
     def check():
         yield doctor.Finding('ok', 'before')

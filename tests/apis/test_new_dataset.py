@@ -10,6 +10,7 @@ from mmengine.config import Config
 from denseclip.apis.cli import main
 from denseclip.apis.errors import UserError
 from denseclip.apis.new_dataset import new_dataset
+from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.generated import write_dataset
 from denseclip.engine.launch import TrainOptions, train
 
@@ -66,6 +67,18 @@ def test_words_given_for_boxes_stand_for_names_in_the_files(boxes: Path, tmp_pat
     config = Config.fromfile(made.config)
     assert config.model.vocabulary == 'erythrocyte = red cell; leukocyte; thrombocyte'
     assert config.train_dataloader.dataset.metainfo.classes[0] == 'red blood cell'
+
+
+def test_names_that_the_grammar_would_take_apart(boxes: Path, tmp_path: Path) -> None:
+    root = tmp_path / 'cells'
+    shutil.copytree(boxes, root)
+    for path in (root / 'annotations').glob('*.json'):
+        content = json.loads(path.read_text())
+        content['categories'][0]['name'] = 'red; round = cell'
+        path.write_text(json.dumps(content))
+    made = new_dataset(root, tmp_path / 'a.py')
+    found = Vocabulary.of(Config.fromfile(made.config).model.vocabulary)
+    assert found.classes == made.vocabulary.classes and found.names[0] == 'red; round = cell' and len(found) == 3
 
 
 def test_base_of_the_other_kind(boxes: Path, tmp_path: Path) -> None:

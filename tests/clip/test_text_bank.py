@@ -119,11 +119,32 @@ def test_unwritable_cache_only_warns(tower, tmp_path):
     assert len(text) == 3
 
 
-def test_memory_cache_is_bounded(tower):
+def test_memory_cache_is_bounded(tower, monkeypatch):
+    monkeypatch.setattr('denseclip.clip.text_bank._IN_MEMORY', 32)
     bank = TextBank(tower)
     for i in range(40):
         bank.encode([f'class {i}'])
     assert len(bank._memory) == 32
+    assert len(bank.encode([f'class {i}' for i in range(40)])) == 40
+
+
+def test_only_names_not_met_before_are_encoded(tower, tmp_path, monkeypatch):
+    bank = TextBank(tower, templates=['a {}', 'the {}'], cache_dir=tmp_path)
+    known = bank.encode('road; sky; car').embeddings
+    seen, encode = [], tower.encode
+    monkeypatch.setattr(tower, 'encode', lambda sentences, *args: seen.extend(sentences) or encode(sentences, *args))
+    text = bank.encode('tree; sky; road; tram=trolley')
+    assert seen == [f'{article} {name}' for name in ('tree', 'tram', 'trolley') for article in ('a', 'the')]
+    assert torch.equal(text.embeddings[1:3], known[[1, 0]])
+    fresh = TextBank(tower, templates=['a {}', 'the {}']).encode('tree; sky; road; tram=trolley').embeddings
+    assert torch.allclose(text.embeddings, fresh, atol=1e-6)
+    seen.clear()
+    again = TextBank(tower, templates=['a {}', 'the {}'], cache_dir=tmp_path).encode('tree; sky; road; tram=trolley')
+    assert not seen and torch.equal(again.embeddings, text.embeddings)
+    with torch.no_grad():
+        tower.text_projection.mul_(-1)
+    bank.encode('road')
+    assert seen == ['a road', 'the road']
 
 
 def test_moving_embeddings(tower):

@@ -30,6 +30,35 @@ def test_pooled_equals_open_clip(change):
     assert torch.allclose(ViTTower(visual)(x).pooled, visual(x), atol=1e-5)
 
 
+@pytest.mark.parametrize('change', [{}, {'pool_type': 'avg'}, {'final_ln_after_pool': True}, {'ls_init_value': 0.3}])
+def test_the_class_token_alone_gives_the_same_embedding(change):
+    """The last block runs for one token there; keys and values are never made."""
+    torch.manual_seed(0)
+    config = {'layers': 3, 'width': 16, 'patch_size': 8, 'image_size': 32, 'head_width': 8, **change}
+    visual = open_clip.CLIP(12, config, {'width': 8, 'heads': 1, 'layers': 1}).visual.eval()
+    for parameter in visual.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(2, 3, 32, 32)
+    tower = ViTTower(visual, DenseReadOut(dense=False))
+    torch.testing.assert_close(tower(x).pooled, visual(x), atol=1e-5, rtol=1e-5)
+    tokens, _ = tower.embed(x)
+    torch.testing.assert_close(tower.pooled_of_tokens(tokens), visual(x), atol=1e-5, rtol=1e-5)
+    taps = ViTTower(visual, DenseReadOut(dense=False, out_indices=(2,)))(x)
+    torch.testing.assert_close(taps.pooled, visual(x), atol=1e-5, rtol=1e-5)
+    assert taps.stages[0].shape == (2, 16, 4, 4)
+
+
+def test_inside_stops_where_nothing_more_is_asked_for(visual, images):
+    tower = ViTTower(visual, DenseReadOut(attention='value', ffn_inputs=(-3,), keys='raw'))
+    runs = [[] for _ in visual.transformer.resblocks]
+    for block, calls in zip(visual.transformer.resblocks, runs, strict=True):
+        block.mlp.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+    out = tower.inside(images)
+    assert out.dense is None and out.pooled is None and out.keys is None
+    assert [len(calls) for calls in runs] == [1, 0, 0, 0]  # that of block 1 would follow what is asked for
+    assert torch.equal(out.ffn_inputs[0], tower(images).ffn_inputs[0])
+
+
 def test_stages_are_taps_after_blocks(visual, images):
     tower = ViTTower(visual, DenseReadOut(out_indices=(0, 3)))
     out = tower(images)

@@ -18,7 +18,10 @@ from tiny_config import (
     dicts,
     forget_weights,
     is_anomaly,
+    is_mask_model,
+    is_region,
     pipelines,
+    region_side,
     trains,
 )
 
@@ -78,6 +81,12 @@ def num_classes(config: Config) -> int:
     return head['num_classes'] if 'num_classes' in head else len(Vocabulary.of(config.model.vocabulary))
 
 
+def training_classes(config: Config) -> int:
+    """Number of classes of the training set, where a model is tested on others."""
+    vocabulary = config.model.get('train_vocabulary')
+    return num_classes(config) if vocabulary is None else len(Vocabulary.of(vocabulary))
+
+
 def assert_consistent_for_testing(config: Config, size: tuple[int, int]) -> None:
     """What a config without training says of sizes and classes agrees with itself."""
     assert tuple(config.model.test_cfg.get('crop_size', size)) == size
@@ -113,6 +122,12 @@ def test_config_is_consistent(path: Path) -> None:
     if config.default_scope == 'mmdet':
         check_detection_config(config, (height, width))
         return
+    if is_region(config):
+        check_region_config(config, (height, width))
+        return
+    if is_mask_model(config):
+        check_mask_config(config, (height, width))
+        return
     assert tuple(config.model.data_preprocessor.size) == (height, width)
     crops = [tuple(p['crop_size']) for p in dicts(pipelines(config)) if p.get('type') == 'RandomCrop']
     assert set(crops) == {(height, width)}
@@ -122,8 +137,15 @@ def test_config_is_consistent(path: Path) -> None:
     assert schedule_end == config.train_cfg.max_iters
     if '_80k' in path.stem:
         assert config.train_cfg.max_iters == 80000 and config.auto_scale_lr.base_batch_size == 32
-    ranges = [p['num_classes'] for p in dicts(pipelines(config)) if p.get('type') == 'CheckLabelRange']
-    assert set(ranges) == {num_classes(config)}
+    for loader, classes in (
+        (config.train_dataloader, training_classes(config)),
+        (config.val_dataloader, num_classes(config)),
+        (config.test_dataloader, num_classes(config)),
+    ):
+        steps = [step for step in dicts(loader.dataset) if 'type' in step]
+        checked = {step['num_classes'] for step in steps if step['type'] == 'CheckLabelRange'}
+        labelled = any(step['type'] in ('LoadAnnotations', 'LoadWideAnnotations') for step in steps)
+        assert checked == ({classes} if labelled else set())
 
 
 def check_detection_config(config: Config, scale: tuple[int, int]) -> None:
@@ -141,6 +163,29 @@ def check_detection_config(config: Config, scale: tuple[int, int]) -> None:
     for split in ('val', 'test'):
         loader = config[f'{split}_dataloader'].dataset
         assert config[f'{split}_evaluator'].ann_file == f'{loader.data_root}/{loader.ann_file}'
+
+
+def check_mask_config(config: Config, size: tuple[int, int]) -> None:
+    """The name says what pictures are tested at, longer side first; labels are those of each set's vocabulary."""
+    pipeline = config.test_dataloader.dataset.pipeline
+    resize = next(step for step in pipeline if step.type == 'PillowResizeShortSide')
+    assert (resize.max_long_side, resize.short_side) == size
+    assert config.test_dataloader == config.val_dataloader and config.test_evaluator == config.val_evaluator
+    for loader, words in ((config.train_dataloader, 'train_vocabulary'), (config.test_dataloader, 'vocabulary')):
+        ranges = {p['num_classes'] for p in dicts(loader.dataset) if p.get('type') == 'CheckLabelRange'}
+        assert ranges <= {len(Vocabulary.of(config.model[words]))}
+    assert max(s['end'] for s in config.param_scheduler) == config.train_cfg.max_iters
+    gpus = 1 if 'miniworld' in config.filename else 8
+    assert config.train_dataloader.batch_size * gpus == config.auto_scale_lr.base_batch_size
+
+
+def check_region_config(config: Config, size: tuple[int, int]) -> None:
+    """Squares are as the name says, labels and scores are of one vocabulary, and the schedule ends with the run."""
+    assert (region_side(config),) * 2 == size
+    assert config.model.vocabulary == config.val_dataloader.dataset.vocabulary
+    assert max(s['end'] for s in config.param_scheduler) == config.train_cfg.max_iters
+    gpus = 1 if 'miniworld' in config.filename else 4
+    assert config.train_dataloader.batch_size * gpus == config.auto_scale_lr.base_batch_size
 
 
 @pytest.fixture

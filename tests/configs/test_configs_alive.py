@@ -13,7 +13,14 @@ from tiny_config import all_configs, tiny_config, trains
 from denseclip.engine.config import use_suite_hooks, use_tta
 from denseclip.engine.runner import SuiteRunner
 
-SCORES = {'AnomalyMetric': 'pixel_AUROC', 'IoUMetric': 'mIoU', 'CocoMetric': 'coco/bbox_mAP'}
+SCORES = {
+    'AnomalyMetric': 'pixel_AUROC',
+    'IoUMetric': 'mIoU',
+    'CocoMetric': 'coco/bbox_mAP',
+    'RegionMetric': 'top1',
+    'PanopticQualityMetric': 'PQ',
+    'SemanticMetric': 'mIoU',
+}
 """What each metric's class calls its main number."""
 
 

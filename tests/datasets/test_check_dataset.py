@@ -48,3 +48,13 @@ def test_one_bad_file_exits_with_1_and_names_it(monkeypatch, root: Path, capsys)
 def test_missing_data_exits_with_1(monkeypatch, tmp_path: Path, capsys) -> None:
     assert check(monkeypatch, tmp_path / 'nowhere', '--split', 'train') == 1
     assert 'nowhere' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [(['gone.py'], "config file 'gone.py' does not exist"), ([str(CONFIG), '--split', 'val'], 'has no data for val')],
+)
+def test_what_cannot_be_audited_is_one_line(monkeypatch, arguments: list[str], message: str) -> None:
+    monkeypatch.setattr(sys, 'argv', ['check_dataset.py', *arguments, '--cfg-options', 'val_dataloader=None'])
+    with pytest.raises(SystemExit, match=message):
+        runpy.run_path(str(REPOSITORY / 'tools/check_dataset.py'), run_name='__main__')

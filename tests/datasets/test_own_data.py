@@ -120,6 +120,15 @@ def test_label_maps(tmp_path: Path, folders: tuple[str, ...]) -> None:
     assert data.splits['val'].labels == tmp_path / folders[3]
 
 
+def test_a_lone_json_file_beside_label_maps_is_no_annotation_file(tmp_path: Path) -> None:
+    for name in ('train', 'val'):
+        picture(tmp_path / name / 'a.png')
+        (tmp_path / f'{name}annot').mkdir()
+        Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / f'{name}annot' / 'a.png')
+    (tmp_path / 'classes.json').write_text('{"0": "sky", "1": "road"}')
+    assert isinstance(recognise(tmp_path), LabelMapData)
+
+
 def test_what_is_lacking_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match='no such folder'):
         recognise(tmp_path / 'none')

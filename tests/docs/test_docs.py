@@ -200,7 +200,8 @@ def known_options() -> frozenset[str]:
     for program in programs:
         if program == 'tools/demo.py':  # hands its arguments to `denseclip segment`
             continue
-        variants = [[], ['text'], ['labelmap'], ['anomaly']] if program == 'tools/benchmark.py' else [[]]
+        parts = ['text', 'labelmap', 'anomaly', 'vocabulary'] if program == 'tools/benchmark.py' else []
+        variants = [[], *([part] for part in parts)]
         for argv in variants:
             found |= set(options_of(parser_of(program, argv)))
     return frozenset(found)

@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from denseclip.compat import distributed
 from denseclip.engine.runner import SuiteRunner
 
 
@@ -19,6 +20,19 @@ def runner(monkeypatch):
 def test_a_frozen_model_is_left_as_it_is(runner):
     model = nn.Linear(2, 2).requires_grad_(False)
     assert runner.wrap_model(None, model) is model
+
+
+def test_a_frozen_model_is_left_as_it_is_in_processes_on_a_cpu(runner, monkeypatch):
+    """There the suite itself asks for MMEngine's plain wrapper, without device ids."""
+    monkeypatch.setattr(distributed, 'has_accelerator', lambda: False)
+    monkeypatch.setattr(dist, 'is_initialized', lambda: True)
+    config = {'model': {'type': 'Any'}}
+    distributed.prepare('pytorch', config)
+    model = nn.Linear(2, 2).requires_grad_(False)
+    assert config['model_wrapper_cfg']['type'] == 'MMDistributedDataParallel'
+    assert runner.wrap_model(config['model_wrapper_cfg'], model) is model
+    trained = nn.Linear(2, 2)
+    assert runner.wrap_model(config['model_wrapper_cfg'], trained)[0] == 'wrapped'
 
 
 def test_other_models_and_own_wrappers_go_to_mmengine(runner):

@@ -124,6 +124,9 @@ def test_drift_needs_a_floor() -> None:
         (8, 8, 1, False, '8 process(es) x 8'),
         (4, 1, 1, True, 'multiplies all learning rates by 0.125'),
         (4, 1, 2, True, 'with it the factor would be 0.25'),
+        (4, 1, 8, True, 'multiplies all learning rates by 0.125; accumulation is not counted'),
+        (4, 8, 1, True, None),
+        (4, 1, 2, False, 'Multiply them by 0.25 (--auto-scale-lr would take 0.125'),
     ],
 )
 def test_the_effective_batch_is_compared(

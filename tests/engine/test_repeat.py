@@ -71,6 +71,20 @@ def test_other_arguments_need_another_folder(tmp_path: Path) -> None:
         repeat('c.py', [0], tmp_path, Tools(), train_args=['--amp'])
 
 
+@pytest.mark.parametrize('option', ['--seed', '--seed=7', '--work-dir', '--resume'])
+def test_options_of_its_own_are_not_passed_on(tmp_path: Path, option: str) -> None:
+    """Otherwise all runs would have one seed, or one folder."""
+    tools = Tools()
+    with pytest.raises(RepeatError, match='leave it out'):
+        repeat('c.py', [0, 1], tmp_path / 'runs', tools, train_args=['--amp', option, '7'])
+    assert not tools.calls and not (tmp_path / 'runs').exists()
+
+
+def test_no_seeds(tmp_path: Path) -> None:
+    with pytest.raises(RepeatError, match='no seeds'):
+        repeat('c.py', [], tmp_path / 'runs', Tools())
+
+
 def test_training_without_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(RepeatError, match='without a checkpoint'):
         repeat('c.py', [0], tmp_path, Tools(checkpoint=False))

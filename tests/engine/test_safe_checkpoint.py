@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -243,3 +244,14 @@ def test_sigkill_at_random_moments(train_toy, tmp_path: Path) -> None:
         torch.load(tmp_path / name / 'iter_30.pth', weights_only=True)['state_dict'] for name in ('whole', 'killed')
     ]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_copied_run_leaves_the_original_alone(tmp_path: Path) -> None:
+    """Resumed in a copy of the work directory, whose checkpoints name the files of the original."""
+    save_steps(tmp_path / 'original', 4)
+    before = sorted(path.name for path in (tmp_path / 'original').iterdir())
+    shutil.copytree(tmp_path / 'original', tmp_path / 'copy')
+    checkpoint = torch.load(tmp_path / 'copy/iter_4.pth', weights_only=True)
+    save_steps(tmp_path / 'copy', 6, 4, checkpoint['message_hub'])
+    assert sorted(path.name for path in (tmp_path / 'original').iterdir()) == before
+    assert [path.name for path in (tmp_path / 'copy').glob('best_*')] == ['best_acc_iter_6.pth']

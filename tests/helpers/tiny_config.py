@@ -26,6 +26,15 @@ TINY: dict[str, dict[str, Any]] = {
     'ContextDecoder': dict(transformer_layers=1),
     'DINOTower': dict(depth=2, embed_dim=48, num_heads=3, img_size=SIDE),
     'MaskCLIPPlusHead': dict(embed_dim=32),  # that of TINY_CLIP
+    'OpenVocabMask2FormerHead': dict(
+        dim=32,
+        num_queries=16,
+        num_layers=3,
+        ffn_dim=32,
+        pixel_decoder=dict(num_layers=1),
+        criterion=dict(num_points=64),
+    ),
+    'OpenVocabMaskFormerHead': dict(num_queries=10, decoder_layers=2),
     'SwinTransformer': dict(depths=(1, 1, 1, 1)),
 }
 """Arguments that make a module of this type shallow at unchanged widths."""
@@ -40,6 +49,12 @@ TINY_CLIP: dict[str, Any] = dict(
 TINY_CLIP_RESNET: dict[str, Any] = dict(
     embed_dim=32,
     vision_cfg=dict(image_size=SIDE, layers=[1, 1, 1, 1], width=16),
+    text_cfg=dict(width=16, heads=2, layers=1),
+)
+
+TINY_CLIP_CONVNEXT: dict[str, Any] = dict(
+    embed_dim=32,
+    vision_cfg=dict(timm_model_name='test_convnext2', image_size=SIDE),
     text_cfg=dict(width=16, heads=2, layers=1),
 )
 
@@ -70,6 +85,8 @@ def tiny_config(path: Path, data: Path) -> Config:
     cut_depth(config.model)
     if is_anomaly(config):
         cut_anomaly(config)
+    if is_region(config):
+        cut_regions(config)
     place_data(config, data)
     cut_run(config)
     return config
@@ -108,13 +125,20 @@ def crop_size(config: Config) -> tuple[int, int]:
     if is_anomaly(config):
         side = anomaly_resize(config)['size']
         return (side, side) if isinstance(side, int) else tuple(side)
+    if is_region(config):
+        return (region_side(config),) * 2
     if not trains(config):
         window = config.model.test_cfg.get('crop_size')
-        resize = next(p for p in dicts(config.test_dataloader.dataset) if p.get('type') == 'Resize')
-        return tuple(window or (min(resize['scale']),) * 2)
+        steps = list(dicts(config.test_dataloader.dataset))
+        sides = [min(p['scale']) for p in steps if p.get('type') == 'Resize']
+        sides += [p['short_side'] for p in steps if p.get('type') == 'PillowResizeShortSide']
+        return tuple(window or (sides[0],) * 2)
     for part in dicts(config.train_dataloader.dataset):
         if part.get('type') == 'RandomCrop':
             return tuple(part['crop_size'])
+    if is_mask_model(config):
+        resize = next(p for p in dicts(config.test_dataloader.dataset) if p.get('type') == 'PillowResizeShortSide')
+        return resize['short_side'], resize['max_long_side']
     if config.default_scope == 'mmdet':
         resize = next(p for p in dicts(config.train_dataloader.dataset) if p.get('type') == 'Resize')
         return tuple(resize['scale'][::-1])
@@ -124,6 +148,32 @@ def crop_size(config: Config) -> tuple[int, int]:
 def is_anomaly(config: Config) -> bool:
     """Whether the config evaluates an anomaly model."""
     return config.get('test_evaluator', {}).get('type') == 'AnomalyMetric'
+
+
+def is_mask_model(config: Config) -> bool:
+    """Whether the config trains FC-CLIP or MAFT+: whole pictures or large crops, tested at another size."""
+    return config.model.type.removeprefix('PMP') in ('FCCLIP', 'MAFTPlus')
+
+
+def is_region(config: Config) -> bool:
+    """Whether the config adapts CLIP to regions and classifies them."""
+    return config.model.type == 'MaskAdaptedCLIP'
+
+
+def region_side(config: Config) -> int:
+    """Side of the squares that regions are resized to."""
+    sides = {
+        p['size'] for p in dicts(pipelines(config)) if str(p.get('type')).endswith(('ResizeRegion', 'ResizedRegion'))
+    }
+    assert len(sides) == 1, sides
+    return sides.pop()
+
+
+def cut_regions(config: Config) -> None:
+    """Squares of the tiny CLIP's size."""
+    for part in dicts(pipelines(config)):
+        if str(part.get('type')).endswith(('ResizeRegion', 'ResizedRegion')):
+            part['size'] = SIDE
 
 
 def anomaly_resize(config: Config) -> ConfigDict:
@@ -169,10 +219,17 @@ def cut_sizes(node: Any, factor: float) -> None:
             value = part.get(key)
             if isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(v, int) for v in value):
                 part[key] = tuple(math.ceil(v * factor) for v in value)
+        for key in ('short_side', 'max_long_side'):
+            if part.get(key) is not None:
+                sides = [part[key]] if isinstance(part[key], int) else part[key]
+                cut = [math.ceil(v * factor) for v in sides]
+                part[key] = cut[0] if isinstance(part[key], int) else cut
 
 
 def cut_depth(model: ConfigDict) -> None:
-    """Make every module of a known type shallow."""
+    """Make every module of a known type shallow; one sentence per class name instead of fourteen."""
+    if model.get('templates') == 'vild':
+        model.templates = 'photo'
     for part in dicts(model):
         if 'depth' in part:  # ResNets: 101 has the widths of 50
             part['depth'] = min(part['depth'], 50)
@@ -184,8 +241,9 @@ def cut_depth(model: ConfigDict) -> None:
         if isinstance(part.get('clip'), dict):
             if str(part['clip'].get('model')).startswith('local-dir:'):
                 part['clip']['model'] = 'ViT-B-16'
-            resnet = str(part['clip'].get('model')).startswith('RN')
-            part['clip']['arch'] = TINY_CLIP_RESNET if resnet else TINY_CLIP
+            kinds = {'RN': TINY_CLIP_RESNET, 'convnext': TINY_CLIP_CONVNEXT}
+            named = str(part['clip'].get('model'))
+            part['clip']['arch'] = next((arch for start, arch in kinds.items() if named.startswith(start)), TINY_CLIP)
     for part in dicts(model.get('test_cfg')):
         if 'score_thr' in part:
             part['score_thr'] = 0.0  # an untrained detector is sure of nothing
@@ -212,6 +270,8 @@ def place_data(config: Config, data: Path) -> None:
 
 def cut_run(config: Config) -> None:
     """One iteration, one validation, nothing written but the log."""
+    if trains(config) and config.optim_wrapper.type == 'AmpOptimWrapper':
+        config.optim_wrapper.type = 'OptimWrapper'  # the other needs a GPU
     if not trains(config):
         pass
     elif 'max_epochs' in config.train_cfg:

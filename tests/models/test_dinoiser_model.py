@@ -104,6 +104,17 @@ def test_one_pass_through_clip(monkeypatch: pytest.MonkeyPatch):
     assert passes == [1]
 
 
+@pytest.mark.parametrize('layer', [-3, 'final'])
+def test_training_runs_only_the_blocks_that_its_losses_read(layer: int | str):
+    model = tiny_dinoiser(feature_layer=layer)
+    blocks = model.tower.visual.transformer.resblocks
+    ran = []
+    for number, block in enumerate(blocks):
+        block.ln_1.register_forward_hook(lambda *_, number=number: ran.append(number))
+    assert set(model.loss(torch.randn(1, 3, 32, 32))) == {'loss_correlation', 'loss_foreground'}
+    assert ran == ([0, 1] if layer == -3 else [0, 1, 2, 3])
+
+
 def test_dense_features_are_the_pooled_ones():
     model = tiny_dinoiser(teachers=False, gamma=None).eval()
     images = torch.randn(1, 3, 32, 40)

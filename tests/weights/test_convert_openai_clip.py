@@ -4,7 +4,7 @@ import open_clip
 import pytest
 import torch
 
-from denseclip.weights import load_into
+from denseclip.weights import WeightMismatchError, load_into
 from denseclip.weights.convert import convert
 
 TEXT = {'context_length': 9, 'vocab_size': 20, 'width': 8, 'heads': 2, 'layers': 1}
@@ -46,6 +46,11 @@ def test_text_part_with_a_shorter_context():
 def test_text_under_its_own_prefix():
     state = {'text.ln_final.weight': torch.ones(2), 'visual.proj': torch.ones(1)}
     assert list(convert(state, 'openai_clip', part='text')) == ['ln_final.weight']
+
+
+def test_an_image_tower_has_no_text_part():
+    with pytest.raises(WeightMismatchError, match='no text tower of CLIP: found visual.proj'):
+        convert({'visual.proj': torch.ones(1)}, 'openai_clip', part='text', context_length=5)
 
 
 def test_unknown_part():

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import sys
+import types
 
 import pytest
 import torch
@@ -145,6 +147,36 @@ def test_truncated_file(tmp_path, state, kind, kept):
     path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(WeightFileError, match=r"cut\.bin' is .*(damaged|truncated)"):
         read_state_dict(path)
+
+
+@pytest.mark.parametrize('kept', [1, 8, 29])  # end in IndexError, EOFError, struct.error
+def test_a_file_of_the_old_format_cut_in_its_head(tmp_path, state, kept):
+    path = tmp_path / 'cut.pth'
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(WeightFileError, match=r"cut\.pth' is damaged or truncated"):
+        read_state_dict(path)
+
+
+class Foreign:
+    """Pickled by a name that the reader does not have."""
+
+    def __reduce__(self):
+        return gone.Thing, ()
+
+
+gone = types.ModuleType('gone')
+gone.Thing = type('Thing', (), {'__module__': 'gone'})
+
+
+def test_trusted_file_whose_code_is_missing(tmp_path, state, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'gone', gone)
+    torch.save({'state_dict': state, 'extra': Foreign()}, tmp_path / 'theirs.pth')
+    monkeypatch.delitem(sys.modules, 'gone')
+    with pytest.raises(
+        WeightFileError, match=r"theirs\.pth' needs code that is not installed here \(No module named 'gone'"
+    ):
+        read_state_dict(tmp_path / 'theirs.pth', trust=True)
 
 
 @pytest.mark.parametrize('content', [b'<html>404 Not Found</html>', b'version https://git-lfs.github.com/spec/v1\n'])

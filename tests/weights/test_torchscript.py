@@ -81,6 +81,24 @@ def test_foreign_constructors_are_refused(tmp_path, capsys):
     assert 'ran' not in capsys.readouterr().out
 
 
+def test_a_storage_shorter_than_its_tensor_is_damage(tmp_path):
+    save(nn.Linear(4, 2), tmp_path / 'whole.pt', traced=False)
+    with zipfile.ZipFile(tmp_path / 'whole.pt') as whole, zipfile.ZipFile(tmp_path / 'short.pt', 'w') as short:
+        for name in whole.namelist():
+            content = whole.read(name)
+            short.writestr(name, content[:8] if '/data/' in name else content)
+    with pytest.raises(WeightFileError, match='damaged TorchScript archive'):
+        read_torchscript(tmp_path / 'short.pt')
+
+
+def test_a_pickle_that_holds_no_module_is_damage(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'list.pt', 'w') as archive:
+        archive.writestr('a/code/__torch__.py', '')
+        archive.writestr('a/data.pkl', pickle.dumps([1, 2]))
+    with pytest.raises(WeightFileError, match='damaged TorchScript archive'):
+        read_torchscript(tmp_path / 'list.pt')
+
+
 def test_other_zip_files_are_named(tmp_path):
     torch.save({'a': torch.zeros(1)}, tmp_path / 'plain.pt')
     with pytest.raises(WeightFileError, match='not a TorchScript archive'):

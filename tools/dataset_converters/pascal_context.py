@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Make PASCAL Context (59 classes and background) from VOC2010 and the 459-class matrices."""
+"""Make PASCAL Context (59 classes and background, or all 459) from VOC2010 and the 459-class matrices."""
 
 import argparse
 import sys
 
-from denseclip.datasets.converters import ConversionError, convert_pascal_context
+from denseclip.datasets.converters import ConversionError, convert_pascal_context, convert_pascal_context459
 
 
 def main() -> int:
@@ -12,13 +12,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', help='folder VOC2010 of the devkit')
     parser.add_argument('matrices', help='folder of the matrices NAME.mat (trainval.tar.gz of the data set)')
-    parser.add_argument('target', help='folder to make, usually data/VOCdevkit/VOC2010')
+    parser.add_argument('target', help='folder to make, usually data/VOCdevkit/VOC2010, or VOC2010_459')
+    parser.add_argument('--classes', choices=['59', '459'], default='59', help='which set of classes (default: 59)')
     parser.add_argument('--link', action='store_true', help='symbolic links to the pictures instead of copies')
     parser.add_argument('--force', action='store_true', help='replace the target when it exists')
     parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
     args = parser.parse_args()
+    convert = convert_pascal_context if args.classes == '59' else convert_pascal_context459
     try:
-        counts = convert_pascal_context(
+        counts = convert(
             args.source,
             args.matrices,
             args.target,

@@ -1,5 +1,5 @@
 # Pretraining on miniworld: AdamW, warm-up, cosine decay, no decay of norms, biases and the logit scale.
-max_iters = 3000
+max_iters = 1800
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1.5e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1),

@@ -105,13 +105,34 @@ class CLIPTextTower(TextTower):
 
         Source: CLIP section 2.4; DenseCLIP section 3.3 (``CLIPTextContextEncoder``).
         """
-        x = self.token_embedding(tokens).to(self.positional_embedding.dtype)
         ends = self.end_positions(tokens)
         sets = 1
         if contexts is not None:
             sets, inserted = contexts.shape[:2]
-            x = insert_contexts(x, contexts.to(x.dtype))
             ends = (ends + inserted).repeat(sets)
+        x = self._run_blocks(tokens, contexts)
+        return self._project(x[torch.arange(x.shape[0], device=x.device), ends]).unflatten(0, (sets, -1))
+
+    def token_states(self, tokens: Tensor) -> Tensor:
+        """Every token of the prompts in the joint space, not only the one at the end.
+
+        Args:
+            tokens: Ids, padded at the end.
+
+        Returns:
+            States after ``ln_final`` and the projection, not normalised; what stands behind the end token is of no use.
+
+        Shape:
+            - tokens: :math:`(P, L)`
+            - result: :math:`(P, L, E)`
+        """
+        return self._project(self._run_blocks(tokens))
+
+    def _run_blocks(self, tokens: Tensor, contexts: Tensor | None = None) -> Tensor:
+        """Word vectors, contexts put in between them, through all blocks."""
+        x = self.token_embedding(tokens).to(self.positional_embedding.dtype)
+        if contexts is not None:
+            x = insert_contexts(x, contexts.to(x.dtype))
         if x.shape[1] > self.context_length:
             raise ValueError(
                 f'{x.shape[1]} tokens (contexts included) do not fit into {self.context_length} positions: '
@@ -120,12 +141,14 @@ class CLIPTextTower(TextTower):
         x = x + self.positional_embedding[: x.shape[1]]
         for block in self.transformer.resblocks:
             x = maybe_checkpoint(self.grad_checkpointing, block, x, causal=True)
-        x = self.ln_final(x[torch.arange(x.shape[0], device=x.device), ends])
+        return x
+
+    def _project(self, x: Tensor) -> Tensor:
+        """``ln_final`` and the projection into the joint space."""
+        x = self.ln_final(x)
         if isinstance(self.text_projection, nn.Linear):
-            x = self.text_projection(x)
-        elif self.text_projection is not None:
-            x = x @ self.text_projection
-        return x.unflatten(0, (sets, -1))
+            return self.text_projection(x)
+        return x if self.text_projection is None else x @ self.text_projection
 
 
 def insert_contexts(words: Tensor, contexts: Tensor) -> Tensor:

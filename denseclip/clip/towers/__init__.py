@@ -1,6 +1,6 @@
 """Image towers: open_clip's networks with dense read-outs, all answering the same call."""
 
-from .attention_pool import attention_pool, value_projection
+from .attention_pool import attention_pool, masked_attention_pool, value_projection
 from .base import DenseReadOut, ImageTower, TowerOutput
 from .build import build_image_tower
 from .resnet import ResNetTower, build_resnet
@@ -20,5 +20,6 @@ __all__ = [
     'attention_pool',
     'build_resnet',
     'build_vit',
+    'masked_attention_pool',
     'value_projection',
 ]

@@ -70,3 +70,30 @@ def value_projection(pool: AttentionPool2d, x: Tensor) -> Tensor:
         - x: :math:`(N, C, h, w)`; result: :math:`(N, E, h, w)`
     """
     return pool.c_proj(pool.v_proj(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+
+
+def masked_attention_pool(
+    pool: AttentionPool2d, x: Tensor, masks: Tensor, *, pos_resize: str = 'bilinear', antialias: bool = False
+) -> Tensor:
+    """One embedding per mask: the mean token attends to the mask's pixels only.
+
+    Source: FC-CLIP (Yu et al., NeurIPS 2023), section 3.3, for ResNets.
+
+    Args:
+        pool: open_clip's module.
+        x: Last feature map.
+        masks: bool, which pixels belong to each mask. A mask without any is pooled over the whole map; the authors'
+            code gives NaN there.
+        pos_resize: How positions are fitted to the map.
+        antialias: See :func:`denseclip.weights.resize_positions`.
+
+    Shape:
+        - x: :math:`(N, C, h, w)`
+        - masks: :math:`(N, Q, h, w)`
+        - result: :math:`(N, Q, E)`
+    """
+    tokens = pool_tokens(pool, x, pos_resize, antialias)
+    visible = masks.flatten(2)
+    visible = visible | ~visible.any(dim=-1, keepdim=True)
+    queries = tokens[:, :1].expand(-1, masks.shape[1], -1)
+    return attend(pool, queries, tokens[:, 1:], visible[:, None])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from denseclip.weights.positions import POSITION_MODES
 
 from ..attention import Guide, attention_terms
+from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 
 
@@ -156,12 +157,13 @@ class ImageTower(nn.Module):
         self.preprocess = preprocess if preprocess is not None else PreprocessSpec()
         self.grad_checkpointing = False
 
-    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None, prompts: MaskPrompts | None = None) -> TowerOutput:
         """Run the tower.
 
         Args:
             images: Normalised pictures (N, 3, H, W) of any size.
             guide: What the pictures add to the attention of the last blocks; vision transformers only.
+            prompts: Mask prompts and the patches that they replace; vision transformers only.
         """
         raise NotImplementedError
 
@@ -180,6 +182,11 @@ class ImageTower(nn.Module):
         """Raise if something is to be added to an attention that this tower does not have."""
         if guide is not None:
             raise ValueError(f'{type(self).__name__} takes no guide (affinity, prior): use a CLIP vision transformer.')
+
+    def refuse_prompts(self, prompts: MaskPrompts | None) -> None:
+        """Raise if patches are to be replaced in a tower that has none."""
+        if prompts is not None:
+            raise ValueError(f'{type(self).__name__} has no patch tokens for mask prompts: use a vision transformer.')
 
     def checked_indices(self, count: int, default: tuple[int, ...]) -> tuple[int, ...]:
         """The stages asked for, after a check that the tower has them."""

@@ -8,6 +8,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
 from ..attention import Guide
+from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .attention_pool import attend, attention_pool, pool_tokens, value_projection
 from .base import DenseReadOut, ImageTower, TowerOutput
@@ -41,9 +42,10 @@ class ResNetTower(ImageTower):
         if visual.attnpool is None and (self.read_out.dense or self.read_out.pooled):
             raise ValueError('this ResNet has no attention pool: read_out needs dense=False and pooled=False.')
 
-    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None, prompts: MaskPrompts | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`; odd sizes round up in the stem's convolution and down in every pooling."""
         self.refuse_guide(guide)
+        self.refuse_prompts(prompts)
         visual, out = self.visual, TowerOutput()
         need_last = self.read_out.dense or self.read_out.pooled
         x = visual.stem(images)

@@ -8,6 +8,7 @@ from open_clip.timm_model import TimmModel
 from torch import Tensor
 
 from ..attention import Guide
+from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower, TowerOutput
 
@@ -42,9 +43,10 @@ class ConvTrunkTower(ImageTower):
         projection = getattr(visual.head, 'proj', None) or getattr(getattr(visual.head, 'mlp', None), 'fc2', None)
         self.embed_dim = (projection or trunk.head.fc).out_features
 
-    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None, prompts: MaskPrompts | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`."""
         self.refuse_guide(guide)
+        self.refuse_prompts(prompts)
         trunk: Any = self.visual.trunk
         how = self.read_out
         last, stages = trunk.forward_intermediates(images, indices=list(self.indices), norm=False)
@@ -52,9 +54,27 @@ class ConvTrunkTower(ImageTower):
         if how.pooled:
             out.pooled = self.visual.head(trunk.forward_head(last))
         if how.dense:
-            head: Any = trunk.head
-            pixels = head.norm(last) if hasattr(head, 'norm') else last
-            if getattr(trunk, 'output_fmt', 'NCHW') != 'NHWC':  # Swin keeps its channels last
-                pixels = pixels.permute(0, 2, 3, 1)
-            out.dense = self.visual.head(head.fc(pixels)).permute(0, 3, 1, 2)
+            out.dense = self._project(last).permute(0, 3, 1, 2)
         return out
+
+    def _project(self, last: Tensor) -> Tensor:
+        """Pixels of the last map into the joint space, (N, h, w, E)."""
+        trunk: Any = self.visual.trunk
+        head = trunk.head
+        pixels = head.norm(last) if hasattr(head, 'norm') else last
+        if getattr(trunk, 'output_fmt', 'NCHW') != 'NHWC':  # Swin keeps its channels last
+            pixels = pixels.permute(0, 2, 3, 1)
+        return self.visual.head(head.fc(pixels))
+
+    def embed(self, vectors: Tensor) -> Tensor:
+        """Means of some pixels of the last map into the joint space, not normalised.
+
+        Source: FC-CLIP (Yu et al., NeurIPS 2023), section 3.3.
+
+        Shape:
+            - vectors: :math:`(N, Q, C)`; result: :math:`(N, Q, E)`
+        """
+        last = vectors.flatten(0, 1)[:, :, None, None]
+        if getattr(self.visual.trunk, 'output_fmt', 'NCHW') == 'NHWC':
+            last = last.permute(0, 2, 3, 1)
+        return self._project(last).reshape(*vectors.shape[:2], -1)

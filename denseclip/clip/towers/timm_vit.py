@@ -12,6 +12,7 @@ from torch import Tensor
 from denseclip.weights.positions import resize_positions
 
 from ..attention import Guide
+from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower, TowerOutput
 
@@ -62,12 +63,14 @@ class TimmViTTower(ImageTower):
         own = getattr(trunk.head, 'out_features', trunk.embed_dim)
         self.embed_dim = projection.out_features if projection is not None else own
 
-    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def embed(self, images: Tensor, prompts: MaskPrompts | None = None) -> tuple[Tensor, tuple[int, int]]:
         """Prefix tokens and patches with positions, (N, prefix + hw, C), and the grid (h, w)."""
         trunk: Any = self.visual.trunk
         patches = trunk.patch_embed.norm(trunk.patch_embed.proj(images).permute(0, 2, 3, 1))
         grid = (patches.shape[1], patches.shape[2])
         tokens = patches.flatten(1, 2)
+        if prompts is not None:
+            tokens = prompts.replace(tokens, 0, grid)
         special = [t.expand(tokens.shape[0], -1, -1) for t in (trunk.cls_token, trunk.reg_token) if t is not None]
         how = self.read_out
         if trunk.pos_embed is not None:
@@ -79,12 +82,12 @@ class TimmViTTower(ImageTower):
                 special = [torch.cat(special, dim=1) + positions[:prefix]]
         return trunk.norm_pre(torch.cat([*special, tokens], dim=1)), grid
 
-    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None, prompts: MaskPrompts | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`."""
         self.refuse_guide(guide)
         trunk: Any = self.visual.trunk
         how, out = self.read_out, TowerOutput()
-        x, grid = self.embed(images)
+        x, grid = self.embed(images, prompts)
         extra = self.rotary(grid)
         need_last = how.dense or how.pooled
         prefix = trunk.num_prefix_tokens
@@ -94,6 +97,8 @@ class TimmViTTower(ImageTower):
             x = block(x, **extra)
             if index in self.indices:
                 out.stages.append(x[:, prefix:].transpose(1, 2).unflatten(2, grid))
+            if prompts is not None:
+                x = prompts.replace_tokens(x, index + 1, grid, prefix)
         if need_last:
             x = trunk.norm(x)
         if how.pooled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,11 +17,13 @@ from ..blocks import (
     attention_weights,
     external_attention,
     ffn_branch,
+    first_token_block,
     has_explicit_walk,
     maybe_checkpoint,
     project_one,
     run_block,
 )
+from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower, TowerOutput
 
@@ -66,8 +69,14 @@ class ViTTower(ImageTower):
         if not 0 < self.read_out.layers <= len(blocks):
             raise ValueError(f'read_out.layers={self.read_out.layers}: this tower has {len(blocks)} blocks.')
 
-    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def embed(self, images: Tensor, prompts: MaskPrompts | None = None) -> tuple[Tensor, tuple[int, int]]:
         """Class token and patches with positions after ``ln_pre``, (N, 1 + hw, C), and the grid (h, w)."""
+        visual = self.visual
+        x, grid = self.patchify(images, prompts)
+        return visual.ln_pre(visual.patch_dropout(x) if self.training else x), grid
+
+    def patchify(self, images: Tensor, prompts: MaskPrompts | None = None) -> tuple[Tensor, tuple[int, int]]:
+        """Class token and patches with positions before ``ln_pre``, (N, 1 + hw, C), and the grid (h, w)."""
         visual = self.visual
         if any(side < patch for side, patch in zip(images.shape[-2:], visual.patch_size, strict=True)):
             raise ValueError(f'a {tuple(images.shape[-2:])} picture is smaller than one patch of {visual.patch_size}.')
@@ -80,31 +89,33 @@ class ViTTower(ImageTower):
         class_token = visual.class_embedding.expand(patches.shape[0], 1, -1)
         if how.double_class_embedding:
             class_token = class_token + visual.class_embedding
-        x = torch.cat([class_token.to(patches.dtype), patches.flatten(2).transpose(1, 2)], dim=1)
-        x = x + positions.to(x.dtype)
-        return visual.ln_pre(visual.patch_dropout(x) if self.training else x), grid
+        tokens = patches.flatten(2).transpose(1, 2)
+        if prompts is not None:
+            tokens = prompts.replace(tokens, 0, grid)
+        x = torch.cat([class_token.to(patches.dtype), tokens], dim=1)
+        return x + positions.to(x.dtype), grid
 
-    def forward(self, images: Tensor, guide: Guide | None = None) -> TowerOutput:
+    def forward(self, images: Tensor, guide: Guide | None = None, prompts: MaskPrompts | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`; sizes that are no multiple of the patch are cut at the right and bottom."""
-        how = self.read_out
-        x, grid = self.embed(images)
+        return self._read(images, self.read_out, guide, prompts)
+
+    def inside(self, images: Tensor) -> TowerOutput:
+        """What :meth:`forward` notes on its way (stages, weights, ``ffn_inputs``), and no embedding.
+
+        Blocks after the last one that is asked for, and the half of that one which nobody reads, do not run.
+        """
+        return self._read(images, replace(self.read_out, dense=False, pooled=False, keys=None))
+
+    def _read(
+        self, images: Tensor, how: DenseReadOut, guide: Guide | None = None, prompts: MaskPrompts | None = None
+    ) -> TowerOutput:
+        x, grid = self.embed(images, prompts)
         out = TowerOutput(grid=grid)
         count = len(self.visual.transformer.resblocks)
-        fork = count - how.layers if how.dense and not (how.as_trained and guide is None) else count
+        fork = self._fork(guide, prompts)
         # A read-out that differs from training leaves the ordinary walk at `fork`; the image embedding goes on with it.
         end = count if how.pooled else fork if how.dense else 0
-        weights: list[Tensor] = []
-        for index in range(max(end, self._last_asked_for + 1)):
-            if index == fork:
-                out.tokens = x
-            if index in self.weights_from:
-                block: Any = self.visual.transformer.resblocks[index]
-                weights.append(attention_weights(block.attn, block.ln_1(x)))
-            x = self._run(index, x, out)
-            if index in self.indices:
-                out.stages.append(to_map(x[:, 1:], grid))
-        if weights:
-            out.weights = torch.stack(weights).mean(dim=0)
+        x = self._walk(x, out, fork, end, self._class_token_is_enough(how), prompts)
         if how.pooled:
             out.pooled = self.pool(x)
         if how.dense:
@@ -115,14 +126,72 @@ class ViTTower(ImageTower):
                 out.keys = self._keys(out.tokens)
         return out
 
-    def _run(self, index: int, x: Tensor, out: TowerOutput) -> Tensor:
-        """One block as trained; the normalised input of its feed-forward branch is noted where asked for."""
+    def _walk(
+        self, x: Tensor, out: TowerOutput, fork: int, end: int, first_only: bool, prompts: MaskPrompts | None
+    ) -> Tensor:
+        """Run the blocks as trained up to ``end``, or as far as something is asked for, and note that in ``out``.
+
+        With ``first_only`` the last block is run for the class token alone.
+        """
+        blocks: Any = self.visual.transformer.resblocks
+        weights: list[Tensor] = []
+        for index in range(max(end, self._last_asked_for + 1)):
+            if index == fork:
+                out.tokens = x
+            if index in self.weights_from:
+                weights.append(attention_weights(blocks[index].attn, blocks[index].ln_1(x)))
+            if first_only and index == len(blocks) - 1:
+                x = first_token_block(blocks[index], x)
+                break
+            x = self._run(index, x, out, last=index + 1 == max(end, self._last_asked_for + 1) > end)
+            if index in self.indices:
+                out.stages.append(to_map(x[:, 1:], _grid_of(out)))
+            if prompts is not None:
+                x = prompts.replace_tokens(x, index + 1, _grid_of(out))
+        if weights:
+            out.weights = torch.stack(weights).mean(dim=0)
+        return x
+
+    def _fork(self, guide: Guide | None, prompts: MaskPrompts | None) -> int:
+        """Block at which the dense read-out leaves the ordinary walk; the number of blocks if it does not."""
+        how, count = self.read_out, len(self.drop_rates)
+        fork = count - how.layers if how.dense and not (how.as_trained and guide is None) else count
+        if prompts is not None and prompts.depth - 1 > fork:
+            raise ValueError(f'mask prompts of depth {prompts.depth} reach into the last {how.layers} changed blocks.')
+        return fork
+
+    def pooled_of_tokens(self, x: Tensor) -> Tensor:
+        """Image embedding (N, E) from tokens (N, L, C) that :meth:`embed` made, or some of them, the first included."""
+        *blocks, last = self.visual.transformer.resblocks
+        for block in blocks:
+            x = run_block(block, x)
+        return self.pool(first_token_block(last, x) if self._pools_class_token else run_block(last, x))
+
+    @property
+    def _pools_class_token(self) -> bool:
+        visual = self.visual
+        by_token = visual.attn_pool is None and visual.pool_type == 'tok'
+        return by_token and has_explicit_walk(visual.transformer.resblocks[-1])
+
+    def _class_token_is_enough(self, how: DenseReadOut) -> bool:
+        """Whether the class token is all that is read of the last block."""
+        last = len(self.drop_rates) - 1
+        plain = not self.grad_checkpointing and not (self.training and self.drop_rates[last])
+        return how.pooled and not how.dense and last > self._last_asked_for and plain and self._pools_class_token
+
+    def _run(self, index: int, x: Tensor, out: TowerOutput, last: bool = False) -> Tensor:
+        """One block as trained; the normalised input of its feed-forward branch is noted where asked for.
+
+        ``last``: nothing follows, so the branch itself runs only for a stage.
+        """
         block = self.visual.transformer.resblocks[index]
         if index not in self.ffn_inputs:
             return maybe_checkpoint(self.grad_checkpointing, block, x, drop=self.drop_rates[index])
         x = attention_branch(block, x, self.drop_rates[index])
         normed = block.ln_2(x)
         out.ffn_inputs.append(normed)
+        if last and index not in self.indices:
+            return x
         return ffn_branch(block, x, normed, self.drop_rates[index])
 
     def read_dense(self, tokens: Tensor, grid: tuple[int, int], guide: Guide | None = None) -> tuple[Tensor, Tensor]:
@@ -197,6 +266,11 @@ class ViTTower(ImageTower):
 def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """(N, hw, C) to (N, C, h, w)."""
     return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def _grid_of(out: TowerOutput) -> tuple[int, int]:
+    assert out.grid is not None
+    return out.grid
 
 
 def _positive(indices: tuple[int, ...], count: int, name: str) -> tuple[int, ...]:

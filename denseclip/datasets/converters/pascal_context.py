@@ -1,6 +1,8 @@
-"""PASCAL Context (59 classes) from VOC2010 and the 459-class matrices of the data set's page (``trainval.tar.gz``)."""
+"""PASCAL Context, 59 or all 459 classes, from VOC2010 and the matrices of the set's page (``trainval.tar.gz``)."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
@@ -17,6 +19,8 @@ KEPT = (
 """Ids, among the 459 of the matrices (``labels.txt``, alphabetical), of the 59 classes, in their order."""
 NUM_IDS = 460
 SPLITS = ('train', 'val')
+IGNORED_459 = 65535
+"""Id of pixels without a class in the maps of all 459 classes, whose ids do not fit 8 bits."""
 
 
 def convert_pascal_context(
@@ -46,29 +50,49 @@ def convert_pascal_context(
     Raises:
         ConversionError: See :func:`denseclip.datasets.converters.relabel.convert_pairs`.
     """
-    source, matrices = Path(source), Path(matrices)
+    table = id_table({old: new for new, old in enumerate(KEPT, start=1)}, size=NUM_IDS, other=0)
+    options = dict(link=link, force=force, num_workers=num_workers)
+    return _convert(Path(source), Path(matrices), Path(target), table, 'SegmentationClassContext', options)
+
+
+def convert_pascal_context459(
+    source: str | Path,
+    matrices: str | Path,
+    target: str | Path,
+    *,
+    link: bool = False,
+    force: bool = False,
+    num_workers: int = 2,
+) -> dict[str, int]:
+    """Make 16-bit label maps of all classes: ``SegmentationClassContext459``, ids 0 to 458, 65535 = no class.
+
+    Arguments, result and errors are those of :func:`convert_pascal_context`; the usual ``target`` is
+    ``data/VOCdevkit/VOC2010_459``.
+    """
+    options = dict(link=link, force=force, num_workers=num_workers)
+    return _convert(Path(source), Path(matrices), Path(target), TABLE_459, 'SegmentationClassContext459', options)
+
+
+TABLE_459 = id_table({0: IGNORED_459, **{i: i - 1 for i in range(1, NUM_IDS)}}, size=NUM_IDS)
+"""Ids of the matrices to ids of the list ``context459``."""
+
+
+def _convert(
+    source: Path, matrices: Path, target: Path, table: np.ndarray, folder: str, options: dict[str, Any]
+) -> dict[str, int]:
     names = {split: _listed(source, matrices, split) for split in SPLITS}
     pairs = [
         Pair(
             source / 'JPEGImages' / f'{name}.jpg',
             matrices / f'{name}.mat',
             f'JPEGImages/{name}.jpg',
-            f'SegmentationClassContext/{name}.png',
+            f'{folder}/{name}.png',
         )
         for split in SPLITS
         for name in names[split]
     ]
-    convert_pairs(
-        pairs,
-        id_table({old: new for new, old in enumerate(KEPT, start=1)}, size=NUM_IDS, other=0),
-        Path(target),
-        source=source,
-        link=link,
-        force=force,
-        num_workers=num_workers,
-        read=read_matrix,
-        lists={f'ImageSets/SegmentationContext/{split}.txt': names[split] for split in SPLITS},
-    )
+    lists: dict[str, Iterable[str]] = {f'ImageSets/SegmentationContext/{split}.txt': names[split] for split in SPLITS}
+    convert_pairs(pairs, table, target, source=source, read=read_matrix, lists=lists, **options)
     return {split: len(names[split]) for split in SPLITS}
 
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -36,14 +37,14 @@ def id_table(mapping: dict[int, int], *, size: int = 256, other: int = INVALID) 
     """Table of new ids by old ones.
 
     Args:
-        mapping: New id (0 to 255) of each old id.
+        mapping: New id (0 to 65535) of each old id.
         size: Old ids are below this.
         other: Entry of all further old ids.
 
     Returns:
-        int16 array of shape (size,).
+        int32 array of shape (size,).
     """
-    table = np.full(size, other, dtype=np.int16)
+    table = np.full(size, other, dtype=np.int32)
     table[list(mapping)] = list(mapping.values())
     return table
 
@@ -59,6 +60,7 @@ def convert_pairs(
     num_workers: int = 2,
     read: Callable[[Path], np.ndarray] = read_label_map,
     lists: dict[str, Iterable[str]] | None = None,
+    short_side: int | None = None,
 ) -> None:
     """Write all pairs, or nothing at all.
 
@@ -74,6 +76,8 @@ def convert_pairs(
         num_workers: Threads that decode files.
         read: Reads a label map of the source, (H, W) integers.
         lists: Text files to write as well: path in the target folder and its lines.
+        short_side: Shrink pictures and label maps whose shorter side is longer than this; such pictures are encoded
+            anew.
 
     Raises:
         ConversionError: If a file is missing, unreadable, of another size than its picture or holds an id that the
@@ -90,8 +94,12 @@ def convert_pairs(
                 return str(error)
             path = staging / pair.label_to
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(labels).save(path)
-            place(pair.image, staging / pair.image_to, link=link)
+            size = labels.shape if short_side is None else shrunk_size(labels.shape, short_side)
+            Image.fromarray(shrink_labels(labels, size)).save(path)
+            if size == labels.shape:
+                place(pair.image, staging / pair.image_to, link=link)
+            else:
+                _save_shrunk(pair.image, staging / pair.image_to, size)
             return None
 
         with ThreadPoolExecutor(max(1, num_workers)) as pool:
@@ -102,18 +110,56 @@ def convert_pairs(
             path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
 
 
-def _relabel(pair: Pair, table: np.ndarray, read: Callable[[Path], np.ndarray]) -> np.ndarray:
-    """New label map of a pair, uint8; raises with the file's name."""
-    size, labels = image_size(pair.image), read(pair.label)
-    if labels.shape != size:
-        raise ConversionError(f'{pair.label}: size {labels.shape} differs from its picture {size} (height, width)')
+def apply_table(labels: np.ndarray, table: np.ndarray, name: str | Path = 'label map') -> np.ndarray:
+    """Replace ids by a table.
+
+    Args:
+        labels: Integers (H, W).
+        table: See :func:`id_table`.
+        name: Of the label map, for the error message.
+
+    Returns:
+        uint8 array (H, W), or uint16 where the table holds larger ids.
+
+    Raises:
+        ConversionError: If there is an id that the table calls invalid.
+    """
     inside = (labels >= 0) & (labels < len(table))
     new = table[np.where(inside, labels, 0)]
     wrong = ~inside | (new == INVALID)
     if wrong.any():
         ids = [int(i) for i in np.unique(labels[wrong])]
-        raise ConversionError(f'{pair.label}: ids {ids[:MAX_NAMED]} are none that this data set has')
-    return new.astype(np.uint8)
+        raise ConversionError(f'{name}: ids {ids[:MAX_NAMED]} are none that this data set has')
+    return new.astype(np.uint8 if table.max() < 256 else np.uint16)
+
+
+def _relabel(pair: Pair, table: np.ndarray, read: Callable[[Path], np.ndarray]) -> np.ndarray:
+    """New label map of a pair; raises with the file's name."""
+    size, labels = image_size(pair.image), read(pair.label)
+    if labels.shape != size:
+        raise ConversionError(f'{pair.label}: size {labels.shape} differs from its picture {size} (height, width)')
+    return apply_table(labels, table, pair.label)
+
+
+def shrunk_size(size: tuple[int, ...], short_side: int) -> tuple[int, int]:
+    """Height and width with the shorter side at most ``short_side``, the aspect ratio kept, halves to even."""
+    height, width = size
+    if min(height, width) <= short_side:
+        return height, width
+    scale = short_side / min(height, width)
+    return round(height * scale), round(width * scale)
+
+
+def shrink_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A label map in another size by nearest neighbour, (H, W) to ``size``."""
+    return labels if labels.shape == size else cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def _save_shrunk(source: Path, destination: Path, size: tuple[int, int]) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(source) as image:
+        pixels = np.asarray(image.convert('RGB'))
+    Image.fromarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)).save(destination, quality=95)
 
 
 def matched_names(

@@ -27,6 +27,7 @@ class SceneSpec:
         zoom: Range of magnification; at 1 a thing's radius is 0.15 to 0.34 of the shorter side.
         held_out: Things wear the colours that training captions never name with them; else only the others.
         labels: Labels that may appear; None means all.
+        colours: Colours that things wear where they may (see ``held_out``); None means all.
         crowding: Largest number of things in a square picture; wider pictures get more.
     """
 
@@ -34,6 +35,7 @@ class SceneSpec:
     zoom: tuple[float, float] = (0.85, 1.2)
     held_out: bool = False
     labels: tuple[int, ...] | None = None
+    colours: tuple[int, ...] | None = None
     crowding: int = 4
 
     def allowed(self, labels: tuple[int, ...]) -> list[int]:
@@ -183,6 +185,8 @@ def _plan_thing(
     rng: np.random.Generator, label: int, radius: float, centre: tuple[float, float], spec: SceneSpec
 ) -> _Plan:
     colours = [c for c in range(len(COLOURS)) if is_held_out(label, c) == spec.held_out]
+    if spec.colours is not None:
+        colours = [c for c in colours if c in spec.colours] or colours
     reach = int(np.ceil(1.3 * radius)) + 1
     left, top = max(0, int(centre[0]) - reach), max(0, int(centre[1]) - reach)
     right, bottom = min(spec.size[1], int(centre[0]) + reach), min(spec.size[0], int(centre[1]) + reach)

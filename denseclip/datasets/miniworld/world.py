@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .arrays import Bytes
 from .grammar import captions, part_captions
+from .kinds import COLOURS, GROUNDS, NUM_THINGS, SKIES
 from .parts import DEFECTS, PARTS, PartPicture, draw_part
 from .scenes import Scene, SceneSpec, draw_scene
 
 VERSION = 1
 """Part of every seed; raised when the same seed gives other pictures."""
-_STREAMS = {'scene': 0, 'part': 1, 'mixed': 2}
+_STREAMS = {'scene': 0, 'part': 1, 'mixed': 2, 'setting': 3}
+_RUN_COLOURS = 3  # colours of the things of one run of look-alikes
 
 
 def generator(seed: int, split: str, index: int, stream: str = 'scene') -> np.random.Generator:
@@ -23,7 +25,7 @@ def generator(seed: int, split: str, index: int, stream: str = 'scene') -> np.ra
         seed: Of the whole world, not negative.
         split: Name of the split; other splits never repeat a picture.
         index: Of the sample, not negative.
-        stream: ``'scene'``, ``'part'`` or ``'mixed'``.
+        stream: ``'scene'``, ``'part'``, ``'mixed'`` or ``'setting'``.
     """
     return np.random.default_rng([VERSION, seed, _STREAMS[stream], *split.encode(), index])
 
@@ -49,6 +51,9 @@ class Mix:
         defect_share: Share of damaged ones among the parts.
         zoom: Magnification of scenes.
         held_out: Draw the held-out words instead of the others.
+        alike: Length of runs of consecutive scenes that share ground, sky and a few colours. In a batch they are hard
+            negatives: the noun tells them apart, while captions of scenes drawn one by one are told apart by grounds
+            and colours alone, and nouns are hardly learned. 1 means no runs.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -56,6 +61,7 @@ class Mix:
     defect_share: float = 0.6
     zoom: tuple[float, float] = (0.8, 2.6)
     held_out: bool = False
+    alike: int = 1
     spec: SceneSpec = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -71,10 +77,19 @@ class Mix:
         """
         rng = generator(seed, split, index, 'mixed')
         if rng.random() >= self.part_share:
-            drawn = draw_scene(rng, self.spec)
+            drawn = draw_scene(rng, self._setting(seed, split, index))
             caption = captions(rng, drawn)[0]
             return drawn.image, caption, caption
         defect = int(rng.integers(len(DEFECTS))) if rng.random() < self.defect_share else None
         picture = draw_part(rng, int(rng.integers(len(PARTS))), defect, self.size)
         group = f'{PARTS[picture.part].name} {"" if defect is None else DEFECTS[defect]}'
         return picture.image, part_captions(rng, picture)[0], group
+
+    def _setting(self, seed: int, split: str, index: int) -> SceneSpec:
+        """What scenes of the run of a sample look like."""
+        if self.alike <= 1:
+            return self.spec
+        rng = generator(seed, split, index // self.alike, 'setting')
+        labels = (*range(NUM_THINGS), int(rng.choice(GROUNDS)), int(rng.choice(SKIES)))
+        colours = tuple(int(c) for c in rng.permutation(len(COLOURS))[:_RUN_COLOURS])
+        return replace(self.spec, labels=labels, colours=colours)

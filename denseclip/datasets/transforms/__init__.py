@@ -4,7 +4,17 @@ from denseclip.datasets.transforms.anomaly import LoadAnomalyMask, LoadPicture, 
 from denseclip.datasets.transforms.brightness import RandomBrightness
 from denseclip.datasets.transforms.captions import PackCaption
 from denseclip.datasets.transforms.label_range import CheckLabelRange, LabelRangeError
+from denseclip.datasets.transforms.panoptic import LoadPanopticSegments, PackPanopticInputs
+from denseclip.datasets.transforms.pillow_resize import PillowResizeShortSide
+from denseclip.datasets.transforms.regions import (
+    CutRegion,
+    PackRegion,
+    RandomResizedRegion,
+    RecoverMask,
+    ResizeRegion,
+)
 from denseclip.datasets.transforms.suppress_labels import SuppressLabels
+from denseclip.datasets.transforms.wide_annotations import LoadWideAnnotations
 
 __all__ = [
     'LoadAnomalyMask',
@@ -13,7 +23,16 @@ __all__ = [
     'ResizePicture',
     'CheckLabelRange',
     'LabelRangeError',
+    'CutRegion',
+    'LoadWideAnnotations',
+    'PackRegion',
+    'RandomResizedRegion',
+    'RecoverMask',
+    'ResizeRegion',
+    'LoadPanopticSegments',
     'PackCaption',
+    'PackPanopticInputs',
+    'PillowResizeShortSide',
     'RandomBrightness',
     'SuppressLabels',
 ]

@@ -32,14 +32,15 @@ class Flops:
         return self.text + self.image
 
 
-def count_flops(run: Callable[[], Any], text_branch: Any = None) -> Flops:
+def count_flops(run: Callable[[], Any], text_branch: Any = None, method: str = 'forward') -> Flops:
     """Count matrix products, convolutions and attention while ``run`` runs.
 
     Resizing, normalisation and pointwise functions are not counted, as is usual.
 
     Args:
         run: The step.
-        text_branch: Module whose ``forward`` is the text branch; None if there is none.
+        text_branch: Object whose method is the text branch; None if there is none.
+        method: That method.
     """
     inside: list[FlopCounterMode] = []
 
@@ -52,7 +53,7 @@ def count_flops(run: Callable[[], Any], text_branch: Any = None) -> Flops:
 
         return call
 
-    with _no_fused_attention(), _counter() as outside, wrapped(text_branch, 'forward', counted):
+    with _no_fused_attention(), _counter() as outside, wrapped(text_branch, method, counted):
         run()
     text = sum(counter.get_total_flops() for counter in inside)
     return Flops(text, outside.get_total_flops() - text)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from denseclip.models.functional.label_map import chunked_label_map
+from denseclip.models.functional.tiled_label_map import tiled_label_map
 
 from .machine import describe, set_up
 from .memory import peak_memory
@@ -105,5 +105,6 @@ def prepare_label_map(options: LabelMapOptions, name: str) -> Callable[[], Any]:
 
 
 def _work(name: str, logits: Tensor, options: LabelMapOptions) -> Callable[[], Tensor]:
-    function = chunked_label_map if name == FAST else full_label_map
-    return lambda: function(logits, options.path)
+    if name == FAST:
+        return lambda: tiled_label_map([logits], None, options.path[0], options.path[-1])
+    return lambda: full_label_map(logits, options.path)

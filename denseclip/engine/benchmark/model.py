@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from denseclip.models.segmentors.class_embeddings import ClassEmbeddings
 
 from . import tables
 from .ceiling import MatrixProduct
 from .flops import Flops, count_flops
 from .machine import describe
 from .memory import peak_memory
+from .plain_open_vocab import is_open_vocabulary
 from .report import Report
 from .stages import TEST_STAGES, TRAIN_STAGES, StageClock, resolve_stages
 from .timing import in_turn
-from .variants import FAST, PLAIN, require_plain, variant
+from .variants import FAST, PLAIN, plain_means, require_plain, variant
 from .workload import ModelOptions, Workload
 
 _CEILING = 'matrix product'
@@ -46,14 +51,15 @@ def benchmark_model(
         require_plain(work.model)
     dtype = next(work.model.parameters()).dtype
     what = 'training step' if options.train else 'prediction'
-    shape = 'x'.join(map(str, options.shape))
+    shape = ' for '.join('x'.join(map(str, size)) for size in dict.fromkeys([work.size.input, work.size.original]))
     report = Report(
         f'{options.config}: {what}, {options.batch_size} x {shape}, K={work.num_classes}',
         f'{describe(options.device)}, {str(dtype).removeprefix("torch.")}',
     )
     tables.parameters(report, work.model)
-    flops = {name: _flops(work, name) for name in names}
+    flops = _flops(work, names)
     if against_plain:
+        report.machine += f'\n\nPlain: {plain_means(work.model)}.'
         differences = _differences(work)
         tables.differences(report, differences)
         report.equal = not any(count for count, *_ in differences.values())
@@ -78,26 +84,53 @@ def prepare_step(options: ModelOptions, name: str) -> Callable[[], Any]:
     return run
 
 
-def _flops(work: Workload, name: str) -> Flops:
-    """Operations of a first step, in which every version has to encode the text."""
-    text = getattr(work.model, 'class_text', None) or getattr(work.model, 'text', None)
-    if text is not None:
-        text.clear()
+def _flops(work: Workload, names: list[str]) -> dict[str, Flops]:
+    """Operations of a step; those of the text are the same in every version and counted once."""
+    model = work.model
+    if is_open_vocabulary(model):
+        text = _open_vocabulary_text(model)
+        return {name: replace(_counted(work, name), text=text) for name in names}
+    cache = getattr(model, 'class_text', None) or getattr(model, 'texts', None)
+    branch = (model, 'text_of') if hasattr(model, 'text_of') else (cache, 'forward')
+    flops = {}
+    for name in names:
+        if cache is not None:
+            cache.clear()
+        flops[name] = _counted(work, name, *branch)
+    return flops
+
+
+def _counted(work: Workload, name: str, branch: Any = None, method: str = 'forward') -> Flops:
     with variant(work.model, name):
-        return count_flops(work.step, text)
+        return count_flops(work.step, branch, method)
+
+
+def _open_vocabulary_text(model: Any) -> int:
+    """Operations of encoding the vocabulary, counted without values: thousands of prompts take minutes."""
+    text = ClassEmbeddings(copy.deepcopy(model.text.tower).to('meta'), model.text.bank.templates, model.text.bank.merge)
+    text.set_vocabulary(model.vocabulary)
+    return count_flops(text).image
 
 
 def _differences(work: Workload) -> dict[str, tuple[int, int, int]]:
     """Per result: numbers that differ between the versions, how many there are, and how many distinct ones."""
     plain, fast = (_results(work, name) for name in (PLAIN, FAST))
-    return {key: (int((plain[key] != fast[key]).sum()), v.numel(), v.unique().numel()) for key, v in plain.items()}
+    return {
+        key: (_differing(v, fast[key], work.task.tolerance), v.numel(), v.unique().numel()) for key, v in plain.items()
+    }
+
+
+def _differing(plain: Tensor, fast: Tensor, tolerance: float) -> int:
+    if plain.shape != fast.shape:
+        return max(plain.numel(), fast.numel())
+    return int((plain != fast).sum() if tolerance == 0 else ((plain - fast).abs() > tolerance).sum())
 
 
 def _results(work: Workload, name: str) -> dict[str, Tensor]:
     with variant(work.model, name):
         if work.options.train:
             return {'losses': torch.stack([v.double().sum() for v in work.losses().values()])}
-        results = {'label map': torch.stack(work.label_maps()).long()}
+        results = work.results()
         text = getattr(work.model, 'class_text', None)
         if text is not None and work.model.prompting != 'pre':  # there contexts, and so texts, depend on the picture
             with torch.no_grad():

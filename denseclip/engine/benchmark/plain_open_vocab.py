@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch.nn.functional as F
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from denseclip.clip.blocks import run_block
 from denseclip.clip.towers import TowerOutput, ViTTower
+from denseclip.models.functional.label_map import Size
+from denseclip.models.segmentors.label_inference import slide_boxes
+from denseclip.models.segmentors.post_processing import class_probabilities
+from denseclip.models.segmentors.score_maps import Frame, size_of
 
 from .patching import wrapped
 
 PLAIN_MEANS = (
     'all blocks and the pooled embedding computed although only the changed last block is read, that block read twice, '
-    'one window at a time, K planes resized to every window and again to the picture'
+    'one window at a time, K planes resized to every window, padded to the picture and added up, their mean resized to '
+    'the picture, softmax over the classes, argmax'
 )
 
 
@@ -27,18 +34,70 @@ def is_open_vocabulary(model: Any) -> bool:
 @contextmanager
 def plain_open_vocabulary(model: Any) -> Iterator[None]:
     """Run an open-vocabulary model as the reference code does, as long as the context lasts."""
-    before = model.keep_logits, dict(model.test_cfg)
+    before = model.keep_logits
     model.keep_logits = True
-    model.test_cfg['window_batch'] = 1
     with ExitStack() as stack:
+        stack.enter_context(wrapped(model, '_results', lambda _: _plain_results(model)))
         if isinstance(model.tower, ViTTower) and not model.tower.read_out.as_trained:
             stack.enter_context(wrapped(model.tower, 'forward', lambda forward: _whole_tower(model.tower, forward)))
         try:
             yield
         finally:
-            model.keep_logits = before[0]
-            model.test_cfg.clear()
-            model.test_cfg.update(before[1])
+            model.keep_logits = before
+
+
+def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]:
+    """Labels and scores of every picture, all planes in full size at every step."""
+
+    def run(inputs: Tensor, samples: Sequence[SegDataSample], scored: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        del scored
+        slide = model.test_cfg.mode == 'slide'
+        padded = inputs if model.stretch else model.pad(inputs, model.test_cfg.crop_size if slide else None)
+        for i, sample in enumerate(samples):
+            picture = padded[i : i + 1]
+            frame = Frame.of(sample.metainfo, size_of(inputs), size_of(padded))
+            scores = model.post.refine(_slide(model, picture)[0] if slide else _full(model, picture)[0], padded[i])
+            top, bottom, left, right = frame.valid
+            # The reference resizes even where the size is right already.
+            scores = _resize(scores[None, :, top:bottom, left:right], frame.out_size)[0]
+            yield _labels(model, scores)
+
+    return run
+
+
+def _slide(model: Any, picture: Tensor) -> Tensor:
+    """MMSegmentation's ``slide_inference``: mean of the windows' scores, (1, K, H, W)."""
+    height, width = size_of(picture)
+    total: Tensor | None = None
+    count = picture.new_zeros(1, 1, height, width)
+    for top, bottom, left, right in slide_boxes((height, width), model.test_cfg.crop_size, model.test_cfg.stride):
+        scores = _full(model, picture[:, :, top:bottom, left:right])
+        if total is None:
+            total = picture.new_zeros(1, scores.shape[1], height, width)
+        total += F.pad(scores, (left, width - right, top, height - bottom))
+        count[:, :, top:bottom, left:right] += 1
+    assert total is not None
+    return total / count
+
+
+def _full(model: Any, picture: Tensor) -> Tensor:
+    return _resize(model.head_logits(picture), size_of(picture))
+
+
+def _resize(scores: Tensor, size: Size) -> Tensor:
+    return F.interpolate(scores, size=size, mode='bilinear', align_corners=False)
+
+
+def _labels(model: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax over the classes, then labels; thresholds as the model has them."""
+    text, threshold = model.class_embeddings(), model.vocabulary.threshold
+    if not model._gives_probabilities:
+        scores = class_probabilities(scores, text, model.scale)
+    elif threshold is None and not model.post.needs_scores:
+        # Averaged probabilities go through another softmax there, which only costs time: the order stays, up to ties
+        # that its rounding makes, so labels are taken before it.
+        return scores.argmax(dim=0), scores.softmax(dim=0)
+    return model.post.labels(scores, threshold, model._background_label(threshold))
 
 
 def _whole_tower(tower: ViTTower, forward: Callable[..., TowerOutput]) -> Callable[..., TowerOutput]:

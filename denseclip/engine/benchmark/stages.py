@@ -25,6 +25,14 @@ _COMMON: tuple[Patch, ...] = (
 )
 TEST_STAGES: tuple[Patch, ...] = (
     *_COMMON,
+    ('', 'text_of', 'text'),
+    ('', 'embed', 'tower'),
+    ('', 'view_scores', 'views'),
+    ('', 'score', 'post-processing'),
+    ('neck', 'forward', 'neck and head'),
+    ('bbox_head', 'predict', 'neck and head'),
+    ('rpn_head', 'predict', 'proposals'),
+    ('roi_head', 'predict', 'objects'),
     ('', 'predict', 'post-processing'),
     ('', 'head_logits', 'neck and head'),
     ('', 'encode_decode', 'neck and head'),

@@ -140,17 +140,33 @@ def _box_by_box(target: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _sample(size: int, boxes: int, classes: int, generator: torch.Generator, device: torch.device) -> DetDataSample:
-    """A picture's ground truth: random boxes, their masks filled."""
-    corners = torch.rand(boxes, 2, generator=generator) * size * 0.6
-    sides = (0.1 + 0.3 * torch.rand(boxes, 2, generator=generator)) * size
-    found = torch.cat([corners, corners + sides], dim=1)
-    masks = torch.zeros((boxes, size, size), dtype=torch.uint8, device='cpu')
-    for mask, (x1, y1, x2, y2) in zip(masks, found.long(), strict=True):
-        mask[y1:y2, x1:x2] = 1
-    truth = InstanceData(bboxes=found.to(device))
-    truth.labels = torch.randint(0, classes, (boxes,), generator=generator).to(device)
-    truth.masks = BitmapMasks(masks.numpy(), size, size)
+    """A picture's ground truth."""
     shape = (size, size)
-    sample = DetDataSample(gt_instances=truth, ignored_instances=InstanceData(bboxes=found[:0].to(device)))
+    truth, ignored = random_objects(shape, boxes, classes, generator)
+    sample = DetDataSample(gt_instances=truth.to(device), ignored_instances=ignored.to(device))
     sample.set_metainfo(dict(img_shape=shape, pad_shape=shape, batch_input_shape=shape, ori_shape=shape, img_id=0))
     return sample
+
+
+def random_objects(
+    size: tuple[int, int], boxes: int, classes: int, generator: torch.Generator
+) -> tuple[InstanceData, InstanceData]:
+    """Random boxes, their masks filled, and none to be ignored.
+
+    Args:
+        size: Height and width of the picture.
+        boxes: How many.
+        classes: Number of classes.
+        generator: Source of randomness.
+    """
+    scale = torch.tensor([size[1], size[0]], device='cpu')
+    corners = torch.rand(boxes, 2, generator=generator) * scale * 0.6
+    sides = (0.1 + 0.3 * torch.rand(boxes, 2, generator=generator)) * scale
+    found = torch.cat([corners, corners + sides], dim=1)
+    masks = torch.zeros((boxes, *size), dtype=torch.uint8, device='cpu')
+    for mask, (x1, y1, x2, y2) in zip(masks, found.long(), strict=True):
+        mask[y1:y2, x1:x2] = 1
+    truth = InstanceData(bboxes=found)
+    truth.labels = torch.randint(0, classes, (boxes,), generator=generator)
+    truth.masks = BitmapMasks(masks.numpy(), *size)
+    return truth, InstanceData(bboxes=found[:0])

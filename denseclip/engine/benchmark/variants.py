@@ -8,11 +8,15 @@ from typing import Any
 
 from torch import nn
 
+from denseclip.models.anomaly import AnoVL
+
 from ..config import OptionError
+from . import plain_anomaly, plain_open_vocab
+from .plain_anomaly import plain_views
 from .plain_open_vocab import is_open_vocabulary, plain_open_vocabulary
 
 FAST, PLAIN = 'ours', 'plain'
-PLAIN_MEANS = 'text encoded for every window, full K x H x W logits and then argmax, one window at a time'
+_DENSECLIP = 'text encoded for every window or batch, full K x H x W logits and then argmax, one window at a time'
 
 
 def require_plain(model: nn.Module) -> None:
@@ -21,11 +25,18 @@ def require_plain(model: nn.Module) -> None:
     Raises:
         OptionError: If it neither caches text nor makes label maps without logits.
     """
-    if not hasattr(model, 'class_text') and not hasattr(model, 'keep_logits'):
+    if not hasattr(model, 'class_text') and not hasattr(model, 'keep_logits') and not isinstance(model, AnoVL):
         raise OptionError(
-            f'--against baseline: {type(model).__name__} has no text branch and no chunked label maps, it is the plain '
-            'version; leave the option out'
+            f'--against baseline: {type(model).__name__} has no text branch, no chunked label maps and no views, it is '
+            'the plain version; leave the option out'
         )
+
+
+def plain_means(model: Any) -> str:
+    """What the plain version of a model does, in words."""
+    if isinstance(model, AnoVL):
+        return plain_anomaly.PLAIN_MEANS
+    return plain_open_vocab.PLAIN_MEANS if is_open_vocabulary(model) else _DENSECLIP
 
 
 @contextmanager
@@ -38,18 +49,25 @@ def variant(model: Any, name: str) -> Iterator[None]:
         with plain_open_vocabulary(model):
             yield
         return
+    if isinstance(model, AnoVL):
+        with plain_views(model):
+            yield
+        return
     text = getattr(model, 'class_text', None)
-    before = getattr(text, 'caching', None), getattr(model, 'keep_logits', None), dict(model.test_cfg)
+    slide = (getattr(model, 'test_cfg', None) or {}).get('mode') == 'slide'
+    before = getattr(text, 'caching', None), getattr(model, 'keep_logits', None)
+    windows = model.test_cfg.get('window_batch', 1) if slide else 1
     _set(text, 'caching', False)
     _set(model, 'keep_logits', True)
-    model.test_cfg['window_batch'] = 1
+    if slide:
+        model.test_cfg['window_batch'] = 1
     try:
         yield
     finally:
         _set(text, 'caching', before[0])
         _set(model, 'keep_logits', before[1])
-        model.test_cfg.clear()
-        model.test_cfg.update(before[2])
+        if slide:
+            model.test_cfg['window_batch'] = windows
 
 
 def _set(owner: Any, name: str, value: Any) -> None:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..checkpoints import load_weights, read_training_file
 from ..config import OptionError, load_config
 from .machine import set_up
 from .plain_open_vocab import is_open_vocabulary
+from .tasks import PICTURE, InputSize, input_size, task_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class ModelOptions:
         config: Config file.
         checkpoint: Weights; None leaves the model as it was built (pretrained weights are not loaded either: time does
             not depend on them).
-        shape: Height and width of the pictures.
+        shape: Height and width of the network's input, which results are made for as well; None takes what the
+            config's test pipeline makes of a picture of the size ``picture``. Training steps take the config's
+            ``crop_size``.
+        picture: Height and width of the picture file; COCO's most frequent size by default.
         batch_size: Pictures per step.
         device: Where the model runs.
         threads: CPU threads; None leaves PyTorch's choice.
@@ -41,7 +44,8 @@ class ModelOptions:
 
     config: str
     checkpoint: str | None = None
-    shape: tuple[int, int] = (512, 512)
+    shape: tuple[int, int] | None = None
+    picture: tuple[int, int] = PICTURE
     batch_size: int = 1
     device: str = 'cpu'
     threads: int | None = None
@@ -60,6 +64,8 @@ class Workload:
     Attributes:
         model: The model, in the mode that is measured.
         options: As given.
+        task: How such a model is run.
+        size: Sizes of the pictures.
         optim_wrapper: For training steps.
     """
 
@@ -69,28 +75,34 @@ class Workload:
         config = load_config(options.config, options.overrides)
         self.model = cast(Any, build_model(config, options))
         self.model.train(options.train)
+        task = task_of(self.model)
+        assert task is not None
+        self.task = task
+        self.size = self._input_size(config)
         generator = torch.Generator().manual_seed(0)
-        shape = (options.batch_size, 3, *options.shape)
+        shape = (options.batch_size, 3, *self.size.input)
         self._pictures = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        self._labels = torch.randint(0, self.num_classes, (options.batch_size, 1, *options.shape), generator=generator)
+        self._samples = [task.sample(self.size, options.train, generator) for _ in range(options.batch_size)]
         self.optim_wrapper = build_optim_wrapper(self.model, config.optim_wrapper) if options.train else None
+        if is_open_vocabulary(self.model) and not options.checkpoint and not options.train:
+            give_random_text(self.model, self._pictures[:1])
+
+    def _input_size(self, config: Config) -> InputSize:
+        options = self.options
+        shape = config.get('crop_size') if options.train and options.shape is None else options.shape
+        if not shape:
+            return input_size(config, options.picture)
+        height, width = (int(side) for side in shape)
+        return InputSize((height, width), (height, width))
 
     @property
     def num_classes(self) -> int:
         """Classes that the model tells apart."""
-        return int(getattr(self.model, 'decode_head', self.model).num_classes)
+        return self.task.num_classes
 
     def batch(self) -> dict[str, list[Any]]:
         """The batch as a data loader gives it; data samples are new each time because models write into them."""
-        shape = self.options.shape
-        samples = []
-        for labels in self._labels:
-            meta = {'img_shape': shape, 'ori_shape': shape, 'pad_shape': shape, 'scale_factor': (1.0, 1.0)}
-            sample = SegDataSample(metainfo=meta)
-            if self.options.train:
-                sample.gt_sem_seg = PixelData(data=labels)
-            samples.append(sample)
-        return {'inputs': list(self._pictures), 'data_samples': samples}
+        return {'inputs': list(self._pictures), 'data_samples': [sample.clone() for sample in self._samples]}
 
     def step(self) -> Any:
         """One prediction of the whole batch, or one training step; returns what the model returns."""
@@ -104,18 +116,35 @@ class Workload:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)
             data = self.model.data_preprocessor(self.batch(), True)
-            return self.model(**data, mode='loss')
+            losses = self.model(**data, mode='loss')
+        return {k: torch.stack(v).sum() if isinstance(v, list) else v for k, v in losses.items() if 'loss' in k}
 
-    def label_maps(self) -> list[Tensor]:
-        """Predicted label maps of the batch."""
-        return [sample.pred_sem_seg.data for sample in self.step()]
+    def results(self) -> dict[str, Tensor]:
+        """Predictions of the batch."""
+        return self.task.results(self.step())
+
+
+def give_random_text(model: Any, pictures: Tensor) -> None:
+    """Give an open-vocabulary model with fresh weights class embeddings that make no work easier.
+
+    Encoding a vocabulary is not part of a step. Rows are pixel embeddings of the picture itself, with a little noise,
+    so that most classes win somewhere: with random rows a few would win everywhere, which label maps are faster for.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        dense = model.dense_features(model.data_preprocessor({'inputs': list(pictures)}, False)['inputs'])
+    rows = F.normalize(dense[0].flatten(1).T, dim=-1).cpu()
+    rows = rows[torch.randint(len(rows), (model.text.num_rows,), generator=generator)]
+    rows = rows + 0.1 * F.normalize(torch.randn(rows.shape, generator=generator), dim=-1)
+    model.set_class_embeddings(rows.to(dense), model.vocabulary)
 
 
 def build_model(config: Config, options: ModelOptions) -> nn.Module:
-    """Build the segmentor of a config, on the device, without ``SyncBN`` and without pretrained weights.
+    """Build the model of a config, on the device, without ``SyncBN`` and without pretrained weights.
 
     Raises:
-        OptionError: If the config has no segmentor, or a vocabulary is given to a model that takes none.
+        OptionError: If the config has no model of a kind that is measured, or a vocabulary is given to a model that
+            takes none.
     """
     if 'model' not in config:
         raise OptionError(f"config '{options.config}' has no model")
@@ -124,8 +153,10 @@ def build_model(config: Config, options: ModelOptions) -> nn.Module:
     model = revert_sync_batchnorm(MODELS.build(config.model))
     if is_open_vocabulary(model):
         model.forget_pretrained()
-    elif not hasattr(model, 'decode_head'):
-        raise OptionError(f"'{options.config}' builds a {type(model).__name__}; only segmentors are measured")
+    elif task_of(model) is None:
+        raise OptionError(
+            f"'{options.config}' builds a {type(model).__name__}; segmentors, detectors and anomaly models are measured"
+        )
     if options.checkpoint:
         state = read_training_file(options.checkpoint, trust=options.trust)['state_dict']
         load_weights(model, state, source=options.checkpoint, strict=True)

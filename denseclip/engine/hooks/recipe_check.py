@@ -60,19 +60,25 @@ def batch_size_note(config: Mapping[str, Any], world_size: int) -> str | None:
         return None
     accumulate = config['optim_wrapper'].get('accumulative_counts', 1)
     actual = world_size * per_process * accumulate
-    if actual == base:
+    used = world_size * per_process / base  # MMEngine's factor; it does not count accumulation
+    scaled = recipe.get('enable', False)
+    if actual == base and not (scaled and used != 1):
         return None
     parts = f'{world_size} process(es) x {per_process}' + (f' x {accumulate} accumulated' if accumulate > 1 else '')
     has = f'the recipe is for a batch of {base}, this run has {actual} ({parts})'
-    if recipe.get('enable', False):
+    if scaled:
         uncounted = (
             f'; accumulation is not counted, with it the factor would be {actual / base:g}' if accumulate > 1 else ''
         )
-        used = world_size * per_process / base
         return f'{has}: auto_scale_lr multiplies all learning rates by {used:g}{uncounted}.'
+    cure = (
+        f'Multiply them by {actual / base:g} (--auto-scale-lr would take {used:g}, it does not count accumulation)'
+        if accumulate > 1
+        else f'Pass --auto-scale-lr to multiply them by {used:g}'
+    )
     return (
-        f'{has}: published numbers will not be reached with these learning rates. Pass --auto-scale-lr to multiply '
-        f'them by {actual / base:g}, or change train_dataloader.batch_size.'
+        f'{has}: published numbers will not be reached with these learning rates. {cure}, or change '
+        'train_dataloader.batch_size.'
     )
 
 

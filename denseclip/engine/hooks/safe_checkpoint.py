@@ -128,8 +128,10 @@ class SafeCheckpointHook(CheckpointHook):
             self._save_checkpoint_with_step(runner, step, meta)
         if is_main_process():
             for old, new in replaced:
-                if old and old != new:
-                    Path(old).unlink(missing_ok=True)
+                # By name in this run's folder: a copied work directory still names the original's files.
+                here = Path(self.out_dir) / Path(old).name if old else None
+                if here is not None and here != Path(new):
+                    here.unlink(missing_ok=True)
 
     def _score(self, metrics: dict[str, Any], key: str) -> Any:
         if key not in metrics:

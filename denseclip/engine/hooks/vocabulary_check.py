@@ -46,7 +46,10 @@ class VocabularyCheckHook(Hook):
         self._check(runner, runner.test_dataloader.dataset, 'test')
 
     def _check(self, runner: Runner, dataset: Any, role: str) -> None:
-        vocabulary = getattr(unwrap_model(runner.model), 'vocabulary', None)
+        model = unwrap_model(runner.model)
+        vocabulary = getattr(model, 'vocabulary', None)
+        if role == 'training':  # some models learn from other classes than they are tested on
+            vocabulary = getattr(model, 'train_vocabulary', None) or vocabulary
         classes = getattr(dataset, 'metainfo', {}).get('classes')
         if vocabulary is None or not classes:
             return

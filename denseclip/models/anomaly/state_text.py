@@ -75,6 +75,10 @@ class StateTextEncoder:
         self._memory.move_to_end(key)
         return self._memory[key]
 
+    def clear(self) -> None:
+        """Forget what is in memory."""
+        self._memory.clear()
+
     def _encode(self, tower: TextTower, sentences: tuple[str, ...]) -> Tensor:
         if self.cache_dir is None:
             return tower.encode(sentences)

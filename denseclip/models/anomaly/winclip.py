@@ -117,9 +117,7 @@ class WinCLIP(AnomalyModel):
         tokens = torch.cat([x[:, None, :1].expand(-1, patches.shape[1], -1, -1), patches], dim=2)
         parts = []
         for part in tokens.flatten(0, 1).split(self.windows_per_pass):
-            for block in self.image_tower.visual.transformer.resblocks:
-                part = run_block(block, part)
-            parts.append(self.image_tower.pool(part))
+            parts.append(self.image_tower.pooled_of_tokens(part))
         return torch.cat(parts).float().unflatten(0, tokens.shape[:2])
 
     def _probability(self, embeddings: Tensor, text: StateText) -> Tensor:

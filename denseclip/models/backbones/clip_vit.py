@@ -103,7 +103,7 @@ class CLIPVisionTransformer(CLIPBackbone):
             tower = WindowedViTTower(visual, read_out, window_size=window_size, global_blocks=global_blocks, **options)
         super().__init__(tower, pretrained, model)
         self.tower.grad_checkpointing = grad_checkpointing
-        branches = _pyramid(width, patch_size, norm_cfg or dict(type='SyncBN'))
+        branches = feature_pyramid(width, patch_size, norm_cfg or dict(type='SyncBN'))
         for level in self.levels:
             self.add_module(f'fpn{level}', branches[level - 1])
 
@@ -126,8 +126,17 @@ def _levels(strides: Sequence[int]) -> list[int]:
     return [STRIDES.index(stride) + 1 for stride in strides]
 
 
-def _pyramid(width: int, patch_size: int, norm_cfg: dict[str, Any]) -> list[nn.Module]:
-    """The four branches from the patch grid to strides 4, 8, 16 and 32 (names as in the authors' checkpoints)."""
+def feature_pyramid(width: int, patch_size: int, norm_cfg: dict[str, Any]) -> list[nn.Module]:
+    """The four branches from the patch grid to strides 4, 8, 16 and 32 (names as in the authors' checkpoints).
+
+    Args:
+        width: Channels of the tokens and of all four maps.
+        patch_size: 16 or 8.
+        norm_cfg: Norm of the stride-4 branch.
+
+    Raises:
+        ValueError: For another patch size.
+    """
 
     def norm() -> nn.Module:
         return nn.GroupNorm(1, width)

@@ -14,8 +14,11 @@ from denseclip.clip.small_bpe import FILE_NAME, bpe_file, word_list
 from denseclip.weights import WeightMismatchError, load_into, write_safetensors
 from denseclip.weights.publish import to_half
 
+from ..region_classifier import PROMPTS_FILE
 from .contrastive import ContrastiveCLIP
 from .dino import DINOPretraining
+from .mask_adaptation import MaskAdaptedCLIP
+from .prompt_files import write_mask_prompts
 
 
 def export_pretrained(
@@ -44,7 +47,9 @@ def export_pretrained(
         return export_clip(model, folder, half=half)
     if isinstance(model, DINOPretraining):
         return export_dino(model, folder, half=half)
-    raise ValueError(f"the config's model is {type(model).__name__}; only ContrastiveCLIP and DINOPretraining export")
+    if isinstance(model, MaskAdaptedCLIP):
+        return export_adapted_clip(model, folder, half=half)
+    raise ValueError(f"the config's model is {type(model).__name__}; only pretrainings and adapted CLIPs export")
 
 
 def export_clip(model: ContrastiveCLIP, folder: Path, *, half: bool = True) -> Path:
@@ -65,6 +70,34 @@ def export_clip(model: ContrastiveCLIP, folder: Path, *, half: bool = True) -> P
     preprocess = {'size': config['vision_cfg'].get('image_size', 224), **_normalisation(model)}
     preprocess.update(interpolation='bicubic', resize_mode='shortest')
     _write_json(folder / 'open_clip_config.json', {'model_cfg': config, 'preprocess_cfg': preprocess})
+    state = model.clip.state_dict()
+    return write_safetensors(to_half(state) if half else state, folder / 'open_clip_model.safetensors')
+
+
+def export_adapted_clip(model: MaskAdaptedCLIP, folder: Path, *, half: bool = True) -> Path:
+    """A CLIP after mask adaptation: the files of :func:`export_clip`, and its mask prompts if it has any.
+
+    Args:
+        model: The trained model.
+        folder: Exists.
+        half: Store large tensors in half precision; prompts stay as they are.
+
+    Returns:
+        The weight file.
+    """
+    loaded = model.loaded[0]
+    scheme, _, source = loaded.tokenizer_source.partition(':')
+    merges = (loaded.config['text_cfg'].get('tokenizer_kwargs') or {}).get('bpe_path')
+    if scheme == 'local-dir' and merges:
+        (folder / Path(merges).name).write_bytes((Path(source) / Path(merges).name).read_bytes())
+    spec = loaded.preprocess
+    preprocess = {'size': spec.size[0], 'mean': list(spec.mean), 'std': list(spec.std)}
+    preprocess.update(interpolation=spec.interpolation, resize_mode=spec.resize_mode)
+    config = json.loads(json.dumps(loaded.config))
+    _write_json(folder / 'open_clip_config.json', {'model_cfg': config, 'preprocess_cfg': preprocess})
+    (folder / PROMPTS_FILE).unlink(missing_ok=True)  # prompts of an earlier export belong to other weights
+    if model.mask_embedding is not None:
+        write_mask_prompts(model.mask_embedding, folder)
     state = model.clip.state_dict()
     return write_safetensors(to_half(state) if half else state, folder / 'open_clip_model.safetensors')
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
@@ -53,13 +54,17 @@ class SAMRegions(RegionProvider):
         self._generator = [segment_anything.SamAutomaticMaskGenerator(self.sam, **options)]
         leave_out_of_checkpoints(self)
 
+    def generate(self, picture: np.ndarray) -> list[dict[str, Any]]:
+        """The package's own automatic masks of a picture, RGB uint8 (H, W, 3)."""
+        return self._generator[0].generate(picture)
+
     @torch.no_grad()
     def forward(self, image: Tensor, spec: PreprocessSpec, size: tuple[int, int], meta: Mapping[str, Any]) -> Tensor:
         """See :meth:`RegionProvider.forward`."""
         del meta
         picture = denormalize_pictures(image[None], spec).clamp(0, 1)
         picture = F.interpolate(picture, size=size, mode='bilinear', align_corners=False)[0]
-        found = self._generator[0].generate((picture * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+        found = self.generate((picture * 255).round().byte().permute(1, 2, 0).cpu().numpy())
         if not found:
             return torch.full(size, -1, dtype=torch.long, device=image.device)
         masks = torch.stack([torch.as_tensor(m['segmentation'], device=image.device) for m in found]).bool()

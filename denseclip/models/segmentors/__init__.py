@@ -3,10 +3,16 @@
 from .correlation_pooling import CorrelationPoolingSegmentor, DinoCLIP
 from .denseclip import DenseCLIP
 from .dinoiser import CLIPDINOiser
+from .fcclip import FCCLIP
+from .maft import MAFTPlus
 from .maskclip_plus import MaskCLIPPlus
 from .open_vocab import OpenVocabularySegmentor
+from .ovseg import OVSeg
+from .pmp import PMPFCCLIP, PMPMAFTPlus, PMPOVSeg
+from .pmp_mask2former import PMPMask2Former
 from .resclip import ResCLIPSegmentor
-from .tta import DenseSegTTAModel
+from .tta import DenseSegTTAModel, ScoreAverageTTAModel
+from .two_stage import TwoStageSegmentor
 
 __all__ = [
     'CLIPDINOiser',
@@ -14,7 +20,16 @@ __all__ = [
     'DinoCLIP',
     'DenseCLIP',
     'DenseSegTTAModel',
+    'FCCLIP',
+    'MAFTPlus',
     'MaskCLIPPlus',
+    'OVSeg',
     'OpenVocabularySegmentor',
+    'PMPFCCLIP',
+    'PMPMAFTPlus',
+    'PMPMask2Former',
+    'PMPOVSeg',
     'ResCLIPSegmentor',
+    'ScoreAverageTTAModel',
+    'TwoStageSegmentor',
 ]

@@ -92,6 +92,12 @@ class CLIPDINOiser(CorrelationPoolingSegmentor):
         assert out.grid is not None
         return to_map(out.ffn_inputs[0][:, 1:], out.grid).detach()
 
+    def _read_inside(self, images: Tensor) -> TowerOutput:
+        """What the head reads of CLIP; the blocks after it and the dense embeddings play no part in the losses."""
+        self._need_weights()
+        tower: Any = self.tower  # a ViTTower: no other gives inputs of feed-forward branches
+        return tower.inside(self.pad(images))
+
     def guidance(self, images: Tensor, out: TowerOutput) -> Guidance:
         """What the head says."""
         del images
@@ -117,7 +123,7 @@ class CLIPDINOiser(CorrelationPoolingSegmentor):
                 'foreground_teacher=dict(type="FOUNDTeacher", ...).'
             )
         with torch.no_grad():
-            out = self.read(inputs)
+            out = self.read(inputs) if self.feature_layer == FINAL else self._read_inside(inputs)
         assert out.grid is not None
         features, pictures = self.head_input(out), self.pictures(inputs)
         correlation, foreground = self.head.correlation(features), self.head.foreground(features)

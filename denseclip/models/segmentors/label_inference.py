@@ -12,7 +12,8 @@ from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from denseclip.models.functional.label_map import Box, chunked_label_map, slide_label_map
+from denseclip.models.functional.label_map import Box
+from denseclip.models.functional.tiled_label_map import tiled_label_map
 
 
 def slide_boxes(size: tuple[int, int], crop: Sequence[int], stride: Sequence[int]) -> list[Box]:
@@ -37,7 +38,7 @@ def slide_boxes(size: tuple[int, int], crop: Sequence[int], stride: Sequence[int
 
 
 class LabelMapInference:
-    """Mix-in for MMSeg's ``EncoderDecoder``: label maps by class chunks, windows in batches.
+    """Mix-in for MMSeg's ``EncoderDecoder``: label maps without K full-size planes, windows in batches.
 
     ``test_cfg`` knows, besides MMSeg's ``mode``, ``crop_size`` and ``stride``:
 
@@ -95,10 +96,10 @@ class LabelMapInference:
             valid_size = (valid[1] - valid[0], valid[3] - valid[2])
             out_size = tuple(meta.get('ori_shape', valid_size)[:2])
             if whole is not None:
-                yield chunked_label_map(whole[i], [size, out_size], valid=valid)
+                yield tiled_label_map([whole[i]], None, size, out_size, valid)
             else:
                 boxes, logits = self._windows(inputs[i : i + 1])
-                yield slide_label_map([w for group in logits for w in group], boxes, size, out_size, valid=valid)
+                yield tiled_label_map([w for group in logits for w in group], boxes, size, out_size, valid)
 
     def _windows(self, inputs: Tensor) -> tuple[list[Box], Iterator[Tensor]]:
         """Boxes of all windows, and their head logits (windows x N, K, h, w) in batches of ``window_batch``."""

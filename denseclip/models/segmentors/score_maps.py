@@ -9,7 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from denseclip.models.functional.label_map import Box, Size, chunked_label_map, slide_label_map
+from denseclip.models.functional.label_map import Box, Size
+from denseclip.models.functional.tiled_label_map import tiled_label_map
 
 
 def size_of(images: Tensor) -> Size:
@@ -72,10 +73,8 @@ class ScoreMaps:
     boxes: Sequence[Box] | None
 
     def label_map(self, frame: Frame) -> Tensor:
-        """Labels in the result's size, by class chunks."""
-        if self.boxes is None:
-            return chunked_label_map(self.maps[0], [frame.size, frame.out_size], valid=frame.valid)
-        return slide_label_map(self.maps, self.boxes, frame.size, frame.out_size, valid=frame.valid)
+        """Labels in the result's size, K full-size planes are never made."""
+        return tiled_label_map(self.maps, self.boxes, frame.size, frame.out_size, frame.valid)
 
     def full(self, frame: Frame) -> Tensor:
         """Scores of all classes in the input's size, windows averaged where they overlap."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..errors import WeightMismatchError
 from ..io import strip_prefix
 from ..positions import resize_positions
 from .registry import Converter, State, register
@@ -33,6 +34,10 @@ def forward(
 
     Returns:
         The part, without the three integers that OpenAI's archives add.
+
+    Raises:
+        ValueError: If the part is unknown, or the text tower has fewer positions.
+        WeightMismatchError: If there is no text tower and ``part='text'``.
     """
     if part == 'all':
         return {k: v for k, v in state.items() if k not in ARCHIVE_NUMBERS}
@@ -45,6 +50,8 @@ def forward(
     if part != 'text':
         raise ValueError(f"part must be 'all', 'visual' or 'text', not '{part}'")
     text = strip_prefix(state, 'text.') or {k: v for k, v in state.items() if k.startswith(_TEXT_PARTS)}
+    if not text:
+        raise WeightMismatchError(f'no text tower of CLIP: found {", ".join(list(state)[:5]) or "nothing"} ...')
     if context_length is not None:
         have = text['positional_embedding'].shape[0]
         if have < context_length:

@@ -97,9 +97,16 @@ class Fixture:
         assert value.shape == reference.shape, (
             f'{self.id} {key}: shape {tuple(value.shape)} != {tuple(reference.shape)}'
         )
-        problem = compare(value, reference, tolerance_of(self.manifest.get('tolerance'), key))
+        problem = compare(value, reference, self.tolerance(key))
         assert problem is None, f'{self.id} {key}: {problem}'
         self.compared.add(key)
+
+    def tolerance(self, key: str) -> Any:
+        """What a manifest allows for a tensor: listed with the tensor itself, or in a table for all of them."""
+        listed = self.manifest.get('tensors', {}).get(key)
+        if isinstance(listed, dict) and 'atol' in listed:
+            return listed
+        return tolerance_of(self.manifest.get('tolerance'), key)
 
     def forgotten(self) -> list[str]:
         """Expected results that no comparison has touched."""

@@ -10,10 +10,7 @@ Check = Callable[[Fixture], None]
 
 CHECKS: dict[tuple[str, str], Check] = {}
 
-NOT_BUILT: dict[tuple[str, str], str] = {
-    ('ovseg', '*'): 'OVSeg is not built yet',
-    ('maft_pmp', '*'): 'FC-CLIP, MAFT+ and PMP are not built yet',
-}
+NOT_BUILT: dict[tuple[str, str], str] = {}
 """Kinds without a check, each with the reason; ``'*'`` stands for all kinds of a method. Shrinks to nothing."""
 
 

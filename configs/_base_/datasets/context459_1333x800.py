@@ -1,0 +1,30 @@
+# PASCAL Context, all 459 classes (5105 pictures), 16-bit labels.
+# Get it there: python tools/dataset_converters/pascal_context.py VOC2010 MATRICES data/VOCdevkit/VOC2010_459 --classes 459
+# Evaluation only, as FC-CLIP and MAFT+ take their numbers: short side 800, at most 1333, resized by Pillow.
+dataset_type = 'PascalContextDataset459'
+data_root = 'data/VOCdevkit/VOC2010_459'
+
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='PillowResizeShortSide', short_side=800, max_long_side=1333),
+    # after the resize: the score is taken at the size of the label map
+    dict(type='LoadWideAnnotations'),
+    dict(type='CheckLabelRange', num_classes=459, ignore_index=65535),
+    dict(type='PackSegInputs'),
+]
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassContext459'),
+        ann_file='ImageSets/SegmentationContext/val.txt',
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='SemanticMetric')
+test_evaluator = val_evaluator

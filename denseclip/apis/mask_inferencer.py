@@ -1,0 +1,126 @@
+"""Query-based models on pictures: semantic, panoptic and instance results of the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denseclip.apis.detection import Detections
+from denseclip.apis.errors import UserError
+from denseclip.apis.images import read_image, to_bgr
+from denseclip.apis.inferencer import ImageLike, Inferencer
+from denseclip.apis.panoptic import PanopticSegmentation
+from denseclip.apis.segmentation import Segmentation
+from denseclip.clip.vocabulary import Vocabulary
+
+DEFAULT_SCORE = 0.3
+"""Least confidence of an instance."""
+
+
+class MaskInferencer(Inferencer):
+    """A query-based open-vocabulary model (FC-CLIP, MAFT+, PMP), ready for pictures.
+
+    Args:
+        config: See :class:`Inferencer`.
+        weights: See there.
+        device: See there.
+        vocabulary: See there.
+        trust: See there.
+        task: ``'semantic'``, ``'panoptic'`` or ``'instance'``.
+        things: Countable classes, as ``denseclip.clip.things.thing_flags`` takes them; by default words such as "sky"
+            and "road" mean stuff and all others things. The model's own classes keep what its config says.
+        score: Least confidence of an instance, 0..1.
+
+    Raises:
+        UserError: If config, weights, device, vocabulary, task or things cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        weights: str | Path | None = None,
+        device: Any = None,
+        vocabulary: Any = None,
+        trust: bool = False,
+        task: str = 'semantic',
+        things: Sequence[str] | str | None = None,
+        score: float = DEFAULT_SCORE,
+    ) -> None:
+        self._things = things
+        self.score = score
+        super().__init__(config, weights, device, vocabulary, trust)
+        if things is not None and vocabulary is None:
+            self.set_vocabulary(self.vocabulary)
+        self.set_task(task)
+
+    def set_task(self, task: str) -> None:
+        """Give other results from now on; the weights are the same.
+
+        Raises:
+            UserError: If the model has one task only, or the task is unknown.
+        """
+        if not hasattr(self.model, 'set_task'):
+            raise UserError(f'{type(self.model).__name__} gives semantic results only: leave --task (task=) out.')
+        try:
+            self.model.set_task(task)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self.task = task
+
+    def set_vocabulary(self, vocabulary: Any, things: Sequence[str] | str | None = None) -> None:
+        """Tell other classes apart from now on.
+
+        Args:
+            vocabulary: Anything that ``Vocabulary.of`` accepts.
+            things: Countable classes; None: those given when the model was loaded, else by their words.
+
+        Raises:
+            UserError: If the model cannot do what the vocabulary asks, or a thing is no class.
+        """
+        vocabulary = Vocabulary.of(vocabulary)
+        if vocabulary == self._vocabulary and things is None and self._things is None:
+            return
+        try:
+            self.model.set_vocabulary(vocabulary, things or self._things or 'auto')
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self._vocabulary = vocabulary
+        self._palette = self._make_palette()
+
+    def segment(  # type: ignore[override]
+        self, image: ImageLike, classes: Any = None
+    ) -> Segmentation | PanopticSegmentation | Detections:
+        """Segment a picture; arguments and errors as in :meth:`Inferencer.segment`.
+
+        Returns:
+            What the task says, in the picture's own size: :class:`Segmentation`, :class:`PanopticSegmentation`, or
+            :class:`Detections` with masks, surest first.
+        """
+        if self.task == 'semantic':
+            return super().segment(image, classes)
+        source = Path(image) if isinstance(image, str | Path) else None
+        pixels = read_image(source) if source is not None else to_bgr(image)  # type: ignore[arg-type]
+        if classes is not None:
+            self.set_vocabulary(classes)
+        height, width = pixels.shape[:2]
+        sample = self._run(pixels)
+        if self.task == 'panoptic':
+            found = sample.pred_panoptic_seg
+            ids = found.data[0, :height, :width].cpu().numpy()
+            return PanopticSegmentation.of(ids, found.segments_info, self._vocabulary, self._palette, pixels, source)
+        objects = sample.pred_instances
+        objects = objects[objects.scores.sort(descending=True, stable=True).indices]
+        limit = np.array([width, height, width, height], dtype=np.float32)
+        return Detections(
+            np.minimum(objects.bboxes.float().cpu().numpy(), limit),
+            objects.labels.cpu().numpy(),
+            objects.scores.float().cpu().numpy(),
+            objects.masks[:, :height, :width].cpu().numpy(),
+            self._vocabulary.names,
+            self._palette,
+            pixels,
+            source,
+        ).above(self.score)

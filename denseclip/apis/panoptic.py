@@ -1,0 +1,189 @@
+"""The result of panoptic segmentation of one picture."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from denseclip.apis.files import prepare_folder, write_file
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.structures.panoptic import ids_to_rgb
+from denseclip.visualization.segments import segment_titles, segments_picture
+
+PANOPTIC_SUFFIXES = ('_overlay.png', '_panoptic.png', '_panoptic.json')
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a picture: an instance of a thing, or all of a kind of stuff.
+
+    Attributes:
+        id: its number in the map.
+        title: name of the class, with a number where the picture has several of it.
+        label: class index.
+        is_thing: whether the class is countable.
+        score: probability of the class, 0..1.
+        pixels: number of pixels.
+        share: part of the picture, 0..1.
+    """
+
+    id: int
+    title: str
+    label: int
+    is_thing: bool
+    score: float
+    pixels: int
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class PanopticSegmentation:
+    """Which segment every pixel belongs to.
+
+    Attributes:
+        ids: ``H x W`` int32 in the picture's own size; 0 for no segment, else :attr:`Segment.id`.
+        segments: the segments; number ``i`` has the id ``i + 1``.
+        vocabulary: the classes asked for.
+        palette: RGB of every class, ``uint8``.
+        image: the picture, ``H x W x 3`` BGR.
+        source: the picture's file, if it came from one.
+    """
+
+    ids: np.ndarray
+    segments: tuple[Segment, ...]
+    vocabulary: Vocabulary
+    palette: np.ndarray
+    image: np.ndarray
+    source: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        ids: np.ndarray,
+        segments_info: list[Mapping[str, Any]],
+        vocabulary: Vocabulary,
+        palette: np.ndarray,
+        image: np.ndarray,
+        source: Path | None = None,
+    ) -> PanopticSegmentation:
+        """From a model's map and list of segments; segments without a pixel are left out and ids are renumbered."""
+        pixels = np.bincount(ids.reshape(-1), minlength=1 + max((s['id'] for s in segments_info), default=0))
+        kept = [s for s in segments_info if pixels[s['id']]]
+        table = np.zeros(len(pixels), dtype=np.int32)
+        table[[s['id'] for s in kept]] = np.arange(1, len(kept) + 1)
+        titles = segment_titles([s['category_id'] for s in kept], vocabulary.names)
+        segments = tuple(
+            Segment(
+                number,
+                title,
+                int(s['category_id']),
+                bool(s['isthing']),
+                float(s.get('score', 1.0)),
+                int(pixels[s['id']]),
+                float(pixels[s['id']] / ids.size),
+            )
+            for number, (s, title) in enumerate(zip(kept, titles, strict=True), start=1)
+        )
+        return cls(table[ids], segments, vocabulary, palette, image, source)
+
+    def mask(self, title: str) -> np.ndarray:
+        """Where a segment is.
+
+        Args:
+            title: such as ``'car 2'``, or a class name for all segments of the class.
+
+        Returns:
+            ``H x W`` bool.
+
+        Raises:
+            KeyError: if the picture has no such segment.
+        """
+        wanted = title.casefold()
+        found = [
+            s.id
+            for s in self.segments
+            if wanted in (s.title.casefold(), self.vocabulary.classes[s.label].name.casefold())
+        ]
+        if not found:
+            titles = ', '.join(s.title for s in self.segments[:20])
+            raise KeyError(f"no segment is called '{title}'; there are {titles or 'none'}")
+        return np.isin(self.ids, found)
+
+    def overlay(self, opacity: float = 0.5) -> Image.Image:
+        """The picture with coloured segments, outlines, names, and a legend outside it."""
+        rgb = np.ascontiguousarray(self.image[..., ::-1])
+        labels = [segment.label for segment in self.segments]
+        names = self.vocabulary.names
+        return segments_picture(rgb, self.ids, labels, names, self.palette[: len(names)], opacity)
+
+    def to_dict(self) -> dict[str, Any]:
+        """COCO's ``segments_info`` with names: what ``<stem>_panoptic.json`` holds."""
+        height, width = self.ids.shape
+        return {
+            'width': width,
+            'height': height,
+            'classes': list(self.vocabulary.names),
+            'segments_info': [
+                {
+                    'id': s.id,
+                    'category_id': s.label,
+                    'name': s.title,
+                    'isthing': int(s.is_thing),
+                    'score': round(s.score, 6),
+                    'area': s.pixels,
+                }
+                for s in self.segments
+            ],
+        }
+
+    def save(self, folder: str | Path, stem: str | None = None, force: bool = False) -> list[Path]:
+        """Write ``<stem>_overlay.png``, ``<stem>_panoptic.png`` and ``<stem>_panoptic.json``.
+
+        The map is in COCO's panoptic format: the id of a pixel is ``R + 256 G + 65536 B``.
+
+        Args:
+            folder: made when there is none.
+            stem: by default that of the picture's file, or ``picture``.
+            force: whether earlier results may be overwritten.
+
+        Returns:
+            The three files.
+
+        Raises:
+            UserError: if the folder cannot be written to, or holds such results and ``force`` is False.
+        """
+        stem = stem or (self.source.stem if self.source else 'picture')
+        files = [stem + suffix for suffix in PANOPTIC_SUFFIXES]
+        folder = prepare_folder(folder, files, force)
+        pictures = []
+        for picture in (self.overlay(), Image.fromarray(ids_to_rgb(self.ids))):
+            data = io.BytesIO()
+            picture.save(data, 'PNG')
+            pictures.append(data.getvalue())
+        contents: tuple[bytes | str, ...] = (*pictures, json.dumps(self.to_dict(), ensure_ascii=False, indent=1))
+        return [write_file(folder / name, content) for name, content in zip(files, contents, strict=True)]
+
+
+def format_segments(result: PanopticSegmentation) -> str:
+    """A table of the segments of a picture, largest first, for the terminal."""
+    from denseclip.visualization.legend import format_share
+
+    height, width = result.ids.shape
+    listed = sorted(result.segments, key=lambda s: (-s.pixels, s.id))
+    room = max(len('(no segment)'), *(len(s.title) for s in listed)) if listed else len('(no segment)')
+    lines = [
+        f'{result.source}  {width} x {height}',
+        f'  {"segment":<{room}}  {"pixels":>12}  {"share":>8}  {"score":>6}',
+    ]
+    lines += [f'  {s.title:<{room}}  {s.pixels:>12,}  {format_share(s.share):>8}  {s.score:>6.2f}' for s in listed]
+    free = int((result.ids == 0).sum())
+    if free:
+        lines.append(f'  {"(no segment)":<{room}}  {free:>12,}  {format_share(free / result.ids.size):>8}')
+    return '\n'.join(lines)

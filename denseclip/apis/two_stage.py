@@ -1,0 +1,114 @@
+"""OVSeg on pictures: from its own checkpoint, or with masks from elsewhere and nothing but a CLIP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmseg.registry import MODELS
+
+from denseclip.apis.bundled import find_config
+from denseclip.apis.config import inference_config
+from denseclip.apis.errors import UserError
+from denseclip.apis.inferencer import Inferencer, choose_device
+from denseclip.apis.presets import DEFAULT_CLIP, clip_settings
+
+DEFAULT_CONFIG = 'configs/ovseg/ovseg_swin-b_vit-l14_120k_ade20k-640x640.py'
+THRESHOLD = 0.35
+"""A pixel is in a mask above this share: that of the authors' demonstration."""
+_STEPS: list[dict[str, Any]] = [
+    {'type': 'PillowResizeShortSide', 'short_side': 640, 'max_long_side': 2560},
+    {'type': 'PackSegInputs'},
+]
+
+
+def ovseg_inferencer(
+    vocabulary: Any,
+    *,
+    config: str | Path | None = None,
+    weights: str | Path | None = None,
+    masks: str = 'model',
+    stages: str | None = None,
+    clip: str | None = None,
+    pretrained: str | Path | None = None,
+    device: str | torch.device | None = None,
+    trust: bool = False,
+    **settings: Any,
+) -> Inferencer:
+    """OVSeg as its demonstration works: the best mask of each class, and nothing where none fits.
+
+    A single class is told apart from "others". Results say who decided about a class (``Segmentation.decided_by``).
+
+    Args:
+        vocabulary: Classes, in any form that ``Vocabulary.of`` knows; None takes those of the config.
+        config: Config of the model, with ``masks='model'``; by default the large one for ADE20K.
+        weights: Its checkpoint.
+        masks: ``'model'``: the trained mask generator. ``'superpixels'``, ``'sam:FILE'`` (weights of Segment Anything,
+            whose package is needed) or a folder of mask files (see ``denseclip.models.proposers.MaskFiles``): no
+            checkpoint is needed, CLIP alone decides.
+        stages: ``'both'``, ``'first'`` or ``'second'``; by default the second: CLIP knows words that the mask
+            generator was not trained on.
+        clip: CLIP model, with masks from elsewhere: open_clip architecture, ``hf-hub:`` or ``local-dir:``.
+        pretrained: Its weights.
+        device: See :class:`Inferencer`.
+        trust: See :class:`Inferencer`.
+        **settings: Further settings of the segmentor (``selection='all'``, ``region_classifier`` ...).
+
+    Raises:
+        UserError: If the options do not go together, or something is missing.
+    """
+    how: dict[str, Any] = {'selection': 'best', 'stages': stages or 'second', **settings}
+    if masks == 'model':
+        if clip is not None or pretrained is not None:
+            raise UserError('--clip and --pretrained go with --masks from elsewhere; a checkpoint of OVSeg has a CLIP.')
+        if weights is None:
+            raise UserError(
+                "OVSeg's mask generator needs its checkpoint: give --weights FILE (a converted release, see "
+                'tools/convert_checkpoint.py), or take masks from elsewhere, for example --masks superpixels.'
+            )
+        cfg = inference_config(config or find_config(DEFAULT_CONFIG))
+        classifier = {**(cfg.model.get('region_classifier') or {}), 'threshold': THRESHOLD}
+        cfg.model.update({**how, 'region_classifier': {**classifier, **settings.get('region_classifier', {})}})
+        return Inferencer(cfg, weights, device, vocabulary, trust=trust)
+    if config is not None or weights is not None:
+        raise UserError(f'--masks {masks} needs no --config and --weights: leave them out, or take --masks model.')
+    if vocabulary is None:
+        raise UserError('say what to look for: --classes or --classes-file (vocabulary=).')
+    if how['stages'] != 'second':
+        raise UserError(f'masks from {masks} have no first stage: leave --stage {how["stages"]} out.')
+    place = choose_device(device)
+    inference_config({'model': {'type': 'TwoStageSegmentor'}})  # sets the default scope
+    try:
+        model = MODELS.build(
+            {
+                'type': 'TwoStageSegmentor',
+                'clip': clip_settings(clip or DEFAULT_CLIP, pretrained, trust),
+                'vocabulary': vocabulary,
+                'proposer': _proposer(masks),
+                **how,
+                'region_classifier': {'threshold': 0.5, 'max_overlap': 0.9, **settings.get('region_classifier', {})},
+            }
+        )
+    except (ImportError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
+    model.init_weights()
+    return Inferencer.from_model(model.to(place), _STEPS)
+
+
+def _proposer(masks: str) -> dict[str, Any]:
+    """Config of what finds masks."""
+    if masks == 'superpixels':
+        return {'type': 'SuperpixelMasks'}
+    if masks == 'sam' or masks.startswith('sam:'):
+        # "sam:FILE" names its weights; SAM's own names of models are vit_b, vit_l and vit_h.
+        file = masks.partition(':')[2]
+        kind = next((kind for kind in ('vit_l', 'vit_h') if kind in file), 'vit_b')
+        if not file:
+            raise UserError('say which weights Segment Anything has: --masks sam:sam_vit_b_01ec64.pth')
+        return {'type': 'SAMMasks', 'model': kind, 'pretrained': file}
+    if not Path(masks).is_dir():
+        raise UserError(
+            f"--masks '{masks}' is no folder; give model, superpixels, sam:FILE, or a folder of mask files."
+        )
+    return {'type': 'MaskFiles', 'folder': masks}

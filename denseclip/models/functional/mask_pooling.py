@@ -1,0 +1,35 @@
+"""Mean of the features under each mask (FC-CLIP, Yu et al., NeurIPS 2023, section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .precision import full_precision
+
+MASK_POOL_EPS = 1e-8
+
+
+def mask_pool(features: Tensor, mask_logits: Tensor, eps: float = MASK_POOL_EPS) -> Tensor:
+    """Mean of the features over the pixels whose mask logit is above zero; zeros for a mask without any.
+
+    The masks choose pixels, so no gradient goes into them. Computed in float32 under autocast: the area of a mask
+    leaves the range of float16.
+
+    Args:
+        features: Feature maps.
+        mask_logits: One logit map per mask; resized bilinearly to the features' size if they have another one.
+        eps: Added to the number of pixels.
+
+    Shape:
+        - features: :math:`(N, C, h, w)`; mask_logits: :math:`(N, Q, h', w')`; result: :math:`(N, Q, C)`
+    """
+    masks = mask_logits.detach()
+    with full_precision(features.device.type):
+        features = features if features.dtype == torch.float64 else features.float()
+        if masks.shape[-2:] != features.shape[-2:]:
+            masks = F.interpolate(masks.to(features.dtype), size=features.shape[-2:], mode='bilinear')
+        inside = (masks > 0).flatten(2).to(features.dtype)
+        total = inside @ features.flatten(2).transpose(1, 2)
+        return total / (inside.sum(dim=-1, keepdim=True) + eps)

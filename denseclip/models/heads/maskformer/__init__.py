@@ -1,0 +1,16 @@
+"""MaskFormer's mask generator (Cheng et al., NeurIPS 2021) with class embeddings instead of a classifier."""
+
+from .criterion import MaskFormerCriterion
+from .head import OpenVocabMaskFormerHead
+from .matcher import MaskMatcher
+from .pixel_decoder import EncoderPixelDecoder, PyramidPixelDecoder
+from .predictor import QueryPredictor
+
+__all__ = [
+    'EncoderPixelDecoder',
+    'MaskFormerCriterion',
+    'MaskMatcher',
+    'OpenVocabMaskFormerHead',
+    'PyramidPixelDecoder',
+    'QueryPredictor',
+]

@@ -1,0 +1,400 @@
+"""FC-CLIP: one frozen CLIP trunk that proposes masks with a mask generator on top, and classifies them itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
+from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from denseclip.clip.things import thing_flags
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.models.backbones import CLIPMaskTrunk, TrunkFeatures
+from denseclip.models.builder import build_module
+from denseclip.models.functional.text_logits import text_logits
+from denseclip.models.functional.vocabulary_ensemble import MaskClasses, geometric_ensemble, seen_classes
+from denseclip.models.heads.mask2former import MaskPredictions
+from denseclip.models.heads.query_guide import QueryGuide
+from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
+from denseclip.structures.mask_proposals import MaskProposals
+
+from .class_embeddings import ClassEmbeddings
+from .mask_results import MaskTasks
+from .mask_targets import mask_targets
+
+MULTIPLE = 32
+"""Sides of the network's input are multiples of this."""
+
+
+@MODELS.register_module()
+class FCCLIP(BaseSegmentor):
+    """Open-vocabulary semantic, panoptic and instance segmentation with one frozen CLIP.
+
+    CLIP's trunk gives the features of a mask generator and, pooled under its masks, their embeddings. A mask's class
+    is the weighted geometric mean of two classifiers against the same text: the generator's own, trained on some
+    classes, and CLIP's, which knows any. All names of a class have a row of their own; the best one counts.
+
+    Pictures are padded with zeros (after normalisation) at the right and bottom to multiples of 32. The padding is no
+    part of any result, but the network sees it, as in the authors' code.
+
+    Source: FC-CLIP (Yu et al., NeurIPS 2023).
+
+    Args:
+        clip: The CLIP model: a dict with ``model`` and ``pretrained`` (and what else :class:`OpenCLIPParts` takes; or
+            ``parts``, a built one), and with ``read_out`` for the last block of a vision transformer.
+        head: Config of the mask generator or the module; ``in_channels`` and ``embed_dim`` follow from CLIP.
+        vocabulary: Classes to tell apart, anything that ``Vocabulary.of`` accepts; None waits for
+            :meth:`set_vocabulary`.
+        train_vocabulary: Classes of the training data, in the order of its labels. They decide which classes count as
+            seen. None: training takes the present vocabulary, and no class counts as seen.
+        things: Countable classes, for panoptic and instance results; see ``denseclip.clip.things``.
+        templates: Set of sentences for class names.
+        alpha: Weight of CLIP's classifier for classes seen in training, 0..1.
+        beta: Weight of CLIP's classifier for new classes, 0..1.
+        ensemble_on_valid_mask: Take the trained classifier alone for masks without a pixel at the resolution of CLIP's
+            last map (the authors' setting for ResNets).
+        cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only.
+        data_preprocessor: MMSeg or MMDet data preprocessor; None makes one with the normalisation that CLIP needs.
+        test_cfg: Arguments of :class:`MaskTasks` (``task``, ``score_threshold``, ``overlap_threshold`` ...).
+        init_cfg: MMEngine initialisation config.
+
+    Attributes:
+        backbone: Trunk, with CLIP's image tower.
+        text: Embeddings of the present vocabulary.
+        head: Mask generator.
+        is_thing: Which classes of the present vocabulary are countable.
+    """
+
+    align_corners = False
+
+    def __init__(
+        self,
+        clip: Mapping[str, Any] | OpenCLIPParts,
+        head: Mapping[str, Any] | nn.Module,
+        vocabulary: Any = None,
+        train_vocabulary: Any = None,
+        things: Any = None,
+        templates: str | Sequence[str] = 'vild',
+        alpha: float = 0.4,
+        beta: float = 0.8,
+        ensemble_on_valid_mask: bool = False,
+        cache_dir: str | Path | None = None,
+        data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Any = None,
+    ) -> None:
+        del train_cfg  # an empty entry of many configs
+        settings = dict(clip) if isinstance(clip, Mapping) else {}
+        read_out = read_out_of(settings.pop('read_out', None), None)
+        parts = settings.pop('parts', None) or (OpenCLIPParts(**settings) if isinstance(clip, Mapping) else clip)
+        super().__init__(build_module(data_preprocessor or _preprocessor(parts)), init_cfg)
+        self._parts = [parts]  # in a list, so that the open_clip model is no second child with the same parameters
+        self._has_weights = parts.pretrained is None
+        model: Any = parts.clip.model
+        tower, text = parts.towers(CLIPMaskTrunk.read_out_for(model.visual, read_out))
+        self.backbone = CLIPMaskTrunk(tower)
+        self.text = ClassEmbeddings(text, templates, 'max', cache_dir)
+        self.clip_logit_scale: nn.Parameter = model.logit_scale.requires_grad_(False)
+        self.void_embedding = nn.Embedding(1, tower.embed_dim)
+        self.head: Any = head if isinstance(head, nn.Module) else self._build_head(head)
+        self.alpha, self.beta, self.ensemble_on_valid_mask = alpha, beta, ensemble_on_valid_mask
+        self.test_cfg = ConfigDict(test_cfg or {})
+        self.tasks = MaskTasks(**self.test_cfg)
+        self.train_vocabulary = None if train_vocabulary is None else Vocabulary.of(train_vocabulary)
+        self.is_thing: Tensor = torch.zeros(0, dtype=torch.bool, device='cpu')
+        self._vocabulary: Vocabulary | None = None
+        self._rows: Tensor | None = None
+        self._things = things
+        self.register_load_state_dict_post_hook(_has_loaded)
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary, things)
+
+    def _build_head(self, config: Mapping[str, Any]) -> nn.Module:
+        sizes = {'in_channels': self.backbone.out_channels, 'embed_dim': self.backbone.embed_dim}
+        return build_module({'type': 'OpenVocabMask2FormerHead', **sizes, **config})
+
+    # --- weights ------------------------------------------------------------------------------------------------
+
+    @property
+    def parts(self) -> OpenCLIPParts:
+        """The CLIP model that the towers belong to."""
+        return self._parts[0]
+
+    def init_weights(self) -> None:
+        """Read the CLIP weights named in the config, once."""
+        self._need_weights()
+        super().init_weights()
+
+    def _need_weights(self) -> None:
+        """Read the CLIP weights if neither :meth:`init_weights` nor a checkpoint brought any."""
+        if not self._has_weights:
+            self.parts.load()
+            self._has_weights = True
+            self.text.clear()
+
+    def forget_pretrained(self) -> None:
+        """Keep the present weights, whatever the config names."""
+        self._has_weights = True
+
+    def train(self, mode: bool = True) -> FCCLIP:
+        """Set the mode; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        self.backbone.tower.eval()
+        self.text.tower.eval()
+        return self
+
+    # --- vocabulary ---------------------------------------------------------------------------------------------
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes that the model tells apart outside of training."""
+        if self._vocabulary is None:
+            raise ValueError('this model has no vocabulary yet: call set_vocabulary(...).')
+        return self._vocabulary
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels."""
+        return len(self.vocabulary)
+
+    def set_vocabulary(self, vocabulary: Any, things: Any = None) -> None:
+        """Let the model tell other classes apart. Text is encoded at the next picture.
+
+        Args:
+            vocabulary: Anything that ``Vocabulary.of`` accepts.
+            things: Which of them are countable; None keeps what was said before.
+
+        Raises:
+            ValueError: If the vocabulary has a background of its own: masks of no class are this model's background.
+        """
+        vocabulary = Vocabulary.of(vocabulary)
+        if vocabulary.background != 'none':
+            raise ValueError(
+                f"{type(self).__name__} takes no background='{vocabulary.background}'; list the background's names as "
+                'a class.'
+            )
+        self._vocabulary, self._rows = vocabulary, None
+        self._things = self._things if things is None else things
+        self.is_thing = torch.as_tensor(thing_flags(vocabulary, self._things), dtype=torch.bool, device='cpu')
+        self.text.set_vocabulary(vocabulary)
+        palette = (getattr(self, 'dataset_meta', None) or {}).get('palette')
+        keep = palette is not None and len(palette) == len(vocabulary)
+        self.dataset_meta = {'classes': vocabulary.names, **({'palette': palette} if keep else {})}
+
+    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any, things: Any = None) -> None:
+        """Use text rows made elsewhere; see :meth:`ClassEmbeddings.set_embeddings`."""
+        self.set_vocabulary(vocabulary, things)
+        self._rows = embeddings
+        self.text.set_embeddings(embeddings, self.vocabulary)
+
+    def set_task(self, task: str | Sequence[str]) -> None:
+        """Give semantic, panoptic or instance results from now on, or several of them."""
+        self.tasks.set_task(task)
+        self.test_cfg.task = task
+
+    def text_rows(self) -> tuple[Tensor, Tensor]:
+        """Rows that masks are compared with, and how many of them each class has.
+
+        Returns:
+            One unit-length row per name, class by class, then the row of "void", which is learnt (R + 1, D); names per
+            class (K,).
+        """
+        self._need_weights()
+        text = self.text()
+        void = F.normalize(self.void_embedding.weight, dim=-1).to(text.embeddings.dtype)
+        names = torch.zeros(len(text), dtype=torch.long, device=text.class_index.device)
+        names.index_add_(0, text.class_index, torch.ones_like(text.class_index))
+        return torch.cat([text.embeddings, void]), names
+
+    # --- from pictures to masks ---------------------------------------------------------------------------------
+
+    @staticmethod
+    def pad(images: Tensor) -> Tensor:
+        """Pad normalised pictures with zeros at the right and bottom to multiples of 32."""
+        height, width = padded_size(images)
+        return F.pad(images, (0, width - images.shape[3], 0, height - images.shape[2]))
+
+    def extract_feat(self, inputs: Tensor) -> TrunkFeatures:
+        """Run the trunk on padded pictures (N, 3, H, W)."""
+        self._need_weights()
+        return self.backbone(self.pad(inputs))
+
+    def query_guide(self, batch: int, samples: Sequence[Any] | None) -> QueryGuide | None:
+        """What steers the queries of the mask generator; nothing here, for subclasses.
+
+        Args:
+            batch: Number of pictures.
+            samples: Their data samples, in training with the ground truth.
+        """
+        del batch, samples
+        return None
+
+    def generate(
+        self, features: TrunkFeatures, samples: Sequence[Any] | None, all_layers: bool | None = None
+    ) -> MaskPredictions:
+        """Run the mask generator."""
+        guide = self.query_guide(features.last.shape[0], samples)
+        return self.head(features.stages, *self.text_rows(), guide=guide, all_layers=all_layers)
+
+    def propose(self, features: TrunkFeatures, samples: Sequence[Any] | None = None) -> MaskProposals:
+        """Masks of pictures with the embeddings of the trained classifier.
+
+        Args:
+            features: Of the trunk.
+            samples: Data samples of the pictures.
+        """
+        return self.generate(features, samples, all_layers=False).proposals
+
+    def clip_logits(self, features: TrunkFeatures, mask_logits: Tensor) -> Tensor:
+        """Class logits of CLIP for masks, "void" last, (N, Q, K + 1)."""
+        embeddings = self.backbone.embed_masks(features, mask_logits)
+        rows, names = self.text_rows()
+        return text_logits(embeddings, rows, names, self.clip_logit_scale)
+
+    def trained_logits(self, proposals: MaskProposals) -> Tensor:
+        """Class logits of the trained classifier for masks, "void" last, (N, Q, K + 1)."""
+        assert proposals.class_embeddings is not None
+        scale = self.head.decoder.classifier.logit_scale
+        return text_logits(proposals.class_embeddings, *self.text_rows(), scale)
+
+    def classify(self, features: TrunkFeatures, proposals: MaskProposals) -> MaskClasses:
+        """Classes of masks, whatever made them.
+
+        Args:
+            features: Of the trunk.
+            proposals: Masks with class embeddings, any number of them.
+
+        Returns:
+            Probabilities of the classes (N, Q, K) and of "void" (N, Q).
+        """
+        valid = None
+        if self.ensemble_on_valid_mask:
+            valid = (self.backbone.masks_at(features, proposals.mask_logits) > 0).flatten(2).any(dim=-1)
+        names = () if self.train_vocabulary is None else self.train_vocabulary.prompts
+        return geometric_ensemble(
+            self.trained_logits(proposals),
+            self.clip_logits(features, proposals.mask_logits),
+            seen_classes(self.vocabulary.groups, names),
+            self.alpha,
+            self.beta,
+            valid,
+        )
+
+    # --- MMSeg's entrances --------------------------------------------------------------------------------------
+
+    def predict(self, inputs: Tensor, data_samples: list[Any] | None = None) -> list[Any]:
+        """Segment a batch.
+
+        Args:
+            inputs: Preprocessed pictures, (N, 3, H, W).
+            data_samples: Their meta information; without it results have the input's size.
+
+        Returns:
+            Data samples with the results of the tasks, see :meth:`MaskTasks.write`.
+        """
+        self._speak(self.vocabulary)
+        samples = data_samples or [SegDataSample() for _ in inputs]
+        for sample in samples:
+            if 'img_shape' not in sample.metainfo and 'img_padding_size' not in sample.metainfo:
+                sample.set_metainfo({'img_shape': tuple(inputs.shape[2:])})
+        features = self.extract_feat(inputs)
+        proposals = self.propose(features, samples)
+        found = self.classify(features, proposals)
+        size = padded_size(inputs)
+        for n, sample in enumerate(samples):
+            masks, probabilities = proposals.mask_logits[n], found.class_probs[n]
+            with _counting_padding(sample, inputs, size):
+                self.tasks.write(sample, probabilities, masks, size, self.is_thing, found.no_object[n])
+        return samples
+
+    def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
+        """Losses of the mask generator; CLIP is frozen.
+
+        Args:
+            inputs: Preprocessed pictures (N, 3, H, W).
+            data_samples: With ``gt_sem_seg`` or ``gt_instances``, see :func:`mask_targets`.
+        """
+        self._speak(self.train_vocabulary or self.vocabulary)
+        features = self.extract_feat(inputs)
+        predictions = self.generate(features, data_samples, all_layers=True)
+        return self.head.loss(predictions, self._targets(inputs, data_samples))
+
+    def _targets(self, inputs: Tensor, samples: Sequence[Any]) -> list[Any]:
+        """Segments of the pictures, of the padded size."""
+        size = padded_size(inputs)
+        assert self.text.vocabulary is not None
+        return mask_targets(samples, len(self.text.vocabulary), size, inputs.device)
+
+    def _speak(self, vocabulary: Vocabulary) -> None:
+        """Compare with the names of one vocabulary: that of the training, or the present one."""
+        if self.text.vocabulary is vocabulary:
+            return
+        if self._rows is not None and vocabulary is self._vocabulary:
+            self.text.set_embeddings(self._rows, vocabulary)
+        else:
+            self.text.set_vocabulary(vocabulary)
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> MaskClasses:
+        """Classes of the masks, see :meth:`classify`."""
+        features = self.extract_feat(inputs)
+        return self.classify(features, self.propose(features, data_samples))
+
+    def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
+        """Class scores (N, K, H, W) of whole pictures in their size."""
+        from denseclip.models.functional.mask_inference import semantic_scores
+
+        features = self.extract_feat(inputs)
+        proposals = self.propose(features, batch_data_samples)
+        size = self.pad(inputs[:1]).shape[2:]
+        masks = F.interpolate(proposals.mask_logits, size=size, mode='bilinear', align_corners=False)
+        scores = semantic_scores(self.classify(features, proposals).class_probs, masks)
+        return scores[:, :, : inputs.shape[2], : inputs.shape[3]]
+
+
+def padded_size(images: Tensor) -> tuple[int, int]:
+    """Height and width of pictures (N, 3, H, W) after padding."""
+    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in images.shape[2:])
+    return height, width
+
+
+@contextmanager
+def _counting_padding(sample: Any, inputs: Tensor, size: tuple[int, int]) -> Iterator[None]:
+    """Let a sample's noted padding, where there is any, count what the model has added to it."""
+    noted = sample.metainfo.get('img_padding_size')
+    if noted is None:
+        yield
+        return
+    left, right, top, bottom = noted
+    right, bottom = right + size[1] - inputs.shape[3], bottom + size[0] - inputs.shape[2]
+    sample.set_metainfo({'img_padding_size': (left, right, top, bottom)})
+    try:
+        yield
+    finally:
+        sample.set_metainfo({'img_padding_size': noted})
+
+
+def _preprocessor(parts: OpenCLIPParts) -> dict[str, Any]:
+    """Data preprocessor of a CLIP model: its normalisation, then zeros up to multiples of 32."""
+    return dict(
+        type='SegDataPreProcessor',
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size_divisor=MULTIPLE,
+        **parts.clip.preprocess.as_255(),
+    )
+
+
+def _has_loaded(module: FCCLIP, _: Any) -> None:
+    """After a checkpoint, the weights named in the config are not wanted any more."""
+    module._has_weights = True
+    module.text.clear()

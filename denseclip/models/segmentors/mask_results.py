@@ -1,0 +1,180 @@
+"""Semantic, panoptic and instance results of a query-based model, from the same queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.structures import InstanceData, PixelData
+from torch import Tensor
+
+from denseclip.models.functional.mask_inference import (
+    MaskGeometry,
+    Size,
+    instance_predictions,
+    panoptic_segments,
+    semantic_labels,
+    semantic_scores,
+)
+
+TASKS = ('semantic', 'panoptic', 'instance', 'proposals')
+"""What queries can be made into; ``proposals`` are all masks without classes, for measuring their recall."""
+
+
+class MaskTasks:
+    """What to make of queries, and the settings of it. Written by models' ``test_cfg``.
+
+    Args:
+        task: One of :data:`TASKS`, or several.
+        score_threshold: Panoptic: queries at or below this class probability are left out, 0..1.
+        overlap_threshold: Panoptic: queries that win less than this share of their mask are left out, 0..1.
+        topk: Instance: number of query-class pairs.
+        merge_first: Semantic: whether class planes instead of masks are cut and resized to the picture. None: as in
+            Mask2Former's family: yes where semantic is the only task.
+        keep_logits: Semantic: also write ``seg_logits``, K x H x W numbers, which test-time augmentation needs.
+
+    Raises:
+        ValueError: If a task is unknown or there is none.
+    """
+
+    def __init__(
+        self,
+        task: str | Sequence[str] = 'semantic',
+        *,
+        score_threshold: float = 0.8,
+        overlap_threshold: float = 0.8,
+        topk: int = 100,
+        merge_first: bool | None = None,
+        keep_logits: bool = False,
+    ) -> None:
+        self.score_threshold = score_threshold
+        self.overlap_threshold = overlap_threshold
+        self.topk = topk
+        self.merge_first = merge_first
+        self.keep_logits = keep_logits
+        self.set_task(task)
+
+    def set_task(self, task: str | Sequence[str]) -> None:
+        """Make other results from now on; the weights are the same."""
+        tasks = (task,) if isinstance(task, str) else tuple(task)
+        unknown = [t for t in tasks if t not in TASKS]
+        if unknown or not tasks:
+            raise ValueError(f'task {", ".join(map(repr, unknown)) or "is empty"}: choose from {", ".join(TASKS)}.')
+        self.tasks = tasks
+
+    def write(
+        self,
+        sample: Any,
+        class_probs: Tensor,
+        mask_logits: Tensor,
+        input_size: Size,
+        is_thing: Sequence[bool] | Tensor,
+        no_object: Tensor | None = None,
+    ) -> None:
+        """Put the results of one picture into its data sample, in the picture's own size.
+
+        ``semantic`` gives ``pred_sem_seg`` (``data``: int64 (1, H, W)), ``panoptic`` gives ``pred_panoptic_seg``
+        (``data``: int32 (1, H, W) segment ids, 0 = none, with the metainfo ``segments_info``), ``instance`` gives
+        ``pred_instances`` (``masks`` bool (N, H, W), ``labels``, ``scores``, ``bboxes`` xyxy), ``proposals`` gives
+        ``pred_proposals`` (``masks`` bool (Q, H, W)).
+
+        Args:
+            sample: Data sample with the picture's meta information; changed.
+            class_probs: Class probabilities of the queries, without "no object".
+            mask_logits: Their mask logits.
+            input_size: Height and width of the padded input of the network.
+            is_thing: Whether each class is countable.
+            no_object: Probability of "no object" of each query.
+
+        Shape:
+            class_probs ``(Q, K)``, mask_logits ``(Q, h, w)``, no_object ``(Q,)``
+        """
+        geometry = geometry_of(sample.metainfo, input_size)
+        things = torch.as_tensor(is_thing, dtype=torch.bool, device=class_probs.device)
+        if 'semantic' in self.tasks:
+            self._write_semantic(sample, class_probs, mask_logits, geometry)
+        if 'panoptic' in self.tasks:
+            found = panoptic_segments(
+                class_probs,
+                mask_logits,
+                things,
+                geometry,
+                no_object=no_object,
+                score_threshold=self.score_threshold,
+                overlap_threshold=self.overlap_threshold,
+            )
+            info = {'segments_info': found.segments_info()}
+            sample.pred_panoptic_seg = PixelData(metainfo=info, data=found.ids.unsqueeze(0))
+        if 'instance' in self.tasks:
+            objects = instance_predictions(class_probs, mask_logits, geometry, is_thing=things, topk=self.topk)
+            sample.pred_instances = InstanceData(
+                masks=objects.masks, labels=objects.labels, scores=objects.scores, bboxes=mask_boxes(objects.masks)
+            )
+
+        if 'proposals' in self.tasks:
+            sample.pred_proposals = InstanceData(masks=geometry.apply(mask_logits) > 0)
+
+    def _write_semantic(self, sample: Any, class_probs: Tensor, mask_logits: Tensor, geometry: MaskGeometry) -> None:
+        merge_first = self.tasks == ('semantic',) if self.merge_first is None else self.merge_first
+        if not self.keep_logits:
+            labels = semantic_labels(class_probs, mask_logits, geometry, merge_first=merge_first)
+        else:
+            if merge_first:
+                scores = geometry.finish(semantic_scores(class_probs, geometry.enlarge(mask_logits)))
+            else:
+                scores = semantic_scores(class_probs, geometry.apply(mask_logits))
+            labels = scores.argmax(dim=0)
+            sample.seg_logits = PixelData(data=scores)
+        # int64 as MMSeg's: a uint8 tensor indexes as a mask.
+        sample.pred_sem_seg = PixelData(data=labels.long().unsqueeze(0))
+
+
+def geometry_of(meta: dict[str, Any], input_size: Size) -> MaskGeometry:
+    """How masks reach the picture's own size, from what MMSeg's or MMDet's pre-processing noted.
+
+    Args:
+        meta: Meta information of a data sample: ``img_padding_size`` (left, right, top, bottom) or ``img_shape``, and
+            ``ori_shape``; what is missing counts as unpadded and unresized.
+        input_size: Height and width of the padded input of the network.
+
+    Raises:
+        ValueError: If the padding is not on the right and below.
+    """
+    height, width = input_size
+    padding = meta.get('img_padding_size')
+    if padding is not None:
+        left, right, top, bottom = (int(side) for side in padding)
+        if left or top:
+            raise ValueError(f'padding {tuple(padding)} is left or above; masks need it on the right and below.')
+        valid = (height - bottom, width - right)
+    else:
+        shape = meta.get('img_shape', input_size)
+        valid = (min(int(shape[0]), height), min(int(shape[1]), width))
+    out = meta.get('ori_shape', valid)
+    return MaskGeometry(padded=input_size, valid=valid, out=(int(out[0]), int(out[1])))
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """Smallest boxes around masks.
+
+    Args:
+        masks: bool.
+
+    Returns:
+        ``x1, y1, x2, y2`` with exclusive right and lower edges; zeros for an empty mask.
+
+    Shape:
+        masks ``(N, H, W)``; result ``(N, 4)``, float32
+    """
+
+    def span(line: Tensor) -> tuple[Tensor, Tensor]:
+        length = line.shape[1]
+        place = torch.arange(length, device=line.device)
+        low = torch.where(line, place, length).amin(dim=1)
+        high = torch.where(line, place + 1, 0).amax(dim=1)
+        return low.clamp_max(high), high
+
+    left, right = span(masks.any(dim=1))
+    top, bottom = span(masks.any(dim=2))
+    return torch.stack([left, top, right, bottom], dim=1).float()

@@ -1,0 +1,102 @@
+"""Prompt-guided mask proposals on FC-CLIP, MAFT+ and OVSeg."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from denseclip.models.backbones import TrunkFeatures
+from denseclip.structures.mask_proposals import MaskProposals
+
+from .fcclip import FCCLIP
+from .maft import MAFTPlus
+from .ovseg import OVSeg
+from .prompt_guided import PromptGuided
+
+
+class _GuidedMask2Former(PromptGuided):
+    """What the hosts with :class:`OpenVocabMask2FormerHead` share."""
+
+    head: Any
+    text_rows: Any
+    _need_weights: Any
+
+    def _guide_defaults(self) -> dict[str, Any]:
+        decoder = self.head.decoder
+        return {
+            'dim': decoder.query_embed.weight.shape[1],
+            'num_layers': len(decoder.layers),
+            'num_heads': decoder.layers[0].image_attention.attn.num_heads,
+        }
+
+    def _need_text(self) -> None:
+        self._need_weights()
+
+    def propose(self, features: TrunkFeatures, samples: Sequence[Any] | None = None) -> MaskProposals:
+        """Masks of pictures; the pixel decoder runs once, whatever the number of prompts.
+
+        Args:
+            features: Of the trunk.
+            samples: Data samples, for prompts of their own.
+        """
+        pixels, rows = self.head.pixel_features(features.stages), self.text_rows()
+
+        def run(guide: Any) -> MaskProposals:
+            return self.head.decode(pixels, *rows, guide=guide, all_layers=False).proposals
+
+        return self.guided_proposals(run, features.last.shape[0], samples)
+
+
+@MODELS.register_module()
+class PMPFCCLIP(_GuidedMask2Former, FCCLIP):
+    """FC-CLIP whose mask generator is guided by the prompts; arguments of :class:`PromptGuided` and the host.
+
+    Any config of the host becomes this by its ``type``.
+    """
+
+
+@MODELS.register_module()
+class PMPMAFTPlus(_GuidedMask2Former, MAFTPlus):
+    """MAFT+ whose mask generator is guided by the prompts; arguments of :class:`PromptGuided` and the host.
+
+    Prompts are the text rows as CLIP gives them, before the content-dependent transfer. Any config of the host becomes
+    this by its ``type``.
+    """
+
+
+@MODELS.register_module()
+class PMPOVSeg(PromptGuided, OVSeg):
+    """OVSeg whose first stage is guided by the prompts; arguments of :class:`PromptGuided` and the host.
+
+    The queries look at the text between looking at each other and looking at the picture. Any config of the host
+    becomes this by its ``type``.
+    """
+
+    def _guide_defaults(self) -> dict[str, Any]:
+        predictor = self.decode_head.predictor
+        layers = predictor.transformer.decoder.layers
+        return {
+            'dim': predictor.query_embed.weight.shape[1],
+            'num_layers': len(layers),
+            'num_heads': layers[0].self_attn.num_heads,
+        }
+
+    def _need_text(self) -> None:
+        self.prepare_unsaved()
+
+    def propose_from(self, features: Sequence[Tensor], samples: Sequence[Any] | None = None) -> MaskProposals:
+        """Masks of pictures; the pixel decoder runs once, whatever the number of prompts.
+
+        Args:
+            features: Of the backbone.
+            samples: Data samples, for prompts of their own.
+        """
+        pixels = self.decode_head.pixel_features(features)
+
+        def run(guide: Any) -> MaskProposals:
+            return self.generate(pixels, guide, all_layers=False).proposals
+
+        return self.guided_proposals(run, features[0].shape[0], samples)

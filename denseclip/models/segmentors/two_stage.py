@@ -1,0 +1,410 @@
+"""Two-stage open-vocabulary segmentation: masks from anywhere, then words for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
+from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from denseclip.clip.towers import DenseReadOut
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.models.builder import build_module
+from denseclip.models.functional.ensemble import STAGES, Stages
+from denseclip.models.functional.mask_inference import MaskGeometry
+from denseclip.models.functional.precision import full_precision
+from denseclip.models.functional.text_logits import merge_synonyms
+from denseclip.models.open_clip_parts import FOLDERS, OpenCLIPParts
+from denseclip.models.region_classifier import RegionClassifier, RegionEmbeddings
+from denseclip.models.unsaved import leave_out_of_checkpoints
+from denseclip.structures.mask_proposals import MaskProposals
+
+from .class_embeddings import ClassEmbeddings
+from .label_inference import LabelMapInference
+from .mask_results import geometry_of
+from .two_stage_results import SELECTIONS, MaskClasses, TwoStageResults
+
+OTHERS = 'others'
+"""What a single class name is told apart from."""
+
+
+@MODELS.register_module()
+class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
+    """Masks from a proposer, classified by CLIP on pictures of them and, if they bring embeddings, by those.
+
+    With a proposer that knows nothing about classes (superpixels, Segment Anything, a detector, files) nothing has to
+    be trained. OVSeg is the subclass that makes its own masks: it overrides :meth:`propose`, :meth:`no_object_row` and
+    :meth:`loss`.
+
+    Source: OVSeg (Liang et al., CVPR 2023).
+
+    Args:
+        clip: The CLIP model: settings of :class:`OpenCLIPParts`, or a built one. Weights are read at the first use,
+            unless a checkpoint brought them.
+        vocabulary: Anything that ``Vocabulary.of`` accepts; None waits for :meth:`set_vocabulary`.
+        templates: Set of sentences for class names.
+        merge: ``'mean'`` of a class's names, or ``'max'`` of their logits.
+        region_classifier: Settings of :class:`RegionClassifier`, or a built one; None: the first stage alone, and no
+            image tower of CLIP.
+        ensemble_weight: Weight of the second stage, 0..1. The paper takes 0.7 (ADE20K), 0.6 (Pascal Context) and 0.45
+            (Pascal VOC).
+        stages: ``'both'``, ``'first'`` or ``'second'`` alone.
+        proposer: Where masks come from: a ``MaskProposer`` or its config.
+        selection: ``'all'`` masks add up, as in evaluation; ``'best'``: the best mask of each class only, and pixels in
+            none of them stay blank, as in OVSeg's demonstration.
+        scale: Factor of the cosines before a softmax.
+        cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only.
+        data_preprocessor: MMSeg data preprocessor; None makes one with the normalisation that CLIP needs.
+        train_cfg: Not used.
+        test_cfg: ``mode`` (``'whole'``, or ``'slide'`` with ``crop_size`` and ``stride``) and ``keep_logits``.
+        init_cfg: MMEngine initialisation config.
+
+    Attributes:
+        text: Class embeddings.
+        region_classifier: The second stage, or None.
+    """
+
+    align_corners = False
+    size_divisor = 1
+    """Masks cover the input padded at the right and bottom to multiples of this."""
+
+    def __init__(
+        self,
+        clip: Mapping[str, Any] | OpenCLIPParts,
+        vocabulary: Any = None,
+        templates: str | Sequence[str] = 'vild',
+        merge: str = 'mean',
+        region_classifier: Mapping[str, Any] | RegionClassifier | None = None,
+        ensemble_weight: float = 0.7,
+        stages: Stages = 'both',
+        proposer: Any = None,
+        selection: str = 'all',
+        scale: float = 100.0,
+        cache_dir: str | Path | None = None,
+        data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Any = None,
+    ) -> None:
+        del train_cfg  # an empty entry of many configs
+        parts = OpenCLIPParts(**clip) if isinstance(clip, Mapping) else clip
+        if data_preprocessor is None:
+            spec = parts.clip.preprocess.as_255()
+            data_preprocessor = {'type': 'SegDataPreProcessor', 'bgr_to_rgb': True, 'pad_val': 0, **spec}
+        super().__init__(data_preprocessor=build_module(data_preprocessor), init_cfg=init_cfg)
+        if stages not in STAGES or selection not in SELECTIONS:
+            raise ValueError(
+                f"stages='{stages}' must be one of {', '.join(STAGES)}, selection='{selection}' of "
+                f'{", ".join(SELECTIONS)}.'
+            )
+        self._parts = [parts]  # in a list, so that the open_clip model is no second child with the same parameters
+        self.scale, self.selection = scale, selection
+        self.ensemble_weight, self.stages = ensemble_weight, stages
+        self.region_classifier: RegionClassifier | None = None
+        if region_classifier is not None:
+            self.region_classifier = _build_classifier(region_classifier, parts).eval().requires_grad_(False)
+        elif stages == 'second':
+            raise ValueError("stages='second' needs a region_classifier.")
+        self.text = ClassEmbeddings(parts.towers(DenseReadOut(dense=False))[1], templates, merge, cache_dir)
+        self.proposer = build_module(proposer) if isinstance(proposer, Mapping) else proposer
+        self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
+        self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
+        self._has_weights = parts.pretrained is None
+        self._clip_is_own = False
+        self.register_load_state_dict_pre_hook(_note_clip)
+        leave_out_of_checkpoints(self)
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
+
+    # --- weights ------------------------------------------------------------------------------------------------
+
+    @property
+    def parts(self) -> OpenCLIPParts:
+        """The CLIP model that both stages and the text belong to."""
+        return self._parts[0]
+
+    @property
+    def not_saved_prefixes(self) -> tuple[str, ...]:
+        """CLIP's part of the state dict, while it comes from a source of its own."""
+        has_source = self.parts.pretrained is not None or self.parts.model.startswith(FOLDERS)
+        classifier = self.region_classifier
+        prompts_lost = classifier is not None and not classifier.prompts_have_source
+        return () if self._clip_is_own or not has_source or prompts_lost else ('text.', 'region_classifier.')
+
+    def init_weights(self) -> None:
+        """Read the CLIP weights named in the config, once."""
+        self.prepare_unsaved()
+        super().init_weights()
+
+    def prepare_unsaved(self) -> None:
+        """Read the CLIP weights if neither :meth:`init_weights` nor a checkpoint brought any."""
+        if not self._has_weights:
+            self.parts.load()
+            self._has_weights = True
+            self.text.clear()
+
+    def forget_pretrained(self) -> None:
+        """Keep the present weights, whatever the config names."""
+        self._has_weights = self._clip_is_own = True
+
+    def train(self, mode: bool = True) -> TwoStageSegmentor:
+        """Set the mode; CLIP stays in evaluation mode."""
+        super().train(mode)
+        self.text.tower.eval()
+        if self.region_classifier is not None:
+            self.region_classifier.eval()
+        return self
+
+    # --- vocabulary ---------------------------------------------------------------------------------------------
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes that the model tells apart."""
+        if self.text.vocabulary is None:
+            raise ValueError('this model has no vocabulary yet: call set_vocabulary(...).')
+        return self.text.vocabulary
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels, the background included where the vocabulary has one."""
+        return len(self.vocabulary) + (self.vocabulary.background != 'none')
+
+    def set_vocabulary(self, vocabulary: Any) -> None:
+        """Let the model tell other classes apart. Text is encoded at the next picture.
+
+        With ``selection='best'`` every vocabulary gets a background, for pixels that nothing fits, and a single class
+        is told apart from "others".
+
+        Args:
+            vocabulary: Anything that ``Vocabulary.of`` accepts. ``background='learned'``: pixels that no mask covers.
+
+        Raises:
+            ValueError: If it has a threshold: scores of masks add up, so none fits all pictures.
+        """
+        vocabulary = Vocabulary.of(vocabulary)
+        if vocabulary.background == 'threshold':
+            raise ValueError(
+                f"{type(self).__name__} has no background='threshold'; use 'learned' (pixels in no mask stay blank), "
+                "'prompts' or 'none'."
+            )
+        if self.selection == 'best' and vocabulary.background == 'none':
+            alone = {'background': 'prompts', 'background_names': (OTHERS,)}
+            blank = {'background': 'learned'}
+            vocabulary = Vocabulary(vocabulary.classes, **(alone if len(vocabulary) == 1 else blank))
+        self.text.set_vocabulary(vocabulary)
+        self._follow_vocabulary()
+
+    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any) -> None:
+        """Use class embeddings made elsewhere; see :meth:`ClassEmbeddings.set_embeddings`."""
+        self.set_vocabulary(vocabulary)
+        self.text.set_embeddings(embeddings, self.vocabulary)
+
+    def _follow_vocabulary(self) -> None:
+        names = self.text.names + (('background',) if self.vocabulary.background == 'learned' else ())
+        palette = (getattr(self, 'dataset_meta', None) or {}).get('palette')
+        keep = palette is not None and len(palette) == len(names)
+        self.dataset_meta = {'classes': names, **({'palette': palette} if keep else {})}
+
+    def no_object_row(self) -> Tensor | None:
+        """Unit-length embedding of "no object" (1, E); None: masks always are of some class."""
+        return None
+
+    def text_rows(self) -> tuple[Tensor, Tensor]:
+        """Rows that masks are compared with, and how many of them each class has.
+
+        Returns:
+            One unit-length row per class or name, class by class, then that of "no object" if there is one (R, E);
+            rows per class (K,).
+        """
+        self.prepare_unsaved()
+        text = self.text()
+        count = torch.zeros(len(text), dtype=torch.long, device=text.class_index.device)
+        count.index_add_(0, text.class_index, torch.ones_like(text.class_index))
+        extra = self.no_object_row()
+        rows = text.embeddings if extra is None else torch.cat([text.embeddings, extra.to(text.embeddings.dtype)])
+        return rows, count
+
+    # --- from pictures to classes of masks ----------------------------------------------------------------------
+
+    def propose(self, inputs: Tensor, samples: Sequence[Any] | None = None) -> MaskProposals:
+        """Masks of a batch, over the input padded to multiples of :attr:`size_divisor`.
+
+        Args:
+            inputs: Preprocessed pictures (N, 3, H, W).
+            samples: Their data samples.
+        """
+        if self.proposer is None:
+            raise ValueError(
+                f'{type(self).__name__} has nothing that finds masks: give proposer= (denseclip.models.proposers), or '
+                'use OVSeg with a trained mask generator.'
+            )
+        metas = [getattr(sample, 'metainfo', {}) for sample in samples or [None] * len(inputs)]
+        return self.proposer(self.colours(inputs), metas)
+
+    def colours(self, inputs: Tensor) -> Tensor:
+        """Preprocessed pictures as RGB in 0..255 again."""
+        prepare: Any = self.data_preprocessor
+        if not getattr(prepare, '_enable_normalize', False):
+            return inputs
+        return inputs * prepare.std.to(inputs) + prepare.mean.to(inputs)
+
+    def class_logits(self, embeddings: Tensor) -> Tensor:
+        """Logits of classes for embeddings of masks, "no object" last if there is a row for it, in float32.
+
+        Shape:
+            - embeddings: :math:`(..., Q, E)`, of any length; result: :math:`(..., Q, K)` or :math:`(..., Q, K + 1)`
+        """
+        rows, count = self.text_rows()
+        with full_precision(embeddings.device.type):
+            logits = self.scale * F.normalize(embeddings.float(), dim=-1) @ rows.float().T
+            names = self.text.num_rows
+            return torch.cat([merge_synonyms(logits[..., :names], count), logits[..., names:]], dim=-1)
+
+    def embed_regions(self, image: Tensor, masks: Tensor, scores: Tensor | None = None) -> RegionEmbeddings:
+        """What the second stage sees.
+
+        Args:
+            image: RGB in 0..255, without padding.
+            masks: Mask probabilities in the picture's size.
+            scores: Of the masks.
+
+        Shape:
+            - image: :math:`(3, H, W)`; masks: :math:`(Q, H, W)`
+        """
+        assert self.region_classifier is not None
+        self.prepare_unsaved()
+        return self.region_classifier(image, masks, scores)
+
+    def classify(self, image: Tensor, masks: Tensor, embeddings: Tensor | None, scores: Tensor | None) -> MaskClasses:
+        """Classes of the masks of one picture.
+
+        Args:
+            image: RGB in 0..255, without padding.
+            masks: Mask probabilities in the picture's size.
+            embeddings: Class embeddings of the first stage.
+            scores: Of the masks.
+
+        Shape:
+            - image: :math:`(3, H, W)`; masks: :math:`(Q, H, W)`; embeddings: :math:`(Q, E)`; scores: :math:`(Q,)`
+        """
+        classes = len(self.text.names)
+        first = second = None
+        if embeddings is not None:
+            first = self.class_logits(embeddings).log_softmax(dim=-1)[:, :classes]
+        valid = torch.ones(len(masks), dtype=torch.bool, device=masks.device)
+        if self.region_classifier is not None and self.stages != 'first':
+            regions = self.embed_regions(image, masks, scores)
+            second = self.class_logits(regions.embeddings)[:, :classes].log_softmax(dim=-1)
+            valid = regions.valid
+        return MaskClasses.of(first, second, valid, self.ensemble_weight, self.stages)
+
+    # --- MMSeg's entrances --------------------------------------------------------------------------------------
+
+    def predict(self, inputs: Tensor, data_samples: list[Any] | None = None) -> list[Any]:
+        """Segment a batch.
+
+        Args:
+            inputs: Preprocessed pictures, (N, 3, H, W).
+            data_samples: Their meta information; without it results have the input's size.
+
+        Returns:
+            Data samples with ``pred_sem_seg`` (1, H, W); with ``keep_logits``, ``seg_logits`` (K, H, W); with
+            ``selection='best'``, ``mask_classes``, see :class:`TwoStageResults`.
+        """
+        samples = data_samples or [SegDataSample() for _ in inputs]
+        scored = self.keep_logits or any(s.metainfo.get('flip') for s in samples)
+        slide = self.test_cfg.mode == 'slide'
+        if slide:
+            for sample, scores in zip(samples, self.slide_inference(inputs, []), strict=True):
+                geometry = self._geometry(sample, inputs)
+                self._results(MaskGeometry(out=geometry.out)).write_scores(sample, _cut(scores, geometry), scored)
+            return samples
+        for sample, found in zip(samples, self._masks_of(inputs, samples), strict=True):
+            geometry, masks, classes = found
+            self._results(MaskGeometry(out=geometry.out)).write(sample, classes, masks, scored)
+        return samples
+
+    def _masks_of(self, inputs: Tensor, samples: Sequence[Any]) -> Any:
+        """Geometry, mask probabilities in the unpadded input's size, and classes of each picture in turn."""
+        proposals = self.propose(inputs, samples)
+        pictures = self.colours(inputs)
+        for n, sample in enumerate(samples):
+            geometry = self._geometry(sample, inputs)
+            masks = _cut(geometry.enlarge(proposals.mask_logits[n]), geometry).sigmoid()
+            embeddings, scores = (
+                None if value is None else value[n] for value in (proposals.class_embeddings, proposals.scores)
+            )
+            yield geometry, masks, self.classify(_cut(pictures[n], geometry), masks, embeddings, scores)
+
+    def _geometry(self, sample: Any, inputs: Tensor) -> MaskGeometry:
+        meta = sample.metainfo
+        if not {'img_shape', 'img_padding_size'} & set(meta):
+            meta = {**meta, 'img_shape': tuple(inputs.shape[2:])}
+        height, width = (-(-side // self.size_divisor) * self.size_divisor for side in inputs.shape[2:])
+        return replace(geometry_of(meta, (inputs.shape[2], inputs.shape[3])), padded=(height, width))
+
+    def _results(self, geometry: MaskGeometry) -> TwoStageResults:
+        threshold = self.region_classifier.threshold if self.region_classifier is not None else 0.5
+        return TwoStageResults(self.vocabulary, self.selection, threshold, geometry)
+
+    def num_channels(self) -> int:
+        """Number of class planes."""
+        return len(self.text.names)
+
+    def head_logits(self, inputs: Tensor) -> Tensor:
+        """Class scores (N, K, H, W) in the size of the input."""
+        samples = [SegDataSample() for _ in inputs]
+        found = [_plane_scores(classes, masks) for _, masks, classes in self._masks_of(inputs, samples)]
+        return torch.stack(found)
+
+    def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
+        """See :meth:`head_logits`."""
+        del batch_data_samples
+        return self.head_logits(inputs)
+
+    def extract_feat(self, inputs: Tensor) -> MaskProposals:
+        """See :meth:`propose`."""
+        return self.propose(inputs)
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
+        """See :meth:`head_logits`."""
+        del data_samples
+        return self.head_logits(inputs)
+
+    def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
+        """Nothing is learned here."""
+        raise NotImplementedError(
+            f'{type(self).__name__} is used as it is. OVSeg trains a mask generator (configs/ovseg); '
+            'MaskAdaptedCLIP adapts CLIP to masks.'
+        )
+
+
+def _plane_scores(classes: MaskClasses, masks: Tensor) -> Tensor:
+    """Class scores of each pixel from mask probabilities, (K, H, W)."""
+    return torch.einsum('qk,qhw->khw', classes.scores.to(masks.dtype), masks)
+
+
+def _cut(planes: Tensor, geometry: MaskGeometry) -> Tensor:
+    """Planes of the padded input without the padding."""
+    return planes if geometry.valid is None else planes[:, : geometry.valid[0], : geometry.valid[1]]
+
+
+def _build_classifier(spec: Mapping[str, Any] | RegionClassifier, parts: OpenCLIPParts) -> Any:
+    if isinstance(spec, nn.Module):
+        return spec
+    return build_module({'type': 'RegionClassifier', **spec, 'clip': parts})
+
+
+def _note_clip(module: TwoStageSegmentor, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """CLIP's weights in a checkpoint replace the source named in the config."""
+    if any(key.startswith((f'{prefix}text.', f'{prefix}region_classifier.')) for key in state):
+        module.forget_pretrained()
+    module.text.clear()

@@ -1,0 +1,184 @@
+"""Adaptation of CLIP to masked pictures: what learns, what the masks do, and what is exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from device_safety import fake_cuda, meta_device, move_to_fake_cuda, total_loss
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+from denseclip.clip.loading import load_clip
+from denseclip.models.pretraining import MaskAdaptedCLIP
+from denseclip.models.pretraining.export import export_adapted_clip
+from denseclip.models.pretraining.prompt_files import read_mask_prompts
+from denseclip.models.region_classifier import PROMPTS_FILE, RegionClassifier
+from denseclip.weights import load_into
+from denseclip.weights.convert import convert
+
+ROOT = Path(__file__).parents[2]
+ARCH = dict(
+    embed_dim=16,
+    vision_cfg=dict(image_size=32, patch_size=8, layers=3, width=32, head_width=8),
+    text_cfg=dict(width=16, heads=2, layers=1),
+)
+NOUNS = ('dog', 'cat', 'dog')
+
+
+def tiny(train: str = 'both', **options: Any) -> MaskAdaptedCLIP:
+    torch.manual_seed(0)
+    model = MaskAdaptedCLIP(dict(model='ViT-B-16', arch=ARCH), train=train, **options)
+    if model.mask_embedding is not None:
+        model.mask_embedding.data.normal_()
+    return model
+
+
+def batch(masks: bool = True) -> tuple[Tensor, list[BaseDataElement]]:
+    samples = []
+    for noun in NOUNS:
+        info = dict(caption=f'a photo of a {noun}', caption_group=noun, gt_label=NOUNS.index(noun), img_path='x.jpg')
+        sample = BaseDataElement(metainfo=info)
+        if masks:
+            mask = torch.zeros(32, 32, dtype=torch.bool)
+            mask[:17] = True
+            sample.set_data(dict(region_mask=mask))
+        samples.append(sample)
+    return torch.randn(len(NOUNS), 3, 32, 32), samples
+
+
+def learned(model: MaskAdaptedCLIP) -> set[str]:
+    inputs, samples = batch()
+    model(inputs, samples, mode='loss')['loss'].backward()
+    return {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)}
+
+
+def test_each_setting_trains_its_own_parts() -> None:
+    image = {f'clip.visual.{name}' for name, _ in tiny().clip.visual.named_parameters()}
+    assert learned(tiny('image')) == image | {'clip.logit_scale'}
+    assert learned(tiny('prompts', prompt_depth=2)) == {'mask_embedding', 'clip.logit_scale'}
+    assert learned(tiny('prompts', train_scale=False)) == {'mask_embedding'}
+    assert learned(tiny('both')) == image | {'mask_embedding', 'clip.logit_scale'}
+
+
+def test_masks_matter_only_with_prompts_and_only_where_blank() -> None:
+    inputs, samples = batch()
+    model = tiny('prompts').eval()
+    with_masks, without = model(inputs, samples), model(inputs)
+    assert not torch.allclose(with_masks, without)
+    whole = torch.ones(len(NOUNS), 32, 32, dtype=torch.bool)
+    torch.testing.assert_close(model.embed(inputs, whole), without)
+    plain = tiny('image').eval()
+    torch.testing.assert_close(plain(inputs, samples), plain(inputs))
+    torch.testing.assert_close(plain(inputs), without)
+
+
+def test_equal_nouns_are_negatives_or_not() -> None:
+    inputs, samples = batch()
+    paper, ours = tiny('image'), tiny('image', negatives='other_nouns')
+    assert paper(inputs, samples, mode='loss')['loss'] > ours(inputs, samples, mode='loss')['loss']
+
+
+def test_the_scale_is_put_back_into_its_range() -> None:
+    model = tiny('prompts')
+    model.clip.logit_scale.data.fill_(7.0)
+    model.clamp_scale()
+    assert model.clip.logit_scale.item() == pytest.approx(torch.tensor(100.0).log().item())
+    model.clip.logit_scale.data.fill_(-1.0)
+    model.clamp_scale()
+    assert model.clip.logit_scale.item() == 0.0
+
+
+def test_sentences_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny('image')
+    first = model.sentences(['a dog', 'a cat', 'a dog'])
+    torch.testing.assert_close(first[0], first[2])
+    monkeypatch.setattr(type(model.loaded[0].text_tower()), 'encode', None)
+    torch.testing.assert_close(model.sentences(['a cat']), first[1:2])
+
+
+def test_prediction_scores_the_classes_of_any_vocabulary() -> None:
+    model = tiny('prompts', vocabulary='dog; cat').eval()
+    inputs, samples = batch()
+    for names in ('dog; cat', 'dog', 'bird; dog; cat; car'):
+        model.set_vocabulary(names)
+        results = model(inputs, samples, mode='predict')
+        rows = torch.stack([r.region_scores for r in results])
+        assert rows.shape == (3, len(names.split(';'))) and bool((rows.abs() <= 1.0001).all())
+        assert [int(r.pred_label) for r in results] == rows.argmax(dim=1).tolist()
+
+
+def test_errors_say_what_to_do() -> None:
+    inputs, samples = batch(masks=False)
+    with pytest.raises(ValueError, match='CutRegion or RecoverMask'):
+        tiny('prompts')(inputs, samples, mode='loss')
+    with pytest.raises(ValueError, match='PackRegion'):
+        tiny('image')(inputs, None, mode='loss')
+    with pytest.raises(ValueError, match='set_vocabulary'):
+        tiny('image')(inputs, samples, mode='predict')
+    with pytest.raises(ValueError, match="train='text' is unknown; choose from image, prompts, both"):
+        tiny('text')
+    resnet = dict(embed_dim=16, vision_cfg=dict(image_size=32, layers=[1, 1, 1, 1], width=8), text_cfg=ARCH['text_cfg'])
+    with pytest.raises(ValueError, match='vision transformer'):
+        MaskAdaptedCLIP(dict(model='RN50', arch=resnet), train='prompts')
+
+
+def test_the_exported_folder_gives_the_same_embeddings(tmp_path: Path) -> None:
+    inputs, samples = batch()
+    model = tiny('both').eval()
+    export_adapted_clip(model, tmp_path, half=False)
+    prompts = read_mask_prompts(tmp_path)
+    assert prompts is not None and torch.equal(prompts, model.mask_embedding)
+    again = MaskAdaptedCLIP(dict(model=f'local-dir:{tmp_path}'), train='prompts').eval()
+    torch.testing.assert_close(again(inputs, samples), model(inputs, samples))
+    classifier = RegionClassifier(dict(model=f'local-dir:{tmp_path}'))
+    assert torch.equal(classifier.mask_embedding, model.mask_embedding)
+    assert load_clip(f'local-dir:{tmp_path}').preprocess == model.loaded[0].preprocess
+    with pytest.raises(ValueError, match='mask prompts of'):
+        MaskAdaptedCLIP(dict(model=f'local-dir:{tmp_path}'), train='prompts', prompt_depth=2)
+    export_adapted_clip(tiny('image'), tmp_path)
+    assert read_mask_prompts(tmp_path) is None and not (tmp_path / PROMPTS_FILE).exists()
+
+
+def test_conversion_to_the_authors_layout_and_back() -> None:
+    model, other = tiny('both'), tiny('both')
+    theirs = convert(model.state_dict(), 'mask_adapted_clip', inverse=True)
+    assert all(key.startswith('module.') for key in theirs) and 'module.visual.mask_embedding' in theirs
+    other.mask_embedding.data.zero_()
+    load_into(other, convert(theirs, 'mask_adapted_clip'), source='test')
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+    assert 'mask_embedding' not in convert(theirs, 'mask_adapted_clip', prompts=False)
+
+
+@pytest.mark.parametrize('name', ['ft', 'joint'])
+def test_vectors_and_norms_do_not_decay(name: str) -> None:
+    config = Config.fromfile(ROOT / f'configs/adapted_clip/adapt-{name}_vit-l14_5e_cococaptions-224x224.py')
+    model = tiny(config.model.train)
+    wrapper: Any = build_optim_wrapper(model, config.optim_wrapper)
+    groups = {id(p): group for group in wrapper.optimizer.param_groups for p in group['params']}
+    for key, p in model.named_parameters():
+        if p.requires_grad:
+            free = p.ndim < 2 or any(word in key for word in ('bn', 'ln', 'bias', 'logit_scale', 'mask_embedding'))
+            assert groups[id(p)]['weight_decay'] == (0.0 if free else 0.2), key
+            assert groups[id(p)]['lr'] == pytest.approx(0.05 if key == 'mask_embedding' else 5e-6), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('train', ['image', 'prompts', 'both'])
+def test_devices(train: str) -> None:
+    model = tiny(train, vocabulary='dog; cat').train()
+    with fake_cuda() as mode:
+        move_to_fake_cuda(model, mode)
+        inputs, samples = batch()
+        assert total_loss(model(inputs, samples, mode='loss')).device.type == 'cuda'
+        with torch.no_grad():
+            assert model.eval()(inputs, samples, mode='predict')[0].region_scores.device.type == 'cuda'
+    model = tiny(train).to('meta').train()
+    with meta_device():
+        loss = total_loss(model(*batch(), mode='loss'))
+        loss.backward()
+        assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]

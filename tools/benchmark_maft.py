@@ -1,0 +1,80 @@
+#!/usr/bin/env python
+"""Measure MAFT+'s training step and its mask-aware loss against the order and the form of the authors' code.
+
+python tools/benchmark_maft.py [CONFIG] [--size 320] [--batch 1] [--segments 20] [--repeats N] [--threads N]
+
+Weights, pictures and segments are random, since time does not depend on them. Both orders run in one process, in turn;
+medians and their ratio are printed. The loss's memory is the peak of a process of its own. The exit code is 1 if
+results differ by more than 1e-5 (of their value, for the whole step).
+"""
+
+import argparse
+import sys
+
+from mmengine.registry import MODELS, DefaultScope
+
+import denseclip  # noqa: F401  (registers the models)
+from denseclip.engine.benchmark.machine import describe, set_up
+from denseclip.engine.benchmark.maft import PARTS, compare_maft_steps, loss_difference, loss_memory, use_random_text
+from denseclip.engine.config import OptionError, load_config
+
+DEFAULT = 'configs/maft/maft-plus_convnext-l_55k_ade20k-1333x800.py'
+
+
+def main() -> int:
+    """Run the measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', default=DEFAULT, help='config of MAFT+ (default: %(default)s)')
+    parser.add_argument('--size', type=int, default=320, help='side of the pictures (default: %(default)s)')
+    parser.add_argument('--batch', type=int, default=1, help='pictures per step (default: %(default)s)')
+    parser.add_argument('--segments', type=int, default=20, help='segments per picture (default: %(default)s)')
+    parser.add_argument('--repeats', type=int, default=3, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
+    parser.add_argument('--each', action='store_true', help="also measure each of the reference's parts alone")
+    args = parser.parse_args()
+    try:
+        set_up(args.device, args.threads)
+        worst = max(print_steps(args), print_loss(args))
+    except OptionError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return int(worst > 1e-5)
+
+
+def print_steps(args: argparse.Namespace) -> float:
+    """Table of training steps; returns the largest relative difference of losses."""
+    config = load_config(args.config)
+    config.model.clip.pretrained = None
+    config.model.drop_path = False  # both orders must do the same
+    words, config.model.train_vocabulary = config.model.train_vocabulary, None
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(config.model).to(args.device)
+    use_random_text(model, words)
+    print(f'{describe(args.device)}; {args.batch} x {args.size} x {args.size}, {args.segments} segments, ', end='')
+    print(f'median of {args.repeats}')
+    print('| reference does besides | ours, ms | reference, ms | ours / reference | losses differ by |')
+    print('| --- | ---: | ---: | ---: | ---: |')
+    worst = 0.0
+    for parts in [tuple(PARTS), *([(part,) for part in PARTS] if args.each else [])]:
+        sizes = dict(size=args.size, batch=args.batch, segments=args.segments, repeats=args.repeats)
+        found = compare_maft_steps(model, parts=parts, **sizes)
+        ours, theirs = (found.samples[name].median * 1e3 for name in ('ours', 'reference'))
+        print(f'| {", ".join(parts)} | {ours:.0f} | {theirs:.0f} | {found.ratio:.3f} | {found.difference:.1e} |')
+        worst = max(worst, found.difference)
+    return worst
+
+
+def print_loss(args: argparse.Namespace) -> float:
+    """Memory of the mask-aware loss at 20 segments, 100 masks and 256 x 256 pixels; returns the losses' difference."""
+    extra = {form: loss_memory(form, device=args.device).extra / 2**20 for form in ('matrix', 'broadcast')}
+    difference = loss_difference()
+    print('\n| mask-aware loss, 20 x 100 x 256 x 256 | MiB |\n| --- | ---: |')
+    for form, size in extra.items():
+        print(f'| {form} | {size:.1f} |')
+    print(f'ratio {extra["matrix"] / extra["broadcast"]:.3f}, losses differ by {difference:.1e}')
+    return difference
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,60 @@
+#!/usr/bin/env python
+"""Train FC-CLIP, MAFT+ and prompt-guided masks on miniworld over seeds, and compare them on unseen classes.
+
+Example:
+    python tools/compare_mask_models.py --variants methods --seeds 0 1 2
+    python tools/compare_mask_models.py --variants pmp-fcclip tokens position prompts --seeds 0
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import DictAction
+
+import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
+from denseclip.datasets.miniworld import MiniworldError
+from denseclip.engine.config import OptionError
+from denseclip.engine.mask_study import VARIANTS, StudyOptions, chosen, run_study
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--variants', nargs='+', default=['methods'], metavar='NAME', help='names or groups (default: methods); --list'
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--iterations', type=int, help="of each training (default: the configs')")
+    parser.add_argument('--count', type=int, default=1000, help='training pictures (default: %(default)s)')
+    parser.add_argument('--val-count', type=int, default=200, help='validation pictures (default: %(default)s)')
+    parser.add_argument('--data', type=Path, default=Path('data/miniworld_96'), help='default: %(default)s')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/mask_study'), help='default: %(default)s')
+    parser.add_argument('--threads', type=int, help='CPU threads')
+    parser.add_argument('--list', action='store_true', help='show all variants, and stop')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to every config')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    if args.list:
+        for variant in VARIANTS.values():
+            print(f'{variant.group:10} {variant.name:26} {variant.about}')
+        return
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    options = StudyOptions(
+        args.out, args.data, args.seeds, args.iterations, args.count, args.val_count, args.cfg_options
+    )
+    try:
+        run_study(chosen(args.variants), options, print)
+    except (OptionError, MiniworldError) as error:
+        sys.exit(f'compare_mask_models.py: {error}')
+    print((args.out / 'table.md').read_text(encoding='utf-8'))
+
+
+if __name__ == '__main__':
+    main()
