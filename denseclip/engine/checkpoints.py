@@ -142,7 +142,7 @@ def last_checkpoint(work_dir: str | Path) -> Path | None:
         work_dir: Where a run was started.
 
     Returns:
-        The file, found beside ``last_checkpoint`` when the whole folder was moved; ``None`` if no run was saved there.
+        The file, looked for beside ``last_checkpoint`` first, as the folder may have been moved or copied; ``None`` if no run was saved there.
 
     Raises:
         FileNotFoundError: The file pointed to is gone.
@@ -151,7 +151,8 @@ def last_checkpoint(work_dir: str | Path) -> Path | None:
     if not pointer.is_file():
         return None
     named = Path(pointer.read_text(encoding='utf-8').strip())
-    for candidate in (named, Path(work_dir) / named.name):
+    # Beside the pointer first: a copied folder goes on from its own file, not from the original's.
+    for candidate in (Path(work_dir) / named.name, named):
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(

@@ -154,6 +154,8 @@ class ResumableEpochTrainLoop(_ResumableLoopMixin, EpochBasedTrainLoop):
     def run_epoch(self) -> None:
         """Train what is left of the current epoch."""
         passed, self._passed = self._passed, 0
+        if not passed:
+            self.runner.message_hub.update_info('epoch_begin', [self.epoch, self.iter])
         self.dataloader.places.set_epoch(self.epoch)
         self.runner.call_hook('before_train_epoch')
         self.dataloader.places.seek(passed)
@@ -168,7 +170,9 @@ class ResumableEpochTrainLoop(_ResumableLoopMixin, EpochBasedTrainLoop):
         hub, length = self.runner.message_hub, len(self.dataloader)
         earlier = hub.get_info('epoch_length', length)
         hub.update_info('epoch_length', length)
-        passed = self.iter - self.epoch * earlier
+        # Not epoch * length: an earlier resume may have changed the length.
+        epoch, begin = hub.get_info('epoch_begin', [self.epoch, self.epoch * earlier])
+        passed = self.iter - begin if epoch == self.epoch else 0
         if passed == 0 or earlier == length:
             return passed
         self.runner.logger.warning(

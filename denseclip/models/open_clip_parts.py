@@ -10,6 +10,7 @@ from typing import Any
 import open_clip
 from torch import nn
 
+from denseclip.clip.half_rounding import round_through_half
 from denseclip.clip.loading import LoadedCLIP, UnknownModelError, build_clip, fit_state, load_clip
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
@@ -31,6 +32,8 @@ class OpenCLIPParts:
         arch: Changes to the architecture's configuration, such as ``{'vision_cfg': {'layers': 2}}``.
         quick_gelu: OpenAI's activation or the exact GELU; None is what the weights were trained with.
         norm_eps: Epsilon of the image tower's layer norms; None leaves open_clip's (MaskCLIP's code has 1e-6).
+        half_rounded: Pass the weights through float16 when they are read, as OpenAI's loader does (see
+            ``denseclip.clip.half_rounding``); OVSeg's numbers with a CLIP read from a file were made so.
 
     Attributes:
         clip: The model with its preprocessing and tokenizer.
@@ -45,11 +48,15 @@ class OpenCLIPParts:
         arch: Mapping[str, Any] | None = None,
         quick_gelu: bool | None = None,
         norm_eps: float | None = None,
+        half_rounded: bool = False,
     ) -> None:
         self.model = model
+        self.half_rounded = half_rounded
         self.pretrained: Pretrained | None = pretrained
         if model.startswith(FOLDERS):
             self.clip = load_clip(model)
+            if half_rounded:
+                round_through_half(self.clip.model)
         else:
             self.clip = _fresh(model, pretrained, arch or {}, quick_gelu)
         if norm_eps is not None:
@@ -77,6 +84,8 @@ class OpenCLIPParts:
         else:
             state = read_state_dict(weight_file(resolve(source)), trust=trust)
         load_into(self.clip.model, fit_state(self.clip.model, state), source=source)
+        if self.half_rounded:
+            round_through_half(self.clip.model)
 
 
 def _fresh(model: str, pretrained: Any, arch: Mapping[str, Any], quick_gelu: bool | None) -> LoadedCLIP:

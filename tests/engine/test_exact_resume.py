@@ -123,6 +123,16 @@ def test_epochs_continue_bit_for_bit(train_toy, tmp_path: Path, stop: str) -> No
     assert_same(training_state(tmp_path / 'resumed' / last), training_state(tmp_path / 'whole' / last))
 
 
+def test_epochs_are_complete_after_a_resume_with_another_batch_size(train_toy, tmp_path: Path) -> None:
+    """12 pictures: three batches an epoch, two from the third epoch on; a second resume knows where its epoch began."""
+    other = {**EPOCHS, 'train_dataloader.batch_size': 6}
+    train_toy(tmp_path / 'a', **EPOCHS)
+    second = train_toy(tmp_path / 'b', resume=str(tmp_path / 'a/epoch_2.pth'), **other)
+    assert [number for number, _, _ in recorder(second).seen] == [6, 7, 8, 9]
+    third = train_toy(tmp_path / 'c', resume=str(tmp_path / 'b/epoch_3.pth'), **other)
+    assert [number for number, _, _ in recorder(third).seen] == [8, 9]
+
+
 def test_finite_sampler_in_an_iteration_loop(train_toy, tmp_path: Path) -> None:
     """Restarts of a finite sampler are part of the position, too: three batches an epoch, resumed in the second."""
     overrides = {**ITERATIONS, 'train_dataloader.sampler': dict(_delete_=True, type='DefaultSampler', shuffle=True)}

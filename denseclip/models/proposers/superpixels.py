@@ -50,7 +50,8 @@ class SuperpixelMasks(PictureProposer):
             import skimage.segmentation  # noqa: F401
         except ImportError as error:
             raise ImportError(
-                'SuperpixelMasks needs scikit-image (pip install scikit-image); or take masks from files (MaskFiles).'
+                "SuperpixelMasks needs scikit-image (pip install 'denseclip-suite[superpixels]'); or take masks from "
+                'files (MaskFiles).'
             ) from error
         self.method, self.scales, self.sigma = method, tuple(scales), sigma
         self.min_area, self.max_masks, self.max_side = min_area, max_masks, max_side
