@@ -1,5 +1,5 @@
-# Second part of the small CLIP's training: batches of look-alike scenes, which only the nouns tell apart. It starts from
-# the weights of clip_vit-xs8_miniworld-64x64.py.
+# Second part of the small CLIP's training: batches of look-alike scenes, which only the nouns tell apart. It starts
+# from the weights of clip_vit-xs8_miniworld-64x64.py.
 _base_ = './clip_vit-xs8_miniworld-64x64.py'
 max_iters = 900
 load_from = 'work_dirs/clip_vit-xs8_miniworld-64x64/iter_1800.pth'

@@ -152,7 +152,7 @@ def _changes(base: Config, data: BoxData | LabelMapData, vocabulary: Vocabulary,
     loads = {step['type']: step for step in base.train_pipeline}
     if isinstance(data, BoxData) and loads['LoadAnnotations'].get('with_mask') and not data.masks:
         raise UserError(f"the base '{base.filename}' needs masks, but objects of the data have none")
-    changes = {f'{split}_pipeline': _pipeline(base, split, data, vocabulary, own_base) for split in ('train', 'test')}
+    changes: dict[str, Any] = {f'{split}_pipeline': _pipeline(base, split, data, vocabulary, own_base) for split in ('train', 'test')}
     for split in _SPLITS:
         pipeline = 'train_pipeline' if split == 'train' else 'test_pipeline'
         changes[f'{split}_dataloader'] = {'dataset': _dataset(data, split, pipeline, vocabulary)}
@@ -186,6 +186,7 @@ def _pipeline(base: Config, split: str, data: Any, vocabulary: Vocabulary, own_b
 
 def _dataset(data: BoxData | LabelMapData, split: str, pipeline: str, vocabulary: Vocabulary) -> dict[str, Any]:
     part = _split(data, split)
+    metainfo: dict[str, Any]
     if isinstance(data, BoxData):
         metainfo = {'classes': data.classes}
         entry = {'type': 'CocoDataset', 'ann_file': part.ann_file, 'data_prefix': {'img': part.pictures}}

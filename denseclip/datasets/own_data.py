@@ -217,7 +217,7 @@ def _from_voc(folder: Path, target: Path, val_share: float, force: bool) -> BoxD
 
 def _label_map_splits(folder: Path) -> dict[str, LabelMapSplit]:
     """Pairs of folders by split."""
-    found = {}
+    found: dict[str, LabelMapSplit] = {}
     for split, words in ALIASES.items():
         for word in words:
             pairs = [(folder / word, folder / f'{word}{ending}') for ending in ('annot', '_labels', '_masks')]

@@ -142,7 +142,8 @@ def last_checkpoint(work_dir: str | Path) -> Path | None:
         work_dir: Where a run was started.
 
     Returns:
-        The file, looked for beside ``last_checkpoint`` first, as the folder may have been moved or copied; ``None`` if no run was saved there.
+        The file, looked for beside ``last_checkpoint`` first, as the folder may have been moved or copied; ``None`` if
+        no run was saved there.
 
     Raises:
         FileNotFoundError: The file pointed to is gone.

@@ -101,9 +101,9 @@ class WindowedViTTower(ViTTower):
         if not self.read_out.as_trained or self.read_out.ffn_inputs or not all(map(has_explicit_walk, blocks)):
             raise ValueError('windowed attention reads open_clip blocks as trained: it has no other read-outs.')
 
-    def _run(self, index: int, x: Tensor, out: TowerOutput) -> Tensor:
+    def _run(self, index: int, x: Tensor, out: TowerOutput, last: bool = False) -> Tensor:
         if index in self.global_blocks:
-            return super()._run(index, x, out)
+            return super()._run(index, x, out, last)
         assert out.grid is not None
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpoint(self._run_windowed, index, x, out.grid, use_reentrant=False)
