@@ -152,7 +152,9 @@ def _changes(base: Config, data: BoxData | LabelMapData, vocabulary: Vocabulary,
     loads = {step['type']: step for step in base.train_pipeline}
     if isinstance(data, BoxData) and loads['LoadAnnotations'].get('with_mask') and not data.masks:
         raise UserError(f"the base '{base.filename}' needs masks, but objects of the data have none")
-    changes: dict[str, Any] = {f'{split}_pipeline': _pipeline(base, split, data, vocabulary, own_base) for split in ('train', 'test')}
+    changes: dict[str, Any] = {
+        f'{split}_pipeline': _pipeline(base, split, data, vocabulary, own_base) for split in ('train', 'test')
+    }
     for split in _SPLITS:
         pipeline = 'train_pipeline' if split == 'train' else 'test_pipeline'
         changes[f'{split}_dataloader'] = {'dataset': _dataset(data, split, pipeline, vocabulary)}
