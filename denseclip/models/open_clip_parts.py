@@ -64,6 +64,11 @@ class OpenCLIPParts:
                 if isinstance(module, nn.LayerNorm):
                     module.eps = norm_eps
 
+    @property
+    def has_source(self) -> bool:
+        """Whether the weights can be had again without a checkpoint."""
+        return self.pretrained is not None or self.model.startswith(FOLDERS)
+
     def towers(self, read_out: DenseReadOut) -> tuple[ImageTower, TextTower]:
         """The image tower with a dense read-out, and the text tower; they share the model's parameters."""
         return self.clip.image_tower(read_out), self.clip.text_tower()

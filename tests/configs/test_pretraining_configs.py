@@ -26,6 +26,7 @@ def tiny(path: Path, work_dir: Path) -> Config:
         dict(
             work_dir=str(work_dir),
             launcher='none',
+            load_from=None,  # a second training starts from weights that a first one wrote
             train_cfg=dict(max_iters=2),
             train_dataloader=dict(batch_size=4, num_workers=0, persistent_workers=False),
             default_hooks=dict(checkpoint=dict(interval=2), logger=dict(interval=1)),

@@ -7,6 +7,7 @@ needs no edit here unless one of its modules is slow at full depth: then add its
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,14 @@ _KEYS_OF_SIZES = ('crop_size', 'scale', 'stride', 'size')
 def all_configs(*, pretraining: bool = False) -> list[Path]:
     """All runnable configs, relative to ``configs/``: those with a test set, or those that pretrain and have none."""
     files = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
-    return [p.relative_to(CONFIGS) for p in files if ('schedules/pretrain' in p.read_text('utf-8')) == pretraining]
+    return [p.relative_to(CONFIGS) for p in files if _pretrains(p) == pretraining]
+
+
+def _pretrains(path: Path) -> bool:
+    """Whether a config, or the config that it continues, has a schedule of pretraining."""
+    text = path.read_text('utf-8')
+    base = re.search(r"^_base_ = '(\./[^']+)'", text, re.MULTILINE)
+    return 'schedules/pretrain' in text or (base is not None and _pretrains(path.parent / base[1]))
 
 
 def tiny_config(path: Path, data: Path) -> Config:

@@ -76,7 +76,7 @@ class CLIPDINOiser(CorrelationPoolingSegmentor):
     @property
     def not_saved_prefixes(self) -> tuple[str, ...]:
         """CLIP is left out of checkpoints where it has a source of its own."""
-        return _CLIP_PARTS if self.parts.pretrained is not None else ()
+        return _CLIP_PARTS if self.parts.has_source else ()
 
     def prepare_unsaved(self) -> None:
         """Read CLIP's own weights before a checkpoint without them is loaded."""

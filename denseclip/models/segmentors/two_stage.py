@@ -22,7 +22,7 @@ from denseclip.models.functional.ensemble import STAGES, Stages
 from denseclip.models.functional.mask_inference import MaskGeometry
 from denseclip.models.functional.precision import full_precision
 from denseclip.models.functional.text_logits import merge_synonyms
-from denseclip.models.open_clip_parts import FOLDERS, OpenCLIPParts
+from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.region_classifier import RegionClassifier, RegionEmbeddings
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.structures.mask_proposals import MaskProposals
@@ -134,10 +134,9 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
     @property
     def not_saved_prefixes(self) -> tuple[str, ...]:
         """CLIP's part of the state dict, while it comes from a source of its own."""
-        has_source = self.parts.pretrained is not None or self.parts.model.startswith(FOLDERS)
         classifier = self.region_classifier
         prompts_lost = classifier is not None and not classifier.prompts_have_source
-        return () if self._clip_is_own or not has_source or prompts_lost else ('text.', 'region_classifier.')
+        return () if self._clip_is_own or not self.parts.has_source or prompts_lost else ('text.', 'region_classifier.')
 
     def init_weights(self) -> None:
         """Read the CLIP weights named in the config, once."""

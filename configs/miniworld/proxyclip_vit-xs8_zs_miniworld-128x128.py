@@ -1,0 +1,9 @@
+# ProxyCLIP on miniworld: attention from the patches of miniworld's own DINO.
+_base_ = './maskclip_vit-xs8_zs_miniworld-128x128.py'
+model = dict(
+    clip=dict(preset='proxyclip'),
+    affinity=dict(
+        type='DINOAffinity',
+        dino=dict(model_name='local-dir:checkpoints/miniworld_dino', pretrained='local-dir:checkpoints/miniworld_dino'),
+    ),
+)
