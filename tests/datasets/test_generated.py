@@ -37,7 +37,7 @@ def test_real_class_reads_it_with_ids_in_range(tmp_path: Path, layout: str) -> N
             data_prefix=PREFIXES[layout],
             pipeline=[
                 dict(type='LoadImageFromFile'),
-                dict(type='LoadAnnotations'),
+                dict(type='mmseg.LoadAnnotations'),
                 dict(type='CheckLabelRange', num_classes=LAYOUTS[layout].num_classes),
             ],
         )
