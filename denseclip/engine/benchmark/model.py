@@ -67,7 +67,7 @@ def benchmark_model(
     samples, stages = _time(work, names, ceiling, repeats, warmup)
     ceiling_speed = ceiling.flops / samples.pop(_CEILING).median
     tables.times(report, samples, stages, options.batch_size)
-    tables.operations(report, flops, samples, ceiling_speed)
+    tables.operations(report, flops, samples, ceiling_speed, plain_encodes_text=not is_open_vocabulary(work.model))
     if memory:
         tables.memory(report, {n: peak_memory(prepare_step, options, n, device=options.device) for n in names})
     return report

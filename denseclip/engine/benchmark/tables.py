@@ -67,13 +67,17 @@ def times(
 
 
 def operations(
-    report: Report, flops: Mapping[str, Flops], samples: Mapping[str, Samples], ceiling_speed: float
+    report: Report,
+    flops: Mapping[str, Flops],
+    samples: Mapping[str, Samples],
+    ceiling_speed: float,
+    plain_encodes_text: bool = True,
 ) -> None:
-    """Add the operations of a step and how near it comes to the ceiling; text from the cache is no work."""
+    """Add the operations of a step and how near it comes to the ceiling; text that it does not encode is no work."""
     table = report.table('Operations (a multiplication and an addition are two)', 'quantity', *samples)
     table.add('image, GFLOP', *(flops[n].image / _GIGA for n in samples))
     table.add('text when encoded, GFLOP', *(flops[n].text / _GIGA for n in samples))
-    done = {n: flops[n].total if n == PLAIN else flops[n].image for n in samples}
+    done = {n: flops[n].total if n == PLAIN and plain_encodes_text else flops[n].image for n in samples}
     speed = {n: done[n] / samples[n].median for n in samples}
     table.add('achieved, GFLOP/s', *(value / _GIGA for value in speed.values()))
     table.add('matrix product, GFLOP/s', *(ceiling_speed / _GIGA for _ in samples))
