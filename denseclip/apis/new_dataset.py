@@ -91,8 +91,9 @@ def new_dataset(
         raise UserError(f"'{out}' is no config: give a name that ends in .py")
     if out.exists() and not force:
         raise UserError(f"'{out}' exists; choose another name, or overwrite it with --force")
+    words = _given_words(classes)  # before anything is converted
     data = recognise(folder, converted=converted, val_share=val_share, force=force)
-    vocabulary = _vocabulary(data, classes)
+    vocabulary = _vocabulary(data, words)
     kind = 'boxes' if isinstance(data, BoxData) else 'label maps'
     base_file = Path(base) if base else _bundled_config(BASES[kind])
     changes = _changes(Config.fromfile(base_file), data, vocabulary, own_base=base is not None)
@@ -112,20 +113,25 @@ def _bundled_config(name: str) -> Path:
     return found
 
 
-def _vocabulary(data: BoxData | LabelMapData, classes: str | Sequence[str] | None) -> Vocabulary:
-    """Words of the classes, checked against the data."""
+def _given_words(classes: str | Sequence[str] | None) -> Vocabulary | None:
     try:
-        if classes is not None:
-            words = Vocabulary.of(classes)
-        elif isinstance(data, BoxData):
-            words = Vocabulary.of([name.replace('_', ' ') for name in data.classes])
-        else:
-            raise UserError(
-                f'the label maps hold the ids {_ids(data.ids)}; say what they mean with --classes "name of 0; name of 1'
-                '; ..."'
-            )
+        return None if classes is None else Vocabulary.of(classes)
     except VocabularyError as error:
         raise UserError(f'--classes: {error}') from error
+
+
+def _vocabulary(data: BoxData | LabelMapData, words: Vocabulary | None) -> Vocabulary:
+    """Words of the classes, checked against the data."""
+    if words is None and isinstance(data, LabelMapData):
+        raise UserError(
+            f'the label maps hold the ids {_ids(data.ids)}; say what they mean with --classes '
+            '"name of 0; name of 1; ..."'
+        )
+    if words is None:
+        try:
+            words = Vocabulary.of([name.replace('_', ' ') for name in data.classes])
+        except VocabularyError as error:
+            raise UserError(f'the names of the classes: {error}; give others with --classes') from error
     if isinstance(data, BoxData) and len(words) != len(data.classes):
         raise UserError(
             f'--classes names {len(words)} classes, the boxes have {len(data.classes)}: {"; ".join(data.classes)}'

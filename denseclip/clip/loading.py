@@ -181,6 +181,11 @@ def _final_config(found: _Found, checkpoint: Checkpoint | None) -> dict[str, Any
 
 def _find(model: str, pretrained: str | Path | None, cache_dir: str | Path | None) -> _Found:
     if model.startswith(('hf-hub:', 'local-dir:')):
+        if pretrained is not None and str(pretrained) != model:
+            raise ValueError(
+                f"'{model}' brings its own weights; leave pretrained='{pretrained}' out, or name an architecture "
+                'of open_clip instead of the folder.'
+            )
         return _find_folder(model, cache_dir)
     name = model.replace('/', '-')
     config = open_clip.get_model_config(name)

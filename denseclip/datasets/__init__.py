@@ -14,7 +14,7 @@ from denseclip.datasets.camvid import CamVidDataset
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.coco_object import COCOObjectDataset
 from denseclip.datasets.mask_pairs import MaskedRegionTable, MaskNounPairs
-from denseclip.datasets.miniworld import MiniworldDataset, MiniworldPictures
+from denseclip.datasets.miniworld import MiniworldDataset, MiniworldInstances, MiniworldPictures
 from denseclip.datasets.panoptic import (
     ADE20KPanopticSegments,
     CityscapesPanopticSegments,
@@ -46,6 +46,7 @@ __all__ = [
     'CamVidDataset',
     'CaptionedImages',
     'MiniworldDataset',
+    'MiniworldInstances',
     'MiniworldPictures',
     'CheckLabelRange',
     'LabelRangeError',

@@ -126,6 +126,8 @@ def _coco_files(folder: Path) -> dict[str, Path]:
     """Annotation files by split; ``all`` for the only file of a set that is not split."""
     found: dict[str, Path] = {}
     paths = [*folder.glob('annotations/*.json'), *folder.glob('*.json'), *folder.glob('*/_annotations.coco.json')]
+    if any(path.stem.startswith('instances_') for path in paths):  # beside captions, keypoints, panoptic segments
+        paths = [path for path in paths if path.stem.startswith('instances_')]
     for path in sorted(paths):
         split = _split_of(path.parent.name if path.name.startswith('_annotations') else path.stem)
         if split is None:

@@ -41,9 +41,14 @@ class Spread:
         """Standard deviation of the sample (divided by n - 1); ``None`` for one value."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
+    @property
+    def digits(self) -> int:
+        """Decimals to print: more where a metric is a fraction, as COCO's AP, than where it is a percentage."""
+        return 3 if max(map(abs, self.values)) <= 1 else 2
+
     def __str__(self) -> str:
-        spread = '' if self.deviation is None else f' ± {self.deviation:.2f}'
-        return f'{self.mean:.2f}{spread}'
+        spread = '' if self.deviation is None else f' ± {self.deviation:.{self.digits}f}'
+        return f'{self.mean:.{self.digits}f}{spread}'
 
 
 def repeat(
@@ -133,5 +138,5 @@ def render(metrics: dict[int, dict[str, float]]) -> str:
     lines = [f'| metric | mean ± sd | {" | ".join(f"seed {seed}" for seed in seeds)} |']
     lines.append(f'| --- |{" ---: |" * (len(seeds) + 1)}')
     for key, spread in spreads(metrics).items():
-        lines.append(f'| {key} | {spread} | {" | ".join(f"{value:.2f}" for value in spread.values)} |')
+        lines.append(f'| {key} | {spread} | {" | ".join(f"{value:.{spread.digits}f}" for value in spread.values)} |')
     return '\n'.join(lines)

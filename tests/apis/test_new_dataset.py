@@ -69,6 +69,16 @@ def test_words_given_for_boxes_stand_for_names_in_the_files(boxes: Path, tmp_pat
     assert config.train_dataloader.dataset.metainfo.classes[0] == 'red blood cell'
 
 
+def test_words_are_read_before_anything_is_converted(boxes: Path, tmp_path: Path) -> None:
+    root = tmp_path / 'cells'
+    shutil.copytree(boxes, root)
+    for split in ('val', 'test'):
+        (root / f'annotations/instances_{split}.json').unlink()  # what is left is divided, hence converted
+    with pytest.raises(UserError, match='--classes: '):
+        new_dataset(root, tmp_path / 'a.py', classes='cell; cell', converted=tmp_path / 'made')
+    assert not (tmp_path / 'made').exists()
+
+
 def test_names_that_the_grammar_would_take_apart(boxes: Path, tmp_path: Path) -> None:
     root = tmp_path / 'cells'
     shutil.copytree(boxes, root)

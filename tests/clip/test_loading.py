@@ -150,6 +150,14 @@ def test_broken_folders(tmp_path):
         load_clip(f'local-dir:{tmp_path}')
 
 
+def test_a_folder_brings_its_own_weights(tmp_path):
+    config = {'embed_dim': 8, 'vision_cfg': RESNET, 'text_cfg': TEXT}
+    name = folder_of(tmp_path, open_clip.CLIP(**config), config)
+    load_clip(name, name)  # said twice, meant once
+    with pytest.raises(ValueError, match="brings its own weights; leave pretrained='openai' out"):
+        load_clip(name, 'openai')
+
+
 def test_quiet_when_weights_are_given(tmp_path):
     config = {'embed_dim': 8, 'vision_cfg': RESNET, 'text_cfg': TEXT}
     name = folder_of(tmp_path, open_clip.CLIP(**config), config)

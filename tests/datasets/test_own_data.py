@@ -46,6 +46,13 @@ def test_coco_with_a_file_per_split(coco: Path) -> None:
     assert not (coco.parent / 'mine_coco').exists()
 
 
+def test_only_instances_are_read_of_coco_itself(coco: Path) -> None:
+    for other in ('captions_train', 'person_keypoints_train', 'captions_val'):
+        (coco / f'annotations/{other}.json').write_text('{}')
+    data = recognise(coco)
+    assert isinstance(data, BoxData) and data.splits['train'].ann_file == coco / 'annotations/instances_train.json'
+
+
 def test_coco_file_in_the_folder_of_each_split(coco: Path) -> None:
     for split, name in {'train': 'train', 'val': 'valid'}.items():
         (coco / split).rename(coco / name)

@@ -41,6 +41,7 @@ def test_mean_and_sample_deviation() -> None:
     spread = Spread((1.0, 2.0, 4.5))
     assert spread.mean == 2.5 and spread.deviation == pytest.approx(3.25**0.5)
     assert str(spread) == '2.50 ± 1.80' and str(Spread((3.0,))) == '3.00'
+    assert str(Spread((0.5, 0.502))) == '0.501 ± 0.001'
 
 
 def test_each_seed_is_run_once_and_the_newest_metrics_count(tmp_path: Path) -> None:

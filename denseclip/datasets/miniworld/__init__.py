@@ -1,6 +1,6 @@
 """Miniworld: a procedural world of pictures, captions, labels and parts, in the layouts of real data sets."""
 
-from .dataset import MiniworldDataset, MiniworldPictures
+from .dataset import MiniworldDataset, MiniworldInstances, MiniworldPictures
 from .kinds import CLASSES, UNSEEN
 from .layouts import LAYOUTS, MiniworldError
 from .world import Mix
@@ -13,6 +13,7 @@ __all__ = [
     'Mix',
     'MiniworldDataset',
     'MiniworldError',
+    'MiniworldInstances',
     'MiniworldPictures',
     'Writing',
     'write_miniworld',

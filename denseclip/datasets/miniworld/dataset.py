@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mmdet.datasets import CocoDataset
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
 from ..generated import Request as GeneratedRequest
 from ..generated import register_layout
-from .kinds import CLASSES, metainfo
+from .kinds import CLASSES, NUM_THINGS, metainfo, palette
 from .world import Mix
 from .writer import write_miniworld
 
@@ -44,10 +45,30 @@ class MiniworldDataset(BaseSegDataset):
         )
 
 
+@DATASETS.register_module()
+class MiniworldInstances(CocoDataset):
+    """Boxes and masks of miniworld's things, from its ``coco`` layout.
+
+    ``denseclip miniworld data/miniworld_instances --layout coco`` writes it. Arguments as of MMDetection's
+    ``CocoDataset``.
+    """
+
+    METAINFO = dict(classes=CLASSES[:NUM_THINGS], palette=palette()[:NUM_THINGS])
+
+
 @register_layout('miniworld', dataset_types=('MiniworldDataset',), num_classes=len(CLASSES), size=(64, 64))
-def _write_for_tests(request: GeneratedRequest) -> None:
+def _write_label_maps(request: GeneratedRequest) -> None:
+    _write_for_tests('ade20k', request)
+
+
+@register_layout('miniworld_instances', dataset_types=('MiniworldInstances',), num_classes=NUM_THINGS, size=(64, 64))
+def _write_instances(request: GeneratedRequest) -> None:
+    _write_for_tests('coco', request)
+
+
+def _write_for_tests(layout: str, request: GeneratedRequest) -> None:
     write_miniworld(
-        'ade20k',
+        layout,
         request.root,
         count=request.num_train,
         val_count=request.num_val,

@@ -50,19 +50,21 @@ _JOINTS = ('on', 'under', 'in front of', 'above', 'below', 'a scene with')
 _COUNTS = ('zero', 'one', 'two', 'three', 'four', 'five')
 
 
-def captions(rng: np.random.Generator, scene: Scene, count: int = 1) -> list[str]:
+def captions(rng: np.random.Generator, scene: Scene, count: int = 1, *, colours: bool = True) -> list[str]:
     """Captions of a scene, as different from each other as chance makes them.
 
     Args:
         rng: All chance.
         scene: The scene; things and stuff that cover less than 1 % of it are not mentioned.
         count: How many.
+        colours: Name the colours of things, and ground and sky. Without, for pictures whose colours are changed
+            (:func:`~.scenes.turn_colours`), only things are named, and stuff where there is no thing.
     """
     floor = 0.01 * scene.labels.size
     areas = np.bincount(scene.labels.ravel(), minlength=len(CLASSES))
     items = [item for item in scene.items if item.area >= floor]
     stuff = [label for label in scene.stuff if areas[label] >= floor] or scene.stuff
-    return [_caption(rng, items, stuff) for _ in range(count)]
+    return [_caption(rng, items, stuff, colours) for _ in range(count)]
 
 
 def part_captions(rng: np.random.Generator, picture: PartPicture, count: int = 1) -> list[str]:
@@ -93,12 +95,14 @@ def held_out_pairs() -> list[tuple[str, str]]:
     ]
 
 
-def _caption(rng: np.random.Generator, items: Sequence[Item], stuff: Sequence[int]) -> str:
+def _caption(rng: np.random.Generator, items: Sequence[Item], stuff: Sequence[int], colours: bool) -> str:
     shuffled = [items[i] for i in rng.permutation(len(items))]
     told = [item for item in shuffled if rng.random() < 0.93] or shuffled[:1]
     ground = [label for label in stuff if label in GROUNDS and rng.random() < 0.93]
     sky = [label for label in stuff if label not in GROUNDS and rng.random() < 0.93]
-    what = _join(_noun_phrases(rng, told))
+    what = _join(_noun_phrases(rng, told, colours))
+    if what and not colours:
+        return _FRAMES[rng.integers(len(_FRAMES))] + what
     below = _stuff_word(rng, ground[0]) if ground else ''
     above = _stuff_word(rng, sky[0]) if sky else ''
     if not what:
@@ -119,15 +123,15 @@ def _caption(rng: np.random.Generator, items: Sequence[Item], stuff: Sequence[in
     return _FRAMES[rng.integers(len(_FRAMES))] + forms[rng.integers(len(forms))]
 
 
-def _noun_phrases(rng: np.random.Generator, items: Sequence[Item]) -> list[str]:
+def _noun_phrases(rng: np.random.Generator, items: Sequence[Item], colours: bool) -> list[str]:
     """``a large red mug``; things of one kind and colour are counted: ``two red mugs``."""
     groups: dict[tuple[int, int], list[Item]] = {}
     for item in items:
-        groups.setdefault((item.label, item.colour), []).append(item)
+        groups.setdefault((item.label, item.colour if colours else 0), []).append(item)
     phrases = []
     for (label, colour), group in groups.items():
         kind = THINGS[label]
-        words = [_COLOUR_WORDS[colour]] if rng.random() < 0.8 else []
+        words = [_COLOUR_WORDS[colour]] if colours and rng.random() < 0.8 else []
         if len(group) > 1:
             phrases.append(' '.join([_COUNTS[min(len(group), len(_COUNTS) - 1)], *words, kind.plural]))
             continue

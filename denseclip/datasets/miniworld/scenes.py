@@ -251,6 +251,21 @@ def expose(rng: np.random.Generator, image: Bytes) -> Bytes:
     return noisy.clip(0, 255).astype(np.uint8)
 
 
+def turn_colours(rng: np.random.Generator, image: Bytes) -> Bytes:
+    """Turn all hues by one random angle and change their strength; one picture in four becomes grey.
+
+    Args:
+        rng: All chance.
+        image: RGB, (H, W, 3).
+    """
+    if rng.random() < 0.25:
+        return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    hue, saturation, value = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
+    hue = ((hue.astype(np.int64) + rng.integers(180)) % 180).astype(np.uint8)
+    saturation = cv2.convertScaleAbs(saturation, alpha=float(rng.uniform(0.4, 1.2)))
+    return cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2RGB)
+
+
 def _item(plan: _Plan, instances: Bytes, number: int, unit: int) -> Item:
     where = instances[plan.window] == number
     rows, columns = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))

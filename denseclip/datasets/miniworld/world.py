@@ -10,7 +10,7 @@ from .arrays import Bytes
 from .grammar import captions, part_captions
 from .kinds import COLOURS, GROUNDS, NUM_THINGS, SKIES
 from .parts import DEFECTS, PARTS, PartPicture, draw_part
-from .scenes import Scene, SceneSpec, draw_scene
+from .scenes import Scene, SceneSpec, draw_scene, turn_colours
 
 VERSION = 1
 """Part of every seed; raised when the same seed gives other pictures."""
@@ -54,6 +54,11 @@ class Mix:
         alike: Length of runs of consecutive scenes that share ground, sky and a few colours. In a batch they are hard
             negatives: the noun tells them apart, while captions of scenes drawn one by one are told apart by grounds
             and colours alone, and nouns are hardly learned. 1 means no runs.
+        crowding: Largest number of things in a square picture; 1 still draws two in half of them. Many things also tell
+            captions apart by their number.
+        turned: Share of scenes whose colours are turned at random; their captions name things only, without colours.
+            Else a thing's colour tells which nouns it can be, and that fails for the colours that are held out. With
+            ``alike``, the share of runs.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -62,12 +67,13 @@ class Mix:
     zoom: tuple[float, float] = (0.8, 2.6)
     held_out: bool = False
     alike: int = 1
+    crowding: int = 4
+    turned: float = 0.0
     spec: SceneSpec = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, 'spec', SceneSpec((self.size[0], self.size[1]), (self.zoom[0], self.zoom[1]), self.held_out)
-        )
+        size, zoom = (self.size[0], self.size[1]), (self.zoom[0], self.zoom[1])
+        object.__setattr__(self, 'spec', SceneSpec(size, zoom, self.held_out, crowding=self.crowding))
 
     def sample(self, seed: int, split: str, index: int) -> tuple[Bytes, str, str]:
         """A picture (H, W, 3), RGB; a caption of it; and its group.
@@ -77,19 +83,20 @@ class Mix:
         """
         rng = generator(seed, split, index, 'mixed')
         if rng.random() >= self.part_share:
-            drawn = draw_scene(rng, self._setting(seed, split, index))
-            caption = captions(rng, drawn)[0]
-            return drawn.image, caption, caption
+            spec, turned = self._setting(seed, split, index)
+            drawn = draw_scene(rng, spec)
+            caption = captions(rng, drawn, colours=not turned)[0]
+            return turn_colours(rng, drawn.image) if turned else drawn.image, caption, caption
         defect = int(rng.integers(len(DEFECTS))) if rng.random() < self.defect_share else None
         picture = draw_part(rng, int(rng.integers(len(PARTS))), defect, self.size)
         group = f'{PARTS[picture.part].name} {"" if defect is None else DEFECTS[defect]}'
         return picture.image, part_captions(rng, picture)[0], group
 
-    def _setting(self, seed: int, split: str, index: int) -> SceneSpec:
-        """What scenes of the run of a sample look like."""
+    def _setting(self, seed: int, split: str, index: int) -> tuple[SceneSpec, bool]:
+        """What scenes of the run of a sample look like, and whether their colours are turned."""
+        rng = generator(seed, split, index // max(1, self.alike), 'setting')
         if self.alike <= 1:
-            return self.spec
-        rng = generator(seed, split, index // self.alike, 'setting')
+            return self.spec, rng.random() < self.turned
         labels = (*range(NUM_THINGS), int(rng.choice(GROUNDS)), int(rng.choice(SKIES)))
         colours = tuple(int(c) for c in rng.permutation(len(COLOURS))[:_RUN_COLOURS])
-        return replace(self.spec, labels=labels, colours=colours)
+        return replace(self.spec, labels=labels, colours=colours), rng.random() < self.turned

@@ -1,5 +1,5 @@
-# BCCD at batch 8: 24 epochs of 25 iterations, AdamW, warm-up, cosine decay. New layers learn faster than the trunk.
-max_epochs = 24
+# 12 epochs of batches of 8: AdamW, warm-up, cosine decay. New layers learn faster than the trunk (BCCD: 300 steps).
+max_epochs = 12
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.01),
