@@ -122,7 +122,7 @@ def palette() -> list[list[int]]:
 
 
 def is_held_out(thing: int, colour: int) -> bool:
-    """Whether a noun and a colour word never stand together in training captions, nor in the pictures behind them.
+    """Whether a noun and a colour word never stand together in training captions, nor in the pictures drawn for them.
 
     Each thing is held out in two of the ten colours, and each colour for four of the twenty things.
 

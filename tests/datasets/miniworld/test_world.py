@@ -154,6 +154,49 @@ def test_a_batch_holds_distinct_captions():
         assert len(set(captions[start : start + 128])) >= 122
 
 
+def test_runs_of_look_alikes_share_ground_sky_and_few_colours():
+    mix = world.Mix(alike=8, part_share=0.0)
+    stuff, captions = [], []
+    for run in range(12):
+        said = [mix.sample(0, 'train', 8 * run + i)[1] for i in range(8)]
+        settings = {mix._setting(0, 'train', 8 * run + i)[0].labels for i in range(8)}
+        assert len(settings) == 1
+        stuff.append(settings.pop()[NUM_THINGS:])
+        assert len(stuff[-1]) == 2
+        assert len({word for caption in said for word in caption.split()} & set(COLOURS)) <= world._RUN_COLOURS
+        captions += said
+    assert len(set(stuff)) > 6 and len(set(captions)) > 80
+
+
+def test_turned_colours_are_not_named_and_nothing_else_changes():
+    plain, turned = (world.Mix(alike=8, part_share=0.0, turned=share) for share in (0.0, 1.0))
+    things = {word for kind in THINGS for word in (kind.name, kind.plural, *kind.synonyms)}
+    stuff = {kind.name for kind in STUFF}
+    grey = 0
+    for index in range(64):
+        image, caption, _ = turned.sample(0, 'train', index)
+        words = set(caption.split())
+        assert not words & set(COLOURS) and words & (things | stuff)
+        assert not (words & things and words & stuff)
+        before = plain.sample(0, 'train', index)[0]
+        light = [picture.max(axis=2).astype(int) for picture in (before, image)]
+        if (image == image[..., :1]).all():
+            grey += 1  # its light is the mean of the channels, not the largest
+        else:
+            assert np.abs(light[0] - light[1]).max() <= 2 and not np.array_equal(before, image)
+    assert 4 < grey < 40
+    half = world.Mix(alike=8, part_share=0.0, turned=0.5)
+    runs = [[half.sample(0, 'train', 8 * r + i)[1] for i in range(8)] for r in range(20)]
+    coloured = [any(set(caption.split()) & set(COLOURS) for caption in run) for run in runs]
+    assert 4 < sum(coloured) < 16
+
+
+def test_crowding_bounds_the_number_of_things():
+    rng_of = lambda index: world.generator(0, 'train', index)  # noqa: E731
+    few = [len(draw_scene(rng_of(i), world.Mix(crowding=1).spec).items) for i in range(60)]
+    assert max(few) == 2 and min(few) == 1
+
+
 def test_captions_name_what_is_there():
     spec = SceneSpec((64, 64))
     for index in range(60):
