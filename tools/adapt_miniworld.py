@@ -126,10 +126,13 @@ def adapt(args: argparse.Namespace, root: Path, kind: str, start: str | Path) ->
     """
     work, config = Path(args.out) / kind, CONFIGS / f'adapt-{kind}_vit-xs8_300_miniworld-64x64.py'
     folder = work / 'clip'
-    if not (folder / 'open_clip_model.safetensors').is_file():
+    weights, checkpoint = folder / 'open_clip_model.safetensors', work / f'iter_{args.iters}.pth'
+    if not (weights.is_file() and checkpoint.is_file()):
+        for other in (weights, *work.glob('iter_*.pth')):  # of a training of another length
+            other.unlink(missing_ok=True)
         changes = overrides(args, root, start)
         train(config, TrainOptions(work_dir=str(work), seed=0, overrides=changes))
-        state = read_training_file(str(work / f'iter_{args.iters}.pth'))['state_dict']
+        state = read_training_file(str(checkpoint))['state_dict']
         export_pretrained(load_config(config, changes).model, state, folder, half=False)
     return folder
 
@@ -150,7 +153,7 @@ def segment_pictures(args: argparse.Namespace, root: Path, clip: str | Path) -> 
         clip=source,
         vocabulary='miniworld',
         templates='photo',
-        region_classifier=dict(clip=source, threshold=0.5),
+        region_classifier=dict(threshold=0.5),
         proposer=dict(type=args.proposer, **proposer_options(args)),
         stages='second',
     )

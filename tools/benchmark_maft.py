@@ -67,7 +67,7 @@ def print_steps(args: argparse.Namespace) -> float:
 
 def print_loss(args: argparse.Namespace) -> float:
     """Memory of the mask-aware loss at 20 segments, 100 masks and 256 x 256 pixels; returns the losses' difference."""
-    extra = {form: loss_memory(form, device=args.device).extra / 2**20 for form in ('matrix', 'broadcast')}
+    extra = {form: loss_memory(form).extra / 2**20 for form in ('matrix', 'broadcast')}
     difference = loss_difference()
     print('\n| mask-aware loss, 20 x 100 x 256 x 256 | MiB |\n| --- | ---: |')
     for form, size in extra.items():

@@ -188,13 +188,16 @@ class PairStore:
             yield from self._read_chunk(self.path(chunk))
 
     def _read_chunk(self, path: Path) -> Iterator[MaskNounPair]:
-        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
-            try:
-                fields = json.loads(line)
-                fields.update(size=tuple(fields['size']), box=tuple(fields['box']))
-                yield MaskNounPair(**fields)
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise PairStoreError(f"'{path}' is damaged in line {number}: delete it and mine again") from error
+        # Not splitlines: it also breaks at characters that JSON leaves as they are, such as U+2028.
+        with path.open(encoding='utf-8', newline='\n') as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    fields = json.loads(line)
+                    fields.update(size=tuple(fields['size']), box=tuple(fields['box']))
+                    pair = MaskNounPair(**fields)
+                except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+                    raise PairStoreError(f"'{path}' is damaged in line {number}: delete it and mine again") from error
+                yield pair
 
 
 def _write(path: Path, text: str) -> None:

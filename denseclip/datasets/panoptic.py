@@ -107,6 +107,10 @@ class PanopticSegmentsDataset(BaseDataset):
             ids = dict(zip(own['classes'], own['category_ids'], strict=True))
         else:
             ids = {c['name']: c['id'] for c in categories}
+            if len(ids) < len(categories):
+                given = [c['name'] for c in categories]
+                twice = sorted({name for name in given if given.count(name) > 1})
+                raise AnnotationError(f'{self.ann_file}: several categories are called {", ".join(twice[:10])}')
         names = tuple(self._metainfo.get('classes') or ids)
         listed = {c['id'] for c in categories}
         strange = [name for name in names if ids.get(name) not in listed]

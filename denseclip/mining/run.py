@@ -64,7 +64,7 @@ def mine(
 
     Args:
         source: Pictures and their pairs.
-        out: Folder of the pairs; see :mod:`denseclip.mining.store`.
+        out: Folder of the pairs; see :mod:`denseclip.datasets.pair_store`.
         rank: Number of this process.
         world: Number of processes.
         chunk_size: Pictures per file, which is what a kill can cost.

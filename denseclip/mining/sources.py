@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from mmseg.datasets import BaseSegDataset
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from denseclip.clip.templates import fill as fill_template
@@ -55,12 +55,15 @@ class CaptionPairs:
         propose: Makes masks; see :data:`Propose`.
         encoder: CLIP.
         nouns: Finds nouns.
-        captions: How many captions of a picture to read; None: all.
+        captions: How many captions of a picture to read, at least 1; None: all.
         title: Sentence of a pair.
         min_area: Smallest share of the picture that a mask may cover.
         min_score: See :func:`~denseclip.mining.matching.best_masks`.
         mutual: See there.
         about: Further plain data for the card, such as the config of the proposer.
+
+    Raises:
+        ValueError: If no caption is to be read.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class CaptionPairs:
         mutual: bool = False,
         about: Mapping[str, Any] | None = None,
     ) -> None:
+        if captions is not None and captions < 1:
+            raise ValueError(f'captions={captions}: read at least one caption of a picture, or all of them (None).')
         self.dataset, self.propose, self.encoder, self.nouns = dataset, propose, encoder, nouns
         self.captions, self.min_area, self.min_score, self.mutual = captions, min_area, min_score, mutual
         (self.title,) = resolve_templates(title)
@@ -109,10 +114,11 @@ class CaptionPairs:
 
     def describe(self) -> dict[str, Any]:
         """See :class:`PairSource`."""
-        names = [info['img_path'] for info in map(self.dataset.get_data_info, range(len(self.dataset)))]
+        infos = [self.dataset.get_data_info(index) for index in range(len(self.dataset))]
         return {
             'source': 'captions',
-            'pictures': digest(names),
+            'pictures': digest([info['img_path'] for info in infos]),
+            'texts': digest([repr(info['gt_caption'][: self.captions]) for info in infos]),
             'nouns': digest(repr(self.nouns.describe())),
             'captions': self.captions,
             'title': self.title,
@@ -160,10 +166,12 @@ class LabelMapPairs:
 
     def describe(self) -> dict[str, Any]:
         """See :class:`PairSource`."""
-        names = [info['img_path'] for info in map(self.dataset.get_data_info, range(len(self.dataset)))]
+        infos = [self.dataset.get_data_info(index) for index in range(len(self.dataset))]
+        keys = ('seg_map_path', 'reduce_zero_label', 'label_map')
         return {
             'source': 'label maps',
-            'pictures': digest(names),
+            'pictures': digest([info['img_path'] for info in infos]),
+            'maps': digest([repr([info.get(key) for key in keys]) for info in infos]),
             'classes': list(self.names),
             'title': self.title,
             'min_area': self.min_area,
@@ -182,14 +190,14 @@ def class_ids(labels: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """A picture as RGB, uint8 (H, W, 3).
+    """A picture as RGB, uint8 (H, W, 3), turned as its EXIF entry says: so do the loaders of a later training.
 
     Raises:
         UnreadableFileError: If the file is missing, empty or damaged.
     """
     try:
         with Image.open(path) as image:
-            return np.array(image.convert('RGB'))
+            return np.array(ImageOps.exif_transpose(image).convert('RGB'))
     except FileNotFoundError:
         raise UnreadableFileError(f'{path}: no such file') from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +105,13 @@ class RegionClassifier(nn.Module):
         self.fill = {'mean': self.mean, 'zero': [0.0] * 3}[fill] if isinstance(fill, str) else list(fill)
         found = prompts if prompts is not None else _folder_prompts(parts.model)
         self.mask_embedding: nn.Parameter | None = None
+        self._untaught = False  # whether the prompts are still random numbers
+        self.register_load_state_dict_pre_hook(_note_prompts)
         if found is not None:
             self.set_prompts(found if isinstance(found, Tensor) else _read_prompts(found))
         elif prompt_depth:
             self.set_prompts(torch.empty(self._prompt_shape(prompt_depth)).normal_(std=0.02))
+            self._untaught = True
         self.prompts_have_source = found is not None or not prompt_depth
 
     def _prompt_shape(self, depth: int) -> tuple[int, int, int]:
@@ -135,6 +139,7 @@ class RegionClassifier(nn.Module):
         Raises:
             ValueError: If they do not fit the tower.
         """
+        self._untaught = False
         if prompts is None:
             self.mask_embedding = None
             return
@@ -175,6 +180,13 @@ class RegionClassifier(nn.Module):
         """
         dtype = next(self.tower.parameters()).dtype
         prompts = self.mask_embedding if self.use_prompts else None
+        if prompts is not None and self._untaught:
+            self._untaught = False  # say it once
+            warnings.warn(
+                'the mask prompts of the second stage are random numbers: neither a folder nor a checkpoint brought '
+                'any. Give an adapted CLIP (clip.model=local-dir:FOLDER), or set region_classifier.prompt_depth=0.',
+                stacklevel=2,
+            )
         batches = zip(pictures.split(self.batch_size), masks.split(self.batch_size), strict=True)
         found = [encode_with_masks(self.tower, part.to(dtype), frames, prompts) for part, frames in batches]
         if not found:
@@ -194,7 +206,7 @@ class RegionClassifier(nn.Module):
         """
         numbers = torch.arange(len(masks), device=masks.device)
         stand_in = numbers
-        if self.min_area > 0 or self.max_overlap is not None:
+        if len(masks) and (self.min_area > 0 or self.max_overlap is not None):
             stand_in = representatives(
                 masks,
                 min_area=self.min_area,
@@ -212,6 +224,12 @@ class RegionClassifier(nn.Module):
         source = stand_in.clamp_min(0)
         valid = valid[source] & (stand_in >= 0)
         return RegionEmbeddings(embeddings[source] * valid[:, None], valid)
+
+
+def _note_prompts(module: RegionClassifier, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Prompts of a checkpoint are what training made of them."""
+    if f'{prefix}mask_embedding' in state:
+        module._untaught = False
 
 
 def _folder_prompts(model: str) -> Path | None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 import denseclip  # noqa: F401
 from denseclip.datasets.generated import layout_of, write_dataset
-from denseclip.datasets.panoptic import AnnotationError
+from denseclip.datasets.panoptic import AnnotationError, PanopticSegmentsDataset
 from denseclip.structures.panoptic import segment_targets
 
 PLACES = {
@@ -114,6 +114,13 @@ def test_classes_go_by_name_and_others_are_void(roots):
     sample = dataset[0]['data_samples']
     assert {kept[k] for k in sample.gt_instances.labels.tolist()} == set(kept)
     assert (sample.gt_panoptic_seg.data == 0).any()
+
+
+def test_a_name_for_two_categories_is_refused(tmp_path):
+    categories = [dict(id=i, name=name, isthing=1) for i, name in enumerate(('cat', 'bat', 'bat'), start=1)]
+    (tmp_path / 'own.json').write_text(json.dumps(dict(images=[], annotations=[], categories=categories)))
+    with pytest.raises(AnnotationError, match='several categories are called bat'):
+        PanopticSegmentsDataset(str(tmp_path / 'own.json'))
 
 
 def test_pictures_without_segments_can_be_left_out_of_training(roots, tmp_path):

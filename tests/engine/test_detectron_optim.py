@@ -15,6 +15,7 @@ class Model(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = nn.ModuleDict({'conv': nn.Conv2d(3, 2, 1), 'norm': nn.BatchNorm2d(2)})
+        self.backbone['pyramid'] = nn.ModuleList([nn.Conv2d(2, 2, 1, bias=False)])  # new, beside a trunk with weights
         self.backbone.relative_position_bias_table = nn.Parameter(torch.zeros(3))
         self.head = nn.ModuleDict({'lin': nn.Linear(2, 2), 'norm': nn.LayerNorm(2), 'queries': nn.Embedding(2, 2)})
         self.shared = self.head['lin']
@@ -45,6 +46,7 @@ def test_rates_and_decays() -> None:
         'backbone.conv.bias': (0.25, 0.5),
         'backbone.norm.weight': (0.25, 0.0),
         'backbone.norm.bias': (0.25, 0.0),
+        'backbone.pyramid.0.weight': (1.0, 0.5),
         'head.lin.weight': (1.0, 0.5),
         'head.lin.bias': (1.0, 0.5),
         'head.norm.weight': (1.0, 0.0),

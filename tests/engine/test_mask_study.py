@@ -11,10 +11,13 @@ import pytest
 from mmengine.config import Config
 from tiny_config import CONFIGS, TINY_CLIP
 
+from denseclip.clip.things import thing_flags
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.miniworld import CLASSES, UNSEEN
+from denseclip.datasets.panoptic import MiniworldPanopticSegments
 from denseclip.engine.config import OptionError
-from denseclip.engine.mask_study import VARIANTS, StudyOptions, chosen, run_study, write_table
+from denseclip.engine.launch import TrainOptions
+from denseclip.engine.mask_study import VARIANTS, StudyOptions, chosen, run_study, runs, write_table
 from denseclip.engine.mask_study.table import COLUMNS, markdown, mean_and_spread, reference
 
 
@@ -44,6 +47,46 @@ def test_the_split_is_that_of_miniworld() -> None:
     assert Vocabulary.of(config.model.vocabulary).names == CLASSES
     for evaluator in ('semantic', 'panoptic', 'proposals'):
         assert config.task_evaluators[evaluator].sets == dict(seen=list(seen), unseen=list(UNSEEN))
+
+
+def test_things_are_those_of_the_truth() -> None:
+    for name in ('fcclip', 'pmp-maft-plus'):
+        model = Config.fromfile(CONFIGS / 'miniworld' / f'{name}_vit-xs8_miniworld-96x96.py').model
+        flags = thing_flags(Vocabulary.of(model.vocabulary), model.things)
+        wanted = MiniworldPanopticSegments.METAINFO['thing_classes']
+        assert tuple(name for name, thing in zip(CLASSES, flags, strict=True) if thing) == wanted
+
+
+def test_a_training_goes_on_from_checkpoints_of_its_own_settings_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+
+    def train(config: Path, options: TrainOptions) -> None:
+        folder = Path(options.work_dir)
+        found.append((folder / 'last_checkpoint').is_file())
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'last_checkpoint').write_text(str(folder / 'iter.pth'))
+        if len(found) in (1, 4):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, 'train', train)
+    monkeypatch.setattr(runs, 'test', lambda *_: dict.fromkeys(COLUMNS, 1.0))
+    monkeypatch.setattr(runs, 'write_miniworld', lambda *_, **__: None)
+
+    def study(iterations: int) -> None:
+        run_study(chosen(['fcclip']), StudyOptions(tmp_path, tmp_path / 'data', [0], iterations))
+
+    with pytest.raises(KeyboardInterrupt):
+        study(5)
+    study(5)  # goes on
+    study(3)  # has a result of five iterations, which is no start for three
+    with pytest.raises(KeyboardInterrupt):
+        study(4)
+    study(4)
+    assert found == [False, True, False, False, True]
+    study(4)  # has its result
+    assert len(found) == 5
 
 
 def result(variant: str, seed: int, value: float) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
+from tiny_config import CONFIGS
 
+from denseclip.engine.config import load_config
+from denseclip.engine.launch import set_task
 from denseclip.evaluation import MaskAPMetric, PanopticQualityMetric
 from denseclip.evaluation.panoptic_files import (
     read_panoptic_json,
@@ -130,6 +134,14 @@ def test_average_precision_ignores_crowds_and_counts_false_alarms(tmp_path):
     for sample in samples:
         sample.pred_instances = sample.pred_instances[:0]
     assert evaluate(MaskAPMetric(), samples)['AP'] == 0.0
+
+
+def test_the_documented_option_reaches_the_metric_of_the_task():
+    text = (CONFIGS.parent / 'docs' / 'panoptic.md').read_text(encoding='utf-8')
+    (option,) = re.findall(r'([\w.]+\.ann_file)=', text)
+    config = load_config(CONFIGS / 'fcclip' / 'fcclip_convnext-l_369k_cocopanoptic-1333x800.py', {option: 'own.json'})
+    set_task(config, 'instance')
+    assert config.test_evaluator == dict(type='MaskAPMetric', ann_file='own.json')
 
 
 def test_average_precision_against_a_file_goes_by_name(tmp_path):

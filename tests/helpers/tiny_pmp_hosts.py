@@ -61,7 +61,7 @@ def tiny_host(host: str = 'FCCLIP', *, guided: bool = True, seed: int = 0, **set
     torch.manual_seed(seed)
     config: dict[str, Any] = {'templates': 'photo', 'vocabulary': CLASSES, 'clip': CLIP, **settings}
     if host == 'Mask2Former':
-        config.update(mask2former())
+        config.update({**mask2former(), **settings})
         if not guided:
             config = {**mask2former(), 'type': 'EncoderDecoder'}
             config['decode_head'] = {**config['decode_head'], 'type': 'Mask2FormerHead'}

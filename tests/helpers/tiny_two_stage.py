@@ -45,9 +45,10 @@ def random_masks(count: int, size: tuple[int, int] = (8, 10), seed: int = 0) -> 
 
 def tiny_clip(seed: int = 0, **arch: Any) -> OpenCLIPParts:
     """A small CLIP with random weights."""
+    tokenizer = _tokenizer()  # before the seed: the first call draws random numbers, the others none
     torch.manual_seed(seed)
     parts = OpenCLIPParts('ViT-B-16', arch={**ARCH, **arch}, quick_gelu=True)
-    parts.clip.tokenizer = _tokenizer()
+    parts.clip.tokenizer = tokenizer
     return parts
 
 

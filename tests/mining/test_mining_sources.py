@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.registry import MODELS
 from PIL import Image
 from torch import Tensor
@@ -22,7 +23,7 @@ from denseclip.datasets.files import read_label_map
 from denseclip.datasets.miniworld import CLASSES, write_miniworld
 from denseclip.datasets.pair_store import PairStore
 from denseclip.mining import CaptionPairs, LabelMapPairs, PictureProposals, RegionEncoder, WordListNouns, best_masks
-from denseclip.mining.sources import class_ids, large_masks
+from denseclip.mining.sources import class_ids, large_masks, read_picture
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.pretraining import ContrastiveCLIP
 from denseclip.models.pretraining.export import export_clip
@@ -117,6 +118,8 @@ def test_captions_give_a_pair_for_every_noun(root: Path) -> None:
     all_captions = CaptionPairs(data, PictureProposals(dict(type='QuarterMasks')), encoder, nouns)
     assert all(len(all_captions(i)) >= len(source(i)) for i in range(len(source)))
     assert source.describe() != all_captions.describe() and json.dumps(source.describe())
+    with pytest.raises(ValueError, match='captions=-1'):
+        CaptionPairs(data, PictureProposals(dict(type='QuarterMasks')), encoder, nouns, captions=-1)
 
 
 def test_the_chosen_region_is_the_most_similar_one(root: Path) -> None:
@@ -129,6 +132,43 @@ def test_the_chosen_region_is_the_most_similar_one(root: Path) -> None:
     scores = encoder.words([pair.noun for pair in pairs]) @ encoder.regions(image, masks)[0].T
     for pair, row in zip(pairs, scores, strict=True):
         assert (masks[row.argmax()].numpy() == pair.mask()).all() and pair.score == pytest.approx(row.max().item())
+
+
+def test_other_captions_and_other_maps_are_other_settings(root: Path, tmp_path: Path) -> None:
+    encoder, proposals = RegionEncoder(tiny_clip()), PictureProposals(dict(type='QuarterMasks'))
+
+    def card(data: CaptionedImages) -> dict[str, Any]:
+        return CaptionPairs(data, proposals, encoder, WordListNouns('miniworld'), captions=1).describe()
+
+    file = root / 'coco/annotations/captions_train2017.json'
+    content = json.loads(file.read_text())
+    content['annotations'][0]['caption'] = 'something else'
+    (tmp_path / 'other.json').write_text(json.dumps(content))
+    other = CaptionedImages(ann_file=str(tmp_path / 'other.json'), data_prefix=captions(root).data_prefix)
+    assert card(captions(root)) == card(captions(root)) and card(captions(root)) != card(other)
+
+    def maps(folder: str, **options: Any) -> dict[str, Any]:
+        prefix = dict(img_path='images/validation', seg_map_path=folder)
+        data = MiniworldDataset(data_root=str(root / 'ade20k'), data_prefix=prefix, pipeline=[], **options)
+        return LabelMapPairs(data).describe()
+
+    first = maps('annotations/validation')
+    assert first == maps('annotations/validation') and json.dumps(first)
+    assert first != maps('annotations/other') and first != maps('annotations/validation', reduce_zero_label=False)
+
+
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+def test_pictures_are_turned_as_the_training_turns_them(tmp_path: Path, orientation: int) -> None:
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    pixels[:8, :8] = 255
+    image = Image.fromarray(pixels)
+    tags = image.getexif()
+    tags[0x0112] = orientation
+    image.save(tmp_path / 'turned.jpg', exif=tags, quality=100)
+    loaded = LoadImageFromFile()({'img_path': str(tmp_path / 'turned.jpg')})['img'][..., ::-1]
+    mined = read_picture(tmp_path / 'turned.jpg')
+    assert mined.shape == loaded.shape
+    assert np.abs(mined.astype(int) - loaded).max() < 16
 
 
 def test_label_maps_give_every_class_its_region(root: Path) -> None:

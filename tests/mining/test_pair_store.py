@@ -67,6 +67,14 @@ def test_a_pair_survives_the_disk(tmp_path: Path) -> None:
     assert list(store.read()) == [pair] and (pair.mask() == mask).all() and pair.box == (1, 2, 6, 4)
 
 
+def test_characters_that_end_lines_elsewhere_end_none_here(tmp_path: Path) -> None:
+    pair = MaskNounPair.of('a\u2028b.jpg', np.ones((2, 2), bool), 'dog\x85house', 'a photo\u2029of it\x0c')
+    store = PairStore(tmp_path)
+    store.begin({}, 1, 1)
+    store.write(0, [pair, pair])
+    assert list(store.read()) == [pair, pair]
+
+
 @pytest.mark.parametrize('world', [1, 2, 3, 7])
 def test_any_number_of_processes_writes_the_same_pairs(tmp_path: Path, world: int) -> None:
     sources = [Numbers() for _ in range(world)]

@@ -10,6 +10,7 @@ from tiny_fcclip import CLASSES, TRUNKS, first_queries_match, semantic_samples, 
 
 from denseclip.models.backbones import CLIPMaskTrunk
 from denseclip.models.functional.vocabulary_ensemble import MaskClasses
+from denseclip.models.segmentors import ScoreAverageTTAModel
 
 KINDS = ('FCCLIP', 'MAFTPlus')
 
@@ -78,6 +79,50 @@ def test_training_has_words_of_its_own_and_forgets_none() -> None:
         assert model.text.vocabulary.names == ('a', 'b')
         assert torch.equal(model.eval().predict(images)[0].pred_sem_seg.data, before)
     torch.testing.assert_close(model.text().embeddings, rows)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_after_a_step_of_training_every_entrance_speaks_of_the_present_classes(kind: str) -> None:
+    model = tiny_fcclip(kind, train_vocabulary=['a', 'b'], **options(kind))
+    images, labels = torch.randn(1, 3, 64, 64), semantic_samples(torch.randint(0, 2, (1, 64, 64)))
+
+    entrances = (model.encode_decode, lambda x: model.forward(x, mode='tensor').class_probs.transpose(1, 2))
+    with torch.no_grad():
+        for enter in entrances:
+            model.set_vocabulary(CLASSES)
+            before = enter(images)
+            model.train().loss(images, labels)
+            assert torch.equal(model.eval() and enter(images), before) and before.shape[1] == len(CLASSES)
+
+
+def test_countable_classes_belong_to_the_classes_they_were_named_for() -> None:
+    model = tiny_fcclip(things=['car', 'tree'])
+    model.set_vocabulary('cat; dog; sky')  # by their words
+    assert model.is_thing.tolist() == [True, True, False]
+    model.set_vocabulary(CLASSES)
+    assert model.is_thing.tolist() == [False, True, False, True]
+    with pytest.raises(ValueError, match='lorry'):
+        model.set_vocabulary('cat; dog', things=['lorry'])
+    assert model.vocabulary.names == ('sky', 'car', 'road', 'tree') and len(model.is_thing) == 4
+
+
+def test_views_of_a_picture_are_averaged() -> None:
+    model = tiny_fcclip()
+    augmented = ScoreAverageTTAModel(module=model)
+    assert model.keep_logits
+    picture = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
+    views, samples = [picture, picture.flip(2)], []
+    for flip in (False, True):
+        samples.append(sample((64, 96), (40, 50)))
+        samples[-1].set_metainfo(dict(flip=flip, flip_direction='horizontal' if flip else None))
+    batch = {'inputs': [[view] for view in views], 'data_samples': [[data] for data in samples]}
+    merged = augmented.test_step(batch)[0]
+    alone = [
+        augmented.module.test_step(dict(inputs=[view], data_samples=[sample((64, 96), (40, 50))])) for view in views
+    ]
+    first, second = (found[0].seg_logits.data for found in alone)
+    torch.testing.assert_close(merged.seg_logits.data, (first + second.flip(2)) / 2)
+    assert torch.equal(merged.pred_sem_seg.data[0], merged.seg_logits.data.argmax(0))
 
 
 def test_synonyms_have_rows_of_their_own_and_void_comes_last() -> None:

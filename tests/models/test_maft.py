@@ -89,7 +89,7 @@ def test_the_teacher_is_the_clip_of_the_config_and_in_no_checkpoint(source: str)
     other = maft(seed=9, clip={**TRUNKS['convnext'], 'pretrained': source})
     other.load_state_dict(state)  # without init_weights: the teacher comes when it is needed
     assert other.teacher is None
-    other.train().loss(torch.randn(1, 3, 64, 64), stripes(1))
+    total_loss(other.train().loss(torch.randn(1, 3, 64, 64), stripes(1))).backward()
     assert all(torch.equal(v, original[k]) for k, v in other.teacher.state_dict().items())
     assert all(torch.equal(v, state[k]) for k, v in other.state_dict().items())
     assert not other.teacher.training and not [p for p in other.teacher.parameters() if p.requires_grad]

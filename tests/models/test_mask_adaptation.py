@@ -9,9 +9,11 @@ import pytest
 import torch
 from device_safety import fake_cuda, meta_device, move_to_fake_cuda, total_loss
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.structures import BaseDataElement
 from torch import Tensor
+from torch import distributed as dist
 
 from denseclip.clip.loading import load_clip
 from denseclip.models.pretraining import MaskAdaptedCLIP
@@ -91,6 +93,31 @@ def test_the_scale_is_put_back_into_its_range() -> None:
     model.clip.logit_scale.data.fill_(-1.0)
     model.clamp_scale()
     assert model.clip.logit_scale.item() == 0.0
+
+
+@pytest.mark.parametrize('distributed', [False, True])
+def test_training_keeps_the_scale_in_its_range(tmp_path: Path, distributed: bool) -> None:
+    model: Any = tiny('prompts').train()
+    model.clip.logit_scale.data.fill_(7.0)
+    wrapped = model
+    if distributed:
+        dist.init_process_group('gloo', init_method=f'file://{tmp_path}/group', rank=0, world_size=1)
+    try:
+        if distributed:
+            wrapped = MMDistributedDataParallel(model)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optim_wrapper = OptimWrapper(torch.optim.SGD(trained, lr=0.1))
+        inputs, samples = batch()
+        data = dict(inputs=list(inputs), data_samples=samples)
+        scales = [float(wrapped.train_step(data, optim_wrapper)['scale']) for _ in range(2)]
+    finally:
+        if distributed:
+            dist.destroy_process_group()
+    assert scales[0] == pytest.approx(100.0, rel=1e-5)
+    # Within the range the scale learns again; above it there was no gradient that could have brought it back.
+    assert model.clip.logit_scale.item() < 4.7
+    model.clip.logit_scale.data.fill_(7.0)
+    assert model.state_dict()['clip.logit_scale'].item() == pytest.approx(4.60517)
 
 
 def test_sentences_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:

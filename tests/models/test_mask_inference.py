@@ -197,6 +197,41 @@ def test_semantic_alone_merges_before_resizing_and_may_keep_scores():
     assert 'pred_instances' in sample and 'pred_sem_seg' not in sample
 
 
+@pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
+def test_results_of_flipped_pictures_are_turned_back(direction):
+    classes, void, masks = queries(6, size=(8, 8))
+    axes = {'horizontal': [-1], 'vertical': [-2], 'diagonal': [-2, -1]}[direction]
+    tasks = MaskTasks(('semantic', 'panoptic', 'instance', 'proposals'), score_threshold=0.2, overlap_threshold=0.3)
+    tasks.keep_logits = True
+    found = []
+    for planes, flip in ((masks, dict(flip=False, flip_direction=None)), (masks.flip(axes), dict(flip=True))):
+        if flip['flip']:
+            flip['flip_direction'] = direction
+        sample = SegDataSample(metainfo=dict(img_shape=(32, 32), ori_shape=(50, 40), **flip))
+        tasks.write(sample, classes, planes, (32, 32), [True, False] * 2 + [True], void)
+        found.append(sample)
+    plain, turned = found
+    torch.testing.assert_close(turned.seg_logits.data, plain.seg_logits.data)
+    assert torch.equal(turned.pred_panoptic_seg.data, plain.pred_panoptic_seg.data)
+    assert torch.equal(turned.pred_instances.masks, plain.pred_instances.masks)
+    assert torch.equal(turned.pred_instances.bboxes, plain.pred_instances.bboxes)
+    assert torch.equal(turned.pred_proposals.masks, plain.pred_proposals.masks)
+
+
+def test_large_masks_in_half_precision_have_finite_scores():
+    masks = torch.full((2, 300, 300), 20.0, dtype=torch.float16)  # more pixels than float16 can count
+    found = instance_predictions(torch.tensor([[0.9], [0.1]]), masks)
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.1]))
+
+
+def test_chunks_decide_as_the_whole_in_half_precision():
+    classes, void, masks = queries(7, num=60, size=(32, 32), peaked=0.1)
+    things, masks = torch.ones(5, dtype=torch.bool), masks.to(torch.bfloat16)
+    settings_ = dict(no_object=0 * void, score_threshold=0.0, overlap_threshold=0.0)
+    whole, parts = (panoptic_segments(classes, masks, things, **settings_, budget=b).ids for b in (2**20, 1))
+    assert torch.equal(whole, parts) and whole.any()
+
+
 def test_proposals_are_all_masks():
     classes, _, masks = queries(4, size=(8, 8))
     sample = SegDataSample(metainfo=dict(img_shape=(28, 30), ori_shape=(56, 60)))

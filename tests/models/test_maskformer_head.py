@@ -176,6 +176,16 @@ def test_more_targets_than_queries() -> None:
     assert all(torch.isfinite(value) for value in losses.values())
 
 
+def test_targets_are_counted_exactly_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    criterion = MaskFormerCriterion()
+    monkeypatch.setattr(criterion, 'layer_losses', lambda layer, targets, matches, count: counts.append(count) or {})
+    half = dict(dtype=torch.bfloat16)
+    layer = LayerPrediction(torch.zeros(1, 3, 2, 2, **half), torch.zeros(1, 3, 2, **half), torch.zeros(1, 3, 7, **half))
+    criterion([layer], [InstanceData(labels=torch.zeros(259, dtype=torch.long), masks=torch.ones(259, 4, 4))])
+    assert counts[0].item() == 259
+
+
 def test_values_that_are_not_finite_are_named() -> None:
     layer = prediction(1)
     broken = LayerPrediction(layer.mask_logits * float('nan'), layer.class_logits)

@@ -75,6 +75,15 @@ def test_training_words_differ_from_those_in_use() -> None:
     torch.testing.assert_close(model.text().embeddings, torch.nn.functional.normalize(rows, dim=-1))
 
 
+def test_sliding_windows_after_a_training_step() -> None:
+    test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
+    model = tiny_ovseg(vocabulary=['sky', 'tree'], train_vocabulary=CLASSES, test_cfg=test_cfg)
+    images = torch.randn(1, 3, 64, 96)
+    before = model.predict(images)[0].pred_sem_seg.data
+    model.loss(images[..., :64], samples_of(labels(1)))
+    assert torch.equal(model.predict(images)[0].pred_sem_seg.data, before)
+
+
 def test_classes_without_an_entry_and_pictures_without_a_target_train() -> None:
     model = tiny_ovseg(stage2=False)
     some = labels(2, classes=1)

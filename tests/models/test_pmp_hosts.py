@@ -120,6 +120,19 @@ def test_other_prompts_give_other_masks_and_none_gives_the_hosts(host: str) -> N
     assert torch.allclose(proposals(model, images, samples).mask_logits[1], phrases.mask_logits[1], atol=1e-5)
 
 
+def test_training_pictures_beside_one_with_prompts_of_its_own_are_shown_what_others_are() -> None:
+    model = tiny_host(prompts=dict(sampler=dict(mode='positive_only'))).train()
+    model.set_prompts('a red thing')  # of no effect in training
+    _, samples = pictures()
+    samples[0].set_metainfo(dict(prompts=['a mug', 'an old car', 'rust']))
+    prompts = model.prompt_tokens(2, samples)
+    assert (~prompts.absent).sum(1).tolist() == [3, 2]
+    rows = model.prompt_table().tokens[:, 0]
+    shown = prompts.tokens[1, ~prompts.absent[1]]
+    classes = [int(model.prompt_table().class_index[(rows == row).all(1).nonzero()[0, 0]]) for row in shown]
+    assert sorted(classes) == [0, 3]
+
+
 def test_words_as_tokens() -> None:
     model, images = awake_host(prompts=dict(tokens='word')), pictures()[0]
     table = model.prompt_table()
@@ -198,7 +211,7 @@ def test_windows_flips_and_kept_logits_are_guided_too() -> None:
     with torch.no_grad():
         scores, labels = model.encode_decode(images, metas), model.predict(*pictures())
         assert torch.equal(scores.argmax(1), torch.cat([sample.pred_sem_seg.data for sample in labels]))
-        model.test_cfg.keep_logits = True
+        model.keep_logits = True
         kept = model.predict(*pictures())
         assert torch.allclose(kept[0].seg_logits.data, scores[0], atol=1e-5)
         model.set_prompts('the red thing in the corner')
@@ -208,6 +221,35 @@ def test_windows_flips_and_kept_logits_are_guided_too() -> None:
         model.test_cfg.update(mode='slide', crop_size=(64, 64), stride=(32, 32))
         wide = pictures(size=(64, 96))
         assert model.predict(*wide)[0].pred_sem_seg.data.shape == (1, 64, 96)
+
+
+def test_a_closed_head_gives_all_tasks_by_its_settings() -> None:
+    settings = dict(mode='whole', task=['semantic', 'panoptic', 'instance'], score_threshold=0.0, topk=3)
+    model = awake_host('Mask2Former', test_cfg=settings, things=['car', 'tree'])
+    assert (model.tasks.score_threshold, model.tasks.topk, model.tasks.overlap_threshold) == (0.0, 3, 0.8)
+    with torch.no_grad():
+        found = model.predict(*pictures())[0]
+        labels = proposals(model, pictures()[0]).class_embeddings[0].argmax(-1)
+    best = {s['category_id'] for s in found.pred_panoptic_seg.segments_info}
+    assert best <= set(labels.tolist()) - {4}  # no query that is "no object"
+    assert found.pred_sem_seg.data.shape == (1, 64, 64) and set(found.pred_instances.labels.tolist()) <= {1, 3}
+    with pytest.raises(TypeError, match='score_treshold'):
+        tiny_host('Mask2Former', test_cfg=dict(score_treshold=0.5))
+    windows = dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
+    model = tiny_host('Mask2Former', test_cfg={**settings, **windows})
+    with pytest.raises(ValueError, match='semantic results only'):
+        model.predict(*pictures())
+
+
+def test_flipped_views_of_a_closed_head_are_turned_back() -> None:
+    model, (images, samples) = awake_host('Mask2Former'), pictures(1)
+    model.keep_logits = True
+    with torch.no_grad():
+        plain = model.predict(images.flip(3), pictures(1)[1])[0]
+        samples[0].set_metainfo(dict(flip=True, flip_direction='horizontal'))
+        turned = model.predict(images.flip(3), samples)[0]
+    torch.testing.assert_close(turned.seg_logits.data, plain.seg_logits.data.flip(2))
+    assert torch.equal(turned.pred_sem_seg.data, plain.pred_sem_seg.data.flip(2))
 
 
 @pytest.mark.parametrize('host', ALL)

@@ -8,9 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.models import DetDataPreprocessor
+from mmdet.registry import MODELS as DETECTORS
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 from pycocotools import mask as coco_masks
+from tiny_ovseg import CLIP, HEAD, SWIN, tiny_ovseg
 from tiny_two_stage import random_embeddings, random_masks, tiny_two_stage
 
 from denseclip.models.builder import build_module
@@ -84,6 +87,24 @@ def test_mask_files(tmp_path, picture, suffix):
         assert torch.allclose(found.scores[0], torch.tensor([0.9, 0.4]))
 
 
+@pytest.mark.parametrize('suffix', ['.npz', '.npy', '.json'])
+@pytest.mark.parametrize('left', [0, 0.5, 0.9])
+def test_mask_files_that_are_cut_off_are_named(tmp_path, picture, suffix, left):
+    masks_on_disk(tmp_path)
+    path = tmp_path / f'street{suffix}'
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * left)])
+    with pytest.raises(ValueError, match=rf'street\{suffix}'):
+        MaskFiles(tmp_path, suffix)(picture, [META])
+
+
+def test_shares_in_a_mask_file_are_cut_at_one_half(tmp_path, picture):
+    np.save(tmp_path / 'street.npy', np.full((1, 4, 4), 0.3))
+    assert not inside(MaskFiles(tmp_path)(picture, [META])).any()
+    np.save(tmp_path / 'street.npy', np.full((1, 4, 4), 0.6))
+    assert inside(MaskFiles(tmp_path)(picture, [META]))[0, :, :40].all()
+
+
 def test_pictures_with_fewer_masks_are_filled_up(tmp_path, picture):
     masks_on_disk(tmp_path)
     np.save(tmp_path / 'none.npy', np.zeros((0, 5, 5), dtype=bool))
@@ -108,6 +129,8 @@ def test_mask_files_that_cannot_be_used(tmp_path, picture):
         ('a.npz', dict(other=np.zeros(3))),
         ('b.npy', np.zeros((5, 5))),
         ('c.json', '[{"segmentation": [[1, 2, 3, 4, 5, 6]]}]'),
+        ('d.json', '[{"segmentation": {"size": [4, 4], "cou'),
+        ('e.json', '[{}]'),
     ):
         if name.endswith('json'):
             (tmp_path / name).write_text(content)
@@ -173,6 +196,50 @@ def test_detectors(picture):
         InstanceModelMasks(torch.nn.Linear(1, 1))
 
 
+@DETECTORS.register_module(force=True)
+class PreparedDetector(torch.nn.Module):
+    """One with a preprocessor of MMDetection, which remembers the device of its inputs."""
+
+    with_mask = True
+
+    def __init__(self):
+        super().__init__()
+        self.data_preprocessor = DetDataPreprocessor(mean=[0.0] * 3, std=[1.0] * 3, bgr_to_rgb=True)
+
+    def predict(self, inputs, data_samples, rescale):
+        masks = inputs[0, :1] > 100  # a tensor without values would stop here
+        masks = torch.nn.functional.interpolate(masks[None].float(), size=data_samples[0].ori_shape)[0].bool()
+        data_samples[0].pred_instances = InstanceData(masks=masks, scores=torch.ones(1))
+        return data_samples
+
+
+def test_inputs_of_a_detector_go_where_the_picture_is(picture):
+    proposer = InstanceModelMasks(PreparedDetector(), scale=(40, 32))
+    proposer.model.data_preprocessor._device = torch.device('meta')  # as after a move that MMEngine did not see
+    assert torch.equal(inside(proposer(picture, [META]))[0, :, :40], picture[0, 0, :, :40] > 100)
+
+
+def test_panoptic_models_without_instances_are_named(picture, monkeypatch):
+    monkeypatch.setattr(PreparedDetector, 'predict', lambda self, inputs, data_samples, rescale: data_samples)
+    with pytest.raises(ValueError, match='instance_on=True'):
+        InstanceModelMasks(PreparedDetector())(picture, [META])
+
+
+def test_models_of_config_files(tmp_path, picture):
+    (tmp_path / 'detector.py').write_text('model = dict(type="PreparedDetector")')
+    assert isinstance(InstanceModelMasks(str(tmp_path / 'detector.py')).model, PreparedDetector)
+    parts = dict(backbone=SWIN, decode_head=HEAD, clip=CLIP, vocabulary=['sky'], templates='plain')
+    (tmp_path / 'segmentor.py').write_text(f'model = {dict(type="OVSeg", **parts)}')
+    whole = tiny_ovseg(vocabulary=['sky'])
+    torch.save({'state_dict': whole.state_dict()}, tmp_path / 'iter_1.pth')
+    proposer = SegmentorMasks(str(tmp_path / 'segmentor.py'), weights=tmp_path / 'iter_1.pth')
+    found = proposer(picture, [META]).mask_logits
+    torch.testing.assert_close(found, SegmentorMasks(whole)(picture, [META]).mask_logits)
+    (tmp_path / 'empty.py').write_text('a = 1')
+    with pytest.raises(ValueError, match='describes no model'):
+        SegmentorMasks(tmp_path / 'empty.py')
+
+
 def test_other_segmentors(picture):
     other = tiny_two_stage(random_masks(5), random_embeddings(5))
     seen = []
@@ -183,6 +250,7 @@ def test_other_segmentors(picture):
     assert torch.equal(found.mask_logits[0], random_masks(5)) and found.class_embeddings.shape == (1, 5, 16)
     assert torch.allclose(other.colours(seen[0]), picture, atol=1e-3)
     assert SegmentorMasks(other)(picture, [META]).class_embeddings is None
+    assert not proposer.train().segmentor.training
     with pytest.raises(ValueError, match='no first stage'):
         SegmentorMasks(torch.nn.Linear(1, 1))
 

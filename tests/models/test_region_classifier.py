@@ -1,6 +1,7 @@
 """The second stage: crops, prompts, batches, dropped masks."""
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -34,8 +35,9 @@ def test_batches_change_nothing(masks):
     assert torch.allclose(together.embeddings.norm(dim=1), torch.ones(7), atol=1e-5)
 
 
-def test_no_mask_no_valid_mask_and_exactly_one(masks):
-    model = classifier()
+@pytest.mark.parametrize('lean', [{}, dict(min_area=0.01, max_overlap=0.5)])
+def test_no_mask_no_valid_mask_and_exactly_one(masks, lean):
+    model = classifier(**lean)
     assert model(IMAGE, masks[:0]).embeddings.shape == (0, 16)
     nothing = model(IMAGE, torch.zeros(3, 32, 40))
     assert not nothing.valid.any() and not nothing.embeddings.any()
@@ -89,6 +91,21 @@ def test_prompts_of_a_folder(tmp_path, masks):
     write_safetensors({'other': prompts}, tmp_path / PROMPTS_FILE)
     with pytest.raises(ValueError, match=PROMPTS_KEY):
         RegionClassifier(source)
+
+
+def test_random_prompts_are_not_taken_for_learned_ones(masks):
+    def said(model):
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter('always')
+            model(IMAGE, masks)
+            model(IMAGE, masks)
+        return [str(w.message) for w in found if 'random numbers' in str(w.message)]
+
+    model, other = classifier(), classifier()
+    other.load_state_dict(model.state_dict())
+    assert not said(other) and not said(classifier(use_prompts=False)) and not said(classifier(prompt_depth=0))
+    assert not said(classifier(prompts=torch.randn(2, 16, 24)))
+    assert len(said(model)) == 1 and 'prompt_depth=0' in said(classifier())[0]
 
 
 def test_what_cannot_be_built():

@@ -188,6 +188,28 @@ def test_sliding_windows(images):
     assert (labels(one, images) == labels(whole, images)).float().mean() > 0.999
 
 
+@pytest.mark.parametrize('selection', ['all', 'best'])
+def test_sliding_windows_leave_the_same_pixels_blank(images, selection):
+    words = Vocabulary.of(dict(classes=['zebra', 'lion'], background='learned'))
+    settings = dict(vocabulary=words, selection=selection)
+    slide = dict(mode='slide', crop_size=(32, 40), stride=(32, 40))
+    whole = tiny_two_stage(one_mask(), random_embeddings(4), **settings)
+    model = tiny_two_stage(one_mask(), random_embeddings(4), test_cfg=slide, **settings)
+    expected = labels(whole, images)
+    assert (expected == 2).any() and (expected < 2).any()
+    assert torch.equal(labels(model, images), expected)
+
+
+@pytest.mark.parametrize('selection', ['all', 'best'])
+@pytest.mark.parametrize('stages', STAGES)
+def test_a_proposer_that_finds_nothing(images, stages, selection):
+    words = dict(classes=['zebra', 'lion'], background='learned')
+    model = tiny_two_stage(
+        torch.zeros(0, 8, 10), random_embeddings(0), stages=stages, selection=selection, vocabulary=words
+    )
+    assert (labels(model, images) == 2).all()
+
+
 def test_checkpoints(tmp_path):
     model = tiny_two_stage()
     state = model.state_dict()
@@ -219,6 +241,7 @@ def test_what_cannot_be_built(images):
         (dict(stages='third'), "stages='third'"),
         (dict(selection='some'), "selection='some'"),
         (dict(stages='second', region_classifier=None), 'needs a region_classifier'),
+        (dict(region_classifier=dict(clip=dict(model='ViT-L-14'))), 'give the adapted CLIP as clip='),
     ):
         with pytest.raises(ValueError, match=message):
             tiny_two_stage(**settings)

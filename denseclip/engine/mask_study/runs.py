@@ -74,10 +74,9 @@ def run_variant(variant: Variant, seed: int, options: StudyOptions) -> dict[str,
     folder = run_folder(options.out, variant.name, seed)
     file = folder / 'result.json'
     facts = _facts(variant, seed, options)
-    if file.is_file():
-        found = json.loads(file.read_text(encoding='utf-8'))
-        if found['facts'] == facts:
-            return found
+    found = _read(file)
+    if found is not None and found['facts'] == facts:
+        return found
     config = next((p for p in (_PACKAGE / variant.config, _PACKAGE.parent / variant.config) if p.is_file()), None)
     if config is None:
         raise OptionError(f"'{variant.config}' does not come with this copy of the package: take the repository")
@@ -87,12 +86,27 @@ def run_variant(variant: Variant, seed: int, options: StudyOptions) -> dict[str,
         weights = start
     else:
         load = {} if start is None else {'load_from': str(start)}
+        _start_over_if_changed(folder, facts, found)
         train(config, TrainOptions(work_dir=str(folder), seed=seed, resume='auto', overrides={**overrides, **load}))
         weights = _checkpoint(options.out, variant.name, seed)
     scores = test(config, weights, TestOptions(work_dir=str(folder / 'test'), overrides=_all_tasks(config, overrides)))
     result = {'variant': variant.name, 'seed': seed, 'facts': facts, 'scores': {k: float(v) for k, v in scores.items()}}
     write_text(file, json.dumps(result, indent=1) + '\n')
     return result
+
+
+def _start_over_if_changed(folder: Path, facts: dict[str, Any], found: dict[str, Any] | None) -> None:
+    """Let a training go on from its own checkpoints only: those of other settings are no start for it."""
+    begun = folder / 'facts.json'
+    before = _read(begun) or (found and found['facts'])
+    if before is not None and before != facts:
+        (folder / 'last_checkpoint').unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(begun, json.dumps(facts, indent=1) + '\n')
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    return json.loads(file.read_text(encoding='utf-8')) if file.is_file() else None
 
 
 def run_folder(out: Path, name: str, seed: int) -> Path:

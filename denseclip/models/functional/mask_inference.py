@@ -26,6 +26,7 @@ DEFAULT_BUDGET = 64 * 2**20
 
 # PyTorch takes another bilinear kernel, with other rounding, for fewer planes.
 _MIN_PLANES = 4
+_FLIPPED_AXES = {'horizontal': (-1,), 'vertical': (-2,), 'diagonal': (-2, -1)}
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,25 @@ class MaskGeometry:
         padded: Height and width of the network's input; None: the masks are of that size already.
         valid: Height and width of the part without padding, which lies right and below; None: there is none.
         out: Height and width of the result; None: that of the unpadded input.
+        flip: Direction in which the picture was flipped, ``'horizontal'``, ``'vertical'`` or ``'diagonal'``, which is
+            undone at the end; None: it was not.
     """
 
     padded: Size | None = None
     valid: Size | None = None
     out: Size | None = None
+    flip: str | None = None
 
     def enlarge(self, planes: Tensor) -> Tensor:
         """Planes at the size of the padded input, (C, h, w) to (C, H, W)."""
         return planes if self.padded is None else _resize(planes, self.padded)
 
     def finish(self, planes: Tensor) -> Tensor:
-        """Planes of the padded input cut to the picture and resized, (C, H, W) to (C, H', W')."""
+        """Planes of the padded input cut to the picture, resized and turned back, (C, H, W) to (C, H', W')."""
         if self.valid is not None:
             planes = planes[:, : self.valid[0], : self.valid[1]]
-        return planes if self.out is None else _resize(planes, self.out)
+        planes = planes if self.out is None else _resize(planes, self.out)
+        return planes if self.flip is None else planes.flip(_FLIPPED_AXES[self.flip])
 
     def apply(self, planes: Tensor) -> Tensor:
         """Both steps."""
@@ -282,7 +287,7 @@ def instance_predictions(
         part = slice(start, start + planes.shape[0])
         inside = planes > 0
         masks[part] = inside
-        total = (planes.sigmoid() * inside).flatten(1).sum(1)
+        total = (planes.float().sigmoid() * inside).flatten(1).sum(1)  # float16 ends at 65,504 pixels
         quality[part] = (total / (inside.flatten(1).sum(1) + 1e-6)).to(quality.dtype)
     return MaskInstances(masks[place], labels, scores * quality[place], queries)
 
@@ -290,7 +295,9 @@ def instance_predictions(
 def _compete(scores: Tensor, mask_logits: Tensor, geometry: MaskGeometry, budget: int) -> tuple[Tensor, Tensor, Tensor]:
     """Query that wins each pixel, whether the pixel is in that query's own mask, and the area of each mask."""
     size, device = geometry.result_size(mask_logits), mask_logits.device
-    best = mask_logits.new_full(size, -torch.inf)
+    # As exact as the values, or rounding would decide between queries of different chunks.
+    exact = torch.promote_types(scores.dtype, mask_logits.dtype)
+    best = torch.full(size, -torch.inf, dtype=exact, device=device)
     winner = torch.zeros(size, dtype=torch.long, device=device)
     confident = torch.zeros(size, dtype=torch.bool, device=device)
     areas = torch.zeros(scores.shape[0], dtype=torch.long, device=device)
@@ -303,7 +310,7 @@ def _compete(scores: Tensor, mask_logits: Tensor, geometry: MaskGeometry, budget
         own = probability.gather(0, index[None])[0] >= 0.5
         winner = torch.where(better, index + start, winner)
         confident = torch.where(better, own, confident)
-        best = torch.maximum(best, value.to(best.dtype))
+        best = torch.maximum(best, value)
     return winner, confident, areas
 
 

@@ -36,7 +36,7 @@ def representatives(
 
     Args:
         masks: Shares of the pixels, 0..1, or boolean.
-        min_area: Least share of the picture that a mask must cover, 0..1; 0 keeps all that have a pixel.
+        min_area: Least share of the picture that a mask must cover, 0..1; 0 keeps all.
         max_overlap: Intersection over union, 0..1, above which two masks are taken for one; None never does.
         scores: Who comes first; None: the order given.
         threshold: A pixel is in a mask if its share is above this.

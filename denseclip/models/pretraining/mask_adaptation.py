@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
-from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
@@ -89,6 +88,7 @@ class MaskAdaptedCLIP(BaseModel):
         self._sentences: dict[str, Tensor] = {}
         self._rows: Tensor | None = None
         self.register_load_state_dict_pre_hook(_forget_text)
+        self.register_state_dict_pre_hook(_clamp_scale)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
@@ -208,6 +208,7 @@ class MaskAdaptedCLIP(BaseModel):
             groups: Integers (N), equal for equal nouns.
         """
         clip: Any = self.clip
+        self.clamp_scale()
         images, texts, groups = gather_pairs(images, texts.to(images.dtype), groups)
         scale = clip.logit_scale.clamp(max=math.log(MAX_SCALE)).exp()
         loss = contrastive_loss(images, texts, scale, groups if self.negatives == 'other_nouns' else None)
@@ -216,23 +217,25 @@ class MaskAdaptedCLIP(BaseModel):
             accuracy = (groups[hits] == groups).float().mean()
         return {'loss': loss, 'accuracy': accuracy, 'scale': scale.detach()}
 
-    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """One iteration; the logit scale is then put back into [0, ln 100], as in CLIP's own training."""
-        log = super().train_step(data, optim_wrapper)
-        self.clamp_scale()
-        return log
-
-    @torch.no_grad()
     def clamp_scale(self) -> None:
-        """Keep the logarithm of the factor of the cosines in [0, ln 100]."""
+        """Put the logarithm of the factor of the cosines back into [0, ln 100], as in CLIP's own training.
+
+        This is done before each loss and before weights are saved, not in ``train_step``: MMEngine's wrapper for
+        distributed training has a step of its own and leaves out that of the model.
+        """
         clip: Any = self.clip
-        clip.logit_scale.clamp_(0, math.log(MAX_SCALE))
+        clip.logit_scale.data.clamp_(0, math.log(MAX_SCALE))  # by `data`: losses with a graph may be waiting
 
 
 def _forget_text(model: MaskAdaptedCLIP, *_: Any) -> None:
     """Other weights may bring another text tower."""
     model._sentences.clear()
     model._rows = None
+
+
+def _clamp_scale(model: MaskAdaptedCLIP, *_: Any) -> None:
+    """What is saved is in the range, too."""
+    model.clamp_scale()
 
 
 def _loaded(clip: Mapping[str, Any] | LoadedCLIP) -> tuple[LoadedCLIP, str | None]:

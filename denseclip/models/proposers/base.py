@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from torch import Tensor, nn
 
 from denseclip.structures.mask_proposals import MaskProposals
@@ -52,3 +54,16 @@ class PictureProposer(nn.Module):
         count = max(1, *(len(masks) for masks in planes))
         logits = torch.stack([F.pad(p, (0, 0, 0, 0, 0, count - len(p))) for p in planes]).mul_(2 * SURE).sub_(SURE)
         return MaskProposals(logits, scores=torch.stack([F.pad(s, (0, count - len(s))) for s in scores]))
+
+
+def model_of_file(path: str | Path) -> Mapping[str, Any]:
+    """The model of a config file: command lines can name a file, but not write a nested config.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it describes no model.
+    """
+    config = Config.fromfile(str(path))
+    if 'model' not in config:
+        raise ValueError(f"'{path}' describes no model; give the config of a training.")
+    return config.model

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS as DETECTORS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
+from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 
-from .base import PictureProposer
+from .base import PictureProposer, model_of_file
 
 
 @MODELS.register_module()
@@ -25,7 +26,7 @@ class InstanceModelMasks(PictureProposer):
     """Takes the masks that a detector finds, whatever it calls them. Its weights stay out of checkpoints.
 
     Args:
-        model: An MMDetection model that gives masks, or its config (``type='MaskRCNN'`` ...).
+        model: An MMDetection model that gives masks, its config (``type='MaskRCNN'`` ...), or a config file.
         weights: Weight source of the model; None keeps what it has.
         scale: Longest and shortest side that pictures are brought to before, as the model was trained.
         least_score: Objects below this score are left out, 0..1.
@@ -35,12 +36,13 @@ class InstanceModelMasks(PictureProposer):
 
     def __init__(
         self,
-        model: Mapping[str, Any] | nn.Module,
+        model: Mapping[str, Any] | nn.Module | str | Path,
         weights: str | Path | None = None,
         scale: tuple[int, int] = (1333, 800),
         least_score: float = 0.05,
     ) -> None:
         super().__init__()
+        model = model_of_file(model) if isinstance(model, str | Path) else model
         built = DETECTORS.build(ConfigDict(model)) if isinstance(model, Mapping) else model
         if not (getattr(built, 'with_mask', False) or hasattr(built, 'panoptic_head')):
             raise ValueError(f'{type(built).__name__} finds boxes only; give an instance segmentation model.')
@@ -73,7 +75,17 @@ class InstanceModelMasks(PictureProposer):
             }
         )
         bgr = pixels[0].flip(0).round().clamp(0, 255).byte()  # as read by OpenCV
-        data = self.model.data_preprocessor({'inputs': [bgr], 'data_samples': [sample]}, False)
-        found = self.model.predict(**data, rescale=True)[0].pred_instances
+        prepare = self.model.data_preprocessor
+        if isinstance(prepare, BaseDataPreprocessor):
+            # It remembers where inputs go, and only MMEngine's own models tell it when they move.
+            prepare.to(picture.device)
+        data = prepare({'inputs': [bgr], 'data_samples': [sample]}, False)
+        result = self.model.predict(**data, rescale=True)[0]
+        if 'pred_instances' not in result:
+            raise ValueError(
+                f'{type(self.model).__name__} gives panoptic maps and no instances: set instance_on=True in its '
+                'test_cfg, or take an instance segmentation model.'
+            )
+        found = result.pred_instances
         found = found[found.scores >= self.least_score]
         return torch.as_tensor(found.masks).bool(), found.scores

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -24,8 +25,8 @@ class MaskFiles(PictureProposer):
     """One file per picture, of the picture's name.
 
     ========= =============================================================================================
-    ``.npz``  ``masks`` (Q, H, W) and, if there are any, ``scores`` (Q,)
-    ``.npy``  masks (Q, H, W)
+    ``.npz``  ``masks`` (Q, H, W), of shares those above one half, and, if there are any, ``scores`` (Q,)
+    ``.npy``  masks (Q, H, W), the same
     ``.png``  region number of each pixel, 8 or 16 bits; 0 belongs to no mask
     ``.json`` a list of masks in COCO's run-length code, as Segment Anything writes it: ``segmentation`` with
               ``size`` and ``counts``, and ``predicted_iou`` or ``score``
@@ -63,11 +64,15 @@ class MaskFiles(PictureProposer):
         if not meta.get('img_path'):
             raise ValueError('MaskFiles needs the name of the picture (img_path in its meta information).')
         path = self.file_of(meta['img_path'])
-        masks, scores = _READERS[path.suffix](path, tuple(picture.shape[:2]))
+        try:
+            masks, scores = _READERS[path.suffix](path, tuple(picture.shape[:2]))
+        except (ValueError, KeyError, EOFError, BadZipFile) as error:  # cut off, or of another make
+            raise ValueError(f"'{path}' holds no masks that can be read: {error}") from error
         if masks.ndim != 3 or (scores is not None and scores.shape != masks.shape[:1]):
             raise ValueError(f"'{path}' must hold masks (Q, H, W) and at most one score for each.")
-        found = torch.from_numpy(np.ascontiguousarray(masks)).bool()
-        return found, None if scores is None else torch.from_numpy(scores.astype(np.float32))
+        inside = masks > 0.5 if np.issubdtype(masks.dtype, np.floating) else masks.astype(bool)
+        sure = None if scores is None else torch.from_numpy(scores.astype(np.float32))
+        return torch.from_numpy(np.ascontiguousarray(inside)), sure
 
 
 def _read_npz(path: Path, _: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:

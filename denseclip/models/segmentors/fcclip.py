@@ -16,7 +16,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from denseclip.clip.things import thing_flags
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyError
 from denseclip.models.backbones import CLIPMaskTrunk, TrunkFeatures
 from denseclip.models.builder import build_module
 from denseclip.models.functional.text_logits import text_logits
@@ -171,10 +171,12 @@ class FCCLIP(BaseSegmentor):
 
         Args:
             vocabulary: Anything that ``Vocabulary.of`` accepts.
-            things: Which of them are countable; None keeps what was said before.
+            things: Which of them are countable; None keeps what was said before, unless that named classes which are
+                not among them: then their words decide.
 
         Raises:
-            ValueError: If the vocabulary has a background of its own: masks of no class are this model's background.
+            ValueError: If the vocabulary has a background of its own: masks of no class are this model's background;
+                or if ``things`` are named that are no classes.
         """
         vocabulary = Vocabulary.of(vocabulary)
         if vocabulary.background != 'none':
@@ -182,13 +184,21 @@ class FCCLIP(BaseSegmentor):
                 f"{type(self).__name__} takes no background='{vocabulary.background}'; list the background's names as "
                 'a class.'
             )
+        flags = self._thing_flags(vocabulary) if things is None else thing_flags(vocabulary, things)
+        self.is_thing = torch.as_tensor(flags, dtype=torch.bool, device='cpu')
         self._vocabulary, self._rows = vocabulary, None
         self._things = self._things if things is None else things
-        self.is_thing = torch.as_tensor(thing_flags(vocabulary, self._things), dtype=torch.bool, device='cpu')
         self.text.set_vocabulary(vocabulary)
         palette = (getattr(self, 'dataset_meta', None) or {}).get('palette')
         keep = palette is not None and len(palette) == len(vocabulary)
         self.dataset_meta = {'classes': vocabulary.names, **({'palette': palette} if keep else {})}
+
+    def _thing_flags(self, vocabulary: Vocabulary) -> tuple[bool, ...]:
+        """Which classes are countable by what was said before, which may have been about other classes."""
+        try:
+            return thing_flags(vocabulary, self._things)
+        except VocabularyError:
+            return thing_flags(vocabulary)
 
     def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any, things: Any = None) -> None:
         """Use text rows made elsewhere; see :meth:`ClassEmbeddings.set_embeddings`."""
@@ -200,6 +210,15 @@ class FCCLIP(BaseSegmentor):
         """Give semantic, panoptic or instance results from now on, or several of them."""
         self.tasks.set_task(task)
         self.test_cfg.task = task
+
+    @property
+    def keep_logits(self) -> bool:
+        """Whether semantic results come with ``seg_logits``; test-time augmentation sets it."""
+        return self.tasks.keep_logits
+
+    @keep_logits.setter
+    def keep_logits(self, keep: bool) -> None:
+        self.tasks.keep_logits = keep
 
     def text_rows(self) -> tuple[Tensor, Tensor]:
         """Rows that masks are compared with, and how many of them each class has.
@@ -345,6 +364,7 @@ class FCCLIP(BaseSegmentor):
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> MaskClasses:
         """Classes of the masks, see :meth:`classify`."""
+        self._speak(self.vocabulary)
         features = self.extract_feat(inputs)
         return self.classify(features, self.propose(features, data_samples))
 
@@ -352,6 +372,7 @@ class FCCLIP(BaseSegmentor):
         """Class scores (N, K, H, W) of whole pictures in their size."""
         from denseclip.models.functional.mask_inference import semantic_scores
 
+        self._speak(self.vocabulary)
         features = self.extract_feat(inputs)
         proposals = self.propose(features, batch_data_samples)
         size = self.pad(inputs[:1]).shape[2:]

@@ -141,9 +141,11 @@ class MAFTPlus(FCCLIP):
         self._speak(self.train_vocabulary or self.vocabulary)
         self._need_weights()
         images, targets = self.pad(inputs), self._targets(inputs, data_samples)
+        # Before the student's pass: where the teacher is still to be made, its weights go through the student's.
+        teacher = self.need_teacher()
         features = self.backbone(images)
         with torch.no_grad():
-            original = self.backbone.last_of(self.need_teacher()(images))
+            original = self.backbone.last_of(teacher(images))
         predictions = self.generate(features, data_samples, all_layers=True)
         losses = self.head.loss(predictions, targets)
         masks = predictions.last.mask_logits.detach()

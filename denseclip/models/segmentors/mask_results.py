@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ class MaskTasks:
         is_thing: Sequence[bool] | Tensor,
         no_object: Tensor | None = None,
     ) -> None:
-        """Put the results of one picture into its data sample, in the picture's own size.
+        """Put the results of one picture into its data sample, in the picture's own size; flipped ones are turned back.
 
         ``semantic`` gives ``pred_sem_seg`` (``data``: int64 (1, H, W)), ``panoptic`` gives ``pred_panoptic_seg``
         (``data``: int32 (1, H, W) segment ids, 0 = none, with the metainfo ``segments_info``), ``instance`` gives
@@ -90,7 +91,9 @@ class MaskTasks:
         Shape:
             class_probs ``(Q, K)``, mask_logits ``(Q, h, w)``, no_object ``(Q,)``
         """
-        geometry = geometry_of(sample.metainfo, input_size)
+        meta = sample.metainfo
+        flip = meta.get('flip_direction', 'horizontal') if meta.get('flip') else None
+        geometry = replace(geometry_of(meta, input_size), flip=flip)
         things = torch.as_tensor(is_thing, dtype=torch.bool, device=class_probs.device)
         if 'semantic' in self.tasks:
             self._write_semantic(sample, class_probs, mask_logits, geometry)

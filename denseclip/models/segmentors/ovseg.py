@@ -100,6 +100,11 @@ class OVSeg(TwoStageSegmentor):
         if vocabulary is self._chosen and self._given is not None:
             self.text.set_embeddings(self._given, vocabulary)
 
+    def num_channels(self) -> int:
+        """Number of class planes of the present vocabulary, also right after a training step."""
+        self._speak(self.vocabulary)
+        return super().num_channels()
+
     def no_object_row(self) -> Tensor:
         """The learnt row of "no object" at unit length, (1, D)."""
         return F.normalize(self.non_object_embedding, dim=-1)

@@ -13,6 +13,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
 
+from denseclip.clip.things import thing_flags
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.mask_inference import semantic_scores
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
@@ -22,6 +23,8 @@ from denseclip.structures.mask_proposals import MaskProposals
 from .class_embeddings import ClassEmbeddings
 from .mask_results import MaskTasks
 from .prompt_guided import PromptGuided
+
+_WINDOWS = ('mode', 'crop_size', 'stride')
 
 
 class TextMask2Former(EncoderDecoder):
@@ -35,7 +38,12 @@ class TextMask2Former(EncoderDecoder):
         clip: Settings of :class:`OpenCLIPParts`, ``model`` and ``pretrained``; or a built one.
         vocabulary: Words of the head's classes, in its order.
         templates: Set of sentences for class names.
-        **kwargs: As of MMSeg's ``EncoderDecoder``.
+        things: Countable classes, for panoptic and instance results; see ``denseclip.clip.things``.
+        **kwargs: As of MMSeg's ``EncoderDecoder``. ``test_cfg`` also takes what :class:`MaskTasks` does (``task``,
+            ``score_threshold``, ``keep_logits`` ...).
+
+    Attributes:
+        is_thing: Which classes are countable.
     """
 
     not_saved_prefixes = ('text.',)
@@ -46,6 +54,7 @@ class TextMask2Former(EncoderDecoder):
         clip: Mapping[str, Any] | OpenCLIPParts,
         vocabulary: Any,
         templates: str | Sequence[str] = 'vild',
+        things: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -54,9 +63,19 @@ class TextMask2Former(EncoderDecoder):
         self._has_weights = parts.pretrained is None
         self.text = ClassEmbeddings(parts.towers(read_out_of(None, None))[1], templates, 'max')
         self.test_cfg: Any = ConfigDict(kwargs.get('test_cfg') or {})
-        self.tasks = MaskTasks(self.test_cfg.get('task', 'semantic'))
+        self.tasks = MaskTasks(**{key: value for key, value in self.test_cfg.items() if key not in _WINDOWS})
         leave_out_of_checkpoints(self)
         self.set_vocabulary(vocabulary)
+        self.is_thing = thing_flags(Vocabulary.of(vocabulary), things)
+
+    @property
+    def keep_logits(self) -> bool:
+        """Whether semantic results come with ``seg_logits``; test-time augmentation sets it."""
+        return self.tasks.keep_logits
+
+    @keep_logits.setter
+    def keep_logits(self, keep: bool) -> None:
+        self.tasks.keep_logits = keep
 
     def init_weights(self) -> None:
         """Read the text tower and initialise the rest as MMSeg does."""
@@ -148,18 +167,21 @@ class PMPMask2Former(PromptGuided, TextMask2Former):
             data_samples: Their meta information; without it results have the input's size.
 
         Returns:
-            Data samples with ``pred_sem_seg``; from windows (``mode='slide'``), flipped pictures and with
-            ``test_cfg.keep_logits`` also with ``seg_logits``, as MMSeg makes them.
+            Data samples with the results of the tasks, see :meth:`MaskTasks.write`; from windows (``mode='slide'``)
+            with ``pred_sem_seg`` and ``seg_logits``, as MMSeg makes them.
+
+        Raises:
+            ValueError: If windows are to give anything but semantic results.
         """
-        samples = data_samples or [SegDataSample() for _ in inputs]
-        flipped = any(sample.metainfo.get('flip') for sample in samples)
-        if flipped or self.test_cfg.get('keep_logits') or self.test_cfg.get('mode', 'whole') != 'whole':
+        if self.test_cfg.get('mode', 'whole') != 'whole':
+            if self.tasks.tasks != ('semantic',):
+                raise ValueError(f"mode='slide' gives semantic results only, not {', '.join(self.tasks.tasks)}.")
             return super().predict(inputs, data_samples)
+        samples = data_samples or [SegDataSample() for _ in inputs]
         masks, probabilities = self._masks(inputs, samples)
         size = (inputs.shape[2], inputs.shape[3])
-        things = [False] * self.num_classes
         for sample, classes, logits in zip(samples, probabilities, masks, strict=True):
-            self.tasks.write(sample, classes, logits, size, things)
+            self.tasks.write(sample, classes[:, :-1], logits, size, self.is_thing, classes[:, -1])
         return samples
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
@@ -167,7 +189,7 @@ class PMPMask2Former(PromptGuided, TextMask2Former):
         samples = [SegDataSample(metainfo=meta) for meta in batch_img_metas]
         masks, probabilities = self._masks(inputs, samples)
         masks = F.interpolate(masks, size=inputs.shape[2:], mode='bilinear', align_corners=False)
-        return semantic_scores(probabilities, masks)
+        return semantic_scores(probabilities[..., :-1], masks)
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Any:
         """Class logits and mask logits of all outputs, see :meth:`GuidedMask2FormerHead.decode`."""
@@ -175,7 +197,7 @@ class PMPMask2Former(PromptGuided, TextMask2Former):
         return self.decode_head(features, data_samples, self.query_guide(inputs.shape[0], data_samples))
 
     def _masks(self, inputs: Tensor, samples: Sequence[SegDataSample]) -> tuple[Tensor, Tensor]:
-        """Mask logits (N, Q, h, w) and class probabilities (N, Q, K)."""
+        """Mask logits (N, Q, h, w) and class probabilities (N, Q, K + 1), "no object" last."""
         proposals = self.propose(self.extract_feat(inputs), samples)
         assert proposals.class_embeddings is not None
-        return proposals.mask_logits, proposals.class_embeddings.softmax(dim=-1)[..., :-1]
+        return proposals.mask_logits, proposals.class_embeddings.softmax(dim=-1)

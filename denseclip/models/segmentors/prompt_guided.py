@@ -152,16 +152,20 @@ class PromptGuided:
         """
         own = [sample.metainfo.get('prompts') for sample in samples or ()]
         if any(phrases is not None for phrases in own):
-            return PromptTokens.cat([self._own_prompts(phrases) for phrases in own])
+            assert samples is not None
+            return PromptTokens.cat(
+                [
+                    self.prompt_tokens(1, [sample]) if phrases is None else self._own_prompts(phrases)
+                    for sample, phrases in zip(samples, own, strict=True)
+                ]
+            )
         if self.training and samples:
             table = self.prompt_table()
             return self.prompt_sampler(table, present_classes(samples, table.num_classes))
         return self.inference_table().for_batch(batch)
 
-    def _own_prompts(self, phrases: Sequence[str] | None) -> PromptTokens:
-        """Prompts of one picture that has its own; None is what all others get."""
-        if phrases is None:
-            return self.inference_table().for_batch(1)
+    def _own_prompts(self, phrases: Sequence[str]) -> PromptTokens:
+        """Prompts of one picture that has its own."""
         if not phrases:
             table = self.inference_table()
             return PromptTokens(table.tokens[:0].flatten(0, 1)[None], table.absent[:0].flatten()[None])

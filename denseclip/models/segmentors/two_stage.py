@@ -34,6 +34,7 @@ from .two_stage_results import SELECTIONS, MaskClasses, TwoStageResults
 
 OTHERS = 'others'
 """What a single class name is told apart from."""
+_NOWHERE = -12.0  # logit of a mask that has no pixel
 
 
 @MODELS.register_module()
@@ -52,8 +53,8 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
         vocabulary: Anything that ``Vocabulary.of`` accepts; None waits for :meth:`set_vocabulary`.
         templates: Set of sentences for class names.
         merge: ``'mean'`` of a class's names, or ``'max'`` of their logits.
-        region_classifier: Settings of :class:`RegionClassifier`, or a built one; None: the first stage alone, and no
-            image tower of CLIP.
+        region_classifier: Settings of :class:`RegionClassifier` (its CLIP is that of this model), or a built one;
+            None: the first stage alone, and no image tower of CLIP.
         ensemble_weight: Weight of the second stage, 0..1. The paper takes 0.7 (ADE20K), 0.6 (Pascal Context) and 0.45
             (Pascal VOC).
         stages: ``'both'``, ``'first'`` or ``'second'`` alone.
@@ -110,7 +111,7 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
         self.ensemble_weight, self.stages = ensemble_weight, stages
         self.region_classifier: RegionClassifier | None = None
         if region_classifier is not None:
-            self.region_classifier = _build_classifier(region_classifier, parts).eval().requires_grad_(False)
+            self.region_classifier = _build_classifier(region_classifier, clip, parts).eval().requires_grad_(False)
         elif stages == 'second':
             raise ValueError("stages='second' needs a region_classifier.")
         self.text = ClassEmbeddings(parts.towers(DenseReadOut(dense=False))[1], templates, merge, cache_dir)
@@ -316,7 +317,8 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
 
         Returns:
             Data samples with ``pred_sem_seg`` (1, H, W); with ``keep_logits``, ``seg_logits`` (K, H, W); with
-            ``selection='best'``, ``mask_classes``, see :class:`TwoStageResults`.
+            ``selection='best'``, ``mask_classes``, see :class:`TwoStageResults`. In sliding mode the best masks are
+            those of each window, and there are no ``mask_classes``.
         """
         samples = data_samples or [SegDataSample() for _ in inputs]
         scored = self.keep_logits or any(s.metainfo.get('flip') for s in samples)
@@ -333,7 +335,7 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
 
     def _masks_of(self, inputs: Tensor, samples: Sequence[Any]) -> Any:
         """Geometry, mask probabilities in the unpadded input's size, and classes of each picture in turn."""
-        proposals = self.propose(inputs, samples)
+        proposals = _at_least_one(self.propose(inputs, samples))
         pictures = self.colours(inputs)
         for n, sample in enumerate(samples):
             geometry = self._geometry(sample, inputs)
@@ -359,10 +361,10 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
         return len(self.text.names)
 
     def head_logits(self, inputs: Tensor) -> Tensor:
-        """Class scores (N, K, H, W) in the size of the input."""
+        """Class scores (N, K, H, W) in the size of the input; zero where the vocabulary's background is."""
         samples = [SegDataSample() for _ in inputs]
-        found = [_plane_scores(classes, masks) for _, masks, classes in self._masks_of(inputs, samples)]
-        return torch.stack(found)
+        found = self._masks_of(inputs, samples)
+        return torch.stack([self._results(MaskGeometry()).planes(classes, masks) for _, masks, classes in found])
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
         """See :meth:`head_logits`."""
@@ -386,9 +388,16 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
         )
 
 
-def _plane_scores(classes: MaskClasses, masks: Tensor) -> Tensor:
-    """Class scores of each pixel from mask probabilities, (K, H, W)."""
-    return torch.einsum('qk,qhw->khw', classes.scores.to(masks.dtype), masks)
+def _at_least_one(proposals: MaskProposals) -> MaskProposals:
+    """The same proposals; where there are none, one mask without a pixel, which nothing counts."""
+    logits, embeddings, scores = proposals.mask_logits, proposals.class_embeddings, proposals.scores
+    if logits.shape[1]:
+        return proposals
+    return MaskProposals(
+        F.pad(logits, (0, 0, 0, 0, 0, 1), value=_NOWHERE),
+        None if embeddings is None else F.pad(embeddings, (0, 0, 0, 1)),
+        None if scores is None else F.pad(scores, (0, 1)),
+    )
 
 
 def _cut(planes: Tensor, geometry: MaskGeometry) -> Tensor:
@@ -396,10 +405,20 @@ def _cut(planes: Tensor, geometry: MaskGeometry) -> Tensor:
     return planes if geometry.valid is None else planes[:, : geometry.valid[0], : geometry.valid[1]]
 
 
-def _build_classifier(spec: Mapping[str, Any] | RegionClassifier, parts: OpenCLIPParts) -> Any:
+def _build_classifier(spec: Mapping[str, Any] | RegionClassifier, clip: Any, parts: OpenCLIPParts) -> Any:
     if isinstance(spec, nn.Module):
         return spec
+    other = spec.get('clip')
+    if other is not None and other is not parts and _settings(other) != _settings(clip):
+        raise ValueError(
+            f'region_classifier.clip={other} is not clip={clip} of the model, whose text it is compared with: leave '
+            'it out, and give the adapted CLIP as clip=.'
+        )
     return build_module({'type': 'RegionClassifier', **spec, 'clip': parts})
+
+
+def _settings(clip: Any) -> Any:
+    return {'pretrained': None, **clip} if isinstance(clip, Mapping) else clip
 
 
 def _note_clip(module: TwoStageSegmentor, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -90,10 +90,27 @@ class TwoStageResults:
             self._put(sample, semantic_labels(scores, masks, self.geometry, are_logits=False), covered, None)
 
     def write_scores(self, sample: Any, scores: Tensor, scored: bool) -> None:
-        """The same from class scores of pixels, (K, H, W), without padding; there are no masks any more."""
+        """The same from :meth:`planes` (K, H, W), without padding; there are no masks to tell of any more."""
         planes = self.geometry.finish(scores)
         covered = planes.amax(dim=0) > 0 if self._blanks else None
         self._put(sample, planes.argmax(dim=0), covered, planes if scored else None)
+
+    def planes(self, classes: MaskClasses, masks: Tensor) -> Tensor:
+        """Class scores of pixels for :meth:`write_scores`: zero where the background is to be.
+
+        Args:
+            classes: Classes of the masks.
+            masks: Mask probabilities.
+
+        Shape:
+            - masks: :math:`(Q, H, W)`; result: :math:`(K, H, W)`
+        """
+        scores = classes.scores
+        if self.selection == 'best':
+            chosen = self._choose(classes, masks)
+            scores, masks = scores[chosen], (masks[chosen] > self.threshold).to(masks.dtype)
+        planes = torch.einsum('qk,qhw->khw', scores.to(masks.dtype), masks)
+        return planes * (masks.amax(dim=0) > self.threshold) if self._blanks else planes
 
     @property
     def _blanks(self) -> bool:

@@ -65,11 +65,13 @@ class MaskFormerCriterion(nn.Module):
             targets,
         )
         # Averaged over processes and at least 1, so that batches without any target train the classes alone.
-        count = layers[0].mask_logits.new_tensor(float(sum(len(target.labels) for target in targets)))
+        # Not in the logits' type: half precision cannot count that far.
+        number = float(sum(len(target.labels) for target in targets))
+        count = torch.tensor(number, dtype=torch.float, device=layers[0].mask_logits.device)
         count = reduce_mean(count).clamp_min(1.0)
         losses = {}
-        for number, (layer, match) in enumerate(zip(layers, matches, strict=True)):
-            suffix = '' if number == len(layers) - 1 else f'_{number}'
+        for place, (layer, match) in enumerate(zip(layers, matches, strict=True)):
+            suffix = '' if place == len(layers) - 1 else f'_{place}'
             for name, value in self.layer_losses(layer, targets, match, count).items():
                 losses[name + suffix] = self.weights[name] * value
         return losses
