@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -16,7 +15,7 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut, ImageTower
-from denseclip.weights import load_into, read_state_dict, resolve, weight_file
+from denseclip.weights import is_torchscript, load_into, read_state_dict, resolve, weight_file
 
 from .clip_weights import Pretrained, tag_config
 
@@ -27,10 +26,13 @@ class OpenCLIPParts:
     """An open_clip model that knows where its weights are, and reads them once, when asked to.
 
     Args:
-        model: open_clip architecture, ``hf-hub:`` or ``local-dir:`` (their weights come with them).
+        model: open_clip architecture, ``hf-hub:`` or ``local-dir:`` (their weights come with them, so ``pretrained``
+            must be None or the same).
         pretrained: One of its tags, a file, or a dict with ``source`` and ``trust``; None leaves fresh weights.
         arch: Changes to the architecture's configuration, such as ``{'vision_cfg': {'layers': 2}}``.
-        quick_gelu: OpenAI's activation or the exact GELU; None is what the weights were trained with.
+        quick_gelu: OpenAI's activation or the exact GELU; None is what the weights were trained with, as far as they
+            say: a tag and OpenAI's own archives do. For another file of OpenAI's weights set it, or name the
+            ``-quickgelu`` architecture.
         norm_eps: Epsilon of the image tower's layer norms; None leaves open_clip's (MaskCLIP's code has 1e-6).
         half_rounded: Pass the weights through float16 when they are read, as OpenAI's loader does (see
             ``denseclip.clip.half_rounding``); OVSeg's numbers with a CLIP read from a file were made so.
@@ -54,7 +56,7 @@ class OpenCLIPParts:
         self.half_rounded = half_rounded
         self.pretrained: Pretrained | None = pretrained
         if model.startswith(FOLDERS):
-            self.clip = load_clip(model)
+            self.clip = load_clip(model, _source(pretrained))
             if half_rounded:
                 round_through_half(self.clip.model)
         else:
@@ -80,10 +82,10 @@ class OpenCLIPParts:
             FileNotFoundError: Weights that are neither here nor to be had.
             WeightMismatchError: Weights of another model.
         """
-        if self.pretrained is None:
+        if self.pretrained is None or self.model.startswith(FOLDERS):
             return
-        spec = {'source': self.pretrained} if isinstance(self.pretrained, str | Path) else dict(self.pretrained)
-        source, trust = str(spec['source']), bool(spec.get('trust', False))
+        source = str(_source(self.pretrained))
+        trust = isinstance(self.pretrained, Mapping) and bool(self.pretrained.get('trust', False))
         if tag_config(source, self.model):
             state = load_clip(self.model, source, trust=trust).model.state_dict()
         else:
@@ -93,13 +95,20 @@ class OpenCLIPParts:
             round_through_half(self.clip.model)
 
 
+def _source(pretrained: Pretrained | None) -> str | None:
+    return None if pretrained is None else str(pretrained['source'] if isinstance(pretrained, Mapping) else pretrained)
+
+
 def _fresh(model: str, pretrained: Any, arch: Mapping[str, Any], quick_gelu: bool | None) -> LoadedCLIP:
     name = model.replace('/', '-')
     config = copy.deepcopy(open_clip.get_model_config(name))
     if config is None:
         raise UnknownModelError(f"open_clip has no architecture '{model}'; see open_clip.list_models().")
     tag = tag_config(pretrained, name)
-    wanted = tag.get('quick_gelu') if quick_gelu is None and tag else quick_gelu
+    wanted = quick_gelu
+    if wanted is None:
+        source = _source(pretrained)
+        wanted = tag.get('quick_gelu') if tag else True if source and is_torchscript(source) else None
     if wanted is not None:
         config['quick_gelu'] = bool(wanted)
     for key, value in arch.items():

@@ -1,7 +1,16 @@
 """Reading, writing, finding and converting weights. Pure PyTorch: nothing here needs MMEngine."""
 
 from .errors import UntrustedWeightsError, WeightFileError, WeightMismatchError
-from .io import Checkpoint, LoadReport, load_into, read_checkpoint, read_state_dict, strip_prefix, write_safetensors
+from .io import (
+    Checkpoint,
+    LoadReport,
+    is_torchscript,
+    load_into,
+    read_checkpoint,
+    read_state_dict,
+    strip_prefix,
+    write_safetensors,
+)
 from .positions import resize_positions
 from .source import resolve, weight_file
 
@@ -11,6 +20,7 @@ __all__ = [
     'UntrustedWeightsError',
     'WeightFileError',
     'WeightMismatchError',
+    'is_torchscript',
     'load_into',
     'read_checkpoint',
     'read_state_dict',

@@ -99,6 +99,11 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     return Checkpoint(_unwrap(content, path), dict(meta) if isinstance(meta, Mapping) else {})
 
 
+def is_torchscript(path: str | Path) -> bool:
+    """Whether a file is a TorchScript archive, as OpenAI released CLIP; its tensors are not read."""
+    return Path(path).is_file() and _sniff(Path(path)) == 'torchscript'
+
+
 def _existing_file(path: Path) -> Path:
     if path.is_dir():
         held = sorted(p.name for p in path.iterdir() if p.suffix in WEIGHT_SUFFIXES)
