@@ -5,18 +5,23 @@
 2. Mine mask-noun pairs from the captions; read the true regions of the validation pictures off their label maps.
 3. Learn mask prompts on CLIP as it is (mpt), fine-tune CLIP (ft), and learn mask prompts on that one (ft-mpt).
 4. Classify the true regions with each of the four, and segment whole pictures in two stages with each.
+5. Segment with the last one again, leaving out near-duplicate and tiny masks before CLIP looks at them.
 
 A step whose result is there already is left out, so the same command goes on after a stop.
 """
 
 import argparse
 import json
+import statistics
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from torch import nn
 from tqdm import tqdm
 
 import denseclip  # noqa: F401
@@ -38,9 +43,16 @@ from denseclip.mining import (
     mine,
 )
 from denseclip.models.pretraining import export_pretrained
+from denseclip.models.region_classifier import RegionClassifier
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'adapted_clip'
 MODELS = ('raw', 'mpt', 'ft', 'ft-mpt')
+DROPPED = {
+    'near-duplicates': dict(max_overlap=0.8),
+    'near-duplicates, below 2 %': dict(max_overlap=0.8, min_area=0.02),
+    'near-duplicates, below 5 %': dict(max_overlap=0.8, min_area=0.05),
+}
+"""Masks that the second stage leaves out, by the arguments of its region classifier."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -144,8 +156,10 @@ def classify_regions(args: argparse.Namespace, root: Path, clip: str | Path, pro
     return run_test(config, Path(args.out) / 'regions')
 
 
-def segment_pictures(args: argparse.Namespace, root: Path, clip: str | Path) -> dict[str, float]:
-    """Both mIoUs of the two-stage segmentor whose masks come from the proposer."""
+def segment_pictures(
+    args: argparse.Namespace, root: Path, clip: str | Path, dropped: dict[str, float] | None = None
+) -> dict[str, float]:
+    """Both mIoUs of the two-stage segmentor whose masks come from the proposer, and the time of its second stage."""
     source = dict(model=f'local-dir:{clip}')
     config = load_config(CONFIGS / 'adapt-ft_vit-xs8_300_miniworld-64x64.py', overrides(args, root, clip))
     model = dict(
@@ -153,7 +167,7 @@ def segment_pictures(args: argparse.Namespace, root: Path, clip: str | Path) -> 
         clip=source,
         vocabulary='miniworld',
         templates='photo',
-        region_classifier=dict(threshold=0.5),
+        region_classifier=dict(threshold=0.5, **(dropped or {})),
         proposer=dict(type=args.proposer, **proposer_options(args)),
         stages='second',
     )
@@ -174,7 +188,29 @@ def run_test(config: Config, work_dir: Path) -> dict[str, float]:
     config.merge_from_dict(dict(work_dir=str(work_dir), launcher='none', randomness=dict(seed=0)))
     use_suite_hooks(config)
     with DefaultScope.overwrite_default_scope('mmseg'):
-        return SuiteRunner.from_cfg(config).test()
+        runner = SuiteRunner.from_cfg(config)
+        seconds = time_regions(runner.model)
+        scores = runner.test()
+    return {**scores, 'stage2_ms': 1e3 * statistics.median(seconds)} if seconds else scores
+
+
+def time_regions(model: nn.Module) -> list[float]:
+    """A list that gets the seconds of every picture in the second stage."""
+    seconds: list[float] = []
+    starts: list[float] = []
+    for module in model.modules():
+        if isinstance(module, RegionClassifier):
+            module.register_forward_pre_hook(lambda *_: starts.append(time.perf_counter()))
+            module.register_forward_hook(lambda *_: seconds.append(time.perf_counter() - starts.pop()))
+    return seconds
+
+
+def print_table(first: str, results: dict[str, dict[str, float]], columns: Sequence[str]) -> None:
+    """A Markdown table of the columns that were measured."""
+    columns = [key for key in columns if all(key in values for values in results.values())]
+    print(f'| {first} | ' + ' | '.join(columns) + ' |\n| --- |' + ' ---: |' * len(columns))
+    for name, values in results.items():
+        print(f'| {name} | ' + ' | '.join(f'{values[key]:.1f}' for key in columns) + ' |')
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -197,10 +233,16 @@ def main(argv: list[str] | None = None) -> None:
         if not args.skip_segmentation:
             results[name] |= segment_pictures(args, root, clips[name])
         write_text(Path(args.out) / 'results.json', json.dumps(results, indent=1) + '\n')
-    columns = [key for key in ('top1', 'top5', 'macro', 'mIoU_gt', 'mIoU_gt_or_predicted') if key in results['raw']]
-    print('| CLIP | ' + ' | '.join(columns) + ' |\n| --- |' + ' ---: |' * len(columns))
-    for name, values in results.items():
-        print(f'| {name} | ' + ' | '.join(f'{values[key]:.1f}' for key in columns) + ' |')
+    scores = ('mIoU_gt', 'mIoU_gt_or_predicted')
+    print_table('CLIP', results, ('top1', 'top5', 'macro', *scores))
+    if args.skip_segmentation:
+        return
+    dropped = {'nothing': results[MODELS[-1]]}
+    for name, options in DROPPED.items():
+        dropped[name] = segment_pictures(args, root, clips[MODELS[-1]], options)
+        write_text(Path(args.out) / 'dropped.json', json.dumps(dropped, indent=1) + '\n')
+    print()
+    print_table(f'left out ({MODELS[-1]})', dropped, (*scores, 'stage2_ms'))
 
 
 if __name__ == '__main__':

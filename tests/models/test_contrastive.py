@@ -17,7 +17,7 @@ from denseclip.clip.small_bpe import bpe_file, merges_for, small_tokenizer, word
 from denseclip.clip.text.tokenizers import default_bpe
 from denseclip.models.functional.contrastive import contrastive_loss, gather_pairs
 from denseclip.models.pretraining import ContrastiveCLIP, export_pretrained
-from denseclip.models.pretraining.contrastive import group_ids
+from denseclip.models.pretraining.contrastive import clamp_scale, group_ids
 
 SCALE = torch.tensor(10.0)
 ARCHITECTURE = dict(
@@ -167,6 +167,20 @@ def test_all_parameters_learn_and_the_loss_falls():
         losses.append(answer['loss'].item())
     assert losses[-1] < 0.5 * losses[0]
     assert clip(data, samples(), mode='loss')['accuracy'] == 1
+
+
+def test_the_scale_is_put_back_into_its_range_and_learns_there():
+    clip = model().train()
+    clip.clip.logit_scale.data.fill_(-1.0)
+    clamp_scale(clip.clip)
+    assert clip.clip.logit_scale.item() == 0.0
+    clip.clip.logit_scale.data.fill_(7.0)
+    answer = clip(torch.randn(4, 3, 32, 32), samples(), mode='loss')
+    assert answer['scale'].item() == pytest.approx(100.0, rel=1e-5)
+    answer['loss'].backward()
+    assert clip.clip.logit_scale.grad.item() != 0
+    clip.clip.logit_scale.data.fill_(7.0)
+    assert clip.state_dict()['clip.logit_scale'].item() == pytest.approx(4.60517)
 
 
 def test_predictions_are_embeddings_of_unit_length():

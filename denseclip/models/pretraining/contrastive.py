@@ -59,6 +59,7 @@ class ContrastiveCLIP(BaseModel):
             'text_cfg': {**architecture['text_cfg'], 'vocab_size': bpe.vocab_size},
         }
         self.clip = build_clip(self.architecture)
+        self.register_state_dict_pre_hook(clamp_saved_scale)
 
     def tokenize(self, captions: Sequence[str], device: torch.device | None = None) -> Tensor:
         """Token ids of captions; too long ones are cut.
@@ -121,11 +122,30 @@ class ContrastiveCLIP(BaseModel):
 
     def _loss(self, images: Tensor, texts: Tensor, groups: Tensor) -> dict[str, Tensor]:
         clip: Any = self.clip
-        scale = clip.logit_scale.clamp(max=math.log(MAX_SCALE)).exp()
+        clamp_scale(clip)
+        scale = clip.logit_scale.exp()
         with torch.no_grad():
             hits = (images.detach() @ texts.detach().T).argmax(dim=1)
             accuracy = (groups[hits] == groups).float().mean()
         return {'loss': contrastive_loss(images, texts, scale, groups), 'accuracy': accuracy, 'scale': scale.detach()}
+
+
+def clamp_scale(clip: Any) -> None:
+    """Put the logarithm of the factor of the cosines back into [0, ln 100], as in CLIP's own training.
+
+    Beyond it a clamp in the forward pass alone would leave it without a gradient for good. Call this before each loss
+    and before weights are saved, not in ``train_step``: MMEngine's wrapper for distributed training has a step of its
+    own and leaves out that of the model.
+
+    Args:
+        clip: A CLIP model of open_clip.
+    """
+    clip.logit_scale.data.clamp_(0, math.log(MAX_SCALE))  # by `data`: losses with a graph may be waiting
+
+
+def clamp_saved_scale(model: Any, *_: Any) -> None:
+    """Before ``state_dict``: what is saved is in the range, too."""
+    clamp_scale(model.clip)
 
 
 def group_ids(groups: Sequence[str], device: torch.device | None = None) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from denseclip.weights.source import resolve
 from ..functional.contrastive import contrastive_loss, gather_pairs
 from ..functional.mask_prompts import encode_with_masks
 from ..open_clip_parts import FOLDERS, OpenCLIPParts
-from .contrastive import MAX_SCALE, group_ids
+from .contrastive import clamp_saved_scale, clamp_scale, group_ids
 from .prompt_files import PROMPT_STD, read_mask_prompts
 
 PARTS = ('image', 'prompts', 'both')
@@ -88,7 +87,7 @@ class MaskAdaptedCLIP(BaseModel):
         self._sentences: dict[str, Tensor] = {}
         self._rows: Tensor | None = None
         self.register_load_state_dict_pre_hook(_forget_text)
-        self.register_state_dict_pre_hook(_clamp_scale)
+        self.register_state_dict_pre_hook(clamp_saved_scale)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
@@ -208,34 +207,20 @@ class MaskAdaptedCLIP(BaseModel):
             groups: Integers (N), equal for equal nouns.
         """
         clip: Any = self.clip
-        self.clamp_scale()
+        clamp_scale(clip)
         images, texts, groups = gather_pairs(images, texts.to(images.dtype), groups)
-        scale = clip.logit_scale.clamp(max=math.log(MAX_SCALE)).exp()
+        scale = clip.logit_scale.exp()
         loss = contrastive_loss(images, texts, scale, groups if self.negatives == 'other_nouns' else None)
         with torch.no_grad():
             hits = (images @ texts.T).argmax(dim=1)
             accuracy = (groups[hits] == groups).float().mean()
         return {'loss': loss, 'accuracy': accuracy, 'scale': scale.detach()}
 
-    def clamp_scale(self) -> None:
-        """Put the logarithm of the factor of the cosines back into [0, ln 100], as in CLIP's own training.
-
-        This is done before each loss and before weights are saved, not in ``train_step``: MMEngine's wrapper for
-        distributed training has a step of its own and leaves out that of the model.
-        """
-        clip: Any = self.clip
-        clip.logit_scale.data.clamp_(0, math.log(MAX_SCALE))  # by `data`: losses with a graph may be waiting
-
 
 def _forget_text(model: MaskAdaptedCLIP, *_: Any) -> None:
     """Other weights may bring another text tower."""
     model._sentences.clear()
     model._rows = None
-
-
-def _clamp_scale(model: MaskAdaptedCLIP, *_: Any) -> None:
-    """What is saved is in the range, too."""
-    model.clamp_scale()
 
 
 def _loaded(clip: Mapping[str, Any] | LoadedCLIP) -> tuple[LoadedCLIP, str | None]:

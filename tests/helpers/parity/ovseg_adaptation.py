@@ -13,6 +13,7 @@ from denseclip.clip.loading import LoadedCLIP, build_clip
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.text import CLIPTextTower
 from denseclip.models.pretraining import MaskAdaptedCLIP
+from denseclip.models.pretraining.contrastive import clamp_scale
 from denseclip.weights import load_into
 from denseclip.weights.convert import convert
 
@@ -102,7 +103,7 @@ def check_mask_prompt_tuning(fixture: Fixture) -> None:
             fixture.expect('grad.mask_embedding', model.mask_embedding.grad)
             fixture.expect('grad.logit_scale', clip.logit_scale.grad)
         wrapper.step()
-        model.clamp_scale()
+        clamp_scale(model.clip)
         for schedule in schedules:
             schedule.step()
         losses.append(loss.detach())
