@@ -62,8 +62,8 @@ class SemanticScores:
         frequency_iou: IoUs weighted by the share of the class among the scored pixels.
         mean_accuracy: Mean over the classes in the ground truth.
         pixel_accuracy: Share of right pixels.
-        sets: For each named set of classes (and ``'un'`` before its name for all others) the two mIoUs and the pixel
-            accuracy, and the harmonic mean of the set's and the others' mIoU.
+        sets: For each named set of classes the two mIoUs and the pixel accuracy, and the harmonic mean of the set's and
+            the others' mIoU. All other classes have the set's name with ``'un'`` before it, unless they are a named set.
     """
 
     iou: Tensor
@@ -132,6 +132,7 @@ def _set_scores(
     sets: Mapping[str, Sequence[int]], iou: Tensor, hits: Tensor, truth: Tensor, union: Tensor
 ) -> dict[str, dict[str, float]]:
     scores: dict[str, dict[str, float]] = {}
+    named = [frozenset(members) for members in sets.values()]
     for name, members in sets.items():
         inside = torch.zeros_like(truth, dtype=torch.bool)
         inside[list(members)] = True
@@ -140,7 +141,9 @@ def _set_scores(
         harmonic = {
             f'hIoU_{divisor}': _harmonic(first[f'mIoU_{divisor}'], second[f'mIoU_{divisor}']) for divisor in DIVISORS
         }
-        scores |= {name: {**first, **harmonic}, f'un{name}': second}
+        scores[name] = {**first, **harmonic}
+        if frozenset(range(len(truth))) - frozenset(members) not in named:
+            scores[f'un{name}'] = second
     return scores
 
 

@@ -83,6 +83,10 @@ def test_sets_by_name_or_index_are_the_same() -> None:
     by_name = run(SemanticMetric(sets=dict(base=['a', 'c'])), data)
     assert by_name == run(SemanticMetric(sets=dict(base=[0, 2])), data)
     assert {'mIoU-base', 'mIoU-unbase', 'hIoU-base', 'pAcc-unbase'} <= set(by_name)
+    rest = [k for k in range(len(NAMES)) if k not in (0, 2)]
+    both = run(SemanticMetric(sets=dict(base=[0, 2], unbase=rest)), data)
+    assert set(both) == set(by_name) | {'hIoU-unbase'}
+    assert all(both[key] == by_name[key] for key in by_name)
     with pytest.raises(ValueError, match='zebra'):
         run(SemanticMetric(sets=dict(base=['zebra'])), data)
 
