@@ -178,7 +178,10 @@ def semantic_labels(
     best = masks.new_full(size, -torch.inf)
     step = max(_MIN_PLANES, budget // max(1, geometry.largest(mask_logits) * masks.element_size()))
     for start in range(0, num_classes, step):
-        planes = torch.einsum('qk,qhw->khw', class_probs[:, start : start + step].to(masks.dtype), masks)
+        # A plain product: einsum goes through bmm, which took 533 instead of 217 MiB for 100 masks of 640 x 854.
+        planes = (class_probs[:, start : start + step].T.to(masks.dtype) @ masks.flatten(1)).unflatten(
+            1, masks.shape[1:]
+        )
         score, index = (geometry.finish(planes) if merge_first else planes).max(dim=0)
         labels = torch.where(score > best, (index + start).to(labels.dtype), labels)
         best = torch.maximum(best, score)
