@@ -122,12 +122,12 @@ def _given_words(classes: str | Sequence[str] | None) -> Vocabulary | None:
 
 def _vocabulary(data: BoxData | LabelMapData, words: Vocabulary | None) -> Vocabulary:
     """Words of the classes, checked against the data."""
-    if words is None and isinstance(data, LabelMapData):
-        raise UserError(
-            f'the label maps hold the ids {_ids(data.ids)}; say what they mean with --classes '
-            '"name of 0; name of 1; ..."'
-        )
     if words is None:
+        if isinstance(data, LabelMapData):
+            raise UserError(
+                f'the label maps hold the ids {_ids(data.ids)}; say what they mean with --classes '
+                '"name of 0; name of 1; ..."'
+            )
         try:
             words = Vocabulary.of([name.replace('_', ' ') for name in data.classes])
         except VocabularyError as error:

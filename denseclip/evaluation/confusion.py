@@ -63,7 +63,8 @@ class SemanticScores:
         mean_accuracy: Mean over the classes in the ground truth.
         pixel_accuracy: Share of right pixels.
         sets: For each named set of classes the two mIoUs and the pixel accuracy, and the harmonic mean of the set's and
-            the others' mIoU. All other classes have the set's name with ``'un'`` before it, unless they are a named set.
+            the others' mIoU. All other classes have the set's name with ``'un'`` before it, unless they are a set
+            with a name of their own.
     """
 
     iou: Tensor

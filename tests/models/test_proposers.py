@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmdet.models import DetDataPreprocessor
 from mmdet.registry import MODELS as DETECTORS
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 from pycocotools import mask as coco_masks
@@ -227,7 +228,8 @@ def test_panoptic_models_without_instances_are_named(picture, monkeypatch):
 
 def test_models_of_config_files(tmp_path, picture):
     (tmp_path / 'detector.py').write_text('model = dict(type="PreparedDetector")')
-    assert isinstance(InstanceModelMasks(str(tmp_path / 'detector.py')).model, PreparedDetector)
+    with DefaultScope.overwrite_default_scope('mmseg'):  # as in a segmentor's config
+        assert isinstance(InstanceModelMasks(str(tmp_path / 'detector.py')).model, PreparedDetector)
     parts = dict(backbone=SWIN, decode_head=HEAD, clip=CLIP, vocabulary=['sky'], templates='plain')
     (tmp_path / 'segmentor.py').write_text(f'model = {dict(type="OVSeg", **parts)}')
     whole = tiny_ovseg(vocabulary=['sky'])

@@ -263,7 +263,7 @@ def turn_colours(rng: np.random.Generator, image: Bytes) -> Bytes:
     hue, saturation, value = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
     hue = ((hue.astype(np.int64) + rng.integers(180)) % 180).astype(np.uint8)
     saturation = cv2.convertScaleAbs(saturation, alpha=float(rng.uniform(0.4, 1.2)))
-    return cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2RGB)
+    return np.asarray(cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2RGB), np.uint8)
 
 
 def _item(plan: _Plan, instances: Bytes, number: int, unit: int) -> Item:

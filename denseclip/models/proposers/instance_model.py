@@ -12,7 +12,7 @@ from mmdet.registry import MODELS as DETECTORS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.model import BaseDataPreprocessor
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from denseclip.models.unsaved import leave_out_of_checkpoints
@@ -43,7 +43,10 @@ class InstanceModelMasks(PictureProposer):
     ) -> None:
         super().__init__()
         model = model_of_file(model) if isinstance(model, str | Path) else model
-        built = DETECTORS.build(ConfigDict(model)) if isinstance(model, Mapping) else model
+        built: Any = model
+        if isinstance(model, Mapping):
+            with DefaultScope.overwrite_default_scope('mmdet'):  # a segmentor's config has MMSeg's scope
+                built = DETECTORS.build(ConfigDict(model))
         if not (getattr(built, 'with_mask', False) or hasattr(built, 'panoptic_head')):
             raise ValueError(f'{type(built).__name__} finds boxes only; give an instance segmentation model.')
         if weights is not None:
