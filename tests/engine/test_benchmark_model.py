@@ -7,6 +7,7 @@ import torch
 
 from denseclip.engine.benchmark import ModelOptions, TextOptions, benchmark_model, benchmark_text
 from denseclip.engine.benchmark.flops import count_flops
+from denseclip.engine.benchmark.model import _flops
 from denseclip.engine.benchmark.tables import count_parameters
 from denseclip.engine.benchmark.variants import variant
 from denseclip.engine.benchmark.workload import Workload
@@ -109,6 +110,17 @@ def test_text_operations_are_those_of_the_prompts(work):
     assert first.text == 2 * per_layer + 2 * 5 * 16 * 16
     assert cached.text == 0
     assert cached.image == first.image > 0
+
+
+def test_contexts_made_from_the_picture_are_counted_too(config, tmp_path):
+    path = tmp_path / 'pre.py'
+    decoder = 'context_decoder=dict(query_dim=16, out_dim=16)'
+    path.write_text(f"_base_ = '{config}'\nmodel = dict(prompting='pre', {decoder})")
+    work = Workload(ModelOptions(str(path), shape=(64, 64)))
+    trained = [name for name, p in work.model.named_parameters() if p.requires_grad]
+    flops = _flops(work, ['ours'])['ours']
+    assert flops.text > 0 and flops.image > 0
+    assert trained == [name for name, p in work.model.named_parameters() if p.requires_grad] and trained
 
 
 def test_parameters_are_counted_once_by_part(work):

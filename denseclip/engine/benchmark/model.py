@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from denseclip.models.segmentors.class_embeddings import ClassEmbeddings
 
@@ -101,8 +102,21 @@ def _flops(work: Workload, names: list[str]) -> dict[str, Flops]:
 
 
 def _counted(work: Workload, name: str, branch: Any = None, method: str = 'forward') -> Flops:
-    with variant(work.model, name):
+    with variant(work.model, name), nullcontext() if work.options.train else _frozen(work.model):
         return count_flops(work.step, branch, method)
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Parameters ask for no gradient: PyTorch's counter stops at their views, even where gradients are off."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def _open_vocabulary_text(model: Any) -> int:
