@@ -17,13 +17,14 @@ Pretrained: TypeAlias = str | Mapping[str, Any]
 ``local-dir:``), one of open_clip's tags, or a dict with ``source`` (one of these) and ``trust``."""
 
 
-def _spec(pretrained: Pretrained) -> dict[str, Any]:
-    return {'source': pretrained} if isinstance(pretrained, str) else dict(pretrained)
+def spec_of(pretrained: Pretrained) -> dict[str, Any]:
+    """The long form of a source: ``source``, and ``trust`` if it was given."""
+    return dict(pretrained) if isinstance(pretrained, Mapping) else {'source': pretrained}
 
 
 def tag_config(pretrained: Pretrained | None, model: str) -> dict[str, Any]:
     """open_clip's entry of a tag (activation, mean, std ...); empty when ``pretrained`` is no tag of ``model``."""
-    source = None if pretrained is None else _spec(pretrained)['source']
+    source = None if pretrained is None else spec_of(pretrained)['source']
     return dict(get_pretrained_cfg(model, source) or {}) if isinstance(source, str) else {}
 
 
@@ -48,7 +49,7 @@ def clip_state(pretrained: Pretrained, model: str) -> dict[str, Tensor]:
     Returns:
         State dict under OpenAI's or open_clip's names.
     """
-    spec = _spec(pretrained)
+    spec = spec_of(pretrained)
     trust = spec.get('trust', False)
     if tag_config(pretrained, model):
         return load_clip(model, spec['source'], trust=trust).model.state_dict()

@@ -17,7 +17,7 @@ from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut, ImageTower
 from denseclip.weights import is_torchscript, load_into, read_state_dict, resolve, weight_file
 
-from .clip_weights import Pretrained, tag_config
+from .clip_weights import Pretrained, spec_of, tag_config
 
 FOLDERS = ('hf-hub:', 'local-dir:')
 
@@ -56,7 +56,7 @@ class OpenCLIPParts:
         self.half_rounded = half_rounded
         self.pretrained: Pretrained | None = pretrained
         if model.startswith(FOLDERS):
-            self.clip = load_clip(model, _source(pretrained))
+            self.clip = load_clip(model, None if pretrained is None else spec_of(pretrained)['source'])
             if half_rounded:
                 round_through_half(self.clip.model)
         else:
@@ -84,8 +84,8 @@ class OpenCLIPParts:
         """
         if self.pretrained is None or self.model.startswith(FOLDERS):
             return
-        source = str(_source(self.pretrained))
-        trust = isinstance(self.pretrained, Mapping) and bool(self.pretrained.get('trust', False))
+        spec = spec_of(self.pretrained)
+        source, trust = str(spec['source']), bool(spec.get('trust', False))
         if tag_config(source, self.model):
             state = load_clip(self.model, source, trust=trust).model.state_dict()
         else:
@@ -95,10 +95,6 @@ class OpenCLIPParts:
             round_through_half(self.clip.model)
 
 
-def _source(pretrained: Pretrained | None) -> str | None:
-    return None if pretrained is None else str(pretrained['source'] if isinstance(pretrained, Mapping) else pretrained)
-
-
 def _fresh(model: str, pretrained: Any, arch: Mapping[str, Any], quick_gelu: bool | None) -> LoadedCLIP:
     name = model.replace('/', '-')
     config = copy.deepcopy(open_clip.get_model_config(name))
@@ -106,9 +102,10 @@ def _fresh(model: str, pretrained: Any, arch: Mapping[str, Any], quick_gelu: boo
         raise UnknownModelError(f"open_clip has no architecture '{model}'; see open_clip.list_models().")
     tag = tag_config(pretrained, name)
     wanted = quick_gelu
-    if wanted is None:
-        source = _source(pretrained)
-        wanted = tag.get('quick_gelu') if tag else True if source and is_torchscript(source) else None
+    if wanted is None and tag:
+        wanted = tag.get('quick_gelu')
+    elif wanted is None and pretrained is not None and is_torchscript(spec_of(pretrained)['source']):
+        wanted = True
     if wanted is not None:
         config['quick_gelu'] = bool(wanted)
     for key, value in arch.items():
