@@ -27,7 +27,7 @@ from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.structures.mask_proposals import MaskProposals
 
 from .class_embeddings import ClassEmbeddings
-from .mask_results import MaskTasks
+from .mask_results import MaskTasks, WritesTasks
 from .mask_targets import mask_targets
 
 MULTIPLE = 32
@@ -35,7 +35,7 @@ MULTIPLE = 32
 
 
 @MODELS.register_module()
-class FCCLIP(BaseSegmentor):
+class FCCLIP(WritesTasks, BaseSegmentor):
     """Open-vocabulary semantic, panoptic and instance segmentation with one frozen CLIP.
 
     CLIP's trunk gives the features of a mask generator and, pooled under its masks, their embeddings. A mask's class
@@ -210,15 +210,6 @@ class FCCLIP(BaseSegmentor):
         """Give semantic, panoptic or instance results from now on, or several of them."""
         self.tasks.set_task(task)
         self.test_cfg.task = task
-
-    @property
-    def keep_logits(self) -> bool:
-        """Whether semantic results come with ``seg_logits``; test-time augmentation sets it."""
-        return self.tasks.keep_logits
-
-    @keep_logits.setter
-    def keep_logits(self, keep: bool) -> None:
-        self.tasks.keep_logits = keep
 
     def text_rows(self) -> tuple[Tensor, Tensor]:
         """Rows that masks are compared with, and how many of them each class has.

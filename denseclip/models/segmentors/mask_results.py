@@ -181,3 +181,22 @@ def mask_boxes(masks: Tensor) -> Tensor:
     left, right = span(masks.any(dim=1))
     top, bottom = span(masks.any(dim=2))
     return torch.stack([left, top, right, bottom], dim=1).float()
+
+
+class WritesTasks:
+    """What models that write their results by :class:`MaskTasks` share.
+
+    Attributes:
+        tasks: What they write.
+    """
+
+    tasks: MaskTasks
+
+    @property
+    def keep_logits(self) -> bool:
+        """Whether semantic results come with ``seg_logits``; test-time augmentation sets it."""
+        return self.tasks.keep_logits
+
+    @keep_logits.setter
+    def keep_logits(self, keep: bool) -> None:
+        self.tasks.keep_logits = keep

@@ -21,13 +21,13 @@ from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.structures.mask_proposals import MaskProposals
 
 from .class_embeddings import ClassEmbeddings
-from .mask_results import MaskTasks
+from .mask_results import MaskTasks, WritesTasks
 from .prompt_guided import PromptGuided
 
 _WINDOWS = ('mode', 'crop_size', 'stride')
 
 
-class TextMask2Former(EncoderDecoder):
+class TextMask2Former(WritesTasks, EncoderDecoder):
     """MMSeg's ``EncoderDecoder`` around a Mask2Former head, with the text tower of a CLIP beside it.
 
     The text tower is frozen, is read from its own source, and is not in checkpoints: MMSeg's Mask2Former checkpoints
@@ -67,15 +67,6 @@ class TextMask2Former(EncoderDecoder):
         leave_out_of_checkpoints(self)
         self.set_vocabulary(vocabulary)
         self.is_thing = thing_flags(Vocabulary.of(vocabulary), things)
-
-    @property
-    def keep_logits(self) -> bool:
-        """Whether semantic results come with ``seg_logits``; test-time augmentation sets it."""
-        return self.tasks.keep_logits
-
-    @keep_logits.setter
-    def keep_logits(self, keep: bool) -> None:
-        self.tasks.keep_logits = keep
 
     def init_weights(self) -> None:
         """Read the text tower and initialise the rest as MMSeg does."""
