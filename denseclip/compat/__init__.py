@@ -31,7 +31,8 @@ def install() -> None:
     - ``pkg_resources``: a small replacement, unless setuptools still has it;
     - ``torch.load``: mmengine's own checkpoints load with ``weights_only=True``;
     - ``CPUAmpOptimWrapper`` in mmengine's registry;
-    - ``Config.pretty_text``: formatted once.
+    - ``Config.pretty_text``: formatted once;
+    - registries: where they find the suite's modules.
     """
     if _fallbacks in sys.meta_path:
         return
@@ -40,6 +41,7 @@ def install() -> None:
     _after_import.register('mmengine.logging', _allow_checkpoints)
     _after_import.register('mmengine.optim', _register_amp)
     _after_import.register('mmengine.config', _keep_formatted_configs)
+    _after_import.register('mmengine.registry', _add_locations)
 
 
 def _allow_checkpoints() -> None:
@@ -52,3 +54,7 @@ def _register_amp() -> None:
 
 def _keep_formatted_configs() -> None:
     import_module('denseclip.compat.config_text').keep_formatted()
+
+
+def _add_locations() -> None:
+    import_module('denseclip.compat.registration').add_locations(sys.modules['mmengine.registry'])
