@@ -16,7 +16,7 @@ import numpy as np
 from denseclip.datasets.anomaly import AnomalyDataset
 from denseclip.datasets.anomaly_masks import read_mask_values
 from denseclip.datasets.audit_report import Problem, render_problems
-from denseclip.datasets.files import UnreadableFileError, image_size
+from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
 
 
 @dataclass
@@ -97,7 +97,7 @@ class AnomalyAuditReport:
 @dataclass(frozen=True)
 class _Sample:
     problems: tuple[Problem, ...]
-    size: tuple[int, int] | None = None
+    size: PictureSize | None = None
     defective: float | None = None
     digest: str = ''
 
@@ -148,7 +148,7 @@ def _read_sample(info: dict[str, Any]) -> _Sample:
     problems: list[Problem] = []
     size, digest, defective = None, '', None
     try:
-        size = image_size(info['img_path'])
+        size = picture_size(info['img_path'])
         digest = _digest(info['img_path'])
     except UnreadableFileError as error:
         problems.append(Problem('unreadable', str(error)))
@@ -165,10 +165,11 @@ def _read_sample(info: dict[str, Any]) -> _Sample:
     return _Sample(tuple(problems), size, defective, digest)
 
 
-def _mask_problems(mask: str, values: np.ndarray, size: tuple[int, int] | None) -> list[Problem]:
+def _mask_problems(mask: str, values: np.ndarray, size: PictureSize | None) -> list[Problem]:
     problems = []
-    if size is not None and values.shape != size:
-        problems.append(Problem('size', f'{mask}: size {values.shape} differs from its picture {size} (h, w)'))
+    message = f'{mask}: size {values.shape} differs from its picture {size.upright if size else ()} (h, w)'
+    fault = size.fault(values.shape, message) if size else None
+    problems += [Problem('size', fault)] if fault else []
     if not values.any():
         problems.append(Problem('empty', f'{mask}: marks nothing, though its picture counts as anomalous'))
     elif values.all():
@@ -186,7 +187,7 @@ def _add(report: AnomalyAuditReport, info: dict[str, Any], sample: _Sample, seen
     else:
         count.normal += 1
     if sample.size is not None:
-        count.sizes[sample.size] += 1
+        count.sizes[sample.size.upright] += 1
     if sample.defective is not None:
         count.masks += 1
         count.defective += sample.defective

@@ -7,6 +7,7 @@ the class list), so what is reported is what a training run would meet.
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,7 +22,7 @@ from denseclip.datasets.anomaly import AnomalyDataset
 from denseclip.datasets.anomaly_audit import AnomalyAuditReport, audit_anomalies
 from denseclip.datasets.audit_report import AuditReport, Problem
 from denseclip.datasets.box_audit import BoxAuditReport, audit_boxes
-from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
+from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size, read_label_map, turns_pictures
 
 Report = AuditReport | AnomalyAuditReport | BoxAuditReport
 """What an audit finds, by the kind of data set."""
@@ -32,13 +33,17 @@ class _Sample:
     """What was found in one sample."""
 
     problems: tuple[Problem, ...]
-    size: tuple[int, int] | None = None
+    size: PictureSize | None = None
     ids: np.ndarray | None = None
     pixels: np.ndarray | None = None
 
 
 def audit_dataset(
-    dataset: BaseSegDataset, *, num_workers: int = 2, progress: Callable[[], None] | None = None
+    dataset: BaseSegDataset,
+    *,
+    num_workers: int = 2,
+    progress: Callable[[], None] | None = None,
+    upright: bool = True,
 ) -> AuditReport:
     """Read every file of a data set.
 
@@ -46,6 +51,7 @@ def audit_dataset(
         dataset: The data set; its pipeline is not run.
         num_workers: Threads that decode files.
         progress: Called after each sample.
+        upright: Whether training turns pictures by their EXIF orientation.
 
     Returns:
         The report; reading problems are part of it and never raised.
@@ -61,8 +67,8 @@ def audit_dataset(
         report.problems.append(Problem('missing', f'{where}: no file ends in {dataset.img_suffix!r}'))
     report.problems += _unpaired_labels(dataset, infos)
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
-        for info, sample in zip(infos, pool.map(_read_sample, infos), strict=True):
-            _add(report, dataset, info, sample)
+        for info, sample in zip(infos, pool.map(partial(_read_sample, upright=upright), infos), strict=True):
+            _add(report, dataset, info, sample, upright=upright)
             if progress:
                 progress()
     return report
@@ -113,13 +119,17 @@ def _has_boxes(part: dict[str, Any]) -> bool:
 
 def _look(dataset: Any, part: dict[str, Any], num_workers: int, progress_file: TextIO | None) -> Report:
     """Audit one data set in the way of its kind, under a progress bar."""
+    upright = turns_pictures(part.get('pipeline', []))
     if isinstance(dataset, CocoDataset):
         masks = any(step.get('with_mask') for step in part.get('pipeline', []))
         count = ProgressBar(0, file=progress_file) if progress_file else None  # how many is known once it is read
-        return audit_boxes(dataset, num_workers=num_workers, masks=masks, progress=count.update if count else None)
+        shown = count.update if count else None
+        return audit_boxes(dataset, num_workers=num_workers, masks=masks, progress=shown, upright=upright)
     bar = ProgressBar(len(dataset), file=progress_file) if progress_file and len(dataset) else None
-    look: Callable[..., Report] = audit_anomalies if isinstance(dataset, AnomalyDataset) else audit_dataset
-    return look(dataset, num_workers=num_workers, progress=bar.update if bar else None)
+    shown = bar.update if bar else None
+    if isinstance(dataset, AnomalyDataset):
+        return audit_anomalies(dataset, num_workers=num_workers, progress=shown)
+    return audit_dataset(dataset, num_workers=num_workers, progress=shown, upright=upright)
 
 
 def _plain_datasets(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -132,12 +142,12 @@ def _plain_datasets(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _plain_datasets(part)
 
 
-def _read_sample(info: dict[str, Any]) -> _Sample:
+def _read_sample(info: dict[str, Any], *, upright: bool) -> _Sample:
     """Decode one picture and its label map and count the label map's ids."""
     problems = []
     size = labels = None
     try:
-        size = image_size(info['img_path'])
+        size = picture_size(info['img_path'])
     except UnreadableFileError as error:
         problems.append(Problem('unreadable', str(error)))
     if 'seg_map_path' not in info:
@@ -150,10 +160,11 @@ def _read_sample(info: dict[str, Any]) -> _Sample:
     except UnreadableFileError as error:
         problems.append(Problem('unreadable', str(error)))
         return _Sample(tuple(problems), size)
-    if size is not None and labels.shape != size:
-        problems.append(
-            Problem('size', f'{info["seg_map_path"]}: size {labels.shape} differs from its picture {size} (h, w)')
-        )
+    if size is not None:
+        shape = size.read(upright=upright)
+        message = f'{info["seg_map_path"]}: size {labels.shape} differs from its picture {shape} (h, w)'
+        fault = size.fault(labels.shape, message, upright=upright, in_config=True)
+        problems += [Problem('size', fault)] if fault else []
     ids, pixels = np.unique(labels, return_counts=True) if labels.dtype != np.uint8 else _unique_bytes(labels)
     return _Sample(tuple(problems), size, ids, pixels)
 
@@ -165,11 +176,12 @@ def _unique_bytes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids, counts[ids]
 
 
-def _add(report: AuditReport, dataset: BaseSegDataset, info: dict[str, Any], sample: _Sample) -> None:
+def _add(report: AuditReport, dataset: BaseSegDataset, info: dict[str, Any], sample: _Sample, *, upright: bool) -> None:
     """Add one sample's findings to the report, with its ids mapped as the loader maps them."""
     report.problems += sample.problems
     if sample.size is not None:
-        report.sizes[sample.size] += 1
+        report.sizes[sample.size.read(upright=upright)] += 1
+        report.turns.add(info['img_path'], sample.size)
     if sample.ids is None or sample.pixels is None:
         return
     wrong: list[int] = []

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from denseclip.datasets.files import PictureSize
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -32,6 +34,40 @@ def render_problems(problems: Sequence[Problem], max_problems: int) -> list[str]
 
 
 @dataclass
+class TurnedPictures:
+    """Pictures that carry an EXIF orientation, and whether sizes tell if what was made for them was turned with them.
+
+    Attributes:
+        decided: Pictures whose sides change places; annotations of the wrong size are a problem of their own.
+        doubtful: Square ones and those turned by 180 degrees or mirrored: the size is the same either way.
+        first: The first doubtful one.
+    """
+
+    decided: int = 0
+    doubtful: int = 0
+    first: str = ''
+
+    def add(self, path: str, size: PictureSize) -> None:
+        """Count a picture."""
+        if size.orientation == 1:
+            return
+        if size.upright != size.stored:
+            self.decided += 1
+            return
+        self.doubtful += 1
+        self.first = self.first or path
+
+    def hints(self) -> list[str]:
+        """A line where no size of the set tells on which picture it was annotated."""
+        if self.decided or not self.doubtful:
+            return []
+        return [
+            f'{self.doubtful} picture(s) carry an EXIF orientation that their size does not show, the first is '
+            f'{self.first}: training turns them, so look whether their annotations lie on the turned picture'
+        ]
+
+
+@dataclass
 class AuditReport:
     """Findings of :func:`denseclip.datasets.audit.audit_dataset`.
 
@@ -46,6 +82,7 @@ class AuditReport:
         wrong_pixels: Pixels of each id (as it stands in the files) that is out of range.
         file_ids: Pixels of each id as it stands in the files.
         sizes: How many pictures have each (height, width).
+        turns: Pictures with an EXIF orientation.
     """
 
     classes: tuple[str, ...]
@@ -58,6 +95,7 @@ class AuditReport:
     wrong_pixels: Counter[int] = field(default_factory=Counter)
     file_ids: Counter[int] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    turns: TurnedPictures = field(default_factory=TurnedPictures)
 
     def __post_init__(self) -> None:
         self.class_pixels = np.zeros(len(self.classes), dtype=np.int64)
@@ -109,7 +147,7 @@ class AuditReport:
         if self.absent and self.num_pixels:
             shown = ', '.join(self.absent[:8]) + (f' and {len(self.absent) - 8} more' if len(self.absent) > 8 else '')
             found.append(f'no pixel of: {shown}; their IoU will be undefined (nan) or zero')
-        return found
+        return found + self.turns.hints()
 
     def render(self, *, max_problems: int = 20) -> str:
         """The report as text: table of classes, problems (at most ``max_problems`` lines of each kind), advice."""

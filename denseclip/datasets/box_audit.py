@@ -17,8 +17,8 @@ from typing import Any
 
 from mmdet.datasets import CocoDataset
 
-from denseclip.datasets.audit_report import Problem, render_problems
-from denseclip.datasets.files import UnreadableFileError, image_size
+from denseclip.datasets.audit_report import Problem, TurnedPictures, render_problems
+from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
 
 SIZE_LIMITS = {'small': 32.0**2, 'medium': 96.0**2, 'large': math.inf}
 """Largest area in pixels of COCO's three sizes of object."""
@@ -61,6 +61,7 @@ class BoxAuditReport:
         without_mask: Objects without a mask, where masks are asked for.
         zero_id: Whether an annotation has the id 0.
         problems: All problems, in the order of the file.
+        turns: Pictures with an EXIF orientation.
     """
 
     classes: dict[str, ClassCount]
@@ -71,6 +72,7 @@ class BoxAuditReport:
     without_mask: int = 0
     zero_id: bool = False
     problems: list[Problem] = field(default_factory=list)
+    turns: TurnedPictures = field(default_factory=TurnedPictures)
 
     @property
     def ok(self) -> bool:
@@ -92,7 +94,7 @@ class BoxAuditReport:
             found.append(f'{self.empty} of {self.num_samples} pictures have no box: is that so, or are files missing?')
         if self.without_mask:
             found.append(f'{self.without_mask} objects have no mask: instance segmentation cannot learn from them')
-        return found
+        return found + self.turns.hints()
 
     def render(self, *, max_problems: int = 20) -> str:
         """The report as text: table of classes, problems (at most ``max_problems`` lines of each kind), advice."""
@@ -112,7 +114,12 @@ class BoxAuditReport:
 
 
 def audit_boxes(
-    dataset: CocoDataset, *, num_workers: int = 2, progress: Callable[[], None] | None = None, masks: bool = False
+    dataset: CocoDataset,
+    *,
+    num_workers: int = 2,
+    progress: Callable[[], None] | None = None,
+    masks: bool = False,
+    upright: bool = True,
 ) -> BoxAuditReport:
     """Read the annotation file and every picture of a data set in COCO's layout.
 
@@ -121,6 +128,7 @@ def audit_boxes(
         num_workers: Threads that decode pictures.
         progress: Called after each picture.
         masks: Whether every object should have a mask.
+        upright: Whether training turns pictures by their EXIF orientation.
 
     Returns:
         The report; reading problems are part of it and never raised.
@@ -142,8 +150,12 @@ def audit_boxes(
             report.problems.append(Problem('classes', f'{dataset.ann_file}: no category "{name}"; it has: {listed}'))
     folder = Path(dataset.data_prefix.get('img') or '')
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
-        for problem in pool.map(lambda entry: _check_picture(folder, entry), images):
-            report.problems += [problem] if problem else []
+        for entry, found in zip(images, pool.map(lambda entry: _measure(folder, entry), images), strict=True):
+            if isinstance(found, Problem):
+                report.problems.append(found)
+            else:
+                report.problems += _size_problems(folder, entry, found, upright=upright)
+                report.turns.add(str(folder / str(entry['file_name'])), found)
             if progress:
                 progress()
     _count_boxes(report, images, annotations, categories, masks=masks)
@@ -188,17 +200,20 @@ def _repeated(entries: Iterable[Mapping[str, Any]], keys: tuple[str, ...], what:
     return found
 
 
-def _check_picture(folder: Path, entry: Mapping[str, Any]) -> Problem | None:
-    """Whether a picture can be read and has the size that the annotation file says."""
-    path = folder / str(entry['file_name'])
+def _measure(folder: Path, entry: Mapping[str, Any]) -> PictureSize | Problem:
+    """Size of a picture, or that it cannot be read."""
     try:
-        height, width = image_size(path)
+        return picture_size(folder / str(entry['file_name']))
     except UnreadableFileError as error:
         return Problem('unreadable', str(error))
-    said = (entry.get('height'), entry.get('width'))
-    if said != (height, width):
-        return Problem('size', f'{path}: is {(height, width)} (h, w), the annotation file says {said}')
-    return None
+
+
+def _size_problems(folder: Path, entry: Mapping[str, Any], size: PictureSize, *, upright: bool) -> list[Problem]:
+    """Whether a picture has the size that the annotation file says."""
+    path, said = folder / str(entry['file_name']), (entry.get('height'), entry.get('width'))
+    message = f'{path}: is {size.read(upright=upright)} (h, w), the annotation file says {said}'
+    fault = size.fault(said, message, upright=upright, in_config=True)
+    return [Problem('size', fault)] if fault else []
 
 
 def _count_boxes(

@@ -1,29 +1,120 @@
-"""Reading label maps and sizes as they lie on disk, with errors that name the file."""
+"""Reading label maps and sizes as they lie on disk, with errors that name the file.
 
+Photographs carry an EXIF orientation, by which viewers and mmcv's readers turn them: ``cv2`` and ``pillow`` turn for
+the flags ``color`` and ``grayscale`` and leave the picture as it is stored for ``unchanged`` and the
+``..._ignore_orientation`` flags; ``tifffile`` and ``turbojpeg`` never turn. TIFF files are turned by their decoder,
+whatever the flag. A size is therefore that of the upright picture wherever nothing else is said; label maps are read as
+stored (mmseg's loader reads them ``unchanged``).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+_ORIENTATION = 0x0112  # EXIF
+_AS_STORED = (
+    "read pictures as they are stored: color_type='color_ignore_orientation' in each LoadImageFromFile of the config"
+)
 
 
 class UnreadableFileError(ValueError):
     """A picture or label map is missing, empty, cut off, or of a kind that cannot be a label map."""
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """Size of a picture, with every pixel decoded so that a cut-off file is found.
+@dataclass(frozen=True)
+class PictureSize:
+    """Both sizes of a picture.
+
+    Attributes:
+        stored: Height and width of the pixels in the file.
+        orientation: EXIF orientation, 1 to 8; 1 for upright, and where the file says nothing.
+    """
+
+    stored: tuple[int, int]
+    orientation: int = 1
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width after turning."""
+        return self.stored[::-1] if self.orientation >= 5 else self.stored
+
+    def read(self, *, upright: bool) -> tuple[int, int]:
+        """Height and width as a reader that turns, or one that does not, sees them."""
+        return self.upright if upright else self.stored
+
+    def fault(
+        self, made: tuple[Any, ...], message: str, *, upright: bool = True, in_config: bool = False
+    ) -> str | None:
+        """Compare with the size of a label map, or one that was written down.
+
+        Args:
+            made: Height and width of what was made for the picture.
+            message: What to say where they differ.
+            upright: Whether training turns pictures by their orientation.
+            in_config: Whether a loader of a config can be told not to turn them.
+
+        Returns:
+            ``None`` where the sizes agree; otherwise the message, with cause and cure where turning is the cause.
+        """
+        if made == self.read(upright=upright):
+            return None
+        if made != self.read(upright=not upright):
+            return message
+        if upright:
+            found = (
+                f'{message}: the picture has the EXIF orientation {self.orientation}, by which training turns it; this '
+                'was made before turning. Make it on the turned picture'
+            )
+            return f'{found}; or, if all were made so, {_AS_STORED}' if in_config else found
+        return (
+            f'{message}: this was made on the picture turned by its EXIF orientation {self.orientation}, which the '
+            "config ignores: take color_type='color_ignore_orientation' out of its LoadImageFromFile"
+        )
+
+
+def picture_size(path: str | Path) -> PictureSize:
+    """Size and orientation of a picture, with every pixel decoded so that a cut-off file is found.
 
     Args:
         path: A picture that Pillow can read.
-
-    Returns:
-        Height and width.
 
     Raises:
         UnreadableFileError: If the file is missing, empty or damaged.
     """
     with _opened(path) as image:
-        return image.height, image.width
+        orientation = image.getexif().get(_ORIENTATION, 1)  # TIFF: none any more, the decoder has turned it
+        known = isinstance(orientation, int) and 1 <= orientation <= 8
+        return PictureSize((image.height, image.width), orientation if known else 1)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a picture turned by its EXIF orientation, as training reads it.
+
+    Args:
+        path: A picture that Pillow can read.
+
+    Raises:
+        UnreadableFileError: If the file is missing, empty or damaged.
+    """
+    return picture_size(path).upright
+
+
+def turns_pictures(pipeline: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a pipeline turns pictures by their EXIF orientation, as it does unless its loader is told otherwise.
+
+    Args:
+        pipeline: Configs of transforms.
+    """
+    loads = [step for step in pipeline if str(step.get('type')).endswith('LoadImageFromFile')]
+    return all(
+        step.get('color_type', 'color') in ('color', 'grayscale')
+        and step.get('imdecode_backend', 'cv2') not in ('tifffile', 'turbojpeg')
+        for step in loads
+    )
 
 
 def read_label_map(path: str | Path) -> np.ndarray:

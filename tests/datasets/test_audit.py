@@ -164,3 +164,48 @@ def test_missing_root_is_reported_not_raised(tmp_path: Path) -> None:
     dataset = dict(type='CamVidDataset', data_root=str(tmp_path / 'no'), data_prefix=dict(img_path='train'))
     ((_, report),) = audit_split(Config(dict(val_dataloader=dict(dataset=dataset))), 'val')
     assert not report.ok and 'CamVidDataset' in report.render()
+
+
+def turn(path: Path, orientation: int = 6) -> None:
+    """Give a picture an EXIF orientation; its pixels stay where they are."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, exif=exif)
+    image.save(path, exif=exif)
+
+
+def test_label_maps_of_turned_pictures(tmp_path: Path) -> None:
+    save(tmp_path, 'a', ids(0, 1, 2).T, image_size=(1, 3))
+    turn(tmp_path / 'img/a.jpg')
+    report = audit(tmp_path)
+    assert report.ok and report.sizes == {(3, 1): 1} and 'EXIF' not in report.render()
+    save(tmp_path, 'b', ids(0, 1, 2))
+    turn(tmp_path / 'img/b.jpg')
+    (problem,) = audit(tmp_path).problems
+    assert problem.kind == 'size' and 'b.png' in problem.message and 'before turning' in problem.message
+
+
+def test_pictures_whose_size_does_not_show_their_turn_get_a_hint(tmp_path: Path) -> None:
+    save(tmp_path, 'a', np.array([[0, 1], [2, 2]], np.uint8))
+    assert 'EXIF' not in audit(tmp_path).render()
+    turn(tmp_path / 'img/a.jpg')
+    report = audit(tmp_path)
+    assert report.ok and 'a.jpg: training turns them' in report.render()
+
+
+def test_sizes_are_those_of_the_config_that_reads_pictures_as_stored(tmp_path: Path) -> None:
+    save(tmp_path, 'a', ids(0, 1, 2))
+    turn(tmp_path / 'img/a.jpg')
+    loads = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
+    part = dict(
+        type='BaseSegDataset',
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='img', seg_map_path='ann'),
+        metainfo=dict(classes=('a', 'b', 'c')),
+    )
+    for pipeline, sound in (([loads], True), ([dict(type='LoadImageFromFile')], False)):
+        config = Config(dict(train_dataloader=dict(dataset=dict(**part, pipeline=pipeline))))
+        ((_, report),) = audit_split(config, 'train')
+        assert report.ok is sound

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mmengine.config import Config
+from PIL import Image
 
 from denseclip.datasets.audit import audit_split
 from denseclip.datasets.box_audit import BoxAuditReport, read_coco
@@ -111,6 +112,26 @@ def test_picture_missing_or_of_another_size(audit) -> None:
     text = report.render()
     assert kinds(report) == {'unreadable', 'size'}
     assert 'gone.jpg: no such file' in text and 'is (48, 64) (h, w), the annotation file says (48, 640)' in text
+
+
+def test_sizes_of_turned_pictures(audit, sound: Path) -> None:
+    name = read_coco(sound / 'annotations/instances_train.json')['images'][0]['file_name']
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    with Image.open(sound / 'train' / name) as picture:
+        stored = picture.copy()
+    stored.save(sound / 'train' / name, exif=exif)
+
+    def upright(content: dict[str, Any]) -> None:
+        content['images'][0].update(width=48, height=64)
+        content['annotations'] = [entry for entry in content['annotations'] if entry['image_id'] != 1]
+
+    try:
+        (problem,) = audit().problems
+        assert problem.kind == 'size' and 'before turning' in problem.message
+        assert audit(upright).ok
+    finally:
+        stored.save(sound / 'train' / name)
 
 
 def test_class_names_that_do_not_meet(audit) -> None:

@@ -55,6 +55,31 @@ def test_boxes_become_cocos(source, tmp_path, link):
     assert (target / 'train' / 'a.jpg').is_symlink() is link
 
 
+def turn(source, said):
+    """Let a phone have taken c.jpg: its pixels lie on their side, and a tag says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(source / 'JPEGImages/c.jpg', exif=exif)
+    path = source / 'Annotations' / 'c.xml'
+    size = '<size><width>{1}</width><height>{0}</height></size>'.format(*said)
+    box = OBJECT.format('RBC', 1, 31, 30, 40)  # the lower edge of the upright picture
+    path.write_text(f'<annotation>{size}{box}</annotation>')
+
+
+def test_boxes_on_turned_pictures_are_kept(source, tmp_path):
+    turn(source, said=(40, 30))
+    counts = convert_bccd(source, tmp_path / 'BCCD')
+    found = read(tmp_path / 'BCCD', 'test')
+    assert found['images'][0]['height'] == 40 and found['images'][0]['width'] == 30
+    assert [a['bbox'] for a in found['annotations']] == [[0, 30, 30, 10]] and len(counts.dropped) == 1
+
+
+def test_boxes_made_before_turning_are_refused(source, tmp_path):
+    turn(source, said=(30, 40))
+    with pytest.raises(ConversionError, match=r'c\.xml: says \(30, 40\).*before turning'):
+        convert_bccd(source, tmp_path / 'BCCD')
+
+
 def break_class(source):
     path = source / 'Annotations' / 'c.xml'
     path.write_text(path.read_text().replace('RBC', 'rbc'))

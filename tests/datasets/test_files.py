@@ -2,11 +2,19 @@
 
 from pathlib import Path
 
+import mmcv
 import numpy as np
 import pytest
 from PIL import Image
 
-from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
+from denseclip.datasets.files import (
+    PictureSize,
+    UnreadableFileError,
+    image_size,
+    picture_size,
+    read_label_map,
+    turns_pictures,
+)
 
 LABELS = np.array([[0, 1, 2], [255, 4, 5]], dtype=np.uint8)
 
@@ -50,3 +58,52 @@ def test_missing_empty_and_cut_files_are_named(tmp_path: Path, reader, content) 
         path.write_bytes(content)
     with pytest.raises(UnreadableFileError, match=r'bad\.png'):
         reader(path)
+
+
+def turned(path: Path, orientation: int, size: tuple[int, int] = (6, 4)) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new('RGB', size).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'tif', 'webp'])
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_sizes_are_those_that_the_readers_of_pipelines_see(
+    tmp_path: Path, orientation: int, suffix: str, backend: str
+) -> None:
+    path = turned(tmp_path / f'a.{suffix}', orientation)
+    size = picture_size(path)
+    assert image_size(path) == size.upright == mmcv.imread(path, backend=backend).shape[:2]
+    stored = mmcv.imread(path, flag='color_ignore_orientation', backend=backend)
+    assert size.stored == stored.shape[:2] == mmcv.imread(path, flag='unchanged', backend=backend).shape[:2]
+
+
+def test_strange_orientations_are_none(tmp_path: Path) -> None:
+    assert picture_size(turned(tmp_path / 'a.jpg', 77)) == PictureSize((4, 6))
+
+
+def test_faults_of_sizes_name_turning_as_the_cause_where_it_is() -> None:
+    size = PictureSize((4, 6), 6)
+    assert size.fault((6, 4), 'says') is None and size.fault((4, 6), 'says', upright=False) is None
+    assert size.fault((5, 5), 'says') == 'says'
+    assert 'orientation 6' in str(size.fault((4, 6), 'says'))
+    assert 'color_ignore_orientation' in str(size.fault((4, 6), 'says', in_config=True))
+    assert 'take color_type' in str(size.fault((6, 4), 'says', upright=False))
+
+
+@pytest.mark.parametrize(
+    ('step', 'turns'),
+    [
+        ({}, True),
+        ({'color_type': 'grayscale'}, True),
+        ({'color_type': 'color_ignore_orientation'}, False),
+        ({'color_type': 'unchanged'}, False),
+        ({'imdecode_backend': 'pillow'}, True),
+        ({'imdecode_backend': 'tifffile'}, False),
+    ],
+)
+def test_pipelines_that_turn(step: dict, turns: bool) -> None:
+    assert turns_pictures([{'type': 'mmseg.LoadImageFromFile', **step}, {'type': 'Resize'}]) is turns
+    assert turns_pictures([])

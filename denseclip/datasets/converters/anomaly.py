@@ -14,7 +14,7 @@ from denseclip.datasets.anomaly import AnomalyDataset
 from denseclip.datasets.anomaly_layouts import SPLITS, Entry, list_magnetic_tile, list_visa
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, place, raise_if_any
-from denseclip.datasets.files import UnreadableFileError, image_size
+from denseclip.datasets.files import UnreadableFileError, picture_size
 
 MAGNETIC_TILE_THRESHOLD = 127
 """Grey value above which a pixel of a magnetic-tile mask is defective."""
@@ -106,15 +106,15 @@ def _write(
 
 def _problem(entry: Entry, threshold: int) -> str | None:
     try:
-        size = image_size(entry.image)
+        size = picture_size(entry.image)
         if entry.mask is None:
             return None
         mask = read_mask(entry.mask, threshold)
     except UnreadableFileError as error:
         return str(error)
-    if mask.shape != size:
-        return f'{entry.mask}: size {mask.shape} differs from its picture {size} (height, width)'
-    return None
+    return size.fault(
+        mask.shape, f'{entry.mask}: size {mask.shape} differs from its picture {size.upright} (height, width)'
+    )
 
 
 def anomaly_meta(datasets: Sequence[AnomalyDataset]) -> dict[str, dict[str, list[dict[str, Any]]]]:

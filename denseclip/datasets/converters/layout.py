@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
+from denseclip.datasets.files import UnreadableFileError, picture_size, read_label_map
 
 MAX_NAMED = 10
 """How many files an error message lists before it only counts the rest."""
@@ -97,11 +97,13 @@ def check_pair(image: Path, label: Path, num_ids: int) -> str | None:
         What is wrong, naming the file, or ``None``.
     """
     try:
-        size, labels = image_size(image), read_label_map(label)
+        size, labels = picture_size(image), read_label_map(label)
     except UnreadableFileError as error:
         return str(error)
-    if labels.shape != size:
-        return f'{label}: size {labels.shape} differs from its picture {size} (height, width)'
+    message = f'{label}: size {labels.shape} differs from its picture {size.upright} (height, width)'
+    fault = size.fault(labels.shape, message)
+    if fault:
+        return fault
     if labels.max() >= num_ids:
         wrong = sorted({int(i) for i in labels[labels >= num_ids]})
         return f'{label}: ids {wrong[:MAX_NAMED]} are not within 0..{num_ids - 1}'

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from denseclip.datasets.converters.layout import MAX_NAMED, ConversionError, complete_or_absent, place, raise_if_any
-from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
+from denseclip.datasets.files import UnreadableFileError, picture_size, read_label_map
 
 INVALID = -1
 """Entry of a table for an id that the source must not hold."""
@@ -135,9 +135,11 @@ def apply_table(labels: np.ndarray, table: np.ndarray, name: str | Path = 'label
 
 def _relabel(pair: Pair, table: np.ndarray, read: Callable[[Path], np.ndarray]) -> np.ndarray:
     """New label map of a pair; raises with the file's name."""
-    size, labels = image_size(pair.image), read(pair.label)
-    if labels.shape != size:
-        raise ConversionError(f'{pair.label}: size {labels.shape} differs from its picture {size} (height, width)')
+    size, labels = picture_size(pair.image), read(pair.label)
+    message = f'{pair.label}: size {labels.shape} differs from its picture {size.upright} (height, width)'
+    fault = size.fault(labels.shape, message)
+    if fault:
+        raise ConversionError(fault)
     return apply_table(labels, table, pair.label)
 
 
@@ -158,7 +160,7 @@ def shrink_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _save_shrunk(source: Path, destination: Path, size: tuple[int, int]) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as image:
-        pixels = np.asarray(image.convert('RGB'))
+        pixels = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
     Image.fromarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)).save(destination, quality=95)
 
 

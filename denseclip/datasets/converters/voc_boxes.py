@@ -17,7 +17,7 @@ from denseclip.datasets.converters.layout import (
     raise_if_any,
     split_by_name,
 )
-from denseclip.datasets.files import UnreadableFileError, image_size
+from denseclip.datasets.files import UnreadableFileError, picture_size
 
 SPLITS = ('train', 'val', 'test')
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
@@ -182,10 +182,14 @@ def _read_split(
     for number, name in enumerate(names, start=1):
         path, picture = source.annotations / f'{name}.xml', source.picture(name)
         try:
-            height, width = image_size(picture)
-            boxes = _read_boxes(path)
+            size = picture_size(picture)
+            boxes, said = _read_boxes(path), _said_size(path)
         except (UnreadableFileError, ConversionError) as error:
             problems.append(str(error))
+            continue
+        height, width = size.upright
+        if said == size.stored != size.upright:
+            problems += filter(None, [size.fault(said, f'{path}: says {said} (h, w), {picture} is {size.upright}')])
             continue
         images.append({'id': number, 'file_name': picture.name, 'height': height, 'width': width})
         for label, corners in boxes:
@@ -202,6 +206,13 @@ def _read_split(
             annotations.append({'id': len(annotations) + 1, **entry, 'area': (x2 - x1) * (y2 - y1), 'iscrowd': 0})
     categories = [{'id': ids[theirs], 'name': ours} for theirs, ours in classes.items()]
     return {'images': images, 'annotations': annotations, 'categories': categories}, problems
+
+
+def _said_size(path: Path) -> tuple[int, ...]:
+    """Height and width that a file says; nothing where it says none."""
+    root = ET.parse(path).getroot()
+    said = [str(root.findtext(f'size/{side}')).strip() for side in ('height', 'width')]
+    return tuple(map(int, said)) if all(map(str.isdecimal, said)) else ()
 
 
 def _read_boxes(path: Path) -> list[tuple[str, tuple[float, ...]]]:
