@@ -89,6 +89,8 @@ def self_attention(
     guide = guide if guide is not None else Guide()
     bias = mask if guide.bias is None else guide.bias if mask is None else mask + guide.bias
     if iterations is not None:
+        if bias is not None or scale * guide.scale != 1.0:
+            raise ValueError('iterations has a temperature of its own: no mask, scale or bias of a guide goes with it.')
         out = self_self_attend(q, k, v, kind, adaptive_temperature(x, attn.num_heads), iterations, average)
     else:
         out = attend(q, k, v, kind, bias=bias, scale=scale * guide.scale, causal=causal, average=average)

@@ -83,10 +83,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             _COSINES_40,
         ),
         'gem': Preset(
-            'Bousselham et al., CVPR 2024: mean of normalised qq, kk, vv over the last seven blocks, on the side',
-            {'attention': 'qq+kk+vv', 'average': True, 'iterations': 1, 'layers': 7, 'parallel': True, 'ffn': False}
-            | _SIZE,
-            _SOFTMAX_100,
+            'Bousselham et al., CVPR 2024: mean of normalised qq, kk, vv over the last six blocks, on the side',
+            # The authors count a depth of 7; their loop changes blocks -1 to -6.
+            {'attention': 'qq+kk+vv', 'average': True, 'iterations': 1, 'layers': 6, 'parallel': True, 'ffn': False}
+            | {**_SIZE, 'antialias': True},
+            {'scale': 100.0, 'output': 'cosines', 'templates': 'photo'},
             **_LARGE,
         ),
         'cliptrase': Preset(

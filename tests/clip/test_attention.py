@@ -105,3 +105,10 @@ def test_values_keep_their_places():
     big = resize_values(v, (2, 3), (6, 9))
     assert big.shape == (1, 2, 54, 3)
     assert torch.allclose(big[0, 0, :, 0].view(6, 9)[1::3, 1::3], torch.arange(6.0).view(2, 3), atol=1e-5)
+
+
+def test_a_comparison_with_its_own_temperature_takes_no_other(block, tokens):
+    """GEM's temperature follows the tokens: a scale or bias was once dropped without a word."""
+    for wrong in (dict(scale=2.0), dict(mask=torch.zeros(7, 7)), dict(guide=Guide(scale=0.5))):
+        with pytest.raises(ValueError, match='temperature of its own'):
+            self_attention(block.attn, tokens, kind='qq', iterations=1, **wrong)

@@ -19,6 +19,7 @@ def test_what_the_papers_say():
     bare = [name for name in PRESETS if preset(name).read_out.get('residual') is False]
     assert bare == ['clearclip', 'naclip', 'resclip', 'proxyclip']
     assert preset('naclip').read_out['gaussian'] == 5.0
+    assert preset('gem').read_out['layers'] == 6 and preset('gem').model['templates'] == 'photo'
 
 
 def test_unknown_names_get_a_hint():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from parity.fixtures import Fixture, compare, discover, tolerance_of
+from parity.fixtures import DEFAULT_ROOT, Fixture, compare, discover, method_folders, tolerance_of
 from parity.registry import CHECKS, NOT_BUILT, is_of_kind, kind_of, status
 from safetensors.torch import save_file
 
@@ -87,6 +87,15 @@ def test_discovery_sees_every_layout(root):
     assert set(found) == {'one/thing_deep', 'two/flat', 'two/recipe'}
     assert found['two/flat'].forgotten() == ['out.z']
     assert found['two/recipe'].tensors == {} and found['two/recipe'].manifest == {'a': 1}
+
+
+def test_another_root_replaces_whole_methods_only(root, monkeypatch):
+    own = {folder.name for folder in DEFAULT_ROOT.iterdir() if folder.is_dir()}
+    (root / min(own)).mkdir()
+    monkeypatch.setenv('GOLDEN_DIR', str(root))
+    found = {folder.name: folder.parent for folder in method_folders()}
+    assert set(found) == own | {'one', 'two'}
+    assert {name for name, parent in found.items() if parent == root} == {'one', 'two', min(own)}
 
 
 def test_images_are_decoded_and_forgotten_results_are_named(root):

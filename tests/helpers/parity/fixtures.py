@@ -148,10 +148,17 @@ def compare(value: Tensor, reference: Tensor, tolerance: Any) -> str | None:
     return f'differs by {difference.flatten()[worst]:.3e} where {bound.flatten()[worst]:.3e} is allowed'
 
 
+def method_folders(root: Path | None = None) -> list[Path]:
+    """The folders of a root, one per method; of methods that ``$GOLDEN_DIR`` does not have, the repository's own."""
+    roots = (root,) if root is not None else (DEFAULT_ROOT, golden_root())
+    found = {folder.name: folder for each in roots for folder in each.iterdir() if folder.is_dir()}
+    return [found[name] for name in sorted(found)]
+
+
 def discover(root: Path | None = None) -> list[Fixture]:
     """All fixtures under a root: ``method/NAME/manifest.json``, ``method/NAME.manifest.json`` and plain JSON files."""
     found = []
-    for folder in sorted(p for p in (root or golden_root()).iterdir() if p.is_dir()):
+    for folder in method_folders(root):
         for path in sorted(folder.rglob('*.json')):
             parts = path.relative_to(folder).parts
             if path.name == 'manifest.json':
