@@ -71,17 +71,6 @@ def test_siglip_token_read_out_is_the_pool_on_one_token():
         assert torch.allclose(values[:, i], pool(tokens[:, i : i + 1]), atol=1e-5)
 
 
-@pytest.mark.slow
-def test_rotary_trunk_at_its_own_size_only():
-    visual = trunk('vit_pe_core_tiny_patch16_384', pool='map', proj=None)
-    tower = build_image_tower(visual)
-    x = torch.randn(1, 3, 384, 384)
-    with torch.no_grad():
-        assert torch.allclose(tower(x).pooled, visual(x), atol=1e-5)
-        with pytest.raises(ValueError, match=r'rotary positions for \(384, 384\) pictures only'):
-            tower(x[..., :192])
-
-
 def test_changed_attention_is_refused():
     with pytest.raises(ValueError, match='read as trained'):
         TimmViTTower(trunk('test_vit', **VIT[1]), DenseReadOut(attention='value'))

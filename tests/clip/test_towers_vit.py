@@ -145,13 +145,30 @@ def test_checkpointing_gives_the_same_gradients(visual, images):
     assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5)
 
 
-def test_attentional_pooler_has_no_pixels():
-    config = {'layers': 1, 'width': 16, 'patch_size': 8, 'image_size': 32, 'head_width': 8, 'attentional_pool': True}
+@pytest.mark.parametrize('width', [16, 8])
+def test_a_pixel_is_the_attentional_poolers_answer_to_it_alone(width):
+    """CoCa; its pooler keeps one weight for keys and values of its own width, two for others."""
+    torch.manual_seed(0)
+    config = {'layers': 2, 'width': width, 'patch_size': 8, 'image_size': 32, 'head_width': 8, 'attentional_pool': True}
     visual = open_clip.CLIP(8, config, {'width': 8, 'heads': 1, 'layers': 1}).visual.eval()
-    with pytest.raises(ValueError, match='attentional pooler'):
-        ViTTower(visual)
+    for parameter in visual.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
     x = torch.randn(1, 3, 32, 32)
-    assert torch.allclose(ViTTower(visual, DenseReadOut(dense=False))(x).pooled, visual(x), atol=1e-5)
+    out = ViTTower(visual)(x)
+    assert torch.allclose(out.pooled, visual(x), atol=1e-5)
+    tokens = visual.transformer(visual._embeds(x))
+    alone = visual._pool(tokens[:, 6:7])[0] @ visual.proj
+    torch.testing.assert_close(out.dense.flatten(2)[..., 5], alone, atol=1e-5, rtol=1e-5)
+    value = ViTTower(visual, DenseReadOut(attention='value'))(torch.randn(1, 3, 24, 40))
+    assert value.dense.shape == (1, 8, 3, 5) and value.unprojected.shape == (1, 8, 3, 5)
+
+
+def test_two_attentional_poolers_have_no_pixels():
+    config = {'layers': 1, 'width': 16, 'patch_size': 8, 'image_size': 32, 'head_width': 8}
+    config['attentional_pool'] = 'parallel'
+    visual = open_clip.CLIP(16, config, {'width': 8, 'heads': 1, 'layers': 1}).visual.eval()
+    with pytest.raises(ValueError, match='two attentional poolers'):
+        ViTTower(visual)
 
 
 def test_too_many_layers(visual):

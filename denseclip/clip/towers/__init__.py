@@ -2,13 +2,15 @@
 
 from .attention_pool import attention_pool, masked_attention_pool, value_projection
 from .base import DenseReadOut, ImageTower, TowerOutput
-from .build import build_image_tower
+from .build import WITHOUT_TOWER, build_image_tower
 from .resnet import ResNetTower, build_resnet
+from .rotary import rotary_table
 from .timm_conv import ConvTrunkTower
 from .timm_vit import TimmViTTower
 from .vit import ViTTower, build_vit
 
 __all__ = [
+    'WITHOUT_TOWER',
     'ConvTrunkTower',
     'TimmViTTower',
     'build_image_tower',
@@ -21,5 +23,6 @@ __all__ = [
     'build_resnet',
     'build_vit',
     'masked_attention_pool',
+    'rotary_table',
     'value_projection',
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from open_clip.modified_resnet import AttentionPool2d
+from open_clip.transformer import AttentionalPooler
 from torch import Tensor
 
 from denseclip.weights.positions import resize_positions
@@ -70,6 +71,18 @@ def value_projection(pool: AttentionPool2d, x: Tensor) -> Tensor:
         - x: :math:`(N, C, h, w)`; result: :math:`(N, E, h, w)`
     """
     return pool.c_proj(pool.v_proj(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+
+
+def pooler_values(pooler: AttentionalPooler, tokens: Tensor) -> Tensor:
+    """What CoCa's attentional pooler would answer, to every query, if it saw one token only; for each token.
+
+    Shape:
+        - tokens: :math:`(N, L, C)`; result: :math:`(N, L, E)`
+    """
+    attn = pooler.attn
+    weight = attn.in_proj_weight[-attn.embed_dim :] if attn.v_proj_weight is None else attn.v_proj_weight
+    bias = None if attn.in_proj_bias is None else attn.in_proj_bias[-attn.embed_dim :]
+    return attn.out_proj(F.linear(pooler.ln_k(tokens), weight, bias))
 
 
 def masked_attention_pool(

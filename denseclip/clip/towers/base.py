@@ -12,6 +12,7 @@ from denseclip.weights.positions import POSITION_MODES
 from ..attention import Guide, attention_terms
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
+from .rotary import ROTARY_MODES
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,20 @@ class DenseReadOut:
             and ``'external'`` (ProxyCLIP), see :func:`denseclip.clip.attention.attention_terms`.
         residual: Keep the residual connection of those blocks.
         ffn: Keep the feed-forward branch of those blocks.
-        layers: How many last transformer blocks the three settings above apply to.
+        layers: How many last transformer blocks the three settings above apply to (GEM's code calls 6 a depth of 7).
         parallel: The blocks after the fork run as trained, and the dense path adds up their changed attention branches
             on the side (GEM), instead of running one after the other.
         gaussian: Standard deviation, in patches, of a preference for near patches added to the logits (NACLIP).
         scale: Factor of the attention logits.
         average: Mean instead of sum of the terms of ``attention``.
-        iterations: Compare unit vectors after so many smoothings (GEM); None compares projections as they are.
+        iterations: Compare unit vectors, at a temperature that follows the tokens' length, after so many smoothings
+            (GEM); None compares projections as they are.
         pos_resize: ``'bilinear'``, ``'bicubic'``, ``'bicubic+0.1'`` or ``'crop'``, see
             :func:`denseclip.weights.resize_positions`.
-        antialias: Low-pass filter when the position grid shrinks.
+        antialias: Low-pass filter when the position grid shrinks; PyTorch's bicubic filter is another one then, when
+            it grows, too.
+        rotary: ``'fit'`` rotary positions into the grid that the weights refer to, or ``'count'`` on, see
+            :func:`denseclip.clip.towers.rotary_table`; timm's EVA02 and PE trunks only.
         ffn_inputs: Blocks whose normalised feed-forward input (``ln_2`` after attention) is returned; negative numbers
             count from the end.
         keys: Also return the keys of the last block: ``'raw'``, or ``'projected'`` by the output projection as in
@@ -61,6 +66,7 @@ class DenseReadOut:
     iterations: int | None = None
     pos_resize: str = 'bilinear'
     antialias: bool = False
+    rotary: str = 'fit'
     ffn_inputs: tuple[int, ...] = ()
     keys: str | None = None
     weights_from: tuple[int, ...] = ()
@@ -72,13 +78,16 @@ class DenseReadOut:
         for name in ('ffn_inputs', 'weights_from'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         terms = attention_terms(self.attention)
-        for name, known in (('pos_resize', POSITION_MODES), ('keys', (None, 'raw', 'projected'))):
+        choices = {'pos_resize': POSITION_MODES, 'rotary': ROTARY_MODES, 'keys': (None, 'raw', 'projected')}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name}='{getattr(self, name)}' is unknown; choose from {', '.join(map(str, known))}."
                 )
         if self.iterations is not None and not set(terms) <= {'qq', 'kk', 'vv'}:
             raise ValueError(f"iterations={self.iterations} compares q, k or v with itself, not '{self.attention}'.")
+        if self.iterations is not None and (self.gaussian is not None or self.scale != 1.0):
+            raise ValueError('iterations has a temperature of its own: leave gaussian and scale out.')
         if self.attention == 'external' and (self.residual or self.ffn or self.layers != 1):
             raise ValueError("attention='external' needs residual=False, ffn=False and layers=1.")
         if self.parallel and self.ffn:

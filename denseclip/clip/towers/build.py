@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from open_clip.modified_resnet import ModifiedResNet
@@ -15,6 +17,14 @@ from .resnet import ResNetTower
 from .timm_conv import ConvTrunkTower
 from .timm_vit import TimmViTTower
 from .vit import ViTTower
+
+WITHOUT_TOWER: Mapping[str, str] = MappingProxyType(
+    {
+        'vit_relpos_medium_patch16_cls_224': 'its blocks have biases for the distances on one grid only; '
+        'open_clip has no weights for it',
+    }
+)
+"""Architectures of open_clip that have no dense read-out, each with the reason; all others have one."""
 
 
 def build_image_tower(

@@ -1,4 +1,4 @@
-"""Transformer trunks of timm inside open_clip (SigLIP, EVA, PE, MobileCLIP-B) as dense towers."""
+"""Transformer trunks of timm inside open_clip (SigLIP, EVA, PE, MobileCLIP-B, ViTamin) as dense towers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 from open_clip.timm_model import TimmModel
-from timm.layers import AttentionPoolLatent, PatchEmbed
+from timm.layers import AttentionPoolLatent, HybridEmbed
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from denseclip.weights.positions import resize_positions
@@ -15,6 +17,7 @@ from ..attention import Guide
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower, TowerOutput
+from .rotary import rotary_table
 
 
 def latent_values(pool: AttentionPoolLatent, tokens: Tensor) -> Tensor:
@@ -52,21 +55,32 @@ class TimmViTTower(ImageTower):
         self.refuse_attention('qk', *(('value',) if getattr(trunk, 'attn_pool', None) is not None else ()))
         if not (how.residual and how.ffn):
             raise ValueError(f'{type(trunk).__name__} trunks keep their residual and FFN: set residual=ffn=True.')
-        if not isinstance(trunk.patch_embed, PatchEmbed) or getattr(trunk, 'rope_mixed', False):
-            raise ValueError(f'no dense read-out for this {type(trunk).__name__}: it has an unusual patch embedding.')
+        if type(trunk) not in (VisionTransformer, Eva):
+            raise ValueError(
+                f'no dense read-out for a {type(trunk).__name__} trunk, whose blocks are not those of an ordinary '
+                'or an EVA vision transformer; denseclip.clip.towers.WITHOUT_TOWER lists what has none.'
+            )
         self.indices = self.checked_indices(len(trunk.blocks), ())
-        patch = trunk.patch_embed.patch_size[0]
-        self.multiple = tuple(trunk.patch_embed.patch_size)
+        self.multiple = self.patch_size
         self.stage_channels = (trunk.embed_dim,) * len(self.indices)
-        self.stage_strides = (patch,) * len(self.indices)
-        projection = getattr(visual.head, 'proj', None)
+        self.stage_strides = (self.patch_size[0],) * len(self.indices)
+        projection = getattr(visual.head, 'proj', None) or getattr(getattr(visual.head, 'mlp', None), 'fc2', None)
         own = getattr(trunk.head, 'out_features', trunk.embed_dim)
         self.embed_dim = projection.out_features if projection is not None else own
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width in pixels that one token stands for."""
+        embed: Any = self.visual.trunk.patch_embed
+        height, width = embed.patch_size
+        if isinstance(embed, HybridEmbed):
+            height, width = height * embed.feature_ratio[0], width * embed.feature_ratio[1]
+        return height, width
 
     def embed(self, images: Tensor, prompts: MaskPrompts | None = None) -> tuple[Tensor, tuple[int, int]]:
         """Prefix tokens and patches with positions, (N, prefix + hw, C), and the grid (h, w)."""
         trunk: Any = self.visual.trunk
-        patches = trunk.patch_embed.norm(trunk.patch_embed.proj(images).permute(0, 2, 3, 1))
+        patches = self.patches(images)
         grid = (patches.shape[1], patches.shape[2])
         tokens = patches.flatten(1, 2)
         if prompts is not None:
@@ -76,7 +90,10 @@ class TimmViTTower(ImageTower):
         if trunk.pos_embed is not None:
             prefix = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
             table = trunk.pos_embed[0]
-            positions = resize_positions(table, grid, prefix=prefix, mode=how.pos_resize, antialias=how.antialias)
+            own = trunk.patch_embed.grid_size
+            positions = resize_positions(
+                table, grid, prefix=prefix, mode=how.pos_resize, antialias=how.antialias, source=own
+            )
             tokens = tokens + positions[prefix:]
             if prefix:
                 special = [torch.cat(special, dim=1) + positions[:prefix]]
@@ -86,8 +103,9 @@ class TimmViTTower(ImageTower):
         """See :meth:`ImageTower.forward`."""
         self.refuse_guide(guide)
         trunk: Any = self.visual.trunk
-        how, out = self.read_out, TowerOutput()
+        how = self.read_out
         x, grid = self.embed(images, prompts)
+        out = TowerOutput(grid=grid)
         extra = self.rotary(grid)
         need_last = how.dense or how.pooled
         prefix = trunk.num_prefix_tokens
@@ -111,15 +129,14 @@ class TimmViTTower(ImageTower):
             out.dense = tokens.transpose(1, 2).unflatten(2, grid)
         return out
 
+    def patches(self, images: Tensor) -> Tensor:
+        """Patch embeddings without positions, (N, h, w, C); a hybrid's convolutions run first."""
+        embed: Any = self.visual.trunk.patch_embed
+        features = embed.backbone(images) if isinstance(embed, HybridEmbed) else images
+        patches = embed.proj(features).permute(0, 2, 3, 1)
+        return embed.norm(patches) if hasattr(embed, 'norm') else patches
+
     def rotary(self, grid: tuple[int, int]) -> dict[str, Tensor]:
         """Rotary embeddings for the grid, as the blocks take them."""
         rope: Any = getattr(self.visual.trunk, 'rope', None)
-        if rope is None:
-            return {}
-        embeddings = rope.get_embed(shape=grid)
-        if embeddings.shape[-2] != grid[0] * grid[1]:
-            side = self.visual.trunk.patch_embed.img_size
-            raise ValueError(
-                f'this trunk keeps rotary positions for {side} pictures only: resize or crop to that size.'
-            )
-        return {'rope': embeddings}
+        return {} if rope is None else {'rope': rotary_table(rope, grid, self.read_out.rotary)}

@@ -25,6 +25,7 @@ from ..blocks import (
 )
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
+from .attention_pool import pooler_values
 from .base import DenseReadOut, ImageTower, TowerOutput
 
 
@@ -64,8 +65,8 @@ class ViTTower(ImageTower):
         self.stage_channels = (width,) * len(self.indices)
         self.stage_strides = (patch,) * len(self.indices)
         self.embed_dim = visual.proj.shape[1] if visual.proj is not None else width
-        if visual.attn_pool is not None and self.read_out.dense:
-            raise ValueError('a ViT with an attentional pooler (CoCa) has no pixel embeddings; use dense=False.')
+        if getattr(visual, 'attn_pool_contrastive', None) is not None and self.read_out.dense:
+            raise ValueError('a ViT with two attentional poolers has no pixel embeddings; use dense=False.')
         if not 0 < self.read_out.layers <= len(blocks):
             raise ValueError(f'read_out.layers={self.read_out.layers}: this tower has {len(blocks)} blocks.')
 
@@ -216,7 +217,7 @@ class ViTTower(ImageTower):
             grid = guide.affinity.grid if guide is not None and guide.affinity is not None else grid
         else:
             patches = self._changed_blocks(tokens, grid, guide)[:, 1:]
-        normed = self.visual.ln_post(patches)
+        normed = self.after_blocks(patches)
         return to_map(self._project(normed), grid), to_map(normed, grid)
 
     def _changed_blocks(self, x: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
@@ -243,7 +244,7 @@ class ViTTower(ImageTower):
         if out.tokens is not None:
             out.dense, out.unprojected = self.read_dense(out.tokens, out.grid, guide)
         else:
-            normed = self.visual.ln_post(x[:, 1:])
+            normed = self.after_blocks(x[:, 1:])
             out.dense, out.unprojected = to_map(self._project(normed), out.grid), to_map(normed, out.grid)
 
     def _keys(self, tokens: Tensor | None) -> Tensor:
@@ -251,6 +252,17 @@ class ViTTower(ImageTower):
         block: Any = self.visual.transformer.resblocks[-1]
         keys = project_one(block.attn, block.ln_1(tokens[:, 1:]), 'k')
         return block.attn.out_proj(keys) if self.read_out.keys == 'projected' else keys
+
+    def after_blocks(self, tokens: Tensor) -> Tensor:
+        """What stands between the last block and the projection, for every token by itself.
+
+        That is ``ln_post``; with an attentional pooler (CoCa) it follows the pooler's answer to that token alone.
+
+        Shape:
+            - tokens: :math:`(N, L, C)`; result: :math:`(N, L, C')`
+        """
+        pooler = self.visual.attn_pool
+        return self.visual.ln_post(tokens if pooler is None else pooler_values(pooler, tokens))
 
     def pool(self, x: Tensor) -> Tensor:
         """Image embedding of the final tokens, by the pooling that the model was trained with."""

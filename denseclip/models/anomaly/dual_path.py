@@ -94,7 +94,7 @@ def dual_path(tower: ImageTower, images: Tensor, last: int = 12, attention: str 
     step = deque(dual_blocks(tower.visual.transformer.resblocks, x, last, attention), maxlen=1).pop()
     visual: Any = tower.visual
     side = step.ordinary if step.side is None else step.side
-    patches = visual.ln_post(side[:, 1:])
+    patches = tower.after_blocks(side[:, 1:])
     patches = patches @ visual.proj if visual.proj is not None else patches
     return DualPathOutput(tower.pool(step.ordinary), patches.unflatten(1, grid))
 
