@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +22,15 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.files import prepare_folder, write_file
 from denseclip.apis.images import read_image, to_bgr
 from denseclip.apis.inferencer import ImageLike, choose_device
+from denseclip.apis.turns import builds, keep_last, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.structures import AnomalyDataSample
 from denseclip.visualization.anomaly import Box, boxes_of, draw_boxes, draw_outline, heat_overlay
 
 DEFAULT_CONFIG = 'configs/anovl/anovl-tfa_vit-b16-plus_folder-240x240.py'
+Subject = tuple[str | None, str | None, str | Sequence[str] | None]
+"""Object, domain and defects of pictures."""
+
 LIMIT = 0.5
 """Calibrated score at which the usual ends."""
 
@@ -117,6 +120,9 @@ def encode(picture: Image.Image, suffix: str) -> bytes:
 class AnomalyInferencer:
     """An anomaly model, ready for pictures.
 
+    An object given with a call belongs to that call; :meth:`set_object` says what calls without one show. Threads may
+    share an inferencer and call any of its methods: one at a time runs the model, each gets its own object.
+
     Args:
         config: Config of the model, a file or in memory; by default AnoVL without adaptation, on ViT-B-16-plus-240.
         clip: Another CLIP: an open_clip architecture, ``local-dir:FOLDER``, ``hf-hub:NAME`` or a weight file in
@@ -132,6 +138,7 @@ class AnomalyInferencer:
         WeightFileError: If weights cannot be read.
     """
 
+    @builds
     def __init__(
         self,
         config: str | Path | Config | Mapping[str, Any] | None = None,
@@ -154,10 +161,21 @@ class AnomalyInferencer:
             load_weights(model, state, source=checkpoint, strict=True)
         model.map_size = 'original'
         self.model: Any = model.to(place).eval()
-        self.object_name: str | None = model.object_name
+        self._subject: Subject = (model.object_name, getattr(model, 'domain', None), getattr(model, 'defects', None))
+        turn_of(model).asked = self._subject
+
+    @property
+    def subject(self) -> Subject:
+        """Object, domain and defects of calls without an object."""
+        return self._subject
+
+    @property
+    def object_name(self) -> str | None:
+        """What pictures of calls without an object show."""
+        return self._subject[0]
 
     def set_object(self, name: str, domain: str | None = None, defects: str | Sequence[str] | None = None) -> Any:
-        """Say what the pictures show; text is encoded once, at the next picture.
+        """Say what the pictures show from now on; text is encoded once, at the next picture.
 
         Args:
             name: The product in words, such as ``'metal nut'``.
@@ -171,38 +189,68 @@ class AnomalyInferencer:
         Raises:
             ValueError: If the domain is unknown or a word is empty.
         """
-        prompts = self.model.set_object(name, domain, defects)
-        self.object_name = name
+        with turn_of(self.model):
+            prompts = self._tell((name, domain, defects))
+            self._subject = (name, domain, defects)
         return prompts
 
-    def predict(self, image: ImageLike) -> tuple[np.ndarray, float, np.ndarray]:
+    def _tell(self, subject: Subject) -> Any:
+        """Set the model's object; call it in the model's turn."""
+        turn = turn_of(self.model)
+        turn.asked = None
+        prompts = self.model.set_object(*subject)
+        turn.asked = subject
+        return prompts
+
+    def predict(
+        self,
+        image: ImageLike,
+        object: str | None = None,
+        domain: str | None = None,
+        defects: str | Sequence[str] | None = None,
+    ) -> tuple[np.ndarray, float, np.ndarray]:
         """Raw answer for a picture: map (H, W) float32 in its own size, score, and the picture as BGR.
 
         Args:
             image: A file, a Pillow image, or an ``H x W x 3`` array in BGR order.
+            object: What this picture shows; None: see :meth:`set_object`.
+            domain: See :meth:`set_object`; goes with ``object``.
+            defects: See there.
 
         Raises:
             UnreadableImageError: If the file cannot be read.
             UserError: If nothing says what the picture shows.
+            ValueError: See :meth:`set_object`.
         """
-        if self.object_name is None:
+        if object is None and (domain is not None or defects is not None):
+            raise UserError('domain and defects go with object: give it as well, or use set_object().')
+        subject = self._subject if object is None else (object, domain, defects)
+        if subject[0] is None:
             raise UserError("say what the pictures show: object='metal nut' (--object on the command line).")
         pixels = read_image(image) if isinstance(image, str | Path) else to_bgr(image)
         height, width = self.model.input_shape(*pixels.shape[:2])
         scaled = mmcv.imresize(pixels, (width, height), interpolation='bilinear', backend='pillow')
         sample = AnomalyDataSample(metainfo=dict(ori_shape=pixels.shape[:2], img_shape=(height, width)))
         picture = torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
-        with torch.no_grad():
+        with torch.no_grad(), turn_of(self.model) as turn:
+            if turn.asked != subject:
+                self._tell(subject)
             [found] = self.model.test_step(dict(inputs=[picture], data_samples=[sample]))
         return found.anomaly_map.data[0].float().cpu().numpy(), float(found.pred_score), pixels
 
-    def localize(self, image: ImageLike) -> AnomalyResult:
-        """Find defects in one picture.
+    def localize(
+        self,
+        image: ImageLike,
+        object: str | None = None,
+        domain: str | None = None,
+        defects: str | Sequence[str] | None = None,
+    ) -> AnomalyResult:
+        """Find defects in one picture; arguments and errors as in :meth:`predict`.
 
         Its pixel scores are calibrated by its own map, its picture score around the even one; to compare pictures, use
         :func:`denseclip.apis.anomaly_folder.inspect_pictures`, which calibrates all of them together.
         """
-        scores, score, pixels = self.predict(image)
+        scores, score, pixels = self.predict(image, object, domain, defects)
         source = Path(image) if isinstance(image, str | Path) else None
         own = Calibration.of_quantiles(lambda share: float(np.quantile(scores, share)))
         return AnomalyResult(scores, score, pixels, source, own, Calibration.of_scores([score]))
@@ -220,7 +268,7 @@ def default_config() -> Path:
     return found
 
 
-@functools.lru_cache(maxsize=1)
+@keep_last
 def _shared_inferencer(
     config: str | None, clip: str | None, weights: str | None, device: str | None
 ) -> AnomalyInferencer:
@@ -239,7 +287,8 @@ def localize_anomalies(
 ) -> AnomalyResult:
     """Find defects in a picture without any training picture.
 
-    The model of the last call stays loaded; keep an :class:`AnomalyInferencer` to work with several.
+    The model of the last call stays loaded; keep an :class:`AnomalyInferencer` to work with several. Threads may call
+    it, each with an object of its own.
 
     Args:
         image: A file, a Pillow image, or an ``H x W x 3`` array in BGR order.
@@ -256,5 +305,4 @@ def localize_anomalies(
         >>> result.score, result.boxes()  # doctest: +SKIP
     """
     inferencer = _shared_inferencer(config and str(config), clip, weights and str(weights), device)
-    inferencer.set_object(object, domain, defects)
-    return inferencer.localize(image)
+    return inferencer.localize(image, object, domain, defects)

@@ -160,12 +160,13 @@ def inspect_pictures(
         UserError: If ``'F1'`` is asked for and there are no labels, or the threshold is no score.
     """
     check_threshold(threshold, items)
+    subject = inferencer.subject if inferencer.object_name else ()  # whatever other threads say meanwhile
     found = Inspection(folder=Path(tempfile.mkdtemp(prefix='denseclip-anomaly-')))
     pools = {'all': BinnedPixels(), 'normal': BinnedPixels(), 'masked': BinnedPixels()}
     try:
         for item in track(items):
             try:
-                scores, score, _ = inferencer.predict(item.path)
+                scores, score, _ = inferencer.predict(item.path, *subject)
             except UnreadableImageError as error:
                 found.failures.append(error)
                 continue

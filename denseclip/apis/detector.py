@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import read_image, to_bgr
 from denseclip.apis.inferencer import ImageLike, choose_device
+from denseclip.apis.turns import builds, keep_last, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.visualization.palette import distinct_palette
 
@@ -28,6 +28,7 @@ class Detector:
     """A detector of MMDetection or of this suite, ready for pictures.
 
     Pictures pass the test pipeline of the config, the same as in evaluation; boxes are in the picture's own pixels.
+    Threads may share a detector: one at a time runs the model.
 
     Args:
         config: config of the model: a file, or a config in memory.
@@ -42,6 +43,7 @@ class Detector:
         WeightMismatchError: if they belong to another model.
     """
 
+    @builds
     def __init__(
         self,
         config: str | Path | Config | Mapping[str, Any],
@@ -84,8 +86,8 @@ class Detector:
         pixels = read_image(source) if source is not None else to_bgr(image)  # type: ignore[arg-type]
         shape = pixels.shape[:2]
         results = {'img': pixels, 'img_path': '', 'img_id': 0, 'img_shape': shape, 'ori_shape': shape}
-        batch = pseudo_collate([self._transforms(results)])
-        with torch.inference_mode(), DefaultScope.overwrite_default_scope('mmdet'):
+        with torch.inference_mode(), turn_of(self.model):
+            batch = pseudo_collate([self._transforms(results)])
             found = self.model.test_step(batch)[0].pred_instances
         found = found[torch.sort(found.scores, descending=True, stable=True).indices]
         masks = found.masks.cpu().numpy().astype(bool) if 'masks' in found else None
@@ -122,7 +124,7 @@ def _number_of_classes(model: Any) -> int | None:
     return getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'num_classes', None)
 
 
-@functools.lru_cache(maxsize=1)
+@keep_last
 def _shared_detector(config: str, weights: str | None, device: str | None) -> Detector:
     return Detector(config, weights, device)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.images import read_image, to_bgr
 from denseclip.apis.presets import DEFAULT_CLIP, preset_model
 from denseclip.apis.segmentation import Segmentation, result_names
+from denseclip.apis.turns import Turn, builds, keep_last, turn_of
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.models.functional.ensemble import DECIDERS
@@ -34,12 +35,30 @@ _MAX_ASPECT = 16
 _NO_WORDS = 'something'
 
 
+@dataclass(frozen=True, eq=False)
+class Words:
+    """What a call tells apart, and what its result shows.
+
+    Attributes:
+        asked: What the model is asked for: classes, and which of them are things where that matters.
+        vocabulary: What the model makes of it; it may add a background.
+        palette: RGB of every label, ``uint8``.
+    """
+
+    asked: tuple[Vocabulary, Any]
+    vocabulary: Vocabulary
+    palette: np.ndarray
+
+
 class Inferencer:
     """A model, ready for pictures.
 
     Pictures pass the test pipeline of the config, the same as in evaluation; results have the picture's own size.
     Pipelines without a ``Resize`` get pictures scaled down to a long side of 2048. Strips longer than 16 times their
     width are extended by repeating their border, so that nothing in the network vanishes.
+
+    Words given with a call belong to that call; :meth:`set_vocabulary` says what calls without words tell apart.
+    Threads may share an inferencer and call any of its methods: one at a time runs the model, each gets its own words.
 
     Args:
         config: config of the model: a file, or a config in memory; by default the bundled model.
@@ -55,6 +74,7 @@ class Inferencer:
         WeightMismatchError: if they belong to another model.
     """
 
+    @builds
     def __init__(
         self,
         config: str | Path | Config | Mapping[str, Any] | None = None,
@@ -129,28 +149,41 @@ class Inferencer:
         self.model: Any = model.eval()
         self._transforms = build_transforms(steps)
         self._limit = None if resizes(steps) else _MAX_SIDE
+        self._turn: Turn = turn_of(model)
         own = getattr(model, 'vocabulary', None)
         if own is None:
             names = meta.get('classes') or [f'class {k}' for k in range(self.model.decode_head.num_classes)]
             own = Vocabulary.from_names(names)
-        self._vocabulary: Vocabulary = own
-        self._own_vocabulary = self._vocabulary
         known = meta.get('palette')
-        fits = known is not None and len(known) == len(result_names(self._vocabulary))
-        self._palette = np.array(known, dtype=np.uint8) if fits else self._make_palette()
+        fits = known is not None and len(known) == len(result_names(own))
+        palette = np.array(known, dtype=np.uint8) if fits else _make_palette(own)
+        with self._turn:
+            self._own_words = self._words = self._as_it_is(own, palette)
+
+    def _as_it_is(self, vocabulary: Vocabulary, palette: np.ndarray) -> Words:
+        """The words that the model has already; call it in the model's turn."""
+        asked = vocabulary, self._present_things()
+        self._turn.asked, self._turn.vocabulary = asked, getattr(self.model, 'vocabulary', None)
+        return Words(asked, vocabulary, palette)
+
+    def _present_things(self) -> Any:
+        """Which classes the model counts at present; only query-based models do."""
+        return None
 
     @property
     def own_vocabulary(self) -> Vocabulary:
         """The classes that the model came with."""
-        return self._own_vocabulary
+        return self._own_words.vocabulary
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The classes told apart at present."""
-        return self._vocabulary
+        """The classes that calls without words tell apart."""
+        return self._words.vocabulary
 
     def set_vocabulary(self, vocabulary: Any) -> None:
-        """Tell other classes apart from now on. Text is encoded once, at the next picture.
+        """Tell other classes apart from now on, in all calls without words of their own.
+
+        Text is encoded once, at the next picture.
 
         Args:
             vocabulary: anything that ``Vocabulary.of`` accepts.
@@ -158,25 +191,61 @@ class Inferencer:
         Raises:
             UserError: if the model's classes are fixed, or it cannot do what the vocabulary asks.
         """
-        vocabulary = Vocabulary.of(vocabulary)
-        if vocabulary == self._vocabulary:
-            return
+        wanted = Vocabulary.of(vocabulary)
+        with self._turn:
+            self._words = self._take(self._asked(wanted))
+
+    def _asked(self, vocabulary: Vocabulary, things: Any = None) -> tuple[Vocabulary, Any]:
+        """What a vocabulary means to this model: words that it has had keep their meaning."""
+        for known in (self._words, self._own_words):
+            if vocabulary in (known.asked[0], known.vocabulary):
+                return known.asked
+        return vocabulary, things
+
+    def _words_of_call(self, vocabulary: Vocabulary | None, things: Any = None) -> Words:
+        """Give the model the words of a call, None for the present ones; call it in the model's turn."""
+        turn, found = self._turn, getattr(self.model, 'vocabulary', None)
+        if found is not None and found is not turn.vocabulary and turn.asked is not None:  # the model was told directly
+            self._words = self._as_it_is(found, _make_palette(found))
+        if vocabulary is None and things is None:
+            return self._take(self._words.asked)
+        return self._take(self._asked(vocabulary or self.vocabulary, things))
+
+    def _take(self, asked: tuple[Vocabulary, Any]) -> Words:
+        """Give the model words unless it has them; call it in the model's turn.
+
+        Raises:
+            UserError: See :meth:`set_vocabulary`; the words that the model had are given back at the next call.
+        """
+        turn = self._turn
+        if turn.asked != asked or getattr(self.model, 'vocabulary', None) is not turn.vocabulary:
+            turn.asked = None
+            try:
+                self._tell(*asked)
+            except ValueError as error:
+                raise UserError(str(error)) from error
+            turn.asked, turn.vocabulary = asked, getattr(self.model, 'vocabulary', None)
+        for known in (self._words, self._own_words):
+            if known.asked == asked:
+                return known
+        vocabulary = turn.vocabulary or asked[0]  # it may have added a background
+        return Words(asked, vocabulary, _make_palette(vocabulary))
+
+    def _tell(self, vocabulary: Vocabulary, things: Any) -> None:
+        """Set the model's words.
+
+        Raises:
+            ValueError: If it cannot do what the vocabulary asks.
+        """
+        del things
         if not hasattr(self.model, 'set_vocabulary'):
-            names = self._vocabulary.names
+            names = self.vocabulary.names
             listed = ', '.join(names[:10]) + (', ...' if len(names) > 10 else '')
             raise UserError(
                 f'{type(self.model).__name__} tells apart its {len(names)} training classes only ({listed}); leave the '
                 'classes out, or use a config with an open vocabulary.'
             )
-        try:
-            self.model.set_vocabulary(vocabulary)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        self._vocabulary = getattr(self.model, 'vocabulary', vocabulary)  # it may have added a background
-        self._palette = self._make_palette()
-
-    def _make_palette(self) -> np.ndarray:
-        return palette_for(self._vocabulary.names, background=self._vocabulary.background != 'none')
+        self.model.set_vocabulary(vocabulary)
 
     def segment(self, image: ImageLike, classes: Any = None) -> Segmentation:
         """Segment a picture.
@@ -184,8 +253,8 @@ class Inferencer:
         Args:
             image: a file, a Pillow image, or an array as OpenCV and mmcv have it: ``H x W x 3`` in **BGR** order (grey
                 and BGRA work too).
-            classes: words to look for, in any form that ``Vocabulary.of`` knows, such as
-                ``'road; car=automobile,vehicle; sky'`` or a list; None keeps the present ones.
+            classes: words to look for in this picture, in any form that ``Vocabulary.of`` knows, such as
+                ``'road; car=automobile,vehicle; sky'`` or a list; None takes the present ones (:attr:`vocabulary`).
 
         Returns:
             The result in the picture's own size.
@@ -194,29 +263,26 @@ class Inferencer:
             UnreadableImageError: if the file cannot be read.
             UserError: see :meth:`set_vocabulary`.
         """
+        return self._segment(image, classes)
+
+    def _segment(self, image: ImageLike, classes: Any, things: Any = None) -> Any:
         source = Path(image) if isinstance(image, str | Path) else None
         pixels = read_image(source) if source is not None else to_bgr(image)  # type: ignore[arg-type]
-        if classes is not None:
-            self.set_vocabulary(classes)
-        sample = self._run(pixels, source)
-        height, width = pixels.shape[:2]
-        labels = sample.pred_sem_seg.data[0, :height, :width]
-        labels = labels.to(label_dtype(len(result_names(self._vocabulary)))).cpu().numpy()
-        decided_by = self._deciders(sample)
-        return Segmentation(labels, self._vocabulary, self._palette, pixels, source, decided_by)
+        wanted = None if classes is None else Vocabulary.of(classes)
+        with self._turn:
+            words = self._words_of_call(wanted, things)
+            sample = self._run(pixels, source)
+        return self._result(sample, words, pixels, source)
 
-    def _deciders(self, sample: Any) -> dict[str, str]:
-        """Which part of a two-stage model each class is owed to, from its masks; the best mask of a class counts."""
-        found = getattr(sample, 'mask_classes', None)
-        if found is None:
-            return {}
-        names = result_names(self._vocabulary)
-        rising = found[found.scores.argsort()]
-        rows = zip(rising.labels.tolist(), rising.decided_by.tolist(), strict=True)
-        return {names[label]: DECIDERS[who] for label, who in rows}
+    def _result(self, sample: Any, words: Words, pixels: np.ndarray, source: Path | None) -> Any:
+        """A model's data sample for people."""
+        height, width = pixels.shape[:2]
+        names = result_names(words.vocabulary)
+        labels = sample.pred_sem_seg.data[0, :height, :width].to(label_dtype(len(names))).cpu().numpy()
+        return Segmentation(labels, words.vocabulary, words.palette, pixels, source, _deciders(sample, names))
 
     def _run(self, pixels: np.ndarray, source: Path | None = None) -> Any:
-        """The model's data sample for a picture; results may be larger where a strip was extended."""
+        """The model's data sample for a picture, larger than it where a strip was extended; in the model's turn."""
         extended = _extend(pixels)
         scaled = _limit_size(extended, self._limit)
         results = {
@@ -228,6 +294,20 @@ class Inferencer:
         batch = pseudo_collate([self._transforms(results)])
         with torch.inference_mode():
             return self.model.test_step(batch)[0]
+
+
+def _make_palette(vocabulary: Vocabulary) -> np.ndarray:
+    return palette_for(vocabulary.names, background=vocabulary.background != 'none')
+
+
+def _deciders(sample: Any, names: tuple[str, ...]) -> dict[str, str]:
+    """Which part of a two-stage model each class is owed to, from its masks; the best mask of a class counts."""
+    found = getattr(sample, 'mask_classes', None)
+    if found is None:
+        return {}
+    rising = found[found.scores.argsort()]
+    rows = zip(rising.labels.tolist(), rising.decided_by.tolist(), strict=True)
+    return {names[label]: DECIDERS[who] for label, who in rows}
 
 
 def _extend(pixels: np.ndarray) -> np.ndarray:
@@ -267,12 +347,12 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     return place
 
 
-@functools.lru_cache(maxsize=1)
+@keep_last
 def _shared_inferencer(config: str | None, weights: str | None, device: str | None) -> Inferencer:
     return Inferencer(config, weights, device)
 
 
-@functools.lru_cache(maxsize=1)
+@keep_last
 def _shared_preset(preset: str, clip: str, pretrained: str | None, device: str | None) -> Inferencer:
     return Inferencer.from_preset(preset, _NO_WORDS, clip, pretrained, device)
 
@@ -289,7 +369,8 @@ def segment(
 ) -> Segmentation:
     """Segment a picture by words.
 
-    The model of the last call stays loaded; keep an :class:`Inferencer` to work with several.
+    The model of the last call stays loaded; keep an :class:`Inferencer` to work with several. Threads may call it, each
+    with words of its own.
 
     Args:
         image: a file, a Pillow image, or an ``H x W x 3`` array in BGR order.

@@ -10,10 +10,10 @@ import numpy as np
 
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
-from denseclip.apis.images import read_image, to_bgr
-from denseclip.apis.inferencer import ImageLike, Inferencer
+from denseclip.apis.inferencer import ImageLike, Inferencer, Words
 from denseclip.apis.panoptic import PanopticSegmentation
 from denseclip.apis.segmentation import Segmentation
+from denseclip.apis.turns import builds
 from denseclip.clip.vocabulary import Vocabulary
 
 DEFAULT_SCORE = 0.3
@@ -38,6 +38,7 @@ class MaskInferencer(Inferencer):
         UserError: If config, weights, device, vocabulary, task or things cannot be used.
     """
 
+    @builds
     def __init__(
         self,
         config: Any,
@@ -64,14 +65,15 @@ class MaskInferencer(Inferencer):
         """
         if not hasattr(self.model, 'set_task'):
             raise UserError(f'{type(self.model).__name__} gives semantic results only: leave --task (task=) out.')
-        try:
-            self.model.set_task(task)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        self.task = task
+        with self._turn:
+            try:
+                self.model.set_task(task)
+            except ValueError as error:
+                raise UserError(str(error)) from error
+            self.task = task
 
     def set_vocabulary(self, vocabulary: Any, things: Sequence[str] | str | None = None) -> None:
-        """Tell other classes apart from now on.
+        """Tell other classes apart from now on, in all calls without words of their own.
 
         Args:
             vocabulary: Anything that ``Vocabulary.of`` accepts.
@@ -80,37 +82,55 @@ class MaskInferencer(Inferencer):
         Raises:
             UserError: If the model cannot do what the vocabulary asks, or a thing is no class.
         """
-        vocabulary = Vocabulary.of(vocabulary)
-        if vocabulary == self._vocabulary and things is None and self._things is None:
-            return
-        try:
-            self.model.set_vocabulary(vocabulary, things or self._things or 'auto')
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        self._vocabulary = vocabulary
-        self._palette = self._make_palette()
+        wanted = Vocabulary.of(vocabulary)
+        with self._turn:
+            self._words = self._take(self._asked(wanted, things))
+
+    def _asked(self, vocabulary: Vocabulary, things: Any = None) -> tuple[Vocabulary, Any]:
+        things = self._things if things is None else things
+        if things is None:
+            return super()._asked(vocabulary, 'auto')
+        return vocabulary, things if isinstance(things, str) else tuple(things)
+
+    def _present_things(self) -> Any:
+        flags = getattr(self.model, 'is_thing', None)
+        if flags is None:
+            return None
+        return tuple(n for n, is_thing in zip(self.model.vocabulary.names, flags, strict=False) if is_thing)
+
+    def _tell(self, vocabulary: Vocabulary, things: Any) -> None:
+        if hasattr(self.model, 'set_task'):
+            self.model.set_vocabulary(vocabulary, things)
+        else:
+            super()._tell(vocabulary, None)
 
     def segment(  # type: ignore[override]
-        self, image: ImageLike, classes: Any = None
+        self, image: ImageLike, classes: Any = None, things: Sequence[str] | str | None = None
     ) -> Segmentation | PanopticSegmentation | Detections:
         """Segment a picture; arguments and errors as in :meth:`Inferencer.segment`.
+
+        Args:
+            image: See there.
+            classes: See there.
+            things: Countable classes among ``classes``; None: see :meth:`set_vocabulary`.
 
         Returns:
             What the task says, in the picture's own size: :class:`Segmentation`, :class:`PanopticSegmentation`, or
             :class:`Detections` with masks, surest first.
         """
-        if self.task == 'semantic':
-            return super().segment(image, classes)
-        source = Path(image) if isinstance(image, str | Path) else None
-        pixels = read_image(source) if source is not None else to_bgr(image)  # type: ignore[arg-type]
-        if classes is not None:
-            self.set_vocabulary(classes)
+        return self._segment(image, classes, things)
+
+    def _result(
+        self, sample: Any, words: Words, pixels: np.ndarray, source: Path | None
+    ) -> Segmentation | PanopticSegmentation | Detections:
         height, width = pixels.shape[:2]
-        sample = self._run(pixels)
-        if self.task == 'panoptic':
+        vocabulary, palette = words.vocabulary, words.palette
+        if 'pred_panoptic_seg' in sample:
             found = sample.pred_panoptic_seg
             ids = found.data[0, :height, :width].cpu().numpy()
-            return PanopticSegmentation.of(ids, found.segments_info, self._vocabulary, self._palette, pixels, source)
+            return PanopticSegmentation.of(ids, found.segments_info, vocabulary, palette, pixels, source)
+        if 'pred_instances' not in sample:
+            return super()._result(sample, words, pixels, source)
         objects = sample.pred_instances
         objects = objects[objects.scores.sort(descending=True, stable=True).indices]
         limit = np.array([width, height, width, height], dtype=np.float32)
@@ -119,8 +139,8 @@ class MaskInferencer(Inferencer):
             objects.labels.cpu().numpy(),
             objects.scores.float().cpu().numpy(),
             objects.masks[:, :height, :width].cpu().numpy(),
-            self._vocabulary.names,
-            self._palette,
+            vocabulary.names,
+            palette,
             pixels,
             source,
         ).above(self.score)

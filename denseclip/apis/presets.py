@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from open_clip.pretrained import list_pretrained_tags_by_model
 
 from denseclip.apis.errors import UserError
+from denseclip.apis.turns import builds
 from denseclip.clip.presets import preset as find_preset
 
 DEFAULT_CLIP = 'ViT-B-16'
@@ -18,6 +19,7 @@ _LONGEST = 2048
 _WINDOWS_AT_ONCE = 8
 
 
+@builds
 def preset_model(
     name: str,
     vocabulary: Any,

@@ -13,6 +13,7 @@ from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer, choose_device
 from denseclip.apis.presets import DEFAULT_CLIP, clip_settings
+from denseclip.apis.turns import builds
 
 DEFAULT_CONFIG = 'configs/ovseg/ovseg_swin-b_vit-l14_120k_ade20k-640x640.py'
 THRESHOLD = 0.35
@@ -23,6 +24,7 @@ _STEPS: list[dict[str, Any]] = [
 ]
 
 
+@builds
 def ovseg_inferencer(
     vocabulary: Any,
     *,

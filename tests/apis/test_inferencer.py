@@ -59,6 +59,8 @@ def test_words_may_change(inferencer, photo):
     assert result.label_map.max() < 3
     np.testing.assert_array_equal(result.palette, distinct_palette(3))
     assert inferencer.segment(photo, ['a {} name', 'sky']).names == ('a {} name', 'sky')
+    assert inferencer.segment(photo).names == tuple(CLASSES) == inferencer.vocabulary.names
+    inferencer.set_vocabulary(['a {} name', 'sky'])
     assert inferencer.segment(photo).names == ('a {} name', 'sky')
     assert inferencer.segment(photo, ['thing']).label_map.max() == 0
 
