@@ -28,8 +28,8 @@ _LEFT_OUT = (
 def inference_config(config: str | Path | Config | Mapping[str, Any]) -> Config:
     """Read a config and make its scope the default one.
 
-    Python configs are programs: use only those you trust. JSON configs are data. YAML configs are refused, because
-    MMEngine's reader lets them run code although they look like data.
+    Use only configs that you trust: Python configs are programs, and ``type`` and ``custom_imports`` of JSON configs
+    name code that is called. YAML configs are refused, because MMEngine's reader runs code while it reads them.
 
     Args:
         config: a file, or a config that is already in memory.

@@ -14,6 +14,7 @@ from denseclip.apis.bundled import ROOTS
 from denseclip.apis.errors import UserError
 from denseclip.apis.files import write_file
 from denseclip.clip.vocabulary import Vocabulary, VocabularyError
+from denseclip.compat.config_text import Name, config_text
 from denseclip.datasets.own_data import BoxData, LabelMapData, recognise
 from denseclip.visualization.palette import palette_for
 
@@ -96,10 +97,12 @@ def new_dataset(
     vocabulary = _vocabulary(data, words)
     kind = 'boxes' if isinstance(data, BoxData) else 'label maps'
     base_file = Path(base) if base else _bundled_config(BASES[kind])
-    changes = _changes(Config.fromfile(base_file), data, vocabulary, own_base=base is not None)
+    entries = {'_base_': _relative_base(base_file, out)}
+    entries |= _changes(Config.fromfile(base_file.absolute()), data, vocabulary, own_base=base is not None)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_file(out, _config_text(Path(folder), kind, base_file, out, changes))
-    config = Config.fromfile(out)
+    header = f'Config for {kind}, written by `denseclip new-dataset`. Change it as you like.'
+    write_file(out, config_text(entries, header=header))
+    config = Config.fromfile(out.absolute())
     reports = {}
     for split in data.splits:
         reports.update(dict(audit_split(config, split, progress_file=progress_file)))
@@ -206,7 +209,7 @@ def _dataset(data: BoxData | LabelMapData, split: str, pipeline: str, vocabulary
             'img_suffix': data.picture_suffix,
             'seg_map_suffix': data.label_suffix,
         }
-    return {**entry, 'data_root': '', 'metainfo': metainfo, 'pipeline': _Name(pipeline)}
+    return {**entry, 'data_root': '', 'metainfo': metainfo, 'pipeline': Name(pipeline)}
 
 
 def _palette(names: Sequence[str]) -> list[list[int]]:
@@ -230,15 +233,12 @@ def _model_changes(model: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str
     return changes
 
 
-def _words(vocabulary: Vocabulary) -> str | list[tuple[str, tuple[str, ...]]]:
-    """The classes as text, or as pairs where text would be read otherwise (names with ``;`` or ``=``, list names)."""
-    text = '; '.join(' = '.join(filter(None, (c.name, ', '.join(c.synonyms)))) for c in vocabulary.classes)
-    try:
-        if Vocabulary.of(text).classes == vocabulary.classes:
-            return text
-    except (VocabularyError, FileNotFoundError):
-        pass
-    return [(c.name, c.synonyms) for c in vocabulary.classes]
+def _words(vocabulary: Vocabulary) -> list[str | tuple[str, tuple[str, ...]]]:
+    """The classes as a list of names, with their synonyms where they have any.
+
+    Never as text, which could be the name of a list of the suite, the path of a file, or several classes.
+    """
+    return [(c.name, c.synonyms) if c.synonyms else c.name for c in vocabulary.classes]
 
 
 def _part_changes(part: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -255,34 +255,9 @@ def _part_changes(part: Mapping[str, Any], count: int) -> dict[str, Any]:
     return changes
 
 
-class _Name(str):
-    """A name in the config, written without quotes."""
-
-
-def _config_text(folder: Path, kind: str, base: Path, out: Path, changes: Mapping[str, Any]) -> str:
-    relative = os.path.relpath(base.resolve(), out.resolve().parent)
-    lines = [f'# {folder.name}: {kind}, made by `denseclip new-dataset`. Change it as you like.']
-    lines += [f'_base_ = {Path(relative).as_posix()!r}', '']
-    lines += [f'{name} = {_source(value, 0)}' for name, value in changes.items()]
-    return '\n'.join(lines) + '\n'
-
-
-def _source(value: Any, depth: int) -> str:
-    """A value as a config spells it: short ones in one line."""
-    inner, outer = '    ' * (depth + 1), '    ' * depth
-    if isinstance(value, _Name):
-        return str(value)
-    if isinstance(value, Path):
-        return repr(value.as_posix())
-    if isinstance(value, Mapping):
-        items = [f'{key}={_source(item, depth + 1)}' for key, item in value.items()]
-        begin, end = 'dict(', ')'
-    elif isinstance(value, list | tuple):
-        items = [_source(item, depth + 1) for item in value]
-        begin, end = '[]' if isinstance(value, list) else ('(', ',)' if len(value) == 1 else ')')
-    else:
-        return repr(value)
-    line = f'{begin}{", ".join(items)}{end}'
-    if len(line) + len(outer) < 100 and '\n' not in line:
-        return line
-    return begin + ''.join(f'\n{inner}{item},' for item in items) + f'\n{outer}{end.lstrip(",")}'
+def _relative_base(base: Path, out: Path) -> str:
+    """The path that ``out`` names its base by."""
+    relative = Path(os.path.relpath(base.resolve(), out.resolve().parent)).as_posix()
+    if '::' in relative:
+        raise UserError(f"MMEngine takes '::' for the end of a package's name; copy the base '{base}' to another path")
+    return relative

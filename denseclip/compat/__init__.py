@@ -31,7 +31,7 @@ def install() -> None:
     - ``pkg_resources``: a small replacement, unless setuptools still has it;
     - ``torch.load``: mmengine's own checkpoints load with ``weights_only=True``;
     - ``CPUAmpOptimWrapper`` in mmengine's registry;
-    - ``Config.pretty_text``: formatted once;
+    - ``Config.dump`` and ``Config.pretty_text``: names come back as they were;
     - registries: where they find the suite's modules.
     """
     if _fallbacks in sys.meta_path:
@@ -40,7 +40,7 @@ def install() -> None:
     sys.meta_path.insert(0, _after_import)
     _after_import.register('mmengine.logging', _allow_checkpoints)
     _after_import.register('mmengine.optim', _register_amp)
-    _after_import.register('mmengine.config', _keep_formatted_configs)
+    _after_import.register('mmengine.config', _write_configs_safely)
     _after_import.register('mmengine.registry', _add_locations)
 
 
@@ -52,8 +52,8 @@ def _register_amp() -> None:
     import_module('denseclip.compat.amp')
 
 
-def _keep_formatted_configs() -> None:
-    import_module('denseclip.compat.config_text').keep_formatted()
+def _write_configs_safely() -> None:
+    import_module('denseclip.compat.config_text').install()
 
 
 def _add_locations() -> None:

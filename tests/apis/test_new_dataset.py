@@ -2,14 +2,17 @@
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mmengine.config import Config
 
 from denseclip.apis.cli import main
 from denseclip.apis.errors import UserError
-from denseclip.apis.new_dataset import new_dataset
+from denseclip.apis.new_dataset import BASES, NewDataset, new_dataset
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.generated import write_dataset
 from denseclip.engine.launch import TrainOptions, train
@@ -53,7 +56,7 @@ def test_label_maps_need_names_that_fit(maps: Path, tmp_path: Path) -> None:
     made = new_dataset(maps, out, classes=CAMVID)
     config = Config.fromfile(out)
     assert made.ok and len(made.vocabulary) == 12
-    assert config.model.vocabulary.startswith('sky; building = house; pole')
+    assert Vocabulary.of(config.model.vocabulary) == Vocabulary.of(CAMVID)
     assert config.model.decode_head.loss_decode == dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
     assert config.model.identity_head.loss_decode.loss_weight == 0.4
     with pytest.raises(UserError, match='--force'):
@@ -65,7 +68,7 @@ def test_words_given_for_boxes_stand_for_names_in_the_files(boxes: Path, tmp_pat
         new_dataset(boxes, tmp_path / 'a.py', classes='cell')
     made = new_dataset(boxes, tmp_path / 'a.py', classes='erythrocyte = red cell; leukocyte; thrombocyte')
     config = Config.fromfile(made.config)
-    assert config.model.vocabulary == 'erythrocyte = red cell; leukocyte; thrombocyte'
+    assert config.model.vocabulary == [('erythrocyte', ('red cell',)), 'leukocyte', 'thrombocyte']
     assert config.train_dataloader.dataset.metainfo.classes[0] == 'red blood cell'
 
 
@@ -89,6 +92,84 @@ def test_names_that_the_grammar_would_take_apart(boxes: Path, tmp_path: Path) ->
     made = new_dataset(root, tmp_path / 'a.py')
     found = Vocabulary.of(Config.fromfile(made.config).model.vocabulary)
     assert found.classes == made.vocabulary.classes and found.names[0] == 'red; round = cell' and len(found) == 3
+
+
+hostile = st.lists(
+    st.one_of(
+        st.sampled_from(['{{ fileDirname }}', '{{$HOME:x}}', '{{ _base_.model }}', "'", '"', '\n', '\\', '#', '\x1b']),
+        st.text(max_size=6),
+    ),
+    max_size=4,
+).map(''.join)
+folders = hostile.map(lambda name: name.replace('/', '').replace('\0', '')[:40] + '\udcff')
+
+
+def config_of(made: NewDataset) -> Config:
+    """The config as it is loaded and, equal to it, as MMEngine's dump of it is; no text holds a mark."""
+    config = Config.fromfile(made.config)
+    dump = made.config.with_name('dump.py')
+    config.dump(dump)
+    assert Config.fromfile(dump).to_dict() == config.to_dict()
+    for path in (made.config, dump):
+        text = path.read_text(encoding='ascii')
+        assert '{{' not in text and all(line.isprintable() for line in text.splitlines())
+    return config
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(hostile, min_size=3, max_size=3), folder=folders)
+def test_names_in_annotation_files_are_data(boxes: Path, tmp_path: Path, names: list[str], folder: str) -> None:
+    names = [f'{name}{place}' for place, name in enumerate(names)]  # no two are the same
+    root = Path(tempfile.mkdtemp(dir=tmp_path)) / folder
+    shutil.copytree(boxes, root)
+    for path in (root / 'annotations').glob('*.json'):
+        content = json.loads(path.read_text())
+        for entry, name in zip(content['categories'], names, strict=True):
+            entry['name'] = name
+        path.write_text(json.dumps(content))
+    made = new_dataset(root, root.with_name('a.py'))
+    config = config_of(made)
+    for split in ('train', 'val', 'test'):
+        dataset = config[f'{split}_dataloader'].dataset
+        assert dataset.metainfo.classes == tuple(names)
+        assert Path(dataset.ann_file) == root / f'annotations/instances_{split}.json'
+    assert Vocabulary.of(config.model.vocabulary).classes == made.vocabulary.classes
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(hostile, min_size=12, max_size=12), folder=folders)
+def test_words_of_label_maps_are_data(maps: Path, tmp_path: Path, names: list[str], folder: str) -> None:
+    words = [(f'{name} {place}', [f'{name} {place} too']) for place, name in enumerate(names)]
+    root = Path(tempfile.mkdtemp(dir=tmp_path)) / folder
+    root.symlink_to(maps, target_is_directory=True)
+    made = new_dataset(root, root.with_name('a.py'), classes=words)
+    config = config_of(made)
+    assert made.ok and config.train_dataloader.dataset.metainfo.classes == Vocabulary.of(words).names
+    assert config.train_dataloader.dataset.data_prefix.img_path == str(root / 'train')
+    assert Vocabulary.of(config.model.vocabulary) == Vocabulary.of(words)
+
+
+@pytest.mark.parametrize('name', ['camvid', 'classes.txt', 'a; b', 'a = b', 'a, b'])
+def test_a_word_is_never_a_list_or_a_file(boxes: Path, tmp_path: Path, name: str) -> None:
+    root = tmp_path / 'cells'
+    shutil.copytree(boxes, root)
+    for path in (root / 'annotations').glob('*.json'):
+        content = json.loads(path.read_text())
+        first = content['categories'][0]
+        content['annotations'] = [box for box in content['annotations'] if box['category_id'] == first['id']]
+        content['categories'] = [{**first, 'name': name}]
+        path.write_text(json.dumps(content))
+    made = new_dataset(root, tmp_path / 'a.py')
+    assert Vocabulary.of(Config.fromfile(made.config).model.vocabulary).names == (name,)
+
+
+def test_a_base_that_mmengine_would_look_for_in_a_package(boxes: Path, tmp_path: Path) -> None:
+    base = tmp_path / 'my::configs/base.py'
+    base.parent.mkdir()
+    Config.fromfile(Path(__file__).parents[2] / BASES['boxes']).dump(base)
+    with pytest.raises(UserError, match='copy the base'):
+        new_dataset(boxes, tmp_path / 'a.py', base=base)
+    assert not (tmp_path / 'a.py').exists()
 
 
 def test_base_of_the_other_kind(boxes: Path, tmp_path: Path) -> None:

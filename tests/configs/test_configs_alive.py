@@ -31,9 +31,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch):
-    """One thread; and no pretty printing of configs, which costs the runner more than a tiny training step."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda config: repr(config.filename)))
+def quick():
+    """One thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

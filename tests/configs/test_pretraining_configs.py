@@ -39,7 +39,6 @@ def tiny(path: Path, work_dir: Path) -> Config:
 @pytest.mark.slow
 @pytest.mark.parametrize('path', ALL, ids=lambda p: p.stem)
 def test_trains_saves_and_exports(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda config: repr(config.filename)))
     runner = SuiteRunner.from_cfg(tiny(path, tmp_path))
     runner.train()
     assert runner.iter == 2

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
@@ -122,12 +121,6 @@ def toy_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp('config') / 'toy.json'
     path.write_text(json.dumps(TOY))
     return path
-
-
-@pytest.fixture(autouse=True)
-def plain_config_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Runner formats the whole config with yapf for every checkpoint: most of a toy run's time."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: repr(self._cfg_dict.to_dict())))
 
 
 _numbers = itertools.count()
