@@ -25,12 +25,13 @@ from torch import nn
 from tqdm import tqdm
 
 import denseclip  # noqa: F401
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.clip.loading import load_clip
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.miniworld import MiniworldDataset, write_miniworld
 from denseclip.engine.atomic import write_text
 from denseclip.engine.checkpoints import read_training_file
-from denseclip.engine.config import load_config, use_suite_hooks
+from denseclip.engine.config import OptionError, load_config, use_suite_hooks
 from denseclip.engine.launch import TrainOptions, train
 from denseclip.engine.runner import SuiteRunner
 from denseclip.mining import (
@@ -55,7 +56,7 @@ DROPPED = {
 """Masks that the second stage leaves out, by the arguments of its region classifier."""
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--clip', default='checkpoints/miniworld_clip', help='folder of the CLIP to adapt')
@@ -70,6 +71,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--threads', type=int, help='threads of PyTorch (default: all cores)')
     parser.add_argument('--skip-segmentation', action='store_true', help='leave the two-stage segmentation out')
+    add_debug_option(parser)
     return parser.parse_args(argv)
 
 
@@ -213,11 +215,12 @@ def print_table(first: str, results: dict[str, dict[str, float]], columns: Seque
         print(f'| {name} | ' + ' | '.join(f'{values[key]:.1f}' for key in columns) + ' |')
 
 
-def main(argv: list[str] | None = None) -> None:
+@program
+def main(argv: list[str]) -> None:
     """Run all steps and print the table."""
     args = parse_args(argv)
     if not (Path(args.clip) / 'open_clip_config.json').is_file():
-        sys.exit(f"adapt_miniworld.py: '{args.clip}' is no folder of a CLIP; train one as docs/miniworld.md says")
+        raise OptionError(f"'{args.clip}' is no folder of a CLIP; train one as docs/miniworld.md says")
     if args.threads:
         import torch
 
@@ -246,4 +249,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

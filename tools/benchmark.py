@@ -16,9 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.engine.benchmark import (
     PICTURE,
     AnomalyOptions,
@@ -33,8 +32,8 @@ from denseclip.engine.benchmark import (
     benchmark_text,
     benchmark_vocabulary,
 )
+from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.config import OptionError
-from denseclip.weights import WeightFileError, WeightMismatchError
 
 
 def common_parser(command: str) -> argparse.ArgumentParser:
@@ -49,6 +48,7 @@ def common_parser(command: str) -> argparse.ArgumentParser:
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--out', metavar='FILE', help='also write the report there, as .json or .md')
     parser.add_argument('--force', action='store_true', help='write over an existing --out')
+    add_debug_option(parser)
     return parser
 
 
@@ -83,9 +83,7 @@ def model_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     parser.add_argument('--vocabulary', metavar='NAME_OR_FILE', help="class names instead of the config's")
     parser.add_argument('--train', action='store_true', help='measure a training step instead of a prediction')
     parser.add_argument('--trust', action='store_true', help='read a checkpoint even if that runs code in it')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='changes to the config'
-    )
+    add_cfg_options(parser, '--cfg-options')
     add_rounds(parser, repeats=10, warmup=2)
     args = parser.parse_args(argv)
     options = ModelOptions(
@@ -174,16 +172,15 @@ def vocabulary_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     parser.add_argument(
         '--unknown', type=int, default=default.unknown, help='new ones where most are known (default: %(default)s)'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='changes to the config'
-    )
+    add_cfg_options(parser, '--cfg-options')
     args = parser.parse_args(argv)
     fields = ('config', 'vocabulary', 'start', 'unknown', 'device', 'threads')
     options = VocabularyOptions(**{name: getattr(args, name) for name in fields}, overrides=args.cfg_options)
     return benchmark_vocabulary(options), args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@program
+def main(argv: list[str]) -> int:
     """Measure, print, and say by the exit code whether both versions agree."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parts = {
@@ -192,16 +189,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         'anomaly': anomaly_report,
         'vocabulary': vocabulary_report,
     }
-    try:
-        report, args = parts[argv[0]](argv[1:]) if argv and argv[0] in parts else model_report(argv)
-        report.command = ' '.join(['python tools/benchmark.py', *argv])
-        print(report.markdown())
-        if args.out:
-            if Path(args.out).exists() and not args.force:
-                raise OptionError(f"--out '{args.out}' exists: choose another name, or pass --force to write over it")
-            report.write(args.out)
-    except (OptionError, WeightFileError, WeightMismatchError, FileNotFoundError) as error:
-        sys.exit(f'benchmark.py: {error}')
+    report, args = parts[argv[0]](argv[1:]) if argv and argv[0] in parts else model_report(argv)
+    report.command = ' '.join(['python tools/benchmark.py', *argv])
+    print(report.markdown())
+    if args.out:
+        if Path(args.out).exists() and not args.force:
+            raise OptionError(f"--out '{args.out}' exists: choose another name, or pass --force to write over it")
+        report.write(args.out)
     return 1 if report.equal is False else 0
 
 

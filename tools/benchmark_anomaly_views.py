@@ -19,6 +19,7 @@ from contextlib import nullcontext
 import torch
 
 import denseclip  # noqa: F401  (registers the models)
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.clip.loading import load_clip
 from denseclip.engine.benchmark.plain_anomaly import plain_views
 from denseclip.engine.benchmark.timing import in_turn
@@ -27,14 +28,16 @@ from denseclip.models.anomaly import AnoVL
 BATCHED, AUTHORS = 'batched', "authors' order"
 
 
-def main() -> int:
+@program
+def main(argv: list[str]) -> int:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--model', default='ViT-B-16-plus-240', help='open_clip architecture (default: %(default)s)')
     parser.add_argument('--repeats', type=int, default=3, help='rounds that count (default: %(default)s)')
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
-    args = parser.parse_args()
+    add_debug_option(parser)
+    args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
     loaded = load_clip(args.model)

@@ -14,14 +14,16 @@ import sys
 from mmengine.registry import MODELS, DefaultScope
 
 import denseclip  # noqa: F401  (registers the models)
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.engine.benchmark.machine import describe, set_up
 from denseclip.engine.benchmark.maft import PARTS, compare_maft_steps, loss_difference, loss_memory, use_random_text
-from denseclip.engine.config import OptionError, load_config
+from denseclip.engine.config import load_config
 
 DEFAULT = 'configs/maft/maft-plus_convnext-l_55k_ade20k-1333x800.py'
 
 
-def main() -> int:
+@program
+def main(argv: list[str]) -> int:
     """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', default=DEFAULT, help='config of MAFT+ (default: %(default)s)')
@@ -32,13 +34,10 @@ def main() -> int:
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
     parser.add_argument('--each', action='store_true', help="also measure each of the reference's parts alone")
-    args = parser.parse_args()
-    try:
-        set_up(args.device, args.threads)
-        worst = max(print_steps(args), print_loss(args))
-    except OptionError as error:
-        print(error, file=sys.stderr)
-        return 2
+    add_debug_option(parser)
+    args = parser.parse_args(argv)
+    set_up(args.device, args.threads)
+    worst = max(print_steps(args), print_loss(args))
     return int(worst > 1e-5)
 
 

@@ -8,12 +8,12 @@ Example:
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.datasets.open_vocab import MINIWORLD, PROTOCOLS, SETS
+from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.config import OptionError
-from denseclip.engine.open_vocab_grid import CellOptions, GridBusyError, make_cells, run_grid
+from denseclip.engine.open_vocab_grid import CellOptions, make_cells, run_grid
 from denseclip.engine.open_vocab_grid.cells import OWN, known_presets
 from denseclip.engine.open_vocab_grid.grid import GridOptions
 
@@ -26,7 +26,7 @@ def pairs(values: list[str] | None, option: str) -> dict[str, str]:
     return dict(value.split('=', 1) for value in values or [])
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--presets', nargs='+', metavar='NAME', help='methods; see --list')
@@ -54,7 +54,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--no-isolation', action='store_true', help='run all cells in this process')
     parser.add_argument('--restart', action='store_true', help='forget earlier results of these cells')
     parser.add_argument('--list', action='store_true', help='show presets, sets and protocols, and stop')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to every config')
+    add_cfg_options(parser, '--cfg-options', default={}, help='changes to every config')
+    add_debug_option(parser)
     return parser.parse_args(argv)
 
 
@@ -67,40 +68,38 @@ def show_choices() -> None:
         print(f'  {entry.name:14s} {entry.source}')
 
 
-def main(argv: list[str] | None = None) -> int:
+@program
+def main(argv: list[str]) -> int:
     """Run the grid; exit code 1 if a cell failed."""
     args = parse_args(argv)
     if args.list:
         show_choices()
         return 0
-    try:
-        if not args.presets:
-            raise OptionError('--presets: name at least one; --list shows them')
-        options = CellOptions(
-            model=args.model,
-            pretrained=args.pretrained,
-            configs=pairs(args.config, '--config'),
-            checkpoints=pairs(args.checkpoint, '--checkpoint'),
-            data_roots=pairs(args.data_root, '--data-root'),
-            set_configs=pairs(args.set_config, '--set-config'),
-            limit=args.limit,
-            window_batch=args.window_batch,
-            overrides=args.cfg_options,
-        )
-        cells, notes = make_cells(args.presets, args.datasets, args.protocols, options)
-        how = GridOptions(
-            device=args.device,
-            threads=args.threads,
-            num_workers=args.num_workers,
-            save_every=args.save_every,
-            isolate=not args.no_isolation,
-            restart=args.restart,
-        )
-        for note in notes:
-            print(note)
-        states = run_grid(cells, args.out, how, say=lambda text: print(text, flush=True))
-    except (OptionError, GridBusyError) as error:
-        sys.exit(f'benchmark_open_vocab.py: {error}')
+    if not args.presets:
+        raise OptionError('--presets: name at least one; --list shows them')
+    options = CellOptions(
+        model=args.model,
+        pretrained=args.pretrained,
+        configs=pairs(args.config, '--config'),
+        checkpoints=pairs(args.checkpoint, '--checkpoint'),
+        data_roots=pairs(args.data_root, '--data-root'),
+        set_configs=pairs(args.set_config, '--set-config'),
+        limit=args.limit,
+        window_batch=args.window_batch,
+        overrides=args.cfg_options,
+    )
+    cells, notes = make_cells(args.presets, args.datasets, args.protocols, options)
+    how = GridOptions(
+        device=args.device,
+        threads=args.threads,
+        num_workers=args.num_workers,
+        save_every=args.save_every,
+        isolate=not args.no_isolation,
+        restart=args.restart,
+    )
+    for note in notes:
+        print(note)
+    states = run_grid(cells, args.out, how, say=lambda text: print(text, flush=True))
     print(f'{args.out}/table.md')
     return 0 if all(state.status == 'done' for state in states) else 1
 

@@ -11,10 +11,12 @@ import argparse
 import sys
 
 import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.engine.benchmark.regions import RegionOptions, benchmark_regions
 
 
-def main() -> int:
+@program
+def main(argv: list[str]) -> int:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = RegionOptions()
@@ -29,7 +31,8 @@ def main() -> int:
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
     parser.add_argument('--out', metavar='FILE', help='also write the report there, as .json or .md')
-    args = parser.parse_args()
+    add_debug_option(parser)
+    args = parser.parse_args(argv)
     fields = ('model', 'masks', 'encoded', 'classes', 'batch_size', 'threads', 'device')
     options = RegionOptions(size=tuple(args.size), **{name: getattr(args, name) for name in fields})
     report = benchmark_regions(options, repeats=args.repeats, memory=not args.no_memory)

@@ -13,14 +13,16 @@ import sys
 from mmengine.registry import MODELS, DefaultScope
 
 import denseclip  # noqa: F401  (registers the models)
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.engine.benchmark.machine import describe, set_up
 from denseclip.engine.benchmark.train_step import PARTS, compare_steps
-from denseclip.engine.config import OptionError, load_config
+from denseclip.engine.config import load_config
 
 DEFAULT = 'configs/denseclip/denseclip_retinanet_clip-r50_fpn_1x_coco-1333x800.py'
 
 
-def main() -> int:
+@program
+def main(argv: list[str]) -> int:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', default=DEFAULT, help='config of a detector (default: %(default)s)')
@@ -30,25 +32,22 @@ def main() -> int:
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
     parser.add_argument('--each', action='store_true', help="also measure each of the reference's parts alone")
-    args = parser.parse_args()
-    try:
-        set_up(args.device, args.threads)
-        config = load_config(args.config)
-        with DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmdet'):
-            model = MODELS.build(config.model).to(args.device)
-        print(f'{describe(args.device)}; {args.batch} x {args.size} x {args.size}, median of {args.repeats}')
-        print('| reference does besides | ours, ms | reference, ms | ours / reference | losses differ by |')
-        print('| --- | ---: | ---: | ---: | ---: |')
-        wanted = [tuple(PARTS), *([(part,) for part in PARTS] if args.each else [])]
-        worst = 0.0
-        for parts in wanted:
-            found = compare_steps(model, size=args.size, batch=args.batch, repeats=args.repeats, parts=parts)
-            ours, theirs = (found.samples[name].median * 1e3 for name in ('ours', 'reference'))
-            print(f'| {", ".join(parts)} | {ours:.0f} | {theirs:.0f} | {found.ratio:.3f} | {found.difference:.1e} |')
-            worst = max(worst, found.difference)
-    except OptionError as error:
-        print(error, file=sys.stderr)
-        return 2
+    add_debug_option(parser)
+    args = parser.parse_args(argv)
+    set_up(args.device, args.threads)
+    config = load_config(args.config)
+    with DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmdet'):
+        model = MODELS.build(config.model).to(args.device)
+    print(f'{describe(args.device)}; {args.batch} x {args.size} x {args.size}, median of {args.repeats}')
+    print('| reference does besides | ours, ms | reference, ms | ours / reference | losses differ by |')
+    print('| --- | ---: | ---: | ---: | ---: |')
+    wanted = [tuple(PARTS), *([(part,) for part in PARTS] if args.each else [])]
+    worst = 0.0
+    for parts in wanted:
+        found = compare_steps(model, size=args.size, batch=args.batch, repeats=args.repeats, parts=parts)
+        ours, theirs = (found.samples[name].median * 1e3 for name in ('ours', 'reference'))
+        print(f'| {", ".join(parts)} | {ours:.0f} | {theirs:.0f} | {found.ratio:.3f} | {found.difference:.1e} |')
+        worst = max(worst, found.difference)
     return int(worst > 1e-5)
 
 

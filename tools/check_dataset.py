@@ -4,14 +4,15 @@
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 import denseclip  # noqa: F401  (registers the data sets)
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.datasets.audit import audit_split
+from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.config import OptionError, load_config
 
 
-def main() -> int:
+@program
+def main(argv: list[str]) -> int:
     """Audit the chosen splits one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file whose data set is read')
@@ -20,19 +21,15 @@ def main() -> int:
     )
     parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
     parser.add_argument('--max-problems', type=int, default=20, help='lines shown of each kind of problem')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='changes to the config'
-    )
-    args = parser.parse_args()
-    try:
-        config = load_config(args.config, args.cfg_options)
-    except OptionError as error:
-        sys.exit(f'check_dataset.py: {error}')
+    add_cfg_options(parser, '--cfg-options')
+    add_debug_option(parser)
+    args = parser.parse_args(argv)
+    config = load_config(args.config, args.cfg_options)
     sound = True
     splits = [split for split in ('train', 'val', 'test') if config.get(f'{split}_dataloader')]
     lacking = [split for split in args.split or [] if split not in splits]
     if lacking or not splits:
-        sys.exit(f'check_dataset.py: {args.config} has no data for {", ".join(lacking or ("train", "val", "test"))}')
+        raise OptionError(f'{args.config} has no data for {", ".join(lacking or ("train", "val", "test"))}')
     for split in args.split or splits:
         for name, report in audit_split(config, split, num_workers=args.num_workers, progress_file=sys.stderr):
             print(f'\n== {name} ==\n{report.render(max_problems=args.max_problems)}', flush=True)

@@ -11,15 +11,14 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
-from denseclip.datasets.miniworld import MiniworldError
-from denseclip.engine.config import OptionError
+from denseclip.apis.programs import add_debug_option, program
+from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.mask_study import VARIANTS, StudyOptions, chosen, run_study
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -33,11 +32,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/mask_study'), help='default: %(default)s')
     parser.add_argument('--threads', type=int, help='CPU threads')
     parser.add_argument('--list', action='store_true', help='show all variants, and stop')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to every config')
+    add_cfg_options(parser, '--cfg-options', default={}, help='changes to every config')
+    add_debug_option(parser)
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> None:
+@program
+def main(argv: list[str]) -> None:
     """Run the tool."""
     args = parse_args(argv)
     if args.list:
@@ -49,12 +50,9 @@ def main(argv: list[str] | None = None) -> None:
     options = StudyOptions(
         args.out, args.data, args.seeds, args.iterations, args.count, args.val_count, args.cfg_options
     )
-    try:
-        run_study(chosen(args.variants), options, print)
-    except (OptionError, MiniworldError) as error:
-        sys.exit(f'compare_mask_models.py: {error}')
+    run_study(chosen(args.variants), options, print)
     print((args.out / 'table.md').read_text(encoding='utf-8'))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

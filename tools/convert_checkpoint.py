@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denseclip.apis.errors import UserError
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.engine.atomic import commit, partial_name
 from denseclip.weights import (
-    WeightFileError,
-    WeightMismatchError,
     read_checkpoint,
     resolve,
     weight_file,
@@ -23,7 +23,7 @@ from denseclip.weights import (
 from denseclip.weights.convert import CONVERTERS, convert
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Convert a weight file between its authors' names and ours.")
     parser.add_argument('source', help='file, or a source such as local-dir:, hf-hub:, package:')
@@ -33,6 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--inverse', action='store_true', help='from our names to theirs')
     parser.add_argument('--trust', action='store_true', help='read a pickle even if that runs code in it')
     parser.add_argument('--force', action='store_true', help='replace an existing target')
+    add_debug_option(parser)
     args = parser.parse_args(argv)
     if args.target.suffix not in ('.safetensors', '.pth'):
         parser.error(f"the target '{args.target}' must end in .safetensors or .pth")
@@ -54,20 +55,18 @@ def write(target: Path, state: dict[str, Tensor], meta: dict[str, Any], wrapper:
     commit(partial, target)
 
 
-def main(argv: list[str] | None = None) -> None:
+@program
+def main(argv: list[str]) -> None:
     """Run the tool."""
     args = parse_args(argv)
     if args.target.exists() and not args.force:
-        sys.exit(f"convert_checkpoint.py: '{args.target}' exists; choose another name or pass --force.")
-    try:
-        checkpoint = read_checkpoint(weight_file(resolve(args.source)), trust=args.trust)
-        state = convert(checkpoint.state_dict, args.converter, inverse=args.inverse)
-        meta = {**checkpoint.meta, 'converter': args.converter, 'inverse': int(args.inverse)}
-        write(args.target, state, meta, CONVERTERS[args.converter].wrapper if args.inverse else 'state_dict')
-    except (WeightFileError, WeightMismatchError, OSError, ValueError) as error:
-        sys.exit(f'convert_checkpoint.py: {error}')
+        raise UserError(f"'{args.target}' exists; choose another name or pass --force.")
+    checkpoint = read_checkpoint(weight_file(resolve(args.source)), trust=args.trust)
+    state = convert(checkpoint.state_dict, args.converter, inverse=args.inverse)
+    meta = {**checkpoint.meta, 'converter': args.converter, 'inverse': int(args.inverse)}
+    write(args.target, state, meta, CONVERTERS[args.converter].wrapper if args.inverse else 'state_dict')
     print(f'{args.target}: {len(state)} tensors, {sum(v.numel() for v in state.values()) / 1e6:.2f} M numbers')
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

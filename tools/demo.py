@@ -10,7 +10,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from denseclip.apis.cli import main
+from denseclip.apis import cli
+from denseclip.apis.errors import UserError
+from denseclip.apis.programs import program
 
 CLASSES = 'temple; sky; trees'
 OUT = 'demo_out'
@@ -23,11 +25,16 @@ def default_picture() -> Path:
         path = Path(folder) / 'datasets' / 'images' / 'china.jpg'
         if path.is_file():
             return path
-    sys.exit(
+    raise UserError(
         "the demo's photograph comes with scikit-learn: pip install 'denseclip-suite[mm,demo]', or name a picture."
     )
 
 
+@program
+def main(argv: list[str]) -> int:
+    """Segment the pictures that are named, else the photograph."""
+    return cli.main(['segment', *(argv or [str(default_picture()), '--classes', CLASSES, '--out', OUT, '--force'])])
+
+
 if __name__ == '__main__':
-    arguments = sys.argv[1:] or [str(default_picture()), '--classes', CLASSES, '--out', OUT, '--force']
-    sys.exit(main(['segment', *arguments]))
+    sys.exit(main())

@@ -12,13 +12,14 @@ import sys
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import DATASETS, DefaultScope
 from tqdm import tqdm
 
 import denseclip  # noqa: F401
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.clip.loading import load_clip
 from denseclip.datasets.captions import CaptionedImages
+from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.mining import (
     CaptionPairs,
     LabelMapPairs,
@@ -32,7 +33,7 @@ from denseclip.mining import (
 from denseclip.mining.sources import TITLE
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     kinds = parser.add_subparsers(dest='kind', required=True)
@@ -40,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     captions.add_argument('annotations', help="COCO's captions_*.json")
     captions.add_argument('--clip', required=True, help='open_clip architecture, local-dir:FOLDER or hf-hub:NAME')
     captions.add_argument('--pretrained', help="tag or file of the architecture's weights")
-    captions.add_argument('--proposer', nargs='+', action=DictAction, required=True, metavar='KEY=VALUE')
+    add_cfg_options(captions, '--proposer', required=True, help='its type and arguments')
     captions.add_argument('--nouns', default='nltk', help="'nltk', a list of the suite, a text file, or 'dog; cat'")
     captions.add_argument('--modifiers', nargs='*', default=(), help='words kept before a noun of a word list')
     captions.add_argument('--captions', type=int, help='read only so many captions of a picture (default: all)')
@@ -55,6 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     labels.add_argument('--ann-file', default='', help='list of names, if the set has one')
     labels.add_argument('--vocabulary', help="names for the classes (default: the data set's)")
     for kind in (captions, labels):
+        add_debug_option(kind)
         kind.add_argument('--images', required=True, help='folder of the pictures')
         kind.add_argument('--out', required=True, help='folder to write into')
         kind.add_argument('--title', default=TITLE, help='sentence of a pair, with {} for the noun')
@@ -94,26 +96,24 @@ def label_source(args: argparse.Namespace) -> PairSource:
         return LabelMapPairs(DATASETS.build(config), args.vocabulary, title=args.title, min_area=args.min_area)
 
 
-def main(argv: list[str] | None = None) -> None:
+@program
+def main(argv: list[str]) -> None:
     """Run the tool."""
     args = parse_args(argv)
-    try:
-        rank, world = shard()
-        source = caption_source(args) if args.kind == 'captions' else label_source(args)
-        with tqdm(total=len(source) // world, disable=rank != 0, unit='picture') as bar:
-            done = mine(
-                source,
-                args.out,
-                rank=rank,
-                world=world,
-                chunk_size=args.chunk_size,
-                progress=bar.update,
-            )
-    except (ImportError, LookupError, OSError, ValueError) as error:
-        sys.exit(f'mine_mask_pairs.py: {error}')
+    rank, world = shard()
+    source = caption_source(args) if args.kind == 'captions' else label_source(args)
+    with tqdm(total=len(source) // world, disable=rank != 0, unit='picture') as bar:
+        done = mine(
+            source,
+            args.out,
+            rank=rank,
+            world=world,
+            chunk_size=args.chunk_size,
+            progress=bar.update,
+        )
     left = f'; {done.missing} files of other processes are not written yet' if done.missing else ''
     print(f'{args.out}: {done.pairs} pairs of {done.pictures} pictures, {len(done.unreadable)} unreadable{left}')
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

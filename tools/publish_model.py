@@ -3,29 +3,28 @@
 import argparse
 import sys
 
-from denseclip.weights.errors import WeightFileError
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.weights.publish import publish
 
 
-def main(argv: list[str] | None = None) -> None:
+@program
+def main(argv: list[str]) -> None:
     """Run the tool."""
     parser = argparse.ArgumentParser(description='Weights of a checkpoint as a small safetensors file.')
     parser.add_argument('checkpoint', help='checkpoint that training wrote')
     parser.add_argument('out', help='file to write, *.safetensors')
     parser.add_argument('--full', action='store_true', help='keep float32 (default: large tensors in float16)')
     parser.add_argument('--note', nargs='*', default=[], metavar='KEY=VALUE', help='facts to store in the file')
+    add_debug_option(parser)
     args = parser.parse_args(argv)
     wrong = [note for note in args.note if '=' not in note]
     if wrong:
         parser.error(f'--note takes KEY=VALUE, got {wrong[0]!r}')
-    try:
-        result = publish(
-            args.checkpoint, args.out, half=not args.full, metadata=dict(note.split('=', 1) for note in args.note)
-        )
-    except (WeightFileError, OSError, ValueError) as error:
-        sys.exit(f'publish_model.py: {error}')
+    result = publish(
+        args.checkpoint, args.out, half=not args.full, metadata=dict(note.split('=', 1) for note in args.note)
+    )
     print(f'{result.path}  {result.size / 1e6:.2f} MB  sha256 {result.sha256}')
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from denseclip.apis.programs import add_debug_option, program
 from denseclip.engine.repeat import RepeatError, render, repeat
 
 TOOLS = Path(__file__).resolve().parent
@@ -41,7 +42,8 @@ def split_arguments(argv: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     return own, passed
 
 
-def main(argv: list[str] | None = None) -> int:
+@program
+def main(argv: list[str]) -> int:
     """Run the tool."""
     own, passed = split_arguments(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,15 +52,13 @@ def main(argv: list[str] | None = None) -> int:
         '--seeds', type=int, nargs='+', default=[3], help='how many seeds from 0 on, or the seeds themselves'
     )
     parser.add_argument('--work-dir', help='where everything goes (default: work_dirs/<config name>_seeds)')
+    add_debug_option(parser)
     args = parser.parse_args(own)
     seeds = list(range(args.seeds[0])) if len(args.seeds) == 1 else args.seeds
     work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}_seeds'
-    try:
-        if not Path(args.config).is_file():
-            raise RepeatError(f"config '{args.config}' does not exist")
-        found = repeat(args.config, seeds, work_dir, run_tool, train_args=passed['--train'], test_args=passed['--test'])
-    except (RepeatError, FileNotFoundError) as error:
-        sys.exit(f'repeat.py: {error}')
+    if not Path(args.config).is_file():
+        raise RepeatError(f"config '{args.config}' does not exist")
+    found = repeat(args.config, seeds, work_dir, run_tool, train_args=passed['--train'], test_args=passed['--test'])
     print(render(found))
     return 0
 

@@ -4,16 +4,14 @@ import argparse
 import os
 import sys
 
-from mmengine.config import DictAction
-
 # At module level: worker processes that start by `spawn` import this file before they unpickle data sets.
 import denseclip  # noqa: F401
-from denseclip.engine.config import OptionError
+from denseclip.apis.programs import add_debug_option, program
+from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.launch import TestOptions, test
-from denseclip.weights import WeightFileError, WeightMismatchError
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
     parser.add_argument('config', help='config file')
@@ -28,9 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--show-dir', metavar='DIR', help='write painted predictions there')
     parser.add_argument('--wait-time', type=float, default=2.0, help='seconds between windows')
     parser.add_argument('--force', action='store_true', help='write into --out and --show-dir even if they hold files')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override config entries: key.sub=value ...'
-    )
+    add_cfg_options(parser, '--cfg-options')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument(
         '--tta', action='store_true', help='test-time augmentation (tta_model, tta_pipeline of the config)'
@@ -50,10 +46,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='read a checkpoint even if that runs code in it; only for authors you trust',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+    parser.add_argument('--verbose', action='store_true', help='show config and environment on the terminal, too')
+    add_debug_option(parser)
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> None:
+@program
+def main(argv: list[str]) -> None:
     """Run the tool."""
     args = parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -71,12 +70,10 @@ def main(argv: list[str] | None = None) -> None:
         amp=args.amp,
         trust=args.trust,
         force=args.force,
+        verbose=args.verbose,
     )
-    try:
-        test(args.config, args.checkpoint, options)
-    except (OptionError, WeightFileError, WeightMismatchError, FileNotFoundError) as error:
-        sys.exit(f'test.py: {error}')
+    test(args.config, args.checkpoint, options)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -4,16 +4,14 @@ import argparse
 import os
 import sys
 
-from mmengine.config import DictAction
-
 # At module level: worker processes that start by `spawn` import this file before they unpickle data sets.
 import denseclip  # noqa: F401
-from denseclip.engine.config import OptionError
+from denseclip.apis.programs import add_debug_option, program
+from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.launch import TrainOptions, train
-from denseclip.weights import WeightFileError, WeightMismatchError
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Train a model.')
     parser.add_argument('config', help='config file')
@@ -27,17 +25,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (float16 on a GPU, bfloat16 on the CPU)')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale learning rates to the actual batch size')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override config entries: key.sub=value ...'
-    )
+    add_cfg_options(parser, '--cfg-options')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--seed', type=int, help='seed of the run (default: the config, else drawn and logged)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+    parser.add_argument('--verbose', action='store_true', help='show config and environment on the terminal, too')
+    add_debug_option(parser)
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> None:
+@program
+def main(argv: list[str]) -> None:
     """Run the tool."""
     args = parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -50,12 +49,10 @@ def main(argv: list[str] | None = None) -> None:
         launcher=args.launcher,
         seed=args.seed,
         deterministic=args.deterministic,
+        verbose=args.verbose,
     )
-    try:
-        train(args.config, options)
-    except (OptionError, WeightFileError, WeightMismatchError) as error:
-        sys.exit(f'train.py: {error}')
+    train(args.config, options)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis import anomaly_cli, detect_cli, miniworld_cli, new_dataset_cli
-from denseclip.apis.errors import EXIT_ERROR, UserError, one_line, report_failures
+from denseclip.apis.errors import EXIT_ERROR, UserError, report_failures
 from denseclip.apis.mask_methods import (
     MASK_CONFIGS,
     add_mask_options,
@@ -22,6 +22,7 @@ from denseclip.apis.mask_methods import (
     result_suffixes,
 )
 from denseclip.apis.methods import add_method_options, load_method
+from denseclip.apis.programs import explain, keep_printing
 from denseclip.version import __version__
 
 if TYPE_CHECKING:
@@ -40,11 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; by default those of the process.
 
     Returns:
-        Exit code: 0 on success, 2 when something could not be done.
+        Exit code: 0 on success, 2 when something could not be done, 130 after Ctrl-C.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'):
-            stream.reconfigure(errors='replace')
+    keep_printing()
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.run is None:
@@ -52,14 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     try:
         return args.run(args)
-    except KeyboardInterrupt:
-        print('denseclip: interrupted', file=sys.stderr)
-        return 130
-    except Exception as error:
-        if args.debug:
+    except (Exception, KeyboardInterrupt) as error:
+        if args.debug and isinstance(error, Exception):
             raise
-        print(f'denseclip: error: {one_line(error)}', file=sys.stderr)
-        return EXIT_ERROR
+        return explain(error, 'denseclip')[1]
 
 
 def build_parser() -> argparse.ArgumentParser:

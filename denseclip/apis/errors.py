@@ -1,12 +1,16 @@
-"""Errors that a user can cure, and how the command says them."""
+"""Errors that a user can cure, and how the programs say them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
+from denseclip.apis.sentences import one_line
+
 EXIT_ERROR = 2
-"""Exit code of a command that could not do everything."""
+"""Exit code of a program that could not do everything."""
+EXIT_INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended."""
 
 
 class UserError(ValueError):
@@ -14,16 +18,6 @@ class UserError(ValueError):
 
     The command line prints the message alone, without a traceback.
     """
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error; what the suite did not foresee also says its kind and how to see more."""
-    from denseclip.weights.errors import WeightFileError, WeightMismatchError
-
-    text = ' '.join(str(error).split()) or type(error).__name__
-    if isinstance(error, ValueError | OSError | ImportError | WeightFileError | WeightMismatchError):
-        return text
-    return f'unexpected {type(error).__name__}: {text} (--debug shows where)'
 
 
 def report_failures(failures: Sequence[Exception], count: int) -> int:

@@ -12,6 +12,7 @@ from open_clip.pretrained import list_pretrained_tags_by_model
 from denseclip.apis.errors import UserError
 from denseclip.apis.turns import builds
 from denseclip.clip.presets import preset as find_preset
+from denseclip.compat.logs import quiet
 
 DEFAULT_CLIP = 'ViT-B-16'
 DEFAULT_TAG = 'openai'
@@ -57,7 +58,8 @@ def preset_model(
     spec = {'preset': name, **clip_settings(clip, pretrained, trust)}
     init_default_scope('mmseg')
     model = MODELS.build({'type': found.type, 'clip': spec, 'vocabulary': vocabulary, **settings})
-    model.init_weights()
+    with quiet():
+        model.init_weights()
     steps: list[dict[str, Any]] = [
         {'type': 'Resize', 'scale': (_LONGEST, found.side), 'keep_ratio': True},
         {'type': 'PackSegInputs'},

@@ -14,6 +14,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer, choose_device
 from denseclip.apis.presets import DEFAULT_CLIP, clip_settings
 from denseclip.apis.turns import builds
+from denseclip.compat.logs import quiet
 
 DEFAULT_CONFIG = 'configs/ovseg/ovseg_swin-b_vit-l14_120k_ade20k-640x640.py'
 THRESHOLD = 0.35
@@ -94,7 +95,8 @@ def ovseg_inferencer(
         )
     except (ImportError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
-    model.init_weights()
+    with quiet():
+        model.init_weights()
     return Inferencer.from_model(model.to(place), _STEPS)
 
 

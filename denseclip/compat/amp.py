@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import nn
 
 from denseclip.compat.distributed import has_accelerator
 
+_FLAGS = ('flags', 'Features')  # x86 and ARM
+_BFLOAT16_FLAGS = frozenset({'avx512_bf16', 'amx_bf16', 'bf16', 'svebf16'})
 _CUDA_ONLY = ('loss_scale', 'use_fsdp', 'dtype')
 
 
@@ -46,6 +49,22 @@ class CPUAmpOptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield
+
+
+def lacks_bfloat16_units(cpuinfo: str | Path = '/proc/cpuinfo') -> bool:
+    """Whether bfloat16 is known to be slow here: on a CPU whose flags name no unit that computes in it.
+
+    Args:
+        cpuinfo: What Linux tells of its processors; where there is no such file, nothing is known.
+    """
+    if has_accelerator():
+        return False
+    try:
+        text = Path(cpuinfo).read_text(encoding='utf-8', errors='replace')
+    except OSError:
+        return False
+    flags = {flag for line in text.splitlines() if line.startswith(_FLAGS) for flag in line.partition(':')[2].split()}
+    return bool(flags) and not flags & _BFLOAT16_FLAGS
 
 
 def amp_wrapper_type() -> str:

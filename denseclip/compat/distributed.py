@@ -20,6 +20,10 @@ _SYNC_BN = frozenset({'SyncBN', 'MMSyncBN', 'SyncBatchNorm', nn.SyncBatchNorm})
 _DEFAULT_PORT = '29500'
 
 
+class LauncherError(RuntimeError):
+    """The launcher's environment is not that of its program."""
+
+
 def prepare(launcher: str, cfg: Any = None) -> None:
     """Make a Runner with this launcher work on the machine at hand; call it before the Runner is built.
 
@@ -32,7 +36,7 @@ def prepare(launcher: str, cfg: Any = None) -> None:
 
     Raises:
         ValueError: For another launcher.
-        RuntimeError: If the launcher's environment variables are missing.
+        LauncherError: If the launcher's environment variables are missing.
     """
     if launcher not in LAUNCHERS:
         raise ValueError(f'unknown launcher {launcher!r}; choose one of {", ".join(LAUNCHERS)}')
@@ -119,7 +123,7 @@ def _require(launcher: str, *names: str) -> None:
     missing = [name for name in names if name not in os.environ]
     if missing:
         start = {'pytorch': 'torchrun', 'slurm': 'srun', 'mpi': 'mpirun'}[launcher]
-        raise RuntimeError(
+        raise LauncherError(
             f'launcher {launcher!r} needs the environment variables {", ".join(missing)}: '
             f"start the program with {start}, or use the launcher 'none'"
         )
@@ -134,7 +138,7 @@ def _first_host(node_list: str) -> str:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        raise RuntimeError(
+        raise LauncherError(
             f'cannot expand SLURM_NODELIST {node_list!r} with scontrol; set MASTER_ADDR to the first host of the job'
         ) from error
     return names.stdout.split()[0]

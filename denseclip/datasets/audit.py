@@ -23,6 +23,7 @@ from denseclip.datasets.anomaly_audit import AnomalyAuditReport, audit_anomalies
 from denseclip.datasets.audit_report import AuditReport, Problem
 from denseclip.datasets.box_audit import BoxAuditReport, audit_boxes
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size, read_label_map, turns_pictures
+from denseclip.datasets.sources import dataset_class, plain_datasets
 
 Report = AuditReport | AnomalyAuditReport | BoxAuditReport
 """What an audit finds, by the kind of data set."""
@@ -95,7 +96,7 @@ def audit_split(
     if not config.get(f'{split}_dataloader'):
         raise KeyError(f'the config has no {split}_dataloader')
     init_default_scope(config.get('default_scope') or 'mmseg')
-    parts = list(_plain_datasets(config[f'{split}_dataloader'].dataset))
+    parts = list(plain_datasets(config[f'{split}_dataloader'].dataset))
     for number, part in enumerate(parts, start=1):
         name = split if len(parts) == 1 else f'{split}, part {number} of {len(parts)}'
         try:
@@ -112,9 +113,8 @@ def audit_split(
 
 def _has_boxes(part: dict[str, Any]) -> bool:
     """Whether a data set is in COCO's layout of objects; such a one is not loaded but read as it stands."""
-    with DATASETS.switch_scope_and_registry(None) as registry:  # plain names are those of the default scope
-        kind = registry.get(part['type']) if isinstance(part['type'], str) else part['type']
-    return isinstance(kind, type) and issubclass(kind, CocoDataset)
+    kind = dataset_class(part)
+    return kind is not None and issubclass(kind, CocoDataset)
 
 
 def _look(dataset: Any, part: dict[str, Any], num_workers: int, progress_file: TextIO | None) -> Report:
@@ -130,16 +130,6 @@ def _look(dataset: Any, part: dict[str, Any], num_workers: int, progress_file: T
     if isinstance(dataset, AnomalyDataset):
         return audit_anomalies(dataset, num_workers=num_workers, progress=shown)
     return audit_dataset(dataset, num_workers=num_workers, progress=shown, upright=upright)
-
-
-def _plain_datasets(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Configs of the data sets inside wrappers such as ``RepeatDataset`` and ``ConcatDataset``."""
-    inner = config.get('datasets') or ([config['dataset']] if 'dataset' in config else None)
-    if inner is None:
-        yield config
-        return
-    for part in inner:
-        yield from _plain_datasets(part)
 
 
 def _read_sample(info: dict[str, Any], *, upright: bool) -> _Sample:

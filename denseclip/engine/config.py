@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
+import inspect
+import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.runner import Runner
 
-from ..compat.amp import enable_amp
+from ..compat.amp import enable_amp, lacks_bfloat16_units
 
 _RESUMABLE = {'IterBasedTrainLoop': 'ResumableIterTrainLoop', 'EpochBasedTrainLoop': 'ResumableEpochTrainLoop'}
 _SUITE_HOOKS = {
@@ -17,6 +23,14 @@ _SUITE_HOOKS = {
     'vocabulary_check': 'VocabularyCheckHook',
     'non_finite_loss': 'NonFiniteLossHook',
     'recipe_check': 'RecipeCheckHook',
+}
+_CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+_RUN_KEYS = {
+    *inspect.signature(Runner.__init__).parameters,
+    'runner_type',
+    'auto_scale_lr',
+    'tta_model',
+    'tta_pipeline',
 }
 
 
@@ -35,16 +49,58 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         The config.
 
     Raises:
-        OptionError: There is no such file.
+        OptionError: There is no such file, it cannot be read, or a key of the overrides has no place in it.
     """
+    if Path(path).is_dir():
+        raise OptionError(f"config file '{path}' is a folder{_configs_in(Path(path))}")
     if not Path(path).is_file():
-        near = sorted(str(other) for other in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
-        hint = f'; that folder holds {", ".join(near[:8])}' if near else ''
-        raise OptionError(f"config file '{path}' does not exist{hint}")
-    config = Config.fromfile(str(path))
+        raise OptionError(f"config file '{path}' does not exist{_configs_in(Path(path).parent)}")
+    if Path(path).suffix not in _CONFIG_SUFFIXES:
+        raise OptionError(f"config file '{path}' must end in {', '.join(_CONFIG_SUFFIXES)}")
+    try:
+        config = Config.fromfile(str(path))
+    except Exception as error:  # a config is a program: it can fail in any way
+        raise OptionError(f"config file '{path}' cannot be read: {_told(error)}") from error
     if overrides:
-        config.merge_from_dict(dict(overrides))
+        _merge(config, overrides)
     return config
+
+
+def _configs_in(folder: Path) -> str:
+    near = sorted(str(other) for other in folder.glob('*.py')) if folder.is_dir() else []
+    return f'; that folder holds {", ".join(near[:8])}' if near else ''
+
+
+def _told(error: Exception) -> str:
+    """Kind and text of an error in a config; the text alone where MMEngine has written a sentence."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, SyntaxError | FileNotFoundError | ImportError):
+        return text
+    return f'{type(error).__name__}: {text}'
+
+
+def _merge(config: Config, overrides: Mapping[str, Any]) -> None:
+    """Apply overrides; a first key that looks like a spelling mistake is refused, for it would change nothing."""
+    for key in overrides:
+        first = key.split('.')[0]
+        if first not in config:
+            near = difflib.get_close_matches(first, config.keys(), n=1, cutoff=0.8)
+            if near and first not in _RUN_KEYS:
+                raise OptionError(f"--cfg-options {key}: the config has no '{first}'; did you mean '{near[0]}'?")
+    try:
+        config.merge_from_dict(dict(overrides))
+    except Exception as error:
+        guilty = [key for key, value in overrides.items() if not _fits(config, key, value)] or list(overrides)
+        raise OptionError(f'--cfg-options {" ".join(guilty)}: {_told(error)[:300]}') from error
+
+
+def _fits(config: Config, key: str, value: Any) -> bool:
+    """Whether an override has a place in the config."""
+    try:
+        copy.deepcopy(config).merge_from_dict({key: value})
+    except Exception:
+        return False
+    return True
 
 
 def set_work_dir(config: Config, work_dir: str | Path | None, config_path: str | Path) -> Path:
@@ -123,6 +179,13 @@ def use_amp(config: Config, *, wanted: bool) -> None:
     """
     if not wanted and config.optim_wrapper.get('type') != 'AmpOptimWrapper':
         return
+    if lacks_bfloat16_units():
+        print_log(
+            'mixed precision is bfloat16 on a CPU, and this processor has no units for it (avx512_bf16, amx_bf16): '
+            'training becomes several times slower. Leave --amp out here.',
+            logger='current',
+            level=logging.WARNING,
+        )
     try:
         enable_amp(config.optim_wrapper)
     except ValueError as error:

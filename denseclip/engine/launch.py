@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
-from mmengine.registry import RUNNERS
+from mmengine.registry import OPTIMIZERS, RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
 from ..clip.vocabulary import Vocabulary, VocabularyError, available
@@ -25,7 +26,9 @@ from .config import (
     use_suite_hooks,
     use_tta,
 )
+from .data.samples import require_data
 from .hooks.vocabulary_check import unwrap_model
+from .predictions import keep_predictions, name_results, whole_files
 from .provenance import write_provenance
 
 
@@ -42,6 +45,7 @@ class TrainOptions:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         seed: Seed of the run; default: the config's, else drawn (and logged).
         deterministic: Use deterministic algorithms only.
+        verbose: Show config and environment on the terminal, too.
     """
 
     work_dir: str | None = None
@@ -52,6 +56,7 @@ class TrainOptions:
     launcher: str = 'none'
     seed: int | None = None
     deterministic: bool = False
+    verbose: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class TestOptions:
 
     Attributes:
         work_dir: Where logs go; default as in training.
-        out: Folder for the predicted label maps, or for a detector's results in COCO's format.
+        out: Folder for the predicted label maps (also of pictures without labels), or for results in COCO's format.
         show: Show each prediction in a window.
         show_dir: Folder for painted predictions.
         wait_time: Seconds between windows.
@@ -72,6 +77,7 @@ class TestOptions:
         amp: Mixed precision.
         trust: Allow a checkpoint that runs code while it is read.
         force: Write into ``out`` and ``show_dir`` even if they hold files.
+        verbose: Show config and environment on the terminal, too.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -89,6 +95,7 @@ class TestOptions:
     amp: bool = False
     trust: bool = False
     force: bool = False
+    verbose: bool = False
 
 
 def train(config_path: str | Path, options: TrainOptions | None = None) -> Runner:
@@ -108,6 +115,10 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     config = load_config(config_path, options.overrides)
     if config.get('train_dataloader') is None or config.get('train_cfg') is None:
         raise OptionError(f"config '{config_path}' has no train_dataloader and train_cfg: it can only be tested")
+    _require_schedule(config)
+    if options.resume not in (None, 'auto') and not Path(str(options.resume)).is_file():
+        raise OptionError(f"checkpoint '{options.resume}' to resume from does not exist")
+    require_data(config, ('train', 'val'))
     work_dir = set_work_dir(config, options.work_dir, config_path)
     use_amp(config, wanted=options.amp)
     if options.auto_scale_lr:
@@ -115,6 +126,7 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     _set_randomness(config, options)
     _set_resume(config, options.resume, work_dir)
     use_suite_hooks(config)
+    config.verbose = options.verbose
     runner = _build_runner(config, options.launcher)
     _record(runner, config=str(config_path), resume=config.get('load_from') if config.resume else None)
     runner.train()
@@ -146,6 +158,7 @@ def test(
         raise OptionError(f"config '{config_path}' has no test_dataloader and test_evaluator")
     _require_checkpoint(checkpoint, config)
     vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else None
+    require_data(config, ('test',))
     set_work_dir(config, options.work_dir, config_path)
     config.load_from, config.resume = (None if checkpoint is None else str(checkpoint)), False
     if options.task:
@@ -154,17 +167,22 @@ def test(
         _draw_predictions(config, options)
     if options.tta:
         use_tta(config)
-    if options.out:
-        _keep_predictions(config, empty_folder(options.out, '--out', force=options.force))
+    out = empty_folder(options.out, '--out', force=options.force) if options.out else None
+    if out is not None:
+        keep_predictions(config, out)
     if options.amp:
         config.test_cfg = ConfigDict(config.get('test_cfg') or {}, fp16=True)
     use_suite_hooks(config)
+    config.verbose = options.verbose
     runner = _build_runner(config, options.launcher)
     runner.strict, runner.trust = True, options.trust
     if vocabulary is not None:
         _set_vocabulary(runner, vocabulary)
     _record(runner, config=str(config_path), checkpoint=config.load_from)
-    return runner.test()
+    if out is not None:
+        name_results(runner)
+    with whole_files(out):
+        return runner.test()
 
 
 def set_task(config: Config, task: str) -> None:
@@ -204,14 +222,29 @@ def _require_checkpoint(checkpoint: str | Path | None, config: Config) -> None:
         raise OptionError(f"checkpoint '{checkpoint}' does not exist")
 
 
+def _require_schedule(config: Config) -> None:
+    """Refuse a training that would end at once, and an optimizer that nobody knows."""
+    for key in ('max_iters', 'max_epochs'):
+        length = config.train_cfg.get(key, 1)
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise OptionError(f'train_cfg.{key}={length!r}: it takes a whole number of at least 1')
+    kind = (config.get('optim_wrapper') or {}).get('optimizer', {}).get('type')
+    with (
+        DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmengine'),
+        OPTIMIZERS.switch_scope_and_registry(None) as registry,
+    ):
+        if isinstance(kind, str) and registry.get(kind) is None:
+            near = difflib.get_close_matches(kind, OPTIMIZERS.module_dict, n=2)
+            hint = f'; did you mean {" or ".join(near)}?' if near else ''
+            raise OptionError(f"optim_wrapper.optimizer.type='{kind}' is no known optimizer{hint}")
+
+
 def _set_resume(config: Config, resume: str | None, work_dir: Path) -> None:
     """Point the runner at the checkpoint to continue from."""
     config.resume = False
     if resume is None:
         return
     if resume != 'auto':
-        if not Path(resume).is_file():
-            raise OptionError(f"checkpoint '{resume}' to resume from does not exist")
         config.resume, config.load_from = True, resume
         return
     try:
@@ -255,15 +288,6 @@ def _draw_predictions(config: Config, options: TestOptions) -> None:
             hook.test_out_dir = folder
         else:
             config.visualizer.save_dir = folder
-
-
-def _keep_predictions(config: Config, folder: Path) -> None:
-    evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
-    for evaluator in evaluators:
-        if evaluator.type == 'CocoMetric':
-            evaluator.outfile_prefix = str(folder / 'results')  # results.bbox.json, as the COCO server takes it
-        else:
-            evaluator.output_dir, evaluator.keep_results = str(folder), True
 
 
 def read_vocabulary(source: str) -> Vocabulary:

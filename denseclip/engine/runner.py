@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from mmengine.device import get_device
+from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
+from ..compat.logs import shorten, use_plain_words
 from .checkpoints import ReviseKeys, load_weights, read_training_file
 from .config import OptionError
+from .data.samples import explained, name_samples
 from .hooks.vocabulary_check import unwrap_model
 
 _PLAIN_WRAPPER = 'MMDistributedDataParallel'
@@ -31,6 +36,21 @@ class SuiteRunner(Runner):
     strict = False
     """Require that names and shapes agree; set by ``test`` and ``resume``."""
 
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """The log: whole in the file, without config and environment on the terminal unless the config has ``verbose``.
+
+        Args:
+            *args: See :meth:`mmengine.runner.Runner.build_logger`.
+            **kwargs: The same.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        use_plain_words(logger)
+        if not self.cfg.get('verbose', False):
+            shorten(logger)
+            files = [h.baseFilename for h in logger.handlers if isinstance(h, logging.FileHandler)]
+            logger.info(f'config, environment and all messages: {files[0]}' if files else 'there is no log file')
+        return logger
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes, unless nothing in it is trained.
 
@@ -42,6 +62,20 @@ class SuiteRunner(Runner):
         if plain and not any(p.requires_grad for p in model.parameters()):
             return model.to(get_device())
         return super().wrap_model(model_wrapper_cfg, model)
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        """Build a data loader; errors of its data set name the folder, the picture and the step that failed.
+
+        Args:
+            dataloader: Config, or a loader that is taken as it is.
+            *args: See :meth:`mmengine.runner.Runner.build_dataloader`.
+            **kwargs: The same.
+        """
+        with explained(dataloader.get('dataset') if isinstance(dataloader, dict) else None):
+            loader = Runner.build_dataloader(dataloader, *args, **kwargs)
+        name_samples(loader.dataset)
+        return loader
 
     def load_checkpoint(
         self,

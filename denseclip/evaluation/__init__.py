@@ -1,6 +1,7 @@
 """Metrics, as functions and as MMEngine metrics."""
 
 from denseclip.evaluation.anomaly import AnomalyMetric
+from denseclip.evaluation.iou_files import IoUMetricWithFiles
 from denseclip.evaluation.mask_ap_metric import MaskAPMetric
 from denseclip.evaluation.panoptic_metric import PanopticQualityMetric
 from denseclip.evaluation.proposal_recall import ProposalRecallMetric
@@ -9,6 +10,7 @@ from denseclip.evaluation.semantic import SemanticMetric
 
 __all__ = [
     'AnomalyMetric',
+    'IoUMetricWithFiles',
     'MaskAPMetric',
     'PanopticQualityMetric',
     'ProposalRecallMetric',

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from denseclip.engine.atomic import partial_name, write_text
+from denseclip.engine.atomic import write_text
+from denseclip.evaluation.label_files import write_picture
 from denseclip.evaluation.panoptic_quality import PanopticFormatError
 from denseclip.structures.panoptic import ids_to_rgb, rgb_to_ids
 
@@ -25,11 +26,7 @@ def write_panoptic_png(path: str | Path, ids: np.ndarray) -> None:
     Shape:
         ids ``(H, W)``
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(partial_name(path.name))
-    Image.fromarray(ids_to_rgb(ids)).save(partial, format='PNG')
-    partial.replace(path)
+    write_picture(Image.fromarray(ids_to_rgb(ids)), Path(path))
 
 
 def read_panoptic_png(path: str | Path) -> np.ndarray:

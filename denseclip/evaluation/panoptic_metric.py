@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 
+from denseclip.evaluation.label_files import OutputNames
 from denseclip.evaluation.panoptic_files import write_panoptic_json, write_panoptic_png
 from denseclip.evaluation.panoptic_quality import PanopticCounts
 
@@ -57,6 +58,7 @@ class PanopticQualityMetric(BaseMetric):
             raise ValueError('PanopticQualityMetric: output_dir asks for files, keep_results=False for none')
         self.classwise, self.sets = classwise, dict(sets or {})
         self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_names = OutputNames()
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Count a batch.
@@ -89,7 +91,7 @@ class PanopticQualityMetric(BaseMetric):
         """Write the PNG of a picture; its entry in the JSON file."""
         if self.output_dir is None:
             return None
-        file_name = f'{Path(sample["img_path"]).stem}.png'
+        file_name = f'{self.output_names.stem(sample["img_path"])}.png'
         write_panoptic_png(self.output_dir / 'panoptic' / file_name, ids)
         category_ids = self.dataset_meta.get('category_ids') or range(len(self._meta('classes')))
         listed = [{'id': s['id'], 'category_id': int(category_ids[s['category_id']])} for s in segments]

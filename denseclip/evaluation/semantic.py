@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from mmengine.registry import METRICS
-from PIL import Image
 from prettytable import PrettyTable
 from torch import Tensor
 
 from .confusion import DIVISORS, SemanticScores, confusion_matrix, semantic_scores
+from .label_files import OutputNames, write_label_map
 
 
 @METRICS.register_module()
@@ -32,7 +31,8 @@ class SemanticMetric(BaseMetric):
             255).
         sets: Named sets of classes, as names or as indices.
         per_class: Log a table of all classes.
-        output_dir: Folder for predicted label maps (16 bits beyond 256 classes); None writes none.
+        output_dir: Folder for predicted label maps (16 bits beyond 256 classes); None writes none. With it, pictures
+            without labels are taken, and not scored.
         keep_results: Score as well when ``output_dir`` is given.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: See there.
@@ -60,6 +60,7 @@ class SemanticMetric(BaseMetric):
         self.divisor, self.ignore_index, self.sets = divisor, ignore_index, dict(sets or {})
         self.per_class, self.keep_results = per_class, keep_results
         self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_names = OutputNames()
         self.scores: SemanticScores | None = None
 
     @property
@@ -81,8 +82,12 @@ class SemanticMetric(BaseMetric):
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
             if self.output_dir is not None:
-                self._save(prediction, sample['img_path'])
-            if self.keep_results:
+                target = self.output_dir / f'{self.output_names.stem(sample["img_path"])}.png'
+                write_label_map(prediction.cpu().numpy(), count, target)
+            if self.keep_results and 'gt_sem_seg' not in sample and self.output_dir is not None:
+                # Processes must have equally many results; these counts add nothing.
+                self.results.append((torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long)))
+            elif self.keep_results:
                 truth = sample['gt_sem_seg']['data'].squeeze(0).to(prediction.device)
                 # Few of the K x K entries are filled by one picture; only those travel between processes.
                 counts = confusion_matrix(prediction, truth, count, ignored).flatten()
@@ -91,7 +96,11 @@ class SemanticMetric(BaseMetric):
 
     def compute_metrics(self, results: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Scores of all pictures."""
-        if not results:
+        if not any(len(where) for where, _ in results):
+            if self.output_dir is not None:
+                print_log(
+                    'no pixel has a label: label maps are written, nothing is scored', MMLogger.get_current_instance()
+                )
             return {}
         side = len(self.classes) + 1
         where, counts = (torch.cat(parts) for parts in zip(*results, strict=True))
@@ -135,9 +144,3 @@ class SemanticMetric(BaseMetric):
         chosen = {'gt': 'in the ground truth', 'gt_or_predicted': 'in the ground truth or a prediction'}[self.divisor]
         divided = scores.classes_gt if self.divisor == 'gt' else scores.classes_gt_or_predicted
         print_log(f'mIoU {scores.miou(self.divisor):.2f} = sum of IoUs / {divided} classes {chosen}', logger)
-
-    def _save(self, prediction: Tensor, picture: str) -> None:
-        assert self.output_dir is not None
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        dtype = np.uint8 if len(self.classes) <= 256 else np.uint16
-        Image.fromarray(prediction.cpu().numpy().astype(dtype)).save(self.output_dir / f'{Path(picture).stem}.png')

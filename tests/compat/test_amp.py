@@ -61,3 +61,24 @@ def test_enable_amp_fits_the_machine(monkeypatch, current, accelerator, expected
 def test_enable_amp_leaves_unknown_wrappers_alone():
     with pytest.raises(ValueError, match="'MyWrapper'"):
         amp.enable_amp({'type': 'MyWrapper'})
+
+
+@pytest.mark.parametrize(
+    ('cpuinfo', 'lacks'),
+    [
+        ('flags\t\t: fpu avx2 avx512f\nflags\t\t: fpu avx2 avx512f\n', True),
+        ('flags\t\t: fpu avx512f avx512_bf16\n', False),
+        ('flags\t\t: fpu amx_bf16 amx_tile\n', False),
+        ('Features\t: fp asimd i8mm bf16\n', False),
+        ('Features\t: fp asimd\n', True),
+        ('', False),
+        (None, False),
+    ],
+)
+def test_bfloat16_units_are_told_by_the_flags(tmp_path, monkeypatch, cpuinfo, lacks):
+    monkeypatch.setattr(amp, 'has_accelerator', lambda: False)
+    if cpuinfo is not None:
+        (tmp_path / 'cpuinfo').write_text(cpuinfo)
+    assert amp.lacks_bfloat16_units(tmp_path / 'cpuinfo') is lacks
+    monkeypatch.setattr(amp, 'has_accelerator', lambda: True)
+    assert amp.lacks_bfloat16_units(tmp_path / 'cpuinfo') is False

@@ -134,7 +134,7 @@ def test_other_classes_and_missing_folders(source, tmp_path):
 def test_the_tool_prints_what_it_found(source, tmp_path, monkeypatch, capsys):
     tool = str(REPOSITORY / 'tools/dataset_converters/bccd.py')
     monkeypatch.setattr(sys, 'argv', [tool, str(source), str(tmp_path / 'BCCD')])
-    for code, message in ((0, '1 train, 1 val, 1 test'), (1, '--force')):
+    for code, message in ((0, '1 train, 1 val, 1 test'), (2, '--force')):
         with pytest.raises(SystemExit) as done:
             runpy.run_path(tool, run_name='__main__')
         printed = capsys.readouterr()

@@ -117,4 +117,4 @@ def test_command_reports_and_exits(source: Path, tmp_path: Path, monkeypatch, ca
     monkeypatch.setattr(sys, 'argv', command)
     with pytest.raises(SystemExit) as refused:
         runpy.run_path(command[0], run_name='__main__')
-    assert refused.value.code == 1 and '--force' in capsys.readouterr().err
+    assert refused.value.code == 2 and '--force' in capsys.readouterr().err

@@ -236,7 +236,7 @@ def test_commands_report_and_exit(tmp_path: Path) -> None:
         for _ in range(2)
     )
     assert first.returncode == 0 and '2 val2017' in first.stdout, first.stderr
-    assert second.returncode == 1 and '--force' in second.stderr
+    assert second.returncode == 2 and '--force' in second.stderr
 
 
 def test_converted_set_passes_the_audit_of_its_config(

@@ -34,7 +34,7 @@ from denseclip.engine.open_vocab_grid import (
     run_grid,
     write_tables,
 )
-from denseclip.engine.open_vocab_grid.grid import GridOptions
+from denseclip.engine.open_vocab_grid.grid import GridOptions, _beginning
 from denseclip.engine.runner import SuiteRunner
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.pretraining.export import export_clip
@@ -255,6 +255,18 @@ def test_other_settings_start_anew(cell: Cell, tmp_path: Path) -> None:
     for damaged in ('{"half": ', '3', '{}'):
         path.write_text(damaged)
         assert Progress.read(path, cell.identity) == Progress(cell.identity)
+
+
+def test_the_first_line_of_a_cell_says_why_it_starts(cell: Cell, tmp_path: Path) -> None:
+    path = tmp_path / 'cell.json'
+    assert _beginning(path, cell) == 'starts'
+    Progress(cell.identity, status='running', total=3).write(path, cell)
+    assert _beginning(path, cell) == 'was stopped before anything was saved, starts anew'
+    Progress(cell.identity, status='running', total=3, done=2).write(path, cell)
+    assert _beginning(path, cell) == 'goes on after picture 2 of 3'
+    assert _beginning(path, replace(cell, limit=1)) == 'settings or weights have changed, starts anew'
+    Progress(cell.identity, status='failed', total=3, error='out of memory').write(path, cell)
+    assert _beginning(path, cell) == 'starts'
 
 
 def test_orphan_does_not_write(cell: Cell, tmp_path: Path) -> None:

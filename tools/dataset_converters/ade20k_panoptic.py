@@ -4,24 +4,22 @@
 import argparse
 import sys
 
-from denseclip.datasets.converters import ConversionError, convert_ade20k_panoptic
+from denseclip.apis.programs import add_debug_option, program
+from denseclip.datasets.converters import convert_ade20k_panoptic
 
 
-def main() -> int:
-    """Run the converter; exit code 1 when the source has problems."""
+@program
+def main(argv: list[str]) -> None:
+    """Run the converter."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('root', help='ADEChallengeData2016 with images, annotations and annotations_instance')
     parser.add_argument('--splits', nargs='+', choices=['train', 'val'], default=['val'], help='default: val')
     parser.add_argument('--force', action='store_true', help='replace earlier panoptic files')
     parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
-    args = parser.parse_args()
-    try:
-        counts = convert_ade20k_panoptic(args.root, splits=args.splits, force=args.force, num_workers=args.num_workers)
-    except ConversionError as error:
-        print(error, file=sys.stderr)
-        return 1
+    add_debug_option(parser)
+    args = parser.parse_args(argv)
+    counts = convert_ade20k_panoptic(args.root, splits=args.splits, force=args.force, num_workers=args.num_workers)
     print(f'{args.root}: ' + ', '.join(f'{count} {split}' for split, count in counts.items()))
-    return 0
 
 
 if __name__ == '__main__':

@@ -4,11 +4,13 @@
 import argparse
 import sys
 
-from denseclip.datasets.converters import ConversionError, convert_coco_stuff
+from denseclip.apis.programs import add_debug_option, program
+from denseclip.datasets.converters import convert_coco_stuff
 
 
-def main() -> int:
-    """Run the converter; exit code 1 when the source has problems."""
+@program
+def main(argv: list[str]) -> None:
+    """Run the converter."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', help='folder with images/SPLIT/*.jpg and the pixel maps annotations/SPLIT/*.png')
     parser.add_argument('target', help='folder to make, usually data/coco_stuff164k')
@@ -18,21 +20,17 @@ def main() -> int:
     parser.add_argument('--link', action='store_true', help='symbolic links to the pictures instead of copies')
     parser.add_argument('--force', action='store_true', help='replace the target when it exists')
     parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
-    args = parser.parse_args()
-    try:
-        counts = convert_coco_stuff(
-            args.source,
-            args.target,
-            splits=args.splits,
-            link=args.link,
-            force=args.force,
-            num_workers=args.num_workers,
-        )
-    except ConversionError as error:
-        print(error, file=sys.stderr)
-        return 1
+    add_debug_option(parser)
+    args = parser.parse_args(argv)
+    counts = convert_coco_stuff(
+        args.source,
+        args.target,
+        splits=args.splits,
+        link=args.link,
+        force=args.force,
+        num_workers=args.num_workers,
+    )
     print(f'{args.target}: ' + ', '.join(f'{count} {split}' for split, count in counts.items()))
-    return 0
 
 
 if __name__ == '__main__':

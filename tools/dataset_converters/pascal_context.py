@@ -4,11 +4,13 @@
 import argparse
 import sys
 
-from denseclip.datasets.converters import ConversionError, convert_pascal_context, convert_pascal_context459
+from denseclip.apis.programs import add_debug_option, program
+from denseclip.datasets.converters import convert_pascal_context, convert_pascal_context459
 
 
-def main() -> int:
-    """Run the converter; exit code 1 when the source has problems."""
+@program
+def main(argv: list[str]) -> None:
+    """Run the converter."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', help='folder VOC2010 of the devkit')
     parser.add_argument('matrices', help='folder of the matrices NAME.mat (trainval.tar.gz of the data set)')
@@ -17,22 +19,18 @@ def main() -> int:
     parser.add_argument('--link', action='store_true', help='symbolic links to the pictures instead of copies')
     parser.add_argument('--force', action='store_true', help='replace the target when it exists')
     parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
-    args = parser.parse_args()
+    add_debug_option(parser)
+    args = parser.parse_args(argv)
     convert = convert_pascal_context if args.classes == '59' else convert_pascal_context459
-    try:
-        counts = convert(
-            args.source,
-            args.matrices,
-            args.target,
-            link=args.link,
-            force=args.force,
-            num_workers=args.num_workers,
-        )
-    except ConversionError as error:
-        print(error, file=sys.stderr)
-        return 1
+    counts = convert(
+        args.source,
+        args.matrices,
+        args.target,
+        link=args.link,
+        force=args.force,
+        num_workers=args.num_workers,
+    )
     print(f'{args.target}: ' + ', '.join(f'{count} {split}' for split, count in counts.items()))
-    return 0
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ from denseclip.datasets.transforms.anomaly import LoadAnomalyMask, LoadPicture, 
 from denseclip.datasets.transforms.brightness import RandomBrightness
 from denseclip.datasets.transforms.captions import PackCaption
 from denseclip.datasets.transforms.label_range import CheckLabelRange, LabelRangeError
+from denseclip.datasets.transforms.labels_if_any import LabelsIfAny
 from denseclip.datasets.transforms.panoptic import LoadPanopticSegments, PackPanopticInputs
 from denseclip.datasets.transforms.pillow_resize import PillowResizeShortSide
 from denseclip.datasets.transforms.regions import (
@@ -24,6 +25,7 @@ __all__ = [
     'CheckLabelRange',
     'LabelRangeError',
     'CutRegion',
+    'LabelsIfAny',
     'LoadWideAnnotations',
     'PackRegion',
     'RandomResizedRegion',

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmseg.evaluation.metrics import IoUMetric
 from torch.utils.data import DataLoader, Subset
 
+from ...compat.logs import quiet
 from ..atomic import write_text
 from ..benchmark.memory import high_water_bytes
 from ..checkpoints import load_weights, read_training_file
@@ -72,6 +70,15 @@ class Progress:
         known = content.pop('format', None) == _FORMAT and content.get('identity') == identity
         content.pop('cell', None)
         return cls(**content) if known else cls(identity)
+
+    @staticmethod
+    def belongs(path: Path, identity: str) -> bool:
+        """Whether a file is of the cell with these settings and weights."""
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            return False
+        return isinstance(content, dict) and content.get('identity') == identity
 
     def write(self, path: Path, cell: Cell) -> None:
         """Replace the file, all or nothing."""
@@ -179,7 +186,7 @@ def _areas(model: Any, batch: Mapping[str, Any], num_classes: int) -> np.ndarray
 def _ready_model(cell: Cell, dataset: Any, device: torch.device | str) -> Any:
     """The model with its weights, on its device, its text encoded."""
     model = MODELS.build(dict(cell.config['model']))
-    with _quiet():
+    with quiet():
         model.init_weights()
     if cell.checkpoint is not None:
         checkpoint = read_training_file(cell.checkpoint)
@@ -189,18 +196,6 @@ def _ready_model(cell: Cell, dataset: Any, device: torch.device | str) -> Any:
     with torch.inference_mode():
         model.class_embeddings()
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without MMEngine's list of every parameter that it initialises."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _peak(device: torch.device | str) -> int:

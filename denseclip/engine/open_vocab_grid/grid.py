@@ -135,7 +135,11 @@ def _beginning(path: Path, cell: Cell) -> str:
         return 'done before'
     if state.done:
         return f'goes on after picture {state.done} of {state.total}'
-    return 'settings or weights have changed, starts anew' if path.is_file() and not state.error else 'starts'
+    if not path.is_file() or state.error:
+        return 'starts'
+    if Progress.belongs(path, cell.identity):
+        return 'was stopped before anything was saved, starts anew'
+    return 'settings or weights have changed, starts anew'
 
 
 def _end(state: Progress) -> str:

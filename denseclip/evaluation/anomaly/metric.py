@@ -20,6 +20,7 @@ from denseclip.evaluation.anomaly.binned import DEFAULT_BINS, BinnedPixels
 from denseclip.evaluation.anomaly.measures import AP_MODES, AUPRO_MODES, image_measures, pixel_measures
 from denseclip.evaluation.anomaly.pixels import ExactPixels, PixelScores, check_pair
 from denseclip.evaluation.anomaly.table import ResultTable
+from denseclip.evaluation.label_files import OutputNames, write_picture
 
 PIXEL_MODES = ('exact', 'binned', 'none')
 NO_CATEGORY = 'all'
@@ -94,6 +95,7 @@ class AnomalyMetric(BaseMetric):
         if output_dir is not None and not keep_results:
             raise ValueError('AnomalyMetric: output_dir asks for maps, keep_results=False for none')
         self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_names = OutputNames()
         self._binned: dict[str, BinnedPixels] = {}
         self.table: ResultTable | None = None
 
@@ -132,9 +134,8 @@ class AnomalyMetric(BaseMetric):
 
     def _write_map(self, folder: Path, sample: Mapping[str, Any], category: str, name: str) -> None:
         defect = str(sample.get('defect_type') or ('anomalous' if sample['gt_label'] else 'good'))
-        target = folder / category / 'test' / defect / f'{Path(name).stem}.tiff'
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(_plane(sample['anomaly_map']).astype(np.float32)).save(target)
+        target = folder / category / 'test' / defect / f'{self.output_names.stem(name)}.tiff'
+        write_picture(Image.fromarray(_plane(sample['anomaly_map']).astype(np.float32)), target)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Measure; see :class:`mmengine.evaluator.BaseMetric`.

@@ -1,0 +1,108 @@
+"""What all programs of the suite share: errors are one line, exit codes mean the same, ``--debug`` shows more.
+
+Exit codes: 0 for done, 1 where a program's answer is "no" (an audit with findings, a comparison that differs), 2 for
+what could not be done, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from denseclip.apis.errors import EXIT_ERROR, EXIT_INTERRUPTED
+from denseclip.apis.sentences import one_line
+
+DEBUG = '--debug'
+
+
+class ProgramExit(SystemExit):
+    """End of a program that could not do its work.
+
+    The text is what has been printed already; ``code`` is the exit code.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def add_debug_option(parser: argparse.ArgumentParser) -> None:
+    """Give a parser ``--debug``, which :func:`program` obeys."""
+    parser.add_argument(DEBUG, action='store_true', help='show a traceback when something fails')
+
+
+def program(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
+    """Turn a function into the main function of a script.
+
+    The result takes the arguments after the program's name (by default those of the process) and returns the exit
+    code. What cannot be done is one line on standard error, and :class:`ProgramExit`; under ``torchrun`` every process
+    says its own line. ``--debug`` among the arguments lets errors through.
+
+    Args:
+        main: Takes the arguments; returns the exit code, or None for 0.
+    """
+    name = Path(main.__code__.co_filename).name
+
+    @functools.wraps(main)
+    def run(argv: Sequence[str] | None = None) -> int:
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        keep_printing()
+        try:
+            code = main(arguments) or 0
+            sys.stdout.flush()
+        except (Exception, KeyboardInterrupt) as error:
+            if DEBUG in arguments and isinstance(error, Exception):
+                raise
+            raise ProgramExit(*explain(error, name)) from error
+        return code
+
+    return run
+
+
+def explain(error: BaseException, name: str) -> tuple[str, int]:
+    """Say on standard error why a program ends.
+
+    Args:
+        error: What ended it.
+        name: Of the program.
+
+    Returns:
+        The line, and the exit code.
+    """
+    if isinstance(error, BrokenPipeError):
+        _discard_output()
+        line, code = f'{name}: whoever read the output has stopped reading', EXIT_ERROR
+    elif isinstance(error, KeyboardInterrupt):
+        line, code = f'{name}: {_rank()}interrupted', EXIT_INTERRUPTED
+    else:
+        line, code = f'{name}: error: {_rank()}{one_line(error)}', EXIT_ERROR
+    with suppress(BrokenPipeError):
+        sys.stderr.write(line + '\n')  # one write: lines of several processes do not mix
+        sys.stderr.flush()
+    return line, code
+
+
+def keep_printing() -> None:
+    """Print names that the terminal's encoding does not have with a mark in place of the character."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='replace')
+
+
+def _rank() -> str:
+    """Which of several processes speaks; nothing where there is one."""
+    for world, rank in (('WORLD_SIZE', 'RANK'), ('SLURM_NTASKS', 'SLURM_PROCID')):
+        if os.environ.get(world, '1') != '1' and rank in os.environ:
+            return f'process {os.environ[rank]} of {os.environ[world]}: '
+    return ''
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from failing once more when it flushes standard output at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,151 @@
+"""One line for every error: what went wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+import sys
+import traceback
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parents[1]
+_NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC), errno.EFBIG}
+_UNKNOWN_TYPE = re.compile(r"^'?(?P<name>[\w.]+) is not in the (?P<scope>[\w.]+)::(?P<kind>[\w ]+?) registry")
+_TRACEBACK = 'Traceback (most recent call last):\n'
+_END_OF_TRACEBACK = re.compile(r'^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?', re.MULTILINE | re.DOTALL)
+_ARGUMENT = re.compile(r"^(?P<name>[\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(?P<key>\w+)'")
+_ARGUMENTS = re.compile(r'^(?P<name>[\w.]+)\.__init__\(\) missing \d+ required .*?arguments?: (?P<keys>.+)$')
+_LABEL = re.compile(r'^Target (?P<label>-?\d+) is out of bounds|device-side assert triggered')
+_MEMORY = re.compile(r'out of memory|not enough memory|DefaultCPUAllocator|Unable to allocate', re.IGNORECASE)
+_BROKEN_ARCHIVE = re.compile(r'inline_container|PytorchStreamWriter|unexpected pos|iostream error')
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error as one line.
+
+    Messages of the suite, of the operating system and of imports stand alone. What the suite did not foresee also says
+    its kind, and how to see more.
+
+    Args:
+        error: What was raised. An error of a process that loads data is told by what happened there.
+
+    Returns:
+        Text without line breaks.
+    """
+    kind, text = _of_worker(error)
+    for rule in (_system_error, _unknown_type, _arguments, _label, _memory, _full_disk):
+        sentence = rule(error, text)
+        if sentence:
+            return ' '.join(sentence.split())
+    text = ' '.join(text.split()) or kind
+    if _speaks_for_itself(error):
+        return text
+    return f'unexpected {kind}: {text} (--debug shows where)'
+
+
+def _of_worker(error: BaseException) -> tuple[str, str]:
+    """Kind and text; those of the original where a process that loads data passed an error on with its traceback."""
+    kind = type(error).__name__
+    # str() of a KeyError is the repr of its only argument.
+    text = str(error.args[0]) if isinstance(error, KeyError) and len(error.args) == 1 else str(error)
+    if text.startswith('Caught ') and _TRACEBACK in text:
+        last = _END_OF_TRACEBACK.search(text.rsplit(_TRACEBACK, 1)[1])  # its frames are indented
+        if last:
+            return last['kind'].rsplit('.', 1)[-1], last['text'] or ''
+    return kind, text
+
+
+def _system_error(error: BaseException, text: str) -> str | None:
+    if not isinstance(error, OSError) or error.errno is None or error.strerror is None:
+        return None
+    where = '' if error.filename is None else f": '{_readable(error.filename)}'"
+    if error.errno in _NO_ROOM:
+        return f'{error.strerror}{where}; make room on the disk, or write to another one'
+    return f'{error.strerror}{where}'
+
+
+def _readable(name: object) -> str:
+    return name.decode(errors='backslashreplace') if isinstance(name, bytes) else str(name)
+
+
+def _unknown_type(error: BaseException, text: str) -> str | None:
+    found = _UNKNOWN_TYPE.match(text)
+    if found is None:
+        return None
+    name, kind = found['name'], found['kind']
+    near = difflib.get_close_matches(name, _registered(kind), n=3, cutoff=0.6)
+    hint = f'did you mean {" or ".join(near)}? Check' if near else 'check'
+    return (
+        f"the config's type='{name}' is no known {kind}; {hint} the spelling, and whether custom_imports names the "
+        'module that defines it'
+    )
+
+
+def _registered(kind: str) -> list[str]:
+    """Names in the registry of a kind and in those of the host packages."""
+    registry = sys.modules.get('mmengine.registry')
+    roots = [value for value in vars(registry).values() if getattr(value, 'name', None) == kind] if registry else []
+    names: set[str] = set()
+    while roots:
+        root = roots.pop()
+        if hasattr(root, 'module_dict') and hasattr(root, 'children'):
+            names.update(root.module_dict)
+            roots.extend(root.children.values())
+    return sorted(names)
+
+
+def _arguments(error: BaseException, text: str) -> str | None:
+    """Arguments that a class of a config does not take, or lacks."""
+    if not isinstance(error, TypeError):
+        return None
+    if found := _ARGUMENT.match(text):
+        return f"{found['name']} takes no argument '{found['key']}'; look for it in the config (--debug shows where)"
+    if found := _ARGUMENTS.match(text):
+        return f'{found["name"]} needs the arguments {found["keys"]} in the config (--debug shows where)'
+    return None
+
+
+def _label(error: BaseException, text: str) -> str | None:
+    """A label that the model has no class for, as the loss says it."""
+    found = _LABEL.search(text)
+    if found is None or not isinstance(error, IndexError | RuntimeError):
+        return None
+    what = (
+        f'a label map holds class {found["label"]}, which'
+        if found['label']
+        else 'most likely a label map holds a class that'
+    )
+    return (
+        f'{what} the model does not have; tools/check_dataset.py CONFIG names such files, and num_classes (or the '
+        "model's vocabulary) must fit the data set"
+    )
+
+
+def _memory(error: BaseException, text: str) -> str | None:
+    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and _MEMORY.search(text)):
+        return None
+    first = text.strip().splitlines()[0] if text.strip() else 'no more to be had'
+    return f'out of memory ({first}); use smaller batches, pictures or models, or another device'
+
+
+def _full_disk(error: BaseException, text: str) -> str | None:
+    if not isinstance(error, RuntimeError) or not _BROKEN_ARCHIVE.search(text):
+        return None
+    return f'a checkpoint could not be written or read whole; is the disk full? ({text.strip().splitlines()[0]})'
+
+
+def _speaks_for_itself(error: BaseException) -> bool:
+    """Whether the text alone is a sentence for the user."""
+    if type(error).__module__.startswith('denseclip.') or isinstance(error, OSError | ImportError):
+        return True
+    return isinstance(error, ValueError) and not _raised_elsewhere(error)
+
+
+def _raised_elsewhere(error: BaseException) -> bool:
+    """Whether an error came out of another package: its text was not written for our users."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return False
+    last = Path(frames[-1].filename)
+    return 'site-packages' in last.parts and _PACKAGE not in last.parents

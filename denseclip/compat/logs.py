@@ -1,0 +1,73 @@
+"""What the host stack says, and where: whole in the log file, what matters on the terminal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmengine.logging import MMLogger
+
+_LONG = (
+    'Config:',
+    '-' * 60 + '\nSystem environment:',
+    'Hooks will be executed in the following order',
+    'paramwise_options',
+    'Name of parameter - Initialization information',
+)
+_NOTHING_FOUND = 'The testing results of the whole dataset is empty.'
+
+
+class BriefConsole(logging.Filter):
+    """Keep the config, the environment and lists of hooks and parameters, hundreds of lines, off the terminal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is shown."""
+        return record.levelno > logging.INFO or not record.getMessage().lstrip('\n').startswith(_LONG)
+
+
+class PlainWords(logging.Filter):
+    """Say what the host reports as an error and is none."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record's text where need be; every record is kept."""
+        if record.getMessage() == _NOTHING_FOUND:
+            record.levelno, record.levelname = logging.WARNING, 'WARNING'
+            record.msg, record.args = (
+                'the detector found no object in any picture, so that every AP is 0: it is untrained, as early in a '
+                'training, or test_cfg.score_thr is above all its scores',
+                (),
+            )
+        return True
+
+
+def shorten(logger: logging.Logger) -> None:
+    """Show only what matters on the terminal; files get everything.
+
+    Args:
+        logger: Of a runner.
+    """
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            handler.addFilter(BriefConsole())
+
+
+def use_plain_words(logger: logging.Logger) -> None:
+    """Say in plain words what the host calls an error and is none.
+
+    Args:
+        logger: Of a runner.
+    """
+    logger.addFilter(PlainWords())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without MMEngine's list of every parameter that it initialises."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,56 @@
+"""Predicted label maps as files: one a picture, whole or absent, under names that tell the pictures apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from denseclip.engine.atomic import commit, partial_name
+
+
+class OutputNames:
+    """Names of result files by the path of the picture.
+
+    Args:
+        names: Stem for each path; a picture that is not in it keeps its own stem.
+    """
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self.names = dict(names or {})
+
+    def stem(self, picture: str) -> str:
+        """Stem of a picture's results."""
+        return self.names.get(str(picture)) or Path(picture).stem
+
+
+def write_picture(image: Image.Image, target: Path) -> None:
+    """Write a picture in the format of its suffix; an interruption leaves no half file.
+
+    Args:
+        image: The picture.
+        target: The file; its folder is made.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(partial_name(target.name))
+    try:
+        image.save(partial, format=Image.registered_extensions()[target.suffix])
+        commit(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_label_map(labels: np.ndarray, num_classes: int, target: Path) -> None:
+    """Write a label map as PNG, in 16 bits where ids do not fit 8.
+
+    Args:
+        labels: Integer array.
+        num_classes: Number of ids that can occur.
+        target: The file; its folder is made.
+
+    Shape:
+        labels ``(H, W)``
+    """
+    write_picture(Image.fromarray(labels.astype(np.uint8 if num_classes <= 256 else np.uint16)), target)

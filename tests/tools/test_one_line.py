@@ -1,0 +1,154 @@
+"""Every tool says in one line what it cannot do, with exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = sorted(path for folder in ('tools', 'tools/dataset_converters') for path in (ROOT / folder).glob('*.py'))
+CONFIG = str(ROOT / 'tests/engine/toy_fpn.py')
+
+
+def load_tool(name: str) -> ModuleType:
+    """Import a tool by its file."""
+    path = ROOT / 'tools' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def refusal(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
+    """The line that a tool prints when it cannot do what it is asked."""
+    try:
+        code = load_tool(name).main(list(arguments))
+    except SystemExit as done:
+        code = done.code
+    assert code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if ': error: ' in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, and beside it what cannot be used."""
+    (tmp_path / 'syntax.py').write_text('model = dict(\n')
+    (tmp_path / 'name.py').write_text('model = dict(type=undefined)\n')
+    (tmp_path / 'base.py').write_text("_base_ = ['./gone.py']\n")
+    (tmp_path / 'bytes.py').write_bytes(bytes(range(256)))
+    (tmp_path / 'config.txt').write_text('model = dict()\n')
+    (tmp_path / 'empty.pth').touch()
+    (tmp_path / 'text.safetensors').write_text('not a weight file')
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    return tmp_path
+
+
+@pytest.mark.parametrize('path', TOOLS, ids=lambda path: path.stem)
+def test_every_tool_has_the_common_main_function(path: Path) -> None:
+    """The wrapper is what the cases below show on some tools; ``--debug`` stands in the help of all."""
+    text = path.read_text()
+    assert re.search(r'@program\ndef main\(argv: list\[str\]\) -> (int|None):\n', text), path
+    assert text.endswith("\n\nif __name__ == '__main__':\n    sys.exit(main())\n")
+    assert 'add_debug_option(' in text or path.stem == 'demo'
+    assert 'DictAction' not in text and 'sys.exit(f' not in text
+
+
+CASES = [
+    ('train', ['../syntax.py'], r"config file '\.\./syntax\.py' cannot be read: .*never closed"),
+    ('train', ['../name.py'], 'NameError.*undefined'),
+    ('train', ['../base.py'], 'gone.py'),
+    ('train', ['../bytes.py'], 'bytes.py'),
+    ('train', ['../config.txt'], r'must end in \.py'),
+    ('train', ['..'], 'is a folder; that folder holds .*syntax.py'),
+    ('train', [CONFIG, '--cfg-options', 'banana'], r"takes KEY=VALUE.*'banana'"),
+    ('train', [CONFIG, '--cfg-options', 'trian_cfg.max_iters=2'], "did you mean 'train_cfg'"),
+    ('train', [CONFIG, '--cfg-options', 'param_scheduler.9.end=2'], 'param_scheduler.9.end'),
+    ('train', [CONFIG], "'data/CamVid' does not exist.*git clone .*camvid.py"),
+    ('test', [CONFIG, '../empty.pth'], "'data/CamVid' does not exist"),
+    ('test', [CONFIG], 'name the checkpoint'),
+    ('check_dataset', ['../gone.py'], 'does not exist'),
+    (
+        'check_dataset',
+        [CONFIG, '--cfg-options', 'train_dataloader.dataset.type=CamVid'],
+        'no known dataset.*CamVidData',
+    ),
+    ('benchmark', ['../syntax.py'], 'cannot be read'),
+    ('benchmark', ['text', '--model', 'RN5'], 'RN5'),
+    ('benchmark_maft', ['../gone.py'], 'does not exist'),
+    ('benchmark_train_step', ['../gone.py'], 'does not exist'),
+    ('benchmark_ovseg', ['--model', 'RN5'], 'RN5'),
+    ('benchmark_anomaly_views', ['--model', 'RN5'], 'RN5'),
+    ('benchmark_open_vocab', ['--presets', 'maskclop'], 'maskclop'),
+    ('benchmark_open_vocab', [], '--list shows them'),
+    ('compare_mask_models', ['deeplab'], 'deeplab'),
+    ('adapt_miniworld', ['--clip', '../gone'], 'is no folder of a CLIP'),
+    ('convert_checkpoint', ['../empty.pth', 'out.pth'], 'empty.pth'),
+    ('export_pretrained', [CONFIG, '../empty.pth', 'out'], 'empty.pth'),
+    ('publish_model', ['../empty.pth', 'out.safetensors'], 'empty.pth'),
+    ('publish_model', ['../gone.pth', 'out.safetensors'], 'gone.pth'),
+    ('mine_mask_pairs', ['labels', 'ADE20K', '--maps', 'm', '--images', 'i', '--out', 'o'], 'no known dataset'),
+    ('repeat', ['../gone.py'], 'does not exist'),
+    ('demo', ['../gone.png', '--classes', 'a; b', '--out', '../empty.pth'], 'empty.pth'),
+    ('dataset_converters/camvid', ['../gone', 'out'], 'gone'),
+    ('dataset_converters/bccd', ['../gone', 'out'], 'gone'),
+    ('dataset_converters/visa', ['..', 'out'], 'split_csv'),
+    ('dataset_converters/magnetic_tile', ['..', 'out'], 'MT_'),
+    ('dataset_converters/cityscapes', ['../gone', 'out'], 'gone'),
+    ('dataset_converters/cityscapes_panoptic', ['../gone'], 'gone'),
+    ('dataset_converters/ade20k_panoptic', ['../gone'], 'gone'),
+    ('dataset_converters/ade20k_full', ['../gone', 'out'], 'gone'),
+    ('dataset_converters/coco_object', ['../gone', 'out'], 'gone'),
+    ('dataset_converters/coco_stuff164k', ['../gone', 'out'], 'gone'),
+    ('dataset_converters/pascal_context', ['../gone', '../gone', 'out'], 'gone'),
+    ('dataset_converters/anomaly_meta', ['mvtec', '../gone'], 'gone'),
+]
+
+
+@pytest.mark.parametrize(('name', 'arguments', 'words'), CASES, ids=[f'{c[0]}-{n}' for n, c in enumerate(CASES)])
+def test_what_cannot_be_done_is_one_line(
+    name: str, arguments: list[str], words: str, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    line = refusal(capsys, name, *arguments)
+    assert re.search(words, line), line
+    assert list((folder / 'here').iterdir()) == []
+
+
+def test_debug_shows_where(folder: Path) -> None:
+    with pytest.raises(ValueError, match='cannot be read'):
+        load_tool('train').main(['../syntax.py', '--debug'])
+
+
+def test_ctrl_c_ends_a_tool_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    tool = load_tool('train')
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool, 'train', interrupted)
+    with pytest.raises(SystemExit) as done:
+        tool.main([CONFIG])
+    assert done.value.code == 130 and capsys.readouterr().err == 'train.py: interrupted\n'
+
+
+@pytest.mark.slow
+def test_each_process_of_a_distributed_run_says_its_line(folder: Path) -> None:
+    program = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    command = [*program, str(ROOT / 'tools/train.py'), CONFIG, '--launcher', 'pytorch']
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode != 0
+    ours = [line for line in done.stderr.splitlines() if line.startswith('train.py: error: ')]
+    assert ours and all(
+        re.match(r"train.py: error: process [01] of 2: train data: 'data/CamVid'", line) for line in ours
+    )
