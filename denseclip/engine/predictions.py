@@ -51,7 +51,8 @@ def _keep(evaluator: ConfigDict, folder: Path) -> None:
         kind = registry.get(evaluator.type) if isinstance(evaluator.type, str) else evaluator.type
     if kind is None:
         return  # building it says so
-    known = {name for base in inspect.getmro(kind) for name in inspect.signature(base.__init__).parameters}
+    bases = [base for base in inspect.getmro(kind) if base is not object]
+    known = {name for base in bases for name in inspect.signature(base).parameters}
     if 'outfile_prefix' in known:
         evaluator.outfile_prefix = str(staging(folder) / 'results')  # results.bbox.json, as the COCO server takes it
     elif 'output_dir' in known:

@@ -22,10 +22,10 @@ class IoUMetricWithFiles(IoUMetric):
     are those of ``IoUMetric``.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, output_dir: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # without the folder: the base class would write, too
         self.output_names = OutputNames()
-        self._folder, self.output_dir = self.output_dir, None  # the base class would write as well
+        self._folder = output_dir
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Take in a batch: write every prediction, score those with labels."""
