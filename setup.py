@@ -18,6 +18,10 @@ CORE = [
     'numpy>=1.24',
     'scipy>=1.10',
     'pillow>=10.1',  # image reading with the decompression-bomb guard
+    'opencv-python>=4.8',  # resizing and drawing; the same distribution that mmcv asks for
+    'rich>=13',  # progress and tables of the command line
+    'packaging',  # versions of what is installed
+    'pyyaml',  # the model zoo
     'ftfy',  # imported by mmseg's tokenizer, which does not declare it
     'regex',  # likewise
     'tqdm',
@@ -63,6 +67,8 @@ setup(
     description='CLIP-based dense prediction as a plug-in for MMEngine, MMSegmentation and MMDetection',
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
+    author='The DenseCLIP Suite maintainers',
+    keywords='CLIP open-vocabulary semantic-segmentation panoptic-segmentation detection anomaly mmsegmentation',
     license='Apache-2.0',
     python_requires='>=3.10,<3.14',  # 3.14 has no pkgutil.find_loader, which mmengine 0.10.7 calls
     # Configs and the bundled weights stand at the top of the repository and ship inside the package.
@@ -85,7 +91,13 @@ setup(
     },
     entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},
     classifiers=[
-        'Programming Language :: Python :: 3',
+        'Development Status :: 4 - Beta',
+        'Environment :: Console',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        *(f'Programming Language :: Python :: 3{minor}' for minor in ('', '.10', '.11', '.12', '.13')),
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
 )
