@@ -18,6 +18,7 @@ from tqdm import tqdm
 import denseclip  # noqa: F401
 from denseclip.apis.programs import add_debug_option, program
 from denseclip.clip.loading import load_clip
+from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.mining import (
@@ -93,7 +94,8 @@ def label_source(args: argparse.Namespace) -> PairSource:
     if args.ann_file:
         config['ann_file'] = args.ann_file
     with DefaultScope.overwrite_default_scope('mmseg'):
-        return LabelMapPairs(DATASETS.build(config), args.vocabulary, title=args.title, min_area=args.min_area)
+        words = Vocabulary.typed(args.vocabulary) if args.vocabulary else None
+        return LabelMapPairs(DATASETS.build(config), words, title=args.title, min_area=args.min_area)
 
 
 @program

@@ -9,7 +9,6 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis import anomaly_cli, detect_cli, miniworld_cli, new_dataset_cli
@@ -88,9 +87,9 @@ def _add_segment_options(parser: argparse.ArgumentParser) -> None:
         '--classes',
         metavar='TEXT',
         help='classes separated by ";", further names of a class after "=" separated by ",", '
-        'or the name of a list (ade20k, camvid, coco, ...); by default the words of the model',
+        'the name of a list (ade20k, camvid, coco, ...), or the path of one; by default the words of the model',
     )
-    words.add_argument('--classes-file', metavar='FILE', help='one class a line, same grammar, # for comments')
+    words.add_argument('--classes-file', metavar='FILE', help='text with one class a line, JSON, YAML or CSV')
     parser.add_argument(
         '--background',
         choices=('none', 'prompts', 'threshold'),
@@ -175,14 +174,15 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
         UserError: if background options are used without classes or do not go together.
         VocabularyError: if the classes cannot be used.
     """
-    from denseclip.clip.vocabulary import Vocabulary
+    from denseclip.clip.vocabulary import Vocabulary, file_vocabulary, typed_vocabulary
 
     background: dict[str, Any] = {'background': args.background}
     if args.background_names is not None and args.background == 'none':
         background['background'] = 'prompts'
     if background['background'] == 'prompts':
         names = args.background_names
-        background['background_names'] = DEFAULT_BACKGROUND_NAMES if names is None else tuple(names.split(','))
+        given = None if names is None else tuple(names.split(';' if ';' in names else ','))
+        background['background_names'] = given or DEFAULT_BACKGROUND_NAMES
     elif args.background_names is not None:
         raise UserError('--background-names goes with --background prompts; leave one of them out.')
     if (args.threshold is not None) != (args.background == 'threshold'):
@@ -193,8 +193,13 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
         if background['background'] != 'none':
             raise UserError('a background needs classes to set it off from; give --classes or --classes-file.')
         return None
-    what = args.classes if args.classes is not None else Path(args.classes_file)
-    return Vocabulary(Vocabulary.of(what).classes, **background)
+    if args.classes is not None:
+        found, notes = typed_vocabulary(args.classes)
+    else:
+        found, notes = file_vocabulary(args.classes_file)
+    for note in notes:
+        print(f'note: {note}')
+    return Vocabulary(found.classes, **background)
 
 
 def load_inferencer(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Inferencer:

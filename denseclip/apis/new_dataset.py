@@ -13,7 +13,7 @@ from mmengine.config import Config
 from denseclip.apis.bundled import ROOTS
 from denseclip.apis.errors import UserError
 from denseclip.apis.files import write_file
-from denseclip.clip.vocabulary import Vocabulary, VocabularyError
+from denseclip.clip.vocabulary import Vocabulary, VocabularyError, typed_vocabulary
 from denseclip.compat.config_text import Name, config_text
 from denseclip.datasets.own_data import BoxData, LabelMapData, recognise
 from denseclip.visualization.palette import palette_for
@@ -56,7 +56,7 @@ def new_dataset(
     folder: str | Path,
     out: str | Path,
     *,
-    classes: str | Sequence[str] | None = None,
+    classes: Any = None,
     base: str | Path | None = None,
     converted: str | Path | None = None,
     val_share: float = 0.2,
@@ -69,9 +69,9 @@ def new_dataset(
         folder: Boxes in COCO's format or in VOC-XML files, or label maps in folders; see
             :func:`denseclip.datasets.own_data.recognise`.
         out: The config to write; it refers to the base by a relative path.
-        classes: Words of the classes, ``;`` between classes and ``=`` before further names. For label maps they are
-            needed, in the order of the ids; for boxes the names in the files are used, and words given here stand for
-            them in the same order.
+        classes: Words of the classes, in any form that ``Vocabulary.of`` knows. For label maps they are needed, in the
+            order of the ids; for boxes the names in the files are used, and words given here stand for them in the
+            same order.
         base: Config to start from, one with boxes for boxes; by default one that needs no GPU and no download.
         converted: Folder for annotation files that have to be made.
         val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
@@ -116,7 +116,21 @@ def _bundled_config(name: str) -> Path:
     return found
 
 
-def _given_words(classes: str | Sequence[str] | None) -> Vocabulary | None:
+def typed_classes(text: str | None) -> tuple[Vocabulary | None, tuple[str, ...]]:
+    """What ``--classes`` names, and how it was read; see :func:`denseclip.clip.vocabulary.typed_vocabulary`.
+
+    Raises:
+        UserError: If it cannot be used.
+    """
+    if text is None:
+        return None, ()
+    try:
+        return typed_vocabulary(text)
+    except (VocabularyError, FileNotFoundError) as error:
+        raise UserError(f'--classes: {error}') from error
+
+
+def _given_words(classes: Any) -> Vocabulary | None:
     try:
         return None if classes is None else Vocabulary.of(classes)
     except VocabularyError as error:

@@ -24,7 +24,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', metavar='FOLDER', help="boxes (COCO's JSON or VOC's XML) or label maps in folders")
     parser.add_argument('--out', required=True, metavar='FILE', help='config to write, such as mine.py')
     parser.add_argument(
-        '--classes', metavar='TEXT', help='words of the classes in the order of their ids; needed for label maps'
+        '--classes',
+        metavar='TEXT',
+        help='words of the classes in the order of their ids, or the path of a list; needed for label maps',
     )
     parser.add_argument('--base', metavar='CONFIG', help='config to start from (default: one for two CPU cores)')
     parser.add_argument(
@@ -42,13 +44,16 @@ def run_new_dataset(args: argparse.Namespace) -> int:
     from denseclip.compat.versions import require_host_stack
 
     require_host_stack('denseclip new-dataset')
-    from denseclip.apis.new_dataset import new_dataset
+    from denseclip.apis.new_dataset import new_dataset, typed_classes
     from denseclip.datasets.own_data import BoxData
 
+    words, notes = typed_classes(args.classes)
+    for note in notes:
+        print(f'note: {note}')
     made = new_dataset(
         args.folder,
         args.out,
-        classes=args.classes,
+        classes=words,
         base=args.base,
         converted=args.converted,
         val_share=args.val_share,

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from denseclip.clip.vocabulary import Vocabulary, VocabularyError
+from denseclip.clip.vocabulary import Vocabulary, VocabularyError, own_list
 
 _WORDS = Path(__file__).parent / 'word_lists'
 _THING_LISTS = ('ade20k', 'cityscapes')
@@ -27,13 +27,13 @@ def things_of(name: str) -> tuple[str, ...]:
         return Vocabulary.named(name).names
     if name not in _THING_LISTS:
         raise VocabularyError(f"no list of things is called '{name}'; there are ade20k, cityscapes, coco.")
-    return Vocabulary.from_file(_WORDS / f'{name}_things.txt').names
+    return own_list(_WORDS / f'{name}_things.txt').names
 
 
 @functools.cache
 def stuff_words() -> frozenset[str]:
     """Words, in lower case, that mean stuff where nothing else is said: sky, grass, road, wall ..."""
-    return frozenset(name.casefold() for name in Vocabulary.from_file(_WORDS / 'stuff.txt').names)
+    return frozenset(name.casefold() for name in own_list(_WORDS / 'stuff.txt').names)
 
 
 def thing_flags(vocabulary: Vocabulary, things: Sequence[str] | str | None = None) -> tuple[bool, ...]:
@@ -61,8 +61,14 @@ def thing_flags(vocabulary: Vocabulary, things: Sequence[str] | str | None = Non
     if isinstance(things, str) and things in (*_THING_LISTS, *_ALL_THINGS):
         known = {name.casefold() for name in things_of(things)}
         return (*(bool(group & known) for group in groups), *extra)
-    names = things.split(';') if isinstance(things, str) else things
+    names = _names(things, set().union(*groups)) if isinstance(things, str) else things
     wanted = {' '.join(name.split()).casefold() for name in names}
     if strange := sorted(wanted - set().union(*groups)):
         raise VocabularyError(f'things {", ".join(strange[:10])}: no class is called so; take names of the vocabulary.')
     return (*(bool(group & wanted) for group in groups), *extra)
+
+
+def _names(text: str, known: set[str]) -> list[str]:
+    """Names separated by ``;``, or by commas where those do not belong to a name."""
+    whole = ' '.join(text.split()).casefold()
+    return text.split(',') if ',' in text and ';' not in text and whole not in known else text.split(';')

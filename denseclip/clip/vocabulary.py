@@ -4,11 +4,14 @@ The grammar on the command line and in files is the same: classes are separated 
 a class follow ``=`` and are separated by ``,``::
 
     road; car = automobile, vehicle; sky
+
+What people write who do not know it is read, too, and how is said (:mod:`denseclip.clip.class_lists`).
 """
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .class_lists import LIST_SUFFIXES, ClassList, VocabularyError, parse_text, read_list
+
 BACKGROUND_POLICIES = ('none', 'prompts', 'threshold', 'learned')
 _DATA = Path(__file__).parent / 'vocabularies'
-
-
-class VocabularyError(ValueError):
-    """A list of class names that cannot be used as it is."""
 
 
 def _clean(name: str) -> str:
@@ -35,7 +36,7 @@ class ClassEntry:
 
     Attributes:
         name: What is shown to people; also the first prompt.
-        synonyms: Further prompts of the class.
+        synonyms: Further prompts of the class, each once; upper and lower case are the same word.
     """
 
     name: str
@@ -43,7 +44,9 @@ class ClassEntry:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'name', _clean(self.name))
-        object.__setattr__(self, 'synonyms', tuple(_clean(s) for s in self.synonyms))
+        names = {name.casefold(): name for name in reversed((self.name, *map(_clean, self.synonyms)))}
+        del names[self.name.casefold()]
+        object.__setattr__(self, 'synonyms', tuple(reversed(names.values())))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,7 +85,9 @@ class Vocabulary:
         for position, entry in enumerate(self.classes, start=1):
             for name in entry.names:
                 if not name:
-                    raise VocabularyError(f'class {position} ({entry.name or "no name"}) has an empty name: remove it.')
+                    raise VocabularyError(
+                        f'class {position} ({entry.name or "no name"}) has an empty name: remove it.', position - 1
+                    )
                 key = name.casefold()
                 if key in owner:
                     twice = (
@@ -90,7 +95,7 @@ class Vocabulary:
                         if name == entry.name == owner[key]
                         else f"names both '{owner[key]}' and '{entry.name}'"
                     )
-                    raise VocabularyError(f"duplicate class name: '{name}' {twice}; keep one of them.")
+                    raise VocabularyError(f"duplicate class name: '{name}' {twice}; keep one of them.", position - 1)
                 owner[key] = entry.name
 
     def _check_background(self) -> None:
@@ -107,24 +112,23 @@ class Vocabulary:
 
     @classmethod
     def parse(cls, text: str, **background: Any) -> Vocabulary:
-        """Read the grammar of the module docstring; ``background`` takes the fields of that name."""
-        return cls(tuple(_parse_class(part) for part in _split(text)), **background)
+        """Read the grammar of the module docstring; ``background`` takes the fields of that name.
+
+        Text without ``;`` and ``=`` that holds commas, entries with ids, and JSON are read, too; a warning says how.
+        """
+        return _warned(cls._made(parse_text(text), **background))
 
     @classmethod
     def from_file(cls, path: str | Path, **background: Any) -> Vocabulary:
-        """Read a text file: one class a line, same grammar; ``#`` starts a comment.
+        """Read a file: one class a line, same grammar, ``#`` starts a comment; or JSON, YAML or CSV.
+
+        Lists whose lines hold ids, colours or names behind commas are read, too; a warning says how.
 
         Raises:
             FileNotFoundError: If there is no such file.
+            VocabularyError: If it cannot be used; the message names the file and the line.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"class list '{path}' does not exist; write one class a line into it.")
-        lines = (line.split('#', 1)[0] for line in path.read_text(encoding='utf-8-sig').splitlines())
-        try:
-            return cls.parse('\n'.join(line for line in lines if line.strip()), **background)
-        except VocabularyError as error:
-            raise VocabularyError(f'{path}: {error}') from None
+        return _warned(cls._of_file(Path(path), **background))
 
     @classmethod
     def from_names(cls, names: Iterable[Any], **background: Any) -> Vocabulary:
@@ -136,15 +140,18 @@ class Vocabulary:
         """A list that comes with the suite; see :func:`available`."""
         if name not in available():
             raise VocabularyError(f"no class list is called '{name}'; there are {', '.join(available())}.")
-        return cls.from_file(_DATA / f'{name}.txt')
+        return own_list(_DATA / f'{name}.txt')
 
     @classmethod
     def of(cls, what: Vocabulary | str | Path | Iterable[Any] | Mapping[str, Any]) -> Vocabulary:
         """Anything that can mean a vocabulary.
 
+        Text is never taken for the path of a file, since it may come from data: name a file by a ``Path``, by
+        :meth:`from_file`, or in a config by ``dict(from_file='words.txt')``.
+
         Args:
-            what: A vocabulary; the name of a list of the suite; the path of an existing file; text in the grammar; a
-                list of names; a mapping of names to synonyms; or a mapping with the fields of this class.
+            what: A vocabulary; the name of a list of the suite; text in the grammar; a ``Path``; a list of names; a
+                mapping of names to synonyms; or a mapping with the fields of this class.
         """
         if isinstance(what, Vocabulary):
             return what
@@ -153,14 +160,45 @@ class Vocabulary:
         if isinstance(what, str):
             if what in available():
                 return cls.named(what)
-            is_file = ';' not in what and '\n' not in what and what.endswith(('.txt', '.csv'))
-            return cls.from_file(what) if is_file else cls.parse(what)
+            if _is_list_file(what):
+                raise VocabularyError(
+                    f"'{what}' looks like a file. If it is one, give Path('{what}') (in a config "
+                    f"dict(from_file='{what}'), on the command line --classes-file); if it is a class, give "
+                    f"['{what}']."
+                )
+            return cls.parse(what)
         if isinstance(what, Mapping):
-            if 'classes' in what and set(what) <= {'classes', 'background', 'background_names', 'threshold'}:
-                rest = {k: v for k, v in what.items() if k != 'classes'}
-                return cls(cls.of(what['classes']).classes, **rest)
-            return cls.from_names(what.items())
+            return cls._of_mapping(what)
         return cls.from_names(what)
+
+    @classmethod
+    def typed(cls, text: str) -> Vocabulary:
+        """What somebody typed at an option of a tool: :func:`typed_vocabulary`, with warnings for its notes."""
+        return _warned(typed_vocabulary(text))
+
+    @classmethod
+    def _of_mapping(cls, what: Mapping[str, Any]) -> Vocabulary:
+        rest = {k: v for k, v in what.items() if k in ('background', 'background_names', 'threshold')}
+        others = set(what) - set(rest)
+        if others == {'classes'}:
+            return cls(cls.of(what['classes']).classes, **rest)
+        if others == {'from_file'} and isinstance(what['from_file'], str | Path):
+            return cls.from_file(what['from_file'], **rest)
+        return cls.from_names(what.items())
+
+    @classmethod
+    def _of_file(cls, path: Path, plain: bool = False, **background: Any) -> tuple[Vocabulary, tuple[str, ...]]:
+        found = read_list(path, plain or path.resolve().parent == _DATA.resolve())
+        try:
+            return cls._made(found, **background)
+        except VocabularyError as error:
+            known = error.position is not None and error.position < len(found.lines)
+            line = f', line {found.lines[error.position or 0]}' if known else ''
+            raise VocabularyError(f'{path}{line}: {error}', error.position) from None
+
+    @classmethod
+    def _made(cls, found: ClassList, **background: Any) -> tuple[Vocabulary, tuple[str, ...]]:
+        return cls(tuple(ClassEntry(*group) for group in found.groups), **background), found.notes
 
     # --- reading it ---------------------------------------------------------------------------------------------
 
@@ -219,16 +257,61 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in _DATA.glob('*.txt')))
 
 
-def _split(text: str) -> list[str]:
-    parts = [part for line in text.splitlines() for part in line.split(';')]
-    while parts and not parts[-1].strip():  # a trailing separator is no empty class
-        parts.pop()
-    return parts
+def own_list(path: Path) -> Vocabulary:
+    """A list that comes with the suite, in the plain grammar: commas belong to names, as the sets write them."""
+    return Vocabulary._of_file(path, plain=True)[0]
 
 
-def _parse_class(text: str) -> ClassEntry:
-    name, equals, rest = text.partition('=')
-    return ClassEntry(name, tuple(rest.split(',')) if equals else ())
+def typed_vocabulary(text: str) -> tuple[Vocabulary, tuple[str, ...]]:
+    """What somebody typed at an option such as ``--classes``.
+
+    The name of a list of the suite; the path of a file, if it has the ending of a list or holds a slash and exists;
+    else text in the grammar.
+
+    Args:
+        text: The option's value.
+
+    Returns:
+        The vocabulary, and how the text was read where it could mean something else, as sentences.
+
+    Raises:
+        FileNotFoundError: If it is the path of a list that does not exist.
+        VocabularyError: If it cannot be used.
+    """
+    if text in available():
+        return Vocabulary.named(text), ()
+    there = _exists(text)
+    if (there and ('/' in text or Path(text).suffix.lower() in LIST_SUFFIXES)) or _is_list_file(text):
+        vocabulary, notes = Vocabulary._of_file(Path(text))
+        return vocabulary, (f"classes are read from the file '{text}'.", *notes)
+    vocabulary, notes = Vocabulary._made(parse_text(text))
+    if there:
+        notes = (*notes, f"'{text}' is read as a word; there is a file of this name, too: ./{text} would read it.")
+    return vocabulary, notes
+
+
+def file_vocabulary(path: str | Path) -> tuple[Vocabulary, tuple[str, ...]]:
+    """:meth:`Vocabulary.from_file` for commands: how the list was read comes as sentences instead of warnings."""
+    return Vocabulary._of_file(Path(path))
+
+
+def _is_list_file(text: str) -> bool:
+    """Whether text is one word with the ending of a list."""
+    return not any(mark in text for mark in ';=,\n[{') and Path(text).suffix.lower() in LIST_SUFFIXES
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long or with characters that no path has
+        return False
+
+
+def _warned(read: tuple[Vocabulary, tuple[str, ...]]) -> Vocabulary:
+    vocabulary, notes = read
+    for note in notes:
+        warnings.warn(f'vocabulary: {note}', stacklevel=3)
+    return vocabulary
 
 
 def _entry(item: Any) -> ClassEntry:

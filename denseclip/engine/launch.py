@@ -294,7 +294,7 @@ def read_vocabulary(source: str) -> Vocabulary:
     """Class names from the command line.
 
     Args:
-        source: A file with one class a line, the name of a list of the suite (``camvid_synonyms``), or the classes
+        source: A file of classes, the name of a list of the suite (``camvid_synonyms``), or the classes
             themselves (``road; car=automobile,vehicle; sky``).
 
     Returns:
@@ -303,16 +303,19 @@ def read_vocabulary(source: str) -> Vocabulary:
     Raises:
         OptionError: It is none of these, or its names cannot be used.
     """
+    found: Vocabulary | None = None
     try:
-        if Path(source).is_file():
+        if source not in available() and Path(source).is_file():
             return Vocabulary.from_file(source)
-        if source in available() or ';' in source:
-            return Vocabulary.of(source)
+        found = Vocabulary.typed(source)
     except VocabularyError as error:
         raise OptionError(f'--vocabulary: {error}') from error
-    raise OptionError(
-        f"vocabulary file '{source}' does not exist, and no list of the suite is called so ({', '.join(available())})"
-    )
+    except FileNotFoundError:
+        pass
+    if found is None or found.names == (source.strip(),):  # one word is rather a misspelt file than the only class
+        lists = ', '.join(available())
+        raise OptionError(f"vocabulary file '{source}' does not exist, and no list of the suite is called so ({lists})")
+    return found
 
 
 def _set_vocabulary(runner: Runner, vocabulary: Vocabulary) -> None:

@@ -121,7 +121,7 @@ def noun_extractor(spec: str, modifiers: Iterable[str] = ()) -> NounExtractor:
         ValueError: If modifiers are given to NLTK.
     """
     if spec != 'nltk':
-        return WordListNouns(spec, modifiers)
+        return WordListNouns(Vocabulary.typed(spec), modifiers)
     if tuple(modifiers):
         raise ValueError("modifiers are for word lists; NLTK's compounds are made of nouns")
     return NLTKNouns()

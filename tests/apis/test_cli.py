@@ -51,6 +51,40 @@ def failed(result, *needles):
     return True
 
 
+def test_words_as_people_type_them(run, photo, tmp_path):
+    """A comma, JSON, a path: each is read as what it means, and how is said."""
+    listed = tmp_path / 'words.json'
+    listed.write_text('["temple", "sky", "trees"]')
+    numbered = tmp_path / 'words.txt'
+    numbered.write_text('0:invalid_class_id\n1:temple\n2:sky,heavens\n3:trees\n')
+    for typed, said in (
+        ('temple, sky, trees', 'read as 3 classes'),
+        ('["temple", "sky", "trees"]', ''),
+        ('{"temple": [], "sky": ["heavens"], "trees": []}', ''),
+        (str(listed), f"read from the file '{listed}'"),
+        (str(numbered), 'are ids, no names'),
+    ):
+        code, out, _ = run(photo, classes=typed, options=['--force'])
+        assert code == 0 and '3 classes, background: none' in out and said in out
+        assert ('note: ' in out) is bool(said)
+        rows = list(csv.DictReader((tmp_path / 'out' / 'photo_areas.csv').open(encoding='utf-8')))
+        assert [row['class'] for row in rows] == ['temple', 'sky', 'trees']
+    code, out, _ = run(photo, classes=None, options=['--classes-file', str(numbered), '--force'])
+    assert code == 0 and '1  sky = heavens' in out
+
+
+def test_lists_that_cannot_be_read_name_file_and_line(run, photo, tmp_path):
+    path = tmp_path / 'words.txt'
+    for content, said in (
+        ('temple\nB\xe4ume\n'.encode('latin-1'), 'line 2: no UTF-8'),
+        (b'["temple",\n"sky" "trees"]', 'line 2, column 7: no JSON'),
+        (b'temple\nsky\ntemple\n', 'line 3: duplicate class name'),
+    ):
+        path.write_bytes(content)
+        assert failed(run(photo, classes=str(path)), str(path), said)
+        assert failed(run(photo, classes=None, options=['--classes-file', str(path)]), str(path), said)
+
+
 def test_results(run, photo, tmp_path):
     code, out, err = run(photo)
     assert (code, err) == (0, '')

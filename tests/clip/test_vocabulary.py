@@ -1,10 +1,13 @@
 """Vocabularies: what is parsed, what is refused, what comes with the suite."""
 
+import warnings
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from denseclip.clip.vocabulary import ClassEntry, Vocabulary, VocabularyError, available
+from denseclip.clip import vocabulary as module
+from denseclip.clip.vocabulary import ClassEntry, Vocabulary, VocabularyError, available, typed_vocabulary
 
 NAMES = st.lists(
     st.text(st.characters(categories=('L', 'N')), min_size=1, max_size=8),
@@ -57,7 +60,6 @@ def test_empty_names_are_located(text):
         ('road; sky; Road', "duplicate class name: 'Road' names both 'road' and 'Road'"),
         ('road; road', "'road' is listed twice"),
         ('car=auto; truck=auto', "'auto' names both 'car' and 'truck'"),
-        ('car=car', 'duplicate'),
     ],
 )
 def test_duplicates_name_both_classes(text, message):
@@ -98,15 +100,75 @@ def test_background_settings_must_agree(fields):
 def test_file(tmp_path):
     path = tmp_path / 'classes.txt'
     path.write_text('\ufeff# my street\nroad\n\ncar = automobile, vehicle  # two more\nsky; cloud\n', encoding='utf-8')
-    vocabulary = Vocabulary.of(str(path))
+    vocabulary = Vocabulary.of(path)
     assert vocabulary.names == ('road', 'car', 'sky', 'cloud')
     assert vocabulary.classes[1].synonyms == ('automobile', 'vehicle')
-    assert Vocabulary.of(path) == vocabulary
-    path.write_text('road\nroad\n')
-    with pytest.raises(VocabularyError, match=r'classes\.txt: duplicate'):
+    assert Vocabulary.of({'from_file': str(path), 'background': 'learned'}).classes == vocabulary.classes
+    path.write_text('road\n\nsky\nroad\n')
+    with pytest.raises(VocabularyError, match=r"classes\.txt, line 4: duplicate class name: 'road' is listed twice"):
+        Vocabulary.from_file(path)
+    path.write_text('road; a =, b\n')
+    with pytest.raises(VocabularyError, match=r'classes\.txt, line 1: class 2 \(a\) has an empty name'):
         Vocabulary.from_file(path)
     with pytest.raises(FileNotFoundError, match=r"class list '.*no\.txt' does not exist"):
-        Vocabulary.of(str(tmp_path / 'no.txt'))
+        Vocabulary.of(tmp_path / 'no.txt')
+
+
+def test_text_is_never_taken_for_a_path(tmp_path, monkeypatch):
+    """Text may come from data, and a file of its name may exist: nothing is opened, and nothing misread."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('words.txt', 'words.json', 'sky'):
+        (tmp_path / name).write_text('["road"]')
+    for text in ('words.txt', str(tmp_path / 'words.txt'), 'WORDS.JSON', 'no.csv'):
+        with pytest.raises(VocabularyError, match='looks like a file'):
+            Vocabulary.of(text)
+        assert Vocabulary.of([text]).names == (text,)
+        assert Vocabulary.of({text: []}).names == (text,)
+    assert Vocabulary.of('sky').names == ('sky',)
+    assert Vocabulary.of('words.txt; sky').names == ('words.txt', 'sky')
+    assert Vocabulary.of({'from_file': ['words.txt']}).names == ('from_file',)
+
+
+def test_a_name_may_be_said_twice_within_its_class():
+    """Names of data sets beside words for them: "Platelets = platelets"."""
+    vocabulary = Vocabulary.parse('Platelets = platelets, thrombocytes, THROMBOCYTES; sky=sky')
+    assert vocabulary.classes == (ClassEntry('Platelets', ('thrombocytes',)), ClassEntry('sky'))
+    assert Vocabulary.of(vocabulary.to_dict()) == vocabulary
+
+
+def test_what_is_typed_may_be_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('words.txt', 'sky', 'camvid'):
+        (tmp_path / name).write_text('road\ncar = automobile\n')
+    wanted = Vocabulary.parse('road; car = automobile')
+    for text in ('words.txt', './words.txt', './sky', str(tmp_path / 'words.txt')):
+        vocabulary, notes = typed_vocabulary(text)
+        assert vocabulary == wanted == Vocabulary.from_file(text)
+        assert text in notes[0]
+    vocabulary, [note] = typed_vocabulary('sky')
+    assert vocabulary.names == ('sky',) and './sky' in note
+    assert typed_vocabulary('camvid') == (Vocabulary.named('camvid'), ())
+    assert typed_vocabulary('road/rail')[0].names == ('road/rail',)
+    assert typed_vocabulary('a' * 5000)[0].names == ('a' * 5000,)
+    assert typed_vocabulary('a.txt; b.txt')[0].names == ('a.txt', 'b.txt')
+    with pytest.raises(FileNotFoundError, match=r'no\.txt'):
+        typed_vocabulary('no.txt')
+
+
+def test_how_text_was_read_is_said():
+    with pytest.warns(UserWarning, match=r'"ball, box, tree" is read as 3 classes.*"ball = box, tree"'):
+        assert Vocabulary.of('ball, box, tree').names == ('ball', 'box', 'tree')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        Vocabulary.of('ball; box = crate, chest; tree')
+        Vocabulary.of(['screen, CRT screen'])
+        Vocabulary.named('ade20k_full')
+
+
+def test_lists_of_the_suite_keep_their_commas():
+    full = Vocabulary.named('ade20k_full')
+    assert 'building, edifice' in full.names and len(full) == 847
+    assert Vocabulary.from_file(module.__file__.replace('vocabulary.py', 'vocabularies/ade20k_full.txt')) == full
 
 
 def test_of_takes_every_form():

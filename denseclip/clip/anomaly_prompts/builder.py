@@ -82,7 +82,10 @@ def _defect_words(defects: str | Sequence[str] | None) -> list[str]:
     """Defect words, trimmed and without repetitions."""
     if defects is None:
         return []
-    words = defects.split(';') if isinstance(defects, str) else list(defects)
+    if isinstance(defects, str):
+        words = defects.split(',' if ',' in defects and not {';', '{'} & set(defects) else ';')
+    else:
+        words = list(defects)
     while isinstance(defects, str) and words and not words[-1].strip():  # a trailing separator is no empty word
         words.pop()
     words = [' '.join(str(word).split()) for word in words]

@@ -107,7 +107,7 @@ def build_text_tower(model: str) -> TextTower:
 
 def make_prompts(options: TextOptions) -> list[str]:
     """Different prompts: every template with every name, in that order, as many as asked for."""
-    names = Vocabulary.of(options.vocabulary).names
+    names = Vocabulary.typed(options.vocabulary).names
     pairs = itertools.product(resolve_templates(options.templates), names)
     prompts = list(dict.fromkeys(fill(template, name) for template, name in pairs))[: options.prompts]
     if len(prompts) < options.prompts:

@@ -55,7 +55,7 @@ def benchmark_vocabulary(options: VocabularyOptions) -> Report:
         OptionError: If the config builds no open-vocabulary segmentor, or ``start`` or ``unknown`` do not fit.
     """
     set_up(options.device, options.threads)
-    names = Vocabulary.of(options.vocabulary).names
+    names = Vocabulary.typed(options.vocabulary).names
     if not 0 < options.start < len(names) or not 0 < options.unknown < len(names):
         raise OptionError(f'start and unknown must lie between 0 and the {len(names)} names of {options.vocabulary}')
     few, most = names[: options.start], names[: -options.unknown]
