@@ -7,6 +7,7 @@ import sys
 import denseclip  # noqa: F401  (registers the data sets)
 from denseclip.apis.programs import add_debug_option, program
 from denseclip.datasets.audit import audit_split
+from denseclip.datasets.perfect import score_perfect_model
 from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.config import OptionError, load_config
 
@@ -31,9 +32,14 @@ def main(argv: list[str]) -> int:
     if lacking or not splits:
         raise OptionError(f'{args.config} has no data for {", ".join(lacking or ("train", "val", "test"))}')
     for split in args.split or splits:
+        readable = True
         for name, report in audit_split(config, split, num_workers=args.num_workers, progress_file=sys.stderr):
             print(f'\n== {name} ==\n{report.render(max_problems=args.max_problems)}', flush=True)
-            sound = sound and report.ok
+            readable = readable and report.ok
+        score = score_perfect_model(config, split) if readable else None
+        if score:
+            print(score.render())
+        sound = sound and readable and (score is None or score.ok)
     return 0 if sound else 1
 
 

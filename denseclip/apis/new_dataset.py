@@ -20,6 +20,7 @@ from denseclip.visualization.palette import palette_for
 
 if TYPE_CHECKING:
     from denseclip.datasets.audit import Report
+    from denseclip.datasets.perfect import PerfectScore
 
 BASES = {
     'boxes': 'configs/denseclip/denseclip_retinanet_efficientnet-lite0_fpn_bccd-384x288.py',
@@ -39,17 +40,19 @@ class NewDataset:
         data: The data set as it was recognised.
         vocabulary: Classes and their words.
         reports: Findings of the label audit by split.
+        perfect: What the truth scores as predictions, by split, where the audit found nothing wrong.
     """
 
     config: Path
     data: BoxData | LabelMapData
     vocabulary: Vocabulary
     reports: dict[str, Report]
+    perfect: dict[str, PerfectScore]
 
     @property
     def ok(self) -> bool:
         """Whether training can start."""
-        return all(report.ok for report in self.reports.values())
+        return all(found.ok for found in (*self.reports.values(), *self.perfect.values()))
 
 
 def new_dataset(
@@ -61,12 +64,14 @@ def new_dataset(
     converted: str | Path | None = None,
     val_share: float = 0.2,
     force: bool = False,
+    crowds: str = 'auto',
+    corners: str = 'auto',
     progress_file: TextIO | None = None,
 ) -> NewDataset:
     """Write a config that trains on a folder of somebody's own data, and audit the data through it.
 
     Args:
-        folder: Boxes in COCO's format or in VOC-XML files, or label maps in folders; see
+        folder: Boxes (COCO, VOC-XML, YOLO, labelme, CVAT) or label maps in folders; see
             :func:`denseclip.datasets.own_data.recognise`.
         out: The config to write; it refers to the base by a relative path.
         classes: Words of the classes, in any form that ``Vocabulary.of`` knows. For label maps they are needed, in the
@@ -76,6 +81,8 @@ def new_dataset(
         converted: Folder for annotation files that have to be made.
         val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
         force: Overwrite ``out`` and ``converted``.
+        crowds: See :func:`~denseclip.datasets.own_data.recognise`.
+        corners: See there.
         progress_file: Where the audit draws its progress.
 
     Returns:
@@ -86,6 +93,7 @@ def new_dataset(
         ConversionError: If the layout is not recognised or files are damaged.
     """
     from denseclip.datasets.audit import audit_split
+    from denseclip.datasets.perfect import score_perfect_model
 
     out = Path(out)
     if out.suffix != '.py':
@@ -93,7 +101,7 @@ def new_dataset(
     if out.exists() and not force:
         raise UserError(f"'{out}' exists; choose another name, or overwrite it with --force")
     words = _given_words(classes)  # before anything is converted
-    data = recognise(folder, converted=converted, val_share=val_share, force=force)
+    data = recognise(folder, converted=converted, val_share=val_share, force=force, crowds=crowds, corners=corners)
     vocabulary = _vocabulary(data, words)
     kind = 'boxes' if isinstance(data, BoxData) else 'label maps'
     base_file = Path(base) if base else _bundled_config(BASES[kind])
@@ -103,10 +111,12 @@ def new_dataset(
     header = f'Config for {kind}, written by `denseclip new-dataset`. Change it as you like.'
     write_file(out, config_text(entries, header=header))
     config = Config.fromfile(out.absolute())
-    reports = {}
+    reports, perfect = {}, {}
     for split in data.splits:
         reports.update(dict(audit_split(config, split, progress_file=progress_file)))
-    return NewDataset(out, data, vocabulary, reports)
+        score = score_perfect_model(config, split) if reports[split].ok else None
+        perfect.update({split: score} if score else {})
+    return NewDataset(out, data, vocabulary, reports, perfect)
 
 
 def _bundled_config(name: str) -> Path:
@@ -183,7 +193,7 @@ def _changes(base: Config, data: BoxData | LabelMapData, vocabulary: Vocabulary,
         changes[f'{split}_dataloader'] = {'dataset': _dataset(data, split, pipeline, vocabulary)}
     if isinstance(data, BoxData):
         for split in ('val', 'test'):
-            changes[f'{split}_evaluator'] = {'ann_file': str(_split(data, split).ann_file)}
+            changes[f'{split}_evaluator'] = {'type': 'NamedCocoMetric', 'ann_file': str(_split(data, split).ann_file)}
     changes['model'] = _model_changes(base.model, vocabulary)
     return changes
 
@@ -214,7 +224,7 @@ def _dataset(data: BoxData | LabelMapData, split: str, pipeline: str, vocabulary
     metainfo: dict[str, Any]
     if isinstance(data, BoxData):
         metainfo = {'classes': data.classes}
-        entry = {'type': 'CocoDataset', 'ann_file': part.ann_file, 'data_prefix': {'img': part.pictures}}
+        entry = {'type': 'NamedCocoDataset', 'ann_file': part.ann_file, 'data_prefix': {'img': part.pictures}}
     else:
         metainfo = {'classes': vocabulary.names, 'palette': _palette(vocabulary.names)}
         entry = {

@@ -21,7 +21,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         'new-dataset', parents=[common], help='write a config for your own data and look through it', epilog=_EPILOG
     )
-    parser.add_argument('folder', metavar='FOLDER', help="boxes (COCO's JSON or VOC's XML) or label maps in folders")
+    parser.add_argument(
+        'folder', metavar='FOLDER', help='boxes (COCO, VOC-XML, YOLO, labelme, CVAT) or label maps in folders'
+    )
     parser.add_argument('--out', required=True, metavar='FILE', help='config to write, such as mine.py')
     parser.add_argument(
         '--classes',
@@ -34,6 +36,19 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--val-share', type=float, default=0.2, help='part to validate on, where nothing is split yet (%(default)s)'
+    )
+    parser.add_argument(
+        '--crowds',
+        choices=('auto', 'keep', 'objects'),
+        default='auto',
+        help='objects marked iscrowd=1, which training and scores leave out: auto takes the mark off where a class has '
+        'nothing else, objects everywhere, keep nowhere (%(default)s)',
+    )
+    parser.add_argument(
+        '--corners',
+        choices=('auto', '0', '1'),
+        default='auto',
+        help='the first pixel of VOC-XML files: 0 (LabelImg, Datumaro) or 1 (VOC); auto looks into them (%(default)s)',
     )
     parser.add_argument('--force', action='store_true', help='overwrite the config and made annotation files')
     parser.set_defaults(run=run_new_dataset)
@@ -58,6 +73,8 @@ def run_new_dataset(args: argparse.Namespace) -> int:
         converted=args.converted,
         val_share=args.val_share,
         force=args.force,
+        crowds=args.crowds,
+        corners=args.corners,
         progress_file=sys.stderr if sys.stderr.isatty() else None,
     )
     print(made.vocabulary.describe())
@@ -65,6 +82,8 @@ def run_new_dataset(args: argparse.Namespace) -> int:
         print(note)
     for split, report in made.reports.items():
         print(f'\n== {split} ==\n{report.render()}')
+        if split in made.perfect:
+            print(made.perfect[split].render())
     if 'test' not in made.data.splits:
         print('\nno test pictures: the config tests on those to validate on')
     print(f'\nwritten: {made.config}')

@@ -15,6 +15,7 @@ from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.coco_object import COCOObjectDataset
 from denseclip.datasets.mask_pairs import MaskedRegionTable, MaskNounPairs
 from denseclip.datasets.miniworld import MiniworldDataset, MiniworldInstances, MiniworldPictures
+from denseclip.datasets.named_coco import NamedCocoDataset
 from denseclip.datasets.panoptic import (
     ADE20KPanopticSegments,
     CityscapesPanopticSegments,
@@ -35,6 +36,7 @@ __all__ = [
     'PanopticSegmentsDataset',
     'ADE20KFullDataset',
     'MaskNounPairs',
+    'NamedCocoDataset',
     'MaskedRegionTable',
     'PascalContextDataset459',
     'BCCDDataset',

@@ -4,7 +4,7 @@ The files are listed by the data set itself and the ids are mapped as the loader
 the class list), so what is reported is what a training run would meet.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +22,9 @@ from denseclip.datasets.anomaly import AnomalyDataset
 from denseclip.datasets.anomaly_audit import AnomalyAuditReport, audit_anomalies
 from denseclip.datasets.audit_report import AuditReport, Problem
 from denseclip.datasets.box_audit import BoxAuditReport, audit_boxes
+from denseclip.datasets.config_parts import has_boxes
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size, read_label_map, turns_pictures
-from denseclip.datasets.sources import dataset_class, plain_datasets
+from denseclip.datasets.sources import plain_datasets
 
 Report = AuditReport | AnomalyAuditReport | BoxAuditReport
 """What an audit finds, by the kind of data set."""
@@ -101,7 +102,7 @@ def audit_split(
         name = split if len(parts) == 1 else f'{split}, part {number} of {len(parts)}'
         try:
             # an empty list of samples cannot be serialized, yet should be reported
-            lazy = {'lazy_init': True} if _has_boxes(part) else {}
+            lazy = {'lazy_init': True} if has_boxes(part) else {}
             dataset = DATASETS.build({**part, 'pipeline': [], 'serialize_data': False, **lazy})
         except (FileNotFoundError, NotADirectoryError, AssertionError) as error:
             report = AuditReport(classes=())
@@ -111,13 +112,7 @@ def audit_split(
         yield name, _look(dataset, part, num_workers, progress_file)
 
 
-def _has_boxes(part: dict[str, Any]) -> bool:
-    """Whether a data set is in COCO's layout of objects; such a one is not loaded but read as it stands."""
-    kind = dataset_class(part)
-    return kind is not None and issubclass(kind, CocoDataset)
-
-
-def _look(dataset: Any, part: dict[str, Any], num_workers: int, progress_file: TextIO | None) -> Report:
+def _look(dataset: Any, part: Mapping[str, Any], num_workers: int, progress_file: TextIO | None) -> Report:
     """Audit one data set in the way of its kind, under a progress bar."""
     upright = turns_pictures(part.get('pipeline', []))
     if isinstance(dataset, CocoDataset):

@@ -9,12 +9,13 @@ Source: github.com/Shenggan/BCCD_Dataset (MIT); ``tools/dataset_converters/bccd.
     └── test/
 """
 
-from mmdet.datasets import CocoDataset
 from mmengine.registry import DATASETS
+
+from denseclip.datasets.named_coco import NamedCocoDataset
 
 
 @DATASETS.register_module()
-class BCCDDataset(CocoDataset):
+class BCCDDataset(NamedCocoDataset):
     """BCCD with its three classes, named as words so that they can serve as prompts as they stand.
 
     Arguments as of MMDetection's ``CocoDataset``.

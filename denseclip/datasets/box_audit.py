@@ -1,4 +1,4 @@
-"""Look through boxes in COCO's layout before training on them: files, sizes, ids, boxes, classes.
+"""Look through boxes in COCO's layout before training on them: files, sizes, ids, boxes, masks, classes.
 
 The file is read as it stands, not through the data set: MMDetection leaves out what it cannot use without a word, and
 that is what should be found.
@@ -6,111 +6,21 @@ that is what should be found.
 
 from __future__ import annotations
 
-import json
-import math
+import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmdet.datasets import CocoDataset
 
-from denseclip.datasets.audit_report import Problem, TurnedPictures, render_problems
+from denseclip.datasets.audit_report import Problem
+from denseclip.datasets.box_report import SIZE_LIMITS, BoxAuditReport, ClassCount
+from denseclip.datasets.coco_json import read_coco
+from denseclip.datasets.coco_objects import box_fault, is_number, mask_fault
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
-
-SIZE_LIMITS = {'small': 32.0**2, 'medium': 96.0**2, 'large': math.inf}
-"""Largest area in pixels of COCO's three sizes of object."""
-
-_NEEDED = {
-    'images': ('id', 'file_name'),
-    'annotations': ('id', 'image_id', 'category_id'),
-    'categories': ('id', 'name'),
-}
-_TOLERANCE = 1.0  # pixels that a box may stick out of its picture: rounding of annotation tools
-
-
-@dataclass
-class ClassCount:
-    """Boxes of a class.
-
-    Attributes:
-        boxes: All that training uses.
-        pictures: Pictures that hold at least one.
-        crowd: Crowd regions, which training ignores.
-        sizes: Boxes of each of COCO's sizes.
-    """
-
-    boxes: int = 0
-    pictures: int = 0
-    crowd: int = 0
-    sizes: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class BoxAuditReport:
-    """Findings of :func:`audit_boxes`.
-
-    Attributes:
-        classes: By name, in the order of the data set.
-        num_samples: Pictures that the annotation file lists.
-        empty: Those without a box.
-        most: Most boxes of one picture.
-        unused: Boxes of categories that the data set does not have, by name.
-        without_mask: Objects without a mask, where masks are asked for.
-        zero_id: Whether an annotation has the id 0.
-        problems: All problems, in the order of the file.
-        turns: Pictures with an EXIF orientation.
-    """
-
-    classes: dict[str, ClassCount]
-    num_samples: int = 0
-    empty: int = 0
-    most: int = 0
-    unused: Counter[str] = field(default_factory=Counter)
-    without_mask: int = 0
-    zero_id: bool = False
-    problems: list[Problem] = field(default_factory=list)
-    turns: TurnedPictures = field(default_factory=TurnedPictures)
-
-    @property
-    def ok(self) -> bool:
-        """Whether training can start: there are boxes and nothing is wrong with them."""
-        return any(count.boxes for count in self.classes.values()) and not self.problems
-
-    def suggestions(self) -> list[str]:
-        """Likely causes of what was found and what to do, one line each."""
-        found = []
-        if self.unused:
-            listed = ', '.join(f'{name} ({count})' for name, count in self.unused.most_common(8))
-            found.append(f'boxes of categories that the config does not name are left out: {listed}')
-        absent = [name for name, count in self.classes.items() if not count.boxes]
-        if absent and self.num_samples:
-            found.append(f'no box of: {", ".join(absent[:8])}; their AP is undefined and left out of the mean')
-        if self.zero_id:
-            found.append('an annotation has the id 0, which pycocotools takes for "not found": number them from 1')
-        if self.num_samples and self.empty > self.num_samples / 2:
-            found.append(f'{self.empty} of {self.num_samples} pictures have no box: is that so, or are files missing?')
-        if self.without_mask:
-            found.append(f'{self.without_mask} objects have no mask: instance segmentation cannot learn from them')
-        return found + self.turns.hints()
-
-    def render(self, *, max_problems: int = 20) -> str:
-        """The report as text: table of classes, problems (at most ``max_problems`` lines of each kind), advice."""
-        lines = [
-            f'{self.num_samples} pictures, {self.empty} of them without a box, at most {self.most} boxes in one',
-            '',
-        ]
-        width = max(map(len, ('class', *self.classes)))
-        head = ''.join(f'{name:>8}' for name in SIZE_LIMITS)
-        lines.append(f'{"class":<{width}}  {"boxes":>8}  {"pictures":>8}  {"crowd":>6}{head}')
-        for name, count in self.classes.items():
-            sizes = ''.join(f'{count.sizes[size]:>8}' for size in SIZE_LIMITS)
-            lines.append(f'{name:<{width}}  {count.boxes:>8}  {count.pictures:>8}  {count.crowd:>6}{sizes}')
-        lines += render_problems(self.problems, max_problems)
-        lines += ['', *(f'HINT {line}' for line in self.suggestions())] if self.suggestions() else []
-        return '\n'.join([*lines, '', 'OK' if self.ok else 'NOT OK'])
+from denseclip.datasets.named_coco import NamedCocoDataset, ids_by_name
 
 
 def audit_boxes(
@@ -144,10 +54,7 @@ def audit_boxes(
     report.problems += _repeated(images, ('id', 'file_name'), 'pictures')
     report.problems += _repeated(annotations, ('id',), 'annotations')
     categories = {entry['id']: str(entry['name']) for entry in content['categories']}
-    for name in report.classes:
-        if name not in categories.values():
-            listed = ', '.join(categories.values())
-            report.problems.append(Problem('classes', f'{dataset.ann_file}: no category "{name}"; it has: {listed}'))
+    report.problems += _class_problems(dataset, content, report)
     folder = Path(dataset.data_prefix.get('img') or '')
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
         for entry, found in zip(images, pool.map(lambda entry: _measure(folder, entry), images), strict=True):
@@ -159,36 +66,8 @@ def audit_boxes(
             if progress:
                 progress()
     _count_boxes(report, images, annotations, categories, masks=masks)
+    report.problems += _crowded_classes(report)
     return report
-
-
-def read_coco(path: str | Path) -> dict[str, list[dict[str, Any]]]:
-    """Read an annotation file in COCO's format.
-
-    Args:
-        path: The JSON file.
-
-    Returns:
-        ``images``, ``annotations`` and ``categories``, each a list of entries with the keys that training reads.
-
-    Raises:
-        UnreadableFileError: If the file is missing or cut off, or a key is missing.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise UnreadableFileError(f'{path}: no such file') from None
-    except (OSError, ValueError) as error:
-        raise UnreadableFileError(f'{path}: is no readable JSON ({error})') from error
-    for part, keys in _NEEDED.items():
-        entries = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise UnreadableFileError(f'{path}: has no list "{part}"; is it an annotation file in COCO\'s format?')
-        for place, entry in enumerate(entries):
-            lacking = [key for key in keys if not isinstance(entry, Mapping) or key not in entry]
-            if lacking:
-                raise UnreadableFileError(f'{path}: {part}[{place}] has no "{lacking[0]}"')
-    return content
 
 
 def _repeated(entries: Iterable[Mapping[str, Any]], keys: tuple[str, ...], what: str) -> list[Problem]:
@@ -216,6 +95,44 @@ def _size_problems(folder: Path, entry: Mapping[str, Any], size: PictureSize, *,
     return [Problem('size', fault)] if fault else []
 
 
+def _class_problems(
+    dataset: CocoDataset, content: Mapping[str, Sequence[Mapping[str, Any]]], report: BoxAuditReport
+) -> Iterator[Problem]:
+    """Whether labels will follow the names of the categories."""
+    path, classes = dataset.ann_file, list(report.classes)
+    listed = [str(entry['name']) for entry in content['categories']]
+    report.absent = [name for name in classes if name not in listed]
+    named = isinstance(dataset, NamedCocoDataset)
+    try:
+        ids_by_name(content, path)
+    except ValueError as error:
+        yield Problem('classes', str(error))
+        return
+    for name in report.absent:
+        near = _near(name, [other for other in listed if other not in classes])
+        if near:
+            yield Problem('classes', f'{path}: no category "{name}"; is it "{near}"? Spell both the same')
+        elif not named:
+            yield Problem('classes', f'{path}: no category "{name}"; it has: {", ".join(listed)}')
+    used = [name for name in listed if name in classes]
+    if not named and not report.absent and used != classes:
+        wrong, given = next(pair for pair in zip(used, [*classes, ''], strict=False) if pair[0] != pair[1])
+        yield Problem(
+            'classes',
+            f'{path}: lists its categories in another order than the config its classes, and {type(dataset).__name__} '
+            f'goes by the order: boxes of "{wrong}" would be trained as "{given}". Use type=\'NamedCocoDataset\' and '
+            "type='NamedCocoMetric', which go by the names",
+        )
+
+
+def _near(name: str, others: Sequence[str]) -> str | None:
+    """A name that is probably meant."""
+    plain = {other.casefold().replace('_', ' ').replace('-', ' ').strip(): other for other in others}
+    wanted = name.casefold().replace('_', ' ').replace('-', ' ').strip()
+    near = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.85)
+    return plain[near[0]] if near else None
+
+
 def _count_boxes(
     report: BoxAuditReport,
     images: list[dict[str, Any]],
@@ -229,7 +146,6 @@ def _count_boxes(
     in_picture: Counter[Any] = Counter()
     pictures: dict[str, set[Any]] = {name: set() for name in report.classes}
     for entry in annotations:
-        report.zero_id |= entry['id'] == 0
         where = f'annotation {entry["id"]}'
         if entry['image_id'] not in sizes:
             report.problems.append(Problem('ids', f'{where}: there is no picture with the id {entry["image_id"]!r}'))
@@ -241,18 +157,21 @@ def _count_boxes(
                 Problem('ids', f'{where}: there is no category with the id {entry["category_id"]!r}')
             )
             continue
-        wrong = _box_fault(entry.get('bbox'), width, height)
+        where = f'{where} ({name} in {file_name})'
+        if name in report.classes:
+            report.classes[name].plain += not entry.get('iscrowd')
+        wrong = box_fault(entry.get('bbox'), width, height)
         if wrong:
-            report.problems.append(Problem('box', f'{where} ({name} in {file_name}): {wrong}'))
+            report.problems.append(Problem('box', f'{where}: {wrong}'))
             continue
         if name not in report.classes:
             report.unused[name] += 1
             continue
+        report.problems += _object_problems(entry, where, width, height, masks=masks)
         count = report.classes[name]
         if entry.get('iscrowd'):
             count.crowd += 1
             continue
-        report.without_mask += masks and not entry.get('segmentation')
         count.boxes += 1
         count.sizes[_size_name(entry['bbox'][2] * entry['bbox'][3])] += 1
         pictures[name].add(entry['image_id'])
@@ -263,20 +182,40 @@ def _count_boxes(
     report.most = max(in_picture.values(), default=0)
 
 
+_MENDED = 'denseclip new-dataset writes a mended copy'
+
+
+def _object_problems(
+    entry: Mapping[str, Any], where: str, width: Any, height: Any, *, masks: bool
+) -> Iterator[Problem]:
+    """What training or scoring would stumble over in an object whose box is sound."""
+    if not is_number(entry['id']) or not entry['id']:
+        yield Problem('ids', f'{where}: pycocotools takes no id {entry["id"]!r}; number from 1 ({_MENDED})')
+    if not is_number(entry.get('area')) or entry['area'] <= 0:
+        yield Problem('area', f'{where}: its area is {entry.get("area")!r}, so training leaves it out ({_MENDED})')
+    if 'iscrowd' not in entry or entry['iscrowd'] not in (0, 1):
+        yield Problem('crowd', f'{where}: its iscrowd is {entry.get("iscrowd")!r}, neither 0 nor 1 ({_MENDED})')
+    elif entry.get('ignore') and not entry['iscrowd']:
+        yield Problem('crowd', f'{where}: ignore is known to training only; write iscrowd=1 for it ({_MENDED})')
+    fault = mask_fault(entry.get('segmentation'), width, height) if masks else None
+    if fault:
+        yield Problem('mask', f'{where}: {fault}')
+
+
+def _crowded_classes(report: BoxAuditReport) -> list[Problem]:
+    """Classes that nothing would be learnt of; not asked where objects of unknown class or picture may be theirs."""
+    if any(problem.kind == 'ids' for problem in report.problems):
+        return []
+    return [
+        Problem(
+            'crowd',
+            f'{name}: all of its {count.crowd} objects are marked iscrowd=1 (difficult, in VOC), which training and '
+            'scores leave out; take the mark off with denseclip new-dataset --crowds objects',
+        )
+        for name, count in report.classes.items()
+        if count.crowd and not count.plain
+    ]
+
+
 def _size_name(area: float) -> str:
     return next(name for name, limit in SIZE_LIMITS.items() if area <= limit)
-
-
-def _box_fault(box: Any, width: Any, height: Any) -> str | None:
-    """What is wrong with ``x, y, width, height``, in words."""
-    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box)
-    if not numbers or not all(map(math.isfinite, box)):
-        return f'its box {box!r} is not four numbers x, y, width, height'
-    x, y, w, h = box
-    if w < 1 or h < 1:
-        return f'its box {box} is thinner than a pixel; training leaves it out'
-    if not (isinstance(width, int | float) and isinstance(height, int | float)):
-        return None  # the picture's own line says so already
-    if x < -_TOLERANCE or y < -_TOLERANCE or x + w > width + _TOLERANCE or y + h > height + _TOLERANCE:
-        return f'its box {box} reaches beyond the picture ({width} x {height}); are these corners, or another size?'
-    return None

@@ -19,7 +19,7 @@ SMALLEST = 16
 """Fewest visible pixels of an object that is annotated."""
 
 
-@register_layout('coco', dataset_types=('CocoDataset',), num_classes=80, size=(96, 128))
+@register_layout('coco', dataset_types=('CocoDataset', 'NamedCocoDataset'), num_classes=80, size=(96, 128))
 def _write_coco(request: Request) -> None:
     """Boxes, polygons, and in every other picture one crowd region as uncompressed run lengths."""
     ids = [i for i in range(1, 91) if i not in _UNUSED_IDS]

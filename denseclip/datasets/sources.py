@@ -44,6 +44,7 @@ HOW_TO_GET: Mapping[str, str] = MappingProxyType(
         'CityscapesDataset': _CITYSCAPES,
         'CityscapesPanopticSegments': f'{_CITYSCAPES} and {_CONVERTERS}/cityscapes_panoptic.py data/cityscapes',
         'CocoDataset': _COCO,
+        'NamedCocoDataset': _COCO,
         'COCOPanopticSegments': _COCO,
         'CaptionedImages': _COCO,
         'COCOObjectDataset': f'{_COCO}, and {_STUFF}; then {_CONVERTERS}/coco_object.py COCO data/coco_object',

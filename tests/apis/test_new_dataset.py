@@ -39,7 +39,7 @@ def test_boxes(boxes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     count = len(config.train_dataloader.dataset.metainfo.classes)
     assert config.model.bbox_head.num_classes == count
     assert config.model.neck.in_channels == [24, 40, 112, 320 + count]
-    assert config.train_dataloader.dataset.type == 'CocoDataset' and config.train_dataloader.batch_size == 8
+    assert config.train_dataloader.dataset.type == 'NamedCocoDataset' and config.train_dataloader.batch_size == 8
     assert config.val_evaluator.ann_file == str(boxes / 'annotations/instances_val.json')
     resize = [step for step in config.test_pipeline if step.type == 'Resize']
     assert resize[0].scale == (128, 96)

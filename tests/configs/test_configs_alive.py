@@ -16,7 +16,7 @@ from denseclip.engine.runner import SuiteRunner
 SCORES = {
     'AnomalyMetric': 'pixel_AUROC',
     'IoUMetric': 'mIoU',
-    'CocoMetric': 'coco/bbox_mAP',
+    'NamedCocoMetric': 'coco/bbox_mAP',
     'RegionMetric': 'top1',
     'PanopticQualityMetric': 'PQ',
     'SemanticMetric': 'mIoU',

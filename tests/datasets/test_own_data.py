@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from denseclip.datasets.box_audit import read_coco
+from denseclip.datasets.coco_json import read_coco
 from denseclip.datasets.converters import ConversionError
 from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.own_data import BoxData, LabelMapData, recognise

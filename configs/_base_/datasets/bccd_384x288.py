@@ -62,5 +62,5 @@ test_dataloader = dict(
         pipeline=test_pipeline,
     ),
 )
-val_evaluator = dict(type='CocoMetric', ann_file=f'{data_root}/annotations/instances_val.json', metric='bbox')
-test_evaluator = dict(type='CocoMetric', ann_file=f'{data_root}/annotations/instances_test.json', metric='bbox')
+val_evaluator = dict(type='NamedCocoMetric', ann_file=f'{data_root}/annotations/instances_val.json', metric='bbox')
+test_evaluator = dict(type='NamedCocoMetric', ann_file=f'{data_root}/annotations/instances_test.json', metric='bbox')

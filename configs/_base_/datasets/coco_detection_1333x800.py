@@ -1,6 +1,6 @@
 # COCO 2017 boxes (118k/5k pictures, 80 classes): the shorter side becomes 800, the longer at most 1333 (1333 x 800 of
 # the paper). Unpack train2017.zip, val2017.zip and annotations_trainval2017.zip to data/coco.
-dataset_type = 'CocoDataset'
+dataset_type = 'NamedCocoDataset'
 data_root = 'data/coco'
 img_scale = (1333, 800)
 
@@ -51,5 +51,5 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 # For the COCO server: test_evaluator.format_only=True, test_evaluator.outfile_prefix=FOLDER/NAME, and in the test set
 # ann_file='annotations/image_info_test-dev2017.json', data_prefix.img='test2017'.
-val_evaluator = dict(type='CocoMetric', ann_file=f'{data_root}/annotations/instances_val2017.json', metric='bbox')
+val_evaluator = dict(type='NamedCocoMetric', ann_file=f'{data_root}/annotations/instances_val2017.json', metric='bbox')
 test_evaluator = val_evaluator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Mapping
@@ -81,7 +82,7 @@ class VocFolder:
         Raises:
             ConversionError: A file cannot be read.
         """
-        names = Counter(label for path in self.annotations.glob('*.xml') for label, _ in _read_boxes(path))
+        names = Counter(found.name for path in self.annotations.glob('*.xml') for found in read_voc(path).objects)
         return dict(sorted(names.items()))
 
 
@@ -183,16 +184,17 @@ def _read_split(
         path, picture = source.annotations / f'{name}.xml', source.picture(name)
         try:
             size = picture_size(picture)
-            boxes, said = _read_boxes(path), _said_size(path)
+            read = read_voc(path)
         except (UnreadableFileError, ConversionError) as error:
             problems.append(str(error))
             continue
         height, width = size.upright
-        if said == size.stored != size.upright:
-            problems += filter(None, [size.fault(said, f'{path}: says {said} (h, w), {picture} is {size.upright}')])
+        if read.size and read.size == size.stored != size.upright:
+            said = f'{path}: says {read.size} (h, w), {picture} is {size.upright}'
+            problems += filter(None, [size.fault(read.size, said)])
             continue
         images.append({'id': number, 'file_name': picture.name, 'height': height, 'width': width})
-        for label, corners in boxes:
+        for label, corners in ((found.name, found.corners) for found in read.objects):
             if label not in ids:
                 problems.append(f'{path}: class "{label}" is none of {", ".join(ids)}')
                 continue
@@ -208,23 +210,68 @@ def _read_split(
     return {'images': images, 'annotations': annotations, 'categories': categories}, problems
 
 
-def _said_size(path: Path) -> tuple[int, ...]:
-    """Height and width that a file says; nothing where it says none."""
-    root = ET.parse(path).getroot()
-    said = [str(root.findtext(f'size/{side}')).strip() for side in ('height', 'width')]
-    return tuple(map(int, said)) if all(map(str.isdecimal, said)) else ()
+@dataclass(frozen=True)
+class VocObject:
+    """An object of a VOC-XML file.
+
+    Attributes:
+        name: Of its class.
+        corners: ``xmin, ymin, xmax, ymax`` as they stand there.
+        difficult: Whether it is marked so; training and scores leave it out.
+    """
+
+    name: str
+    corners: tuple[float, float, float, float]
+    difficult: bool = False
 
 
-def _read_boxes(path: Path) -> list[tuple[str, tuple[float, ...]]]:
-    """Class name and ``xmin, ymin, xmax, ymax`` of every object in a file."""
+@dataclass(frozen=True)
+class VocFile:
+    """A VOC-XML file.
+
+    Attributes:
+        path: The file.
+        size: Height and width that it says; None where it says none (or 0).
+        objects: What it lists.
+        by_labelimg: Whether it looks like a file of LabelImg, which counts pixels from 0.
+    """
+
+    path: Path
+    size: tuple[int, int] | None
+    objects: tuple[VocObject, ...]
+    by_labelimg: bool
+
+
+def read_voc(path: Path) -> VocFile:
+    """Read one annotation file.
+
+    Args:
+        path: The XML file.
+
+    Raises:
+        ConversionError: It is none, or an object has no name or no corners.
+    """
     try:
         root = ET.parse(path).getroot()
-        return [
-            (
-                str(found.findtext('name')).strip(),
-                tuple(float(str(found.findtext(f'bndbox/{k}'))) for k in ('xmin', 'ymin', 'xmax', 'ymax')),
-            )
-            for found in root.findall('object')
-        ]
+        objects = tuple(_read_object(found) for found in root.findall('object'))
     except (OSError, ET.ParseError, ValueError) as error:
         raise ConversionError(f'{path}: not a readable VOC annotation ({error})') from error
+    said = [_text(root, f'size/{side}') for side in ('height', 'width')]
+    size = (int(said[0]), int(said[1])) if all(map(str.isdecimal, said)) else None
+    by_labelimg = root.find('path') is not None and _text(root, 'source/database') == 'Unknown'
+    return VocFile(path, size if size and min(size) else None, objects, by_labelimg)
+
+
+def _read_object(found: ET.Element) -> VocObject:
+    name = _text(found, 'name')
+    if not name:
+        raise ValueError('an object has no name')
+    corners = [float(_text(found, f'bndbox/{side}')) for side in ('xmin', 'ymin', 'xmax', 'ymax')]
+    if not all(map(math.isfinite, corners)):
+        raise ValueError(f'the corners of {name} are no numbers')
+    left, top, right, bottom = corners
+    return VocObject(name, (left, top, right, bottom), _text(found, 'difficult') in ('1', 'true', 'True'))
+
+
+def _text(element: ET.Element, path: str) -> str:
+    return (element.findtext(path) or '').strip()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmdet.datasets import CocoDataset
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
 from ..generated import Request as GeneratedRequest
 from ..generated import register_layout
+from ..named_coco import NamedCocoDataset
 from .kinds import CLASSES, NUM_THINGS, metainfo, palette
 from .world import Mix
 from .writer import write_miniworld
@@ -46,7 +46,7 @@ class MiniworldDataset(BaseSegDataset):
 
 
 @DATASETS.register_module()
-class MiniworldInstances(CocoDataset):
+class MiniworldInstances(NamedCocoDataset):
     """Boxes and masks of miniworld's things, from its ``coco`` layout.
 
     ``denseclip miniworld data/miniworld_instances --layout coco`` writes it. Arguments as of MMDetection's

@@ -3,93 +3,205 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from denseclip.datasets.box_audit import read_coco
+from denseclip.datasets.coco_json import read_coco
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, split_by_name
 from denseclip.datasets.files import UnreadableFileError
+from denseclip.datasets.named_coco import ids_by_name
 from denseclip.datasets.own_data.data import BoxData, BoxSplit, Conversion
+from denseclip.datasets.own_data.mend import RENAMINGS, Content, mend_coco, merge_coco, unmark_crowds
 from denseclip.datasets.own_data.splits import ALIASES, split_of
 
+_NAMES = ('_annotations.coco', 'annotations', 'instances', 'labels', 'coco', 'result')
+"""Annotation files in a folder of pictures: those of Roboflow, of CVAT, FiftyOne and Label Studio."""
+_PROBES = 20  # pictures that are looked for to find their folder
 
-def coco_files(folder: Path) -> dict[str, Path]:
-    """Annotation files by split; ``all`` for the only file of a set that is not split."""
-    found: dict[str, Path] = {}
-    paths = [*folder.glob('annotations/*.json'), *folder.glob('*.json'), *folder.glob('*/_annotations.coco.json')]
+
+def coco_files(folder: Path, besides: Collection[Path] = ()) -> dict[str, list[Path]]:
+    """Annotation files of objects by split.
+
+    Args:
+        folder: The data set.
+        besides: JSON files that are known to be something else.
+
+    Returns:
+        Files by split; under ``all`` those of a set that is not split, under ``unused`` those without a split beside
+        others that have one.
+    """
+    paths = [*folder.glob('annotations/*.json'), *folder.glob('*.json'), *folder.glob('annotations/*/*.json')]
+    paths += [path for path in folder.glob('*/*.json') if path.stem in _NAMES and path.parent.name != 'annotations']
     if any(path.stem.startswith('instances_') for path in paths):  # beside captions, keypoints, panoptic segments
         paths = [path for path in paths if path.stem.startswith('instances_')]
-    for path in sorted(paths):
-        split = split_of(path.parent.name if path.name.startswith('_annotations') else path.stem)
-        if split is None:
-            continue
-        if split in found:
-            raise ConversionError(f'{found[split]} and {path} both look like the annotations of {split}; remove one')
-        found[split] = path
-    return found or ({'all': paths[0]} if len(paths) == 1 else {})
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(set(paths) - set(besides)):
+        inside = path.parent.relative_to(folder).as_posix()
+        found[split_of(path.stem) or split_of(inside) or 'all'].append(path)
+    # a lone file of a split is read, or refused, whatever it holds; among several, or without a split, objects count
+    for split, listed in found.items():
+        if len(listed) > 1 or split == 'all':
+            found[split] = [path for path in listed if _holds_objects(path)]
+    if 'train' in found:
+        found['unused'] = found.pop('all', [])
+    return {split: listed for split, listed in found.items() if listed}
 
 
-def from_coco(folder: Path, files: dict[str, Path], how: Conversion) -> BoxData:
-    """A data set of annotation files in COCO's format; one that is not split is divided by the pictures' names."""
-    notes: tuple[str, ...] = ()
+def _holds_objects(path: Path) -> bool:
+    """Whether a file is one of boxes or masks, not of captions, panoptic segments or anything else."""
     try:
-        contents = {split: read_coco(path) for split, path in files.items()}
-    except UnreadableFileError as error:
-        raise ConversionError(str(error)) from error
-    whole = next((split for split in ('all', 'train') if split in files), None)
+        content = read_coco(path)
+    except UnreadableFileError:
+        return False
+    return all('bbox' in entry or 'segmentation' in entry for entry in content['annotations'][:100])
+
+
+def from_coco(folder: Path, files: Mapping[str, list[Path]], how: Conversion) -> BoxData:
+    """A data set of annotation files in COCO's format.
+
+    What has to be changed goes into a copy in ``how.target``: files that :func:`mend_coco` mends, several files of one
+    split, and one file of a set that is not split, which is divided by the pictures' names.
+
+    Args:
+        folder: The data set.
+        files: Annotation files by split.
+        how: How files are made.
+
+    Raises:
+        ConversionError: A file is damaged, its pictures are not found, or there is none to train on.
+    """
+    files = dict(files)
+    notes = [f'{path}: names no split and is left out' for path in files.pop('unused', [])]
+    named = [str(path) for paths in files.values() for path in paths]
+    whole = next((split for split in ('train', 'all') if split in files), None)
     if whole is None:
-        raise ConversionError(f'{folder}: found {", ".join(map(str, files.values()))}, but none to train on')
-    pictures = {split: _picture_folder(folder, files[split], content) for split, content in contents.items()}
-    if 'val' not in files:
-        made = _divide(contents.pop(whole), how)
-        notes = (f'{files[whole]} divided into {" and ".join(str(path) for path in made.values())}',)
-        files = {**{split: path for split, path in files.items() if split != whole}, **made}
-        pictures.update(train=pictures[whole], val=pictures[whole])
-    splits = {split: BoxSplit(files[split], pictures[split]) for split in ALIASES if split in files}
-    return describe(splits, notes)
+        raise ConversionError(f'{folder}: found {", ".join(named)}, but none to train on')
+    contents: dict[str, Content] = {}
+    pictures: dict[str, Path] = {}
+    made: set[str] = set()
+    for split, paths in files.items():
+        content, place, lines = _read_split(folder, paths)
+        split = 'train' if split == 'all' else split
+        contents[split], pictures[split] = content, place
+        notes += lines
+        made |= {split} if lines else set()
+    mended = bool(made)
+    if 'val' not in contents:
+        contents |= _divide(contents['train'], how.val_share)
+        pictures['val'] = pictures['train']
+        made |= {'train', 'val'}
+        targets = ' and '.join(str(_made(how, split)) for split in ('train', 'val'))
+        notes.append(f'{", ".join(map(str, files[whole]))} divided into {targets}')
+    for split, content in contents.items():
+        lines = unmark_crowds(content, how.crowds)
+        made |= {split} if lines else set()
+        mended |= bool(lines)
+        notes += [f'{split}: {line}' for line in lines]
+    paths_of = {split: files[split][0] for split in contents if split in files and split not in made}
+    if made:
+        _write({split: contents[split] for split in sorted(made)}, how)
+        paths_of |= {split: _made(how, split) for split in made}
+    if mended:
+        notes.append(f'changed annotation files are in {how.target}; yours are as they were')
+    splits = {split: BoxSplit(paths_of[split], pictures[split]) for split in ALIASES if split in contents}
+    return describe(splits, tuple(notes))
+
+
+def _read_split(folder: Path, paths: list[Path]) -> tuple[Content, Path, list[str]]:
+    """Mended content of a split's files, the folder of its pictures, and what was changed."""
+    parts, notes = {}, []
+    for path in paths:
+        try:
+            content = read_coco(path)
+        except UnreadableFileError as error:
+            raise ConversionError(str(error)) from error
+        place, lines = _locate(folder, path, content)
+        notes += [*lines, *mend_coco(content, path, place)]
+        parts[path] = (content, place)
+    if len(paths) == 1:
+        return *parts[paths[0]], notes
+    try:
+        content, place = merge_coco(parts)
+    except ValueError as error:
+        raise ConversionError(str(error)) from error
+    return content, place, [*notes, f'{" and ".join(map(str, paths))} are read as one set, categories by name']
 
 
 def describe(splits: dict[str, BoxSplit], notes: tuple[str, ...]) -> BoxData:
-    """Classes, masks and sizes of a data set in COCO's format, from its training split."""
-    content = read_coco(splits['train'].ann_file)
+    """Classes, masks and sizes of a data set in COCO's format, from its training split.
+
+    Args:
+        splits: Files by split.
+        notes: What was done to them.
+
+    Raises:
+        ConversionError: There is nothing to train on.
+    """
+    path = splits['train'].ann_file
+    content = read_coco(path)
     counts = Counter(entry['category_id'] for entry in content['annotations'])
-    entries = sorted(content['categories'], key=lambda entry: entry['id'])
-    classes = tuple(str(entry['name']) for entry in entries if counts[entry['id']])
+    try:
+        ids = ids_by_name(content, path)
+    except ValueError as error:
+        raise ConversionError(str(error)) from error
+    names = sorted(ids, key=lambda name: (isinstance(ids[name], str), ids[name]))
+    classes = tuple(name for name in names if counts[ids[name]])
     if not classes:
-        raise ConversionError(f'{splits["train"].ann_file}: holds no box of a known category')
+        raise ConversionError(f'{path}: holds no box of a known category')
     masks = all(entry.get('segmentation') for entry in content['annotations'])
     sizes = [(entry['width'], entry['height']) for entry in content['images'] if entry.get('width')]
     width, height = np.median(sizes, axis=0).astype(int).tolist() if sizes else (640, 480)
     return BoxData(splits, classes, masks, (width, height), notes)
 
 
-def _picture_folder(folder: Path, ann_file: Path, content: dict[str, list[dict[str, Any]]]) -> Path:
-    """The folder that file names of an annotation file start from."""
+def _locate(folder: Path, ann_file: Path, content: Content) -> tuple[Path, list[str]]:
+    """The folder that file names of an annotation file start from; names of another machine are put right in place."""
     if not content['images']:
         raise ConversionError(f'{ann_file}: lists no picture')
-    name = str(content['images'][0]['file_name'])
+    names = [str(entry['file_name']) for entry in content['images']]
+    probes = names[:: max(1, len(names) // _PROBES)]
     inside = [path for path in sorted(folder.rglob('*')) if path.is_dir()]
     near = sorted(inside, key=lambda path: split_of(path.name) != split_of(ann_file.stem))
-    for place in (ann_file.parent, *near, folder):
-        if (place / name).is_file():
-            return place
-    raise ConversionError(f'{ann_file}: its first picture {name} is in no folder below {folder}')
+    places = list(dict.fromkeys([ann_file.parent, *near, folder]))
+    for said, rename in RENAMINGS:
+        hits = {place: sum((place / rename(name)).is_file() for name in probes) for place in places}
+        place = max(places, key=lambda place: hits[place])
+        if hits[place] and len({rename(name) for name in names}) == len(set(names)):
+            for entry, name in zip(content['images'], names, strict=True):
+                entry['file_name'] = rename(name)
+            return place, [f'{ann_file}: {said}'] if said else []
+    raise ConversionError(f'{ann_file}: its first picture {names[0]} is in no folder below {folder}')
 
 
-def _divide(content: dict[str, list[dict[str, Any]]], how: Conversion) -> dict[str, Path]:
-    """Write training and validation files of one annotation file; pictures stay where they are."""
-    names = split_by_name([str(entry['file_name']) for entry in content['images']], how.val_share)
+def _divide(content: Content, val_share: float) -> dict[str, Content]:
+    """Content for training and validation; pictures stay where they are."""
+    parts = {}
+    known = {entry['id'] for entry in content['images']}
+    for split, listed in split_by_name([str(entry['file_name']) for entry in content['images']], val_share).items():
+        chosen = set(listed)
+        images = [entry for entry in content['images'] if entry['file_name'] in chosen]
+        ids = {entry['id'] for entry in images}
+        annotations = [
+            entry
+            for entry in content['annotations']  # those of no picture stay, so that the audit finds them
+            if entry['image_id'] in ids or (split == 'train' and entry['image_id'] not in known)
+        ]
+        parts[split] = {**content, 'images': images, 'annotations': annotations}
+    return parts
+
+
+def _made(how: Conversion, split: str) -> Path:
+    return how.target / 'annotations' / f'instances_{split}.json'
+
+
+def _write(contents: Mapping[str, Mapping[str, Any]], how: Conversion) -> None:
+    """Write annotation files, all or none."""
     with complete_or_absent(how.target, force=how.force) as staging:
         (staging / 'annotations').mkdir()
-        for split, listed in names.items():
-            chosen = set(listed)
-            images = [entry for entry in content['images'] if entry['file_name'] in chosen]
-            ids = {entry['id'] for entry in images}
-            part = {**content, 'images': images}
-            part['annotations'] = [entry for entry in content['annotations'] if entry['image_id'] in ids]
+        for split, content in contents.items():
             path = staging / 'annotations' / f'instances_{split}.json'
-            path.write_text(json.dumps(part), encoding='utf-8')
-    return {split: how.target / 'annotations' / f'instances_{split}.json' for split in names}
+            path.write_text(json.dumps(content), encoding='utf-8')

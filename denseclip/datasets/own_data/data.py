@@ -14,11 +14,15 @@ class Conversion:
         target: Folder of the made files.
         val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
         force: Replace ``target`` when it exists.
+        crowds: What becomes of ``iscrowd: 1``, one of :data:`~denseclip.datasets.own_data.mend.CROWDS`.
+        corners: How VOC-XML files count pixels, one of :data:`~denseclip.datasets.own_data.voc.CORNERS`.
     """
 
     target: Path
     val_share: float = 0.2
     force: bool = False
+    crowds: str = 'auto'
+    corners: str = 'auto'
 
 
 @dataclass(frozen=True)

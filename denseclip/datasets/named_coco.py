@@ -1,0 +1,123 @@
+"""Boxes and masks in COCO's format whose labels follow the names of the categories.
+
+MMDetection's ``CocoDataset`` gives class ``i`` to the ``i``-th category of the file that the class list holds, whatever
+that category is called: a file that lists its categories in another order, or lacks one of them, trains under wrong
+names without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.api_wrappers import COCO
+from mmengine.registry import DATASETS
+
+from denseclip.datasets.coco_json import read_coco
+
+
+def ids_by_name(content: Mapping[str, Sequence[Mapping[str, Any]]], source: str | Path) -> dict[str, Any]:
+    """Ids of categories by their names.
+
+    Of several categories of one name the one that has objects counts: exports of Roboflow list the project, too, which
+    is often called as its class is.
+
+    Args:
+        content: ``categories`` and ``annotations`` of a file in COCO's format.
+        source: File to name in the error.
+
+    Returns:
+        The id of every name, in the order of the file.
+
+    Raises:
+        ValueError: Two categories with objects have one name, or two have one id.
+    """
+    entries = [(str(entry['name']), entry['id']) for entry in content['categories']]
+    found = dict(entries)
+    if len(found) == len(entries) == len({cat_id for _, cat_id in entries}):
+        return found
+    used = {entry['category_id'] for entry in content['annotations']}
+    for name in found:
+        ids = [cat_id for other, cat_id in entries if other == name]
+        filled = [cat_id for cat_id in ids if cat_id in used] or ids[:1]
+        if len(filled) > 1:
+            listed = ' and '.join(repr(cat_id) for cat_id in filled)
+            raise ValueError(
+                f'{source}: the categories {listed} are both called "{name}" and both have objects; give each a name '
+                'of its own, or its objects to one of them'
+            )
+        found[name] = filled[0]
+    for name, cat_id in entries:
+        if list(found.values()).count(cat_id) > 1:
+            raise ValueError(f'{source}: several categories have the id {cat_id!r}, one is "{name}"; number them anew')
+    return found
+
+
+class NamedCOCO(COCO):
+    """An annotation file in memory; asked for the ids of names, it answers in the order of the names.
+
+    Args:
+        annotation_file: JSON file in COCO's format, in UTF-8.
+
+    Raises:
+        UnreadableFileError: The file is missing, cut off, or lacks a key.
+    """
+
+    def __init__(self, annotation_file: str | Path) -> None:
+        super().__init__(None)
+        self.source = str(annotation_file)
+        self.dataset = read_coco(annotation_file, objects=False)
+        self.createIndex()
+
+    def get_cat_ids(self, cat_names: Sequence[str] = (), sup_names: Any = (), cat_ids: Any = ()) -> list[Any]:
+        """Ids of categories.
+
+        Args:
+            cat_names: Names to look for; without them see pycocotools' ``getCatIds``.
+            sup_names: See there.
+            cat_ids: See there.
+
+        Returns:
+            One id for each name; None for a name that the file does not have.
+        """
+        if not cat_names:
+            return list(super().get_cat_ids(cat_names, sup_names, cat_ids))
+        known = ids_by_name(self.dataset, self.source)
+        return [known.get(str(name)) for name in cat_names]
+
+    def createIndex(self) -> None:
+        """Index the entries, without pycocotools' lines on standard output."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            super().createIndex()
+        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs  # MMDetection's names for them
+
+
+@DATASETS.register_module()
+class NamedCocoDataset(CocoDataset):
+    """A data set in COCO's format in which a box has the label of its category's *name* in ``metainfo.classes``.
+
+    A class that the file does not have is absent there, boxes of other categories are left out; ids may start anywhere,
+    have gaps and stand in any order. So several files with different parts of the classes can be concatenated. Score
+    with ``NamedCocoMetric``. Arguments as of MMDetection's ``CocoDataset``.
+
+    Raises:
+        UnreadableFileError: The annotation file is missing, cut off, or lacks a key.
+        ValueError: Two of its categories have one name.
+    """
+
+    COCOAPI = NamedCOCO
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Samples of the annotation file.
+
+        Returns:
+            As of ``CocoDataset``, with labels by name.
+        """
+        data_list: list[dict[str, Any]] = super().load_data_list()
+        labels: dict[Any, int] = {cat_id: place for place, cat_id in enumerate(self.cat_ids) if cat_id is not None}
+        self.cat2label, self.cat_ids = labels, list(labels)
+        return data_list

@@ -1,0 +1,134 @@
+"""Boxes and masks in labelme's JSON files, one beside each picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from denseclip.datasets.converters.layout import ConversionError, raise_if_any
+from denseclip.datasets.own_data.data import BoxData, Conversion
+from denseclip.datasets.own_data.pictures import Found, FoundPicture, as_box_data, find_picture, measure
+from denseclip.datasets.own_data.shapes import Shape, as_objects, ellipse, rotated_box
+from denseclip.datasets.own_data.splits import split_of
+
+_NO_CLASSES = ('__ignore__', '_background_')  # labelme's own words
+_LARGEST = 2**26  # bytes; a larger file is none of labelme's
+_PROBES = 20
+
+
+def labelme_files(folder: Path) -> list[Path]:
+    """Labelme's files of a data set; none if it is another layout.
+
+    Args:
+        folder: JSON files with the pictures beside them, perhaps in a folder for each split.
+    """
+    paths = sorted([*folder.glob('*.json'), *folder.glob('*/*.json'), *folder.glob('*/*/*.json')])
+    if not any(map(_is_labelme, paths[:_PROBES])):
+        return []
+    return list(filter(_is_labelme, paths))
+
+
+def _is_labelme(path: Path) -> bool:
+    try:
+        if path.stat().st_size > _LARGEST:
+            return False
+        content = json.loads(path.read_text(encoding='utf-8-sig'))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get('shapes'), list) and 'imagePath' in content
+
+
+def from_labelme(folder: Path, paths: list[Path], how: Conversion) -> BoxData:
+    """A data set of labelme's files, made COCO's in ``how.target``.
+
+    Args:
+        folder: The data set.
+        paths: Its files, see :func:`labelme_files`.
+        how: How files are made.
+
+    Raises:
+        ConversionError: Files are damaged or pictures are missing.
+    """
+    found: dict[str, list[FoundPicture]] = {}
+    left_out: Counter[str] = Counter()
+    problems = []
+    for path in paths:
+        split = split_of(path.parent.relative_to(folder).as_posix()) or 'all'
+        try:
+            found.setdefault(split, []).append(_picture(folder, path, left_out))
+        except ConversionError as error:
+            problems.append(str(error))
+    raise_if_any(problems, folder)
+    if 'train' not in found:
+        found = {'all': [picture for part in found.values() for picture in part]}
+    names = sorted({entry.name for part in found.values() for picture in part for entry in picture.objects})
+    listed = ', '.join(f'{kind} ({count})' for kind, count in left_out.items())
+    notes = [f'left out, as they have no area or are no class: {listed}'] if left_out else []
+    return as_box_data(Found(names, found, notes), how)
+
+
+def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture:
+    content = json.loads(source.read_text(encoding='utf-8-sig'))
+    given = str(content['imagePath']).replace('\\', '/')
+    places = [source.parent / given, source.parent / given.rsplit('/', 1)[-1], source.with_suffix(Path(given).suffix)]
+    path = next((place for place in places if place.is_file()), find_picture(source.parent, source.stem))
+    if path is None:
+        raise ConversionError(f'{source}: its picture {given} is not there')
+    said = (content.get('imageHeight'), content.get('imageWidth'))
+    known = (said[0], said[1]) if isinstance(said[0], int) and isinstance(said[1], int) else None
+    size = measure(path, known, source)
+    shapes = []
+    for place, shape in enumerate(content['shapes']):
+        try:
+            read = _shape(shape)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise ConversionError(f'{source}: shape {place} cannot be read ({error})') from error
+        if isinstance(read, str):
+            left_out[read] += 1
+        else:
+            shapes.append(read)
+    name = source.relative_to(folder).with_suffix(path.suffix).as_posix()
+    return FoundPicture(path, name, source, size, known, as_objects(shapes, size))
+
+
+def _shape(shape: Mapping[str, Any]) -> Shape | str:
+    """A shape, or the kind of one that is left out."""
+    name, kind = str(shape['label']).strip(), shape.get('shape_type') or 'polygon'
+    if not name:
+        raise ValueError('it has no label')
+    if name in _NO_CLASSES:
+        return name
+    points = [(float(x), float(y)) for x, y in shape['points']]
+    if not all(math.isfinite(value) for point in points for value in point):
+        raise ValueError('a point is no number')
+    group = shape.get('group_id')
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    if kind == 'mask':
+        pixels = _read_pixels(str(shape['mask']))
+        return Shape(name, pixels=(round(min(xs)), round(min(ys)), pixels), group=group)
+    if kind == 'rectangle' and len(points) >= 2:
+        return Shape(name, rotated_box(min(xs), min(ys), max(xs), max(ys)), group=group, plain=True)
+    if kind == 'circle' and len(points) == 2:
+        radius = math.dist(*points)
+        return Shape(name, ellipse(*points[0], radius, radius), group=group)
+    if kind in ('polygon', 'oriented_rectangle') and len(points) >= 3:
+        return Shape(name, tuple(value for point in points for value in point), group=group)
+    return str(kind) if len(points) >= 3 or kind not in ('polygon', 'rectangle') else f'{kind} of {len(points)} points'
+
+
+def _read_pixels(text: str) -> np.ndarray:
+    """The picture of a mask that stands in a shape."""
+    try:
+        image = Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
+        return np.asarray(image.convert('L')) > 0
+    except (OSError, ValueError, UnidentifiedImageError) as error:
+        raise ValueError(f'its mask is no picture: {error}') from error

@@ -1,0 +1,209 @@
+"""Boxes and polygons in YOLO's text files: ``class x y width height`` or ``class x1 y1 x2 y2 ...``, in shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from denseclip.datasets.converters.layout import ConversionError, raise_if_any
+from denseclip.datasets.own_data.data import BoxData, Conversion
+from denseclip.datasets.own_data.pictures import (
+    PICTURE_SUFFIXES,
+    Found,
+    FoundObject,
+    FoundPicture,
+    as_box_data,
+    measure,
+)
+from denseclip.datasets.own_data.splits import ALIASES, split_of
+
+_LISTS_OF_NAMES = ('obj.names', 'classes.txt', 'labels/classes.txt', 'train/classes.txt', 'names.txt')
+_SLACK = 0.01  # of a side: what a coordinate may lie outside by rounding
+
+
+def yolo_pictures(folder: Path) -> list[Path]:
+    """Pictures of a data set in YOLO's layout; none if it is another.
+
+    Args:
+        folder: ``images/`` and ``labels/`` (each with a folder for a split, or the other way round), or text files
+            beside the pictures.
+    """
+    pictures = sorted(path for path in folder.rglob('*') if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    labelled = [path for path in pictures if _labels_of(path, folder).is_file()]
+    if not labelled or not all(_looks_right(_labels_of(path, folder)) for path in labelled[:5]):
+        return []
+    return pictures
+
+
+def _labels_of(picture: Path, folder: Path) -> Path:
+    """Text file of a picture: beside it, or with ``labels`` for the last ``images`` in its path."""
+    parts = list(picture.relative_to(folder).with_suffix('.txt').parts)
+    for place in reversed(range(len(parts) - 1)):
+        if parts[place] == 'images':
+            parts[place] = 'labels'
+            break
+    return folder.joinpath(*parts)
+
+
+def _looks_right(path: Path) -> bool:
+    try:
+        lines = path.read_text(encoding='utf-8-sig').split('\n')
+        return all(
+            len(line.split()) >= 5 and math.isfinite(sum(map(float, line.split()))) for line in lines if line.strip()
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def from_yolo(folder: Path, pictures: Sequence[Path], how: Conversion) -> BoxData:
+    """A data set in YOLO's layout, made COCO's in ``how.target``; pictures without a text file have no objects.
+
+    Args:
+        folder: The data set.
+        pictures: Its pictures, see :func:`yolo_pictures`.
+        how: How files are made.
+
+    Raises:
+        ConversionError: Names are lacking, or files are damaged.
+    """
+    about, source = _read_yaml(folder)
+    names = _class_names(folder, about, source)
+    keypoints = about.get('kpt_shape') or [0]
+    values = math.prod(keypoints) if all(isinstance(n, int) for n in keypoints) else 0
+    splits, problems = _splits(folder, pictures, about), []
+    found: dict[str, list[FoundPicture]] = {}
+    for split, listed in splits.items():
+        found[split] = []
+        for path in listed:
+            try:
+                found[split].append(_picture(folder, path, names, values))
+            except ConversionError as error:
+                problems += str(error).split('\n')
+    raise_if_any(problems, folder)
+    classes = [names[number] for number in sorted(names)]
+    return as_box_data(Found(classes, found, [f'class names are those of {source}']), how)
+
+
+def _read_yaml(folder: Path) -> tuple[dict[str, Any], Path | None]:
+    """The description of the data set, and its file."""
+    for path in sorted([*folder.glob('*.yaml'), *folder.glob('*.yml')], key=lambda path: path.stem != 'data'):
+        try:
+            content = yaml.safe_load(path.read_text(encoding='utf-8-sig'))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ConversionError(f'{path}: is no readable YAML ({str(error).splitlines()[0]})') from error
+        if isinstance(content, dict) and 'names' in content:
+            return content, path
+    for name in _LISTS_OF_NAMES:
+        if (folder / name).is_file():
+            return {}, folder / name
+    return {}, None
+
+
+def _class_names(folder: Path, about: Mapping[str, Any], source: Path | None) -> dict[int, str]:
+    """Names by id."""
+    if source is None:
+        raise ConversionError(
+            f"{folder}: text files as YOLO's, but neither data.yaml, classes.txt nor obj.names says what the ids "
+            'are called; add classes.txt with a name a line'
+        )
+    given = about.get('names')
+    if given is None:
+        lines = source.read_text(encoding='utf-8-sig').splitlines()
+        given = [line.strip() for line in lines if line.strip()]
+    try:
+        pairs = given.items() if isinstance(given, dict) else enumerate(given)
+        names = {int(number): str(name).strip() for number, name in pairs}
+    except (TypeError, ValueError):
+        names = {}
+    double = {name for name in names.values() if list(names.values()).count(name) > 1 or not name}
+    if not names or double:
+        what = f'the name "{min(double)}" stands there twice' if double else 'it is no list of names'
+        raise ConversionError(f'{source}: names of the classes cannot be read: {what}')
+    return names
+
+
+def _splits(folder: Path, pictures: Sequence[Path], about: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """Pictures by split: as the YAML file says, else by the names of folders."""
+    known = {path.resolve(): path for path in pictures}
+    named = {split: list(_of_entry(folder, about, about[split], known)) for split in ALIASES if about.get(split)}
+    if named.get('train') and all(named.values()):
+        if named.get('val') == named['train']:  # YOLO's way to say that nothing is split
+            named.pop('val')
+        return named
+    found: dict[str, list[Path]] = {}
+    for path in pictures:
+        inside = path.parent.relative_to(folder).as_posix()
+        found.setdefault(split_of(inside) or 'all', []).append(path)
+    if 'train' not in found:
+        return {'all': list(pictures)}
+    found.pop('all', None)
+    return found
+
+
+def _of_entry(folder: Path, about: Mapping[str, Any], entry: Any, known: Mapping[Path, Path]) -> Iterable[Path]:
+    """Pictures of a folder or a list of files that the YAML file names, as far as they lie in the data set."""
+    if isinstance(entry, list):
+        for part in entry:
+            yield from _of_entry(folder, about, part, known)
+        return
+    text = str(entry).replace('\\', '/')
+    places = [folder / str(about.get('path') or '') / text, folder / text, folder / text.lstrip('./')]
+    place = next((path for path in places if path.exists()), None)
+    if place is None:
+        return
+    if place.is_dir():
+        inside = place.resolve()
+        yield from (path for real, path in known.items() if real.is_relative_to(inside))
+        return
+    for line in place.read_text(encoding='utf-8-sig').splitlines():
+        name = line.strip().replace('\\', '/')
+        for path in (place.parent / name, folder / name, folder / name.lstrip('./').removeprefix('data/')):
+            if path.resolve() in known:
+                yield known[path.resolve()]
+                break
+
+
+def _picture(folder: Path, path: Path, names: Mapping[int, str], keypoints: int) -> FoundPicture:
+    labels = _labels_of(path, folder)
+    size = measure(path, None, labels)
+    objects: list[FoundObject] = []
+    problems = []
+    lines = labels.read_text(encoding='utf-8-sig').splitlines() if labels.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            objects.append(_object(line, names, size, keypoints))
+        except ValueError as error:
+            problems.append(f'{labels}, line {number}: {error}')
+    if problems:
+        raise ConversionError('\n'.join(problems))
+    return FoundPicture(path, path.relative_to(folder).as_posix(), labels, size, size, tuple(objects))
+
+
+def _object(line: str, names: Mapping[int, str], size: tuple[int, int], keypoints: int) -> FoundObject:
+    """An object of a line; a sixth number, or an odd one behind a polygon, is a score and left out."""
+    try:
+        values = [float(word) for word in line.split()]
+    except ValueError:
+        raise ValueError(f'"{line.strip()[:60]}" are not numbers alone') from None
+    if len(values) < 5 or not all(map(math.isfinite, values)):
+        raise ValueError(f'{len(values)} numbers; a box has five: class, x, y, width, height')
+    name = names.get(int(values[0])) if values[0] == int(values[0]) else None
+    if name is None:
+        raise ValueError(f'the class {values[0]:g} is none of 0 to {max(names)}')
+    box_only = len(values) <= 6 or (keypoints and len(values) == 5 + keypoints)
+    shares = values[1:5] if box_only else values[1 : len(values) - (len(values) - 1) % 2]
+    if min(shares) < -_SLACK or max(shares) > 1 + _SLACK:
+        raise ValueError(f'{max(shares, key=abs):g} is no share of the picture, 0 to 1')
+    height, width = size
+    if box_only:
+        x, y, w, h = shares
+        return FoundObject(name, ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height))
+    polygon = [share * (height if place % 2 else width) for place, share in enumerate(shares)]
+    left, top = min(polygon[0::2]), min(polygon[1::2])
+    return FoundObject(name, (left, top, max(polygon[0::2]) - left, max(polygon[1::2]) - top), [polygon])
