@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import timm
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -16,11 +15,14 @@ from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 from denseclip.weights.convert import convert
 
 from .base import ImageBackbone, batch_norms_to_eval, freeze
+from .timm_sizes import create_flexible, pad_to_patches, size_error
 
 
 @MODELS.register_module()
 class TimmTrunk(ImageBackbone):
     """Stages of a timm model, under timm's own parameter names.
+
+    Vision transformers and Swin are made so that they take pictures of any size, which timm does on request only.
 
     Args:
         model_name: timm architecture, such as ``'tf_efficientnet_lite0'``, ``'resnet50'``, ``'convnext_tiny'``.
@@ -68,7 +70,7 @@ class TimmTrunk(ImageBackbone):
         self._freeze_stages()
 
     def _create(self, **kwargs: Any) -> nn.Module:
-        model = timm.create_model(self.model_name, pretrained=False, **{**self.model_kwargs, **kwargs})
+        model = create_flexible(self.model_name, **{**self.model_kwargs, **kwargs})
         if not hasattr(model, 'forward_intermediates'):
             raise ValueError(
                 f'timm model "{self.model_name}" cannot return intermediate features; choose another trunk.'
@@ -99,10 +101,23 @@ class TimmTrunk(ImageBackbone):
         if spec.get('converter'):
             state = convert(state, spec['converter'])
         own = self.trunk.state_dict()
+        if any(key in state and state[key].shape != value.shape for key, value in own.items()):
+            state = self._resized(state, source)
         with torch.device('meta'):
             complete = self._create().state_dict()
         unused = [key for key in complete if key not in own]
         load_into(self.trunk, state, source=source, ignore=unused)
+
+    def _resized(self, state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+        """Weights of the architecture's own picture size, their positions fitted to ``img_size`` by timm."""
+        options = dict(self.model_kwargs)
+        size = options.pop('img_size', None)
+        if size is None or not hasattr(self.trunk, 'set_input_size'):
+            return state  # loading will name what does not fit
+        native: Any = create_flexible(self.model_name, **options)
+        load_into(native, state, source=source)
+        native.set_input_size(size)
+        return dict(native.state_dict())
 
     def _freeze_stages(self) -> None:
         """Freeze every module up to and including ``frozen_stages``, in the order of the network."""
@@ -125,10 +140,23 @@ class TimmTrunk(ImageBackbone):
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the features of ``out_indices``, each (N, C_i, H/s_i, W/s_i)."""
+        """Return the features of ``out_indices``, each (N, C_i, H/s_i, W/s_i).
+
+        Raises:
+            ValueError: If the trunk cannot read pictures of this size; it names the cure.
+        """
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        features = self.trunk.forward_intermediates(
-            x, indices=self.out_indices, intermediates_only=True, stop_early=True
-        )
+        padded = pad_to_patches(self.trunk, x)
+        try:
+            features = self.trunk.forward_intermediates(
+                padded, indices=self.out_indices, intermediates_only=True, stop_early=True
+            )
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, RuntimeError, IndexError) as error:
+            problem = size_error(self.trunk, self.model_name, self.model_kwargs, x, max(self.strides))
+            if problem is None:
+                raise
+            raise problem from error
         return tuple(features)
