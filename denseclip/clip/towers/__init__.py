@@ -2,7 +2,7 @@
 
 from .attention_pool import attention_pool, masked_attention_pool, value_projection
 from .base import DenseReadOut, ImageTower, TowerOutput
-from .build import WITHOUT_TOWER, build_image_tower
+from .build import FIXED_SIZE, build_image_tower
 from .resnet import ResNetTower, build_resnet
 from .rotary import rotary_table
 from .timm_conv import ConvTrunkTower
@@ -10,7 +10,7 @@ from .timm_vit import TimmViTTower
 from .vit import ViTTower, build_vit
 
 __all__ = [
-    'WITHOUT_TOWER',
+    'FIXED_SIZE',
     'ConvTrunkTower',
     'TimmViTTower',
     'build_image_tower',

@@ -204,3 +204,12 @@ class ImageTower(nn.Module):
         if bad or list(wanted) != sorted(set(wanted)):
             raise ValueError(f'out_indices={wanted}: give rising numbers from 0 to {count - 1} for this tower.')
         return wanted
+
+
+def fixed_size_error(trunk: Any, images: Tensor) -> ValueError:
+    """The error for pictures of a size that a timm trunk was not built for and cannot be told of."""
+    height, width = trunk.patch_embed.img_size
+    return ValueError(
+        f'this {type(trunk).__name__} knows the positions of {height}x{width} pictures only, not of '
+        f'{images.shape[-2]}x{images.shape[-1]}: resize pictures to that size, or take another architecture.'
+    )

@@ -18,13 +18,16 @@ from .timm_conv import ConvTrunkTower
 from .timm_vit import TimmViTTower
 from .vit import ViTTower
 
-WITHOUT_TOWER: Mapping[str, str] = MappingProxyType(
+FIXED_SIZE: Mapping[str, str] = MappingProxyType(
     {
-        'vit_relpos_medium_patch16_cls_224': 'its blocks have biases for the distances on one grid only; '
-        'open_clip has no weights for it',
+        'swin_base_patch4_window7_224': 'the masks of its shifted windows are made for one size',
+        'vit_relpos_medium_patch16_cls_224': 'its blocks have biases for the distances on one grid',
     }
 )
-"""Architectures of open_clip that have no dense read-out, each with the reason; all others have one."""
+"""Architectures whose towers take pictures of one size only, each with the reason. open_clip has no weights for them.
+
+All architectures of open_clip have a dense read-out; those not listed here take pictures of any size.
+"""
 
 
 def build_image_tower(

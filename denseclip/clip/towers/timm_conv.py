@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from open_clip.timm_model import TimmModel
 from torch import Tensor
 
 from ..attention import Guide
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
-from .base import DenseReadOut, ImageTower, TowerOutput
+from .base import DenseReadOut, ImageTower, TowerOutput, fixed_size_error
 
 
 class ConvTrunkTower(ImageTower):
@@ -49,6 +50,9 @@ class ConvTrunkTower(ImageTower):
         self.refuse_prompts(prompts)
         trunk: Any = self.visual.trunk
         how = self.read_out
+        embed = getattr(trunk, 'patch_embed', None)  # of a Swin; its masks are made for one size
+        if getattr(embed, 'strict_img_size', False) and images.shape[-2:] != torch.Size(trunk.patch_embed.img_size):
+            raise fixed_size_error(trunk, images)
         last, stages = trunk.forward_intermediates(images, indices=list(self.indices), norm=False)
         out = TowerOutput(stages=list(stages))
         if how.pooled:

@@ -9,6 +9,7 @@ from open_clip.timm_model import TimmModel
 from timm.layers import AttentionPoolLatent, HybridEmbed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor
 
 from denseclip.weights.positions import resize_positions
@@ -16,8 +17,11 @@ from denseclip.weights.positions import resize_positions
 from ..attention import Guide
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
-from .base import DenseReadOut, ImageTower, TowerOutput
+from .base import DenseReadOut, ImageTower, TowerOutput, fixed_size_error
 from .rotary import rotary_table
+
+TRUNKS = (VisionTransformer, Eva, VisionTransformerRelPos)
+"""Classes of timm whose forward passes the walk below knows; subclasses may do more in theirs."""
 
 
 def latent_values(pool: AttentionPoolLatent, tokens: Tensor) -> Tensor:
@@ -55,10 +59,10 @@ class TimmViTTower(ImageTower):
         self.refuse_attention('qk', *(('value',) if getattr(trunk, 'attn_pool', None) is not None else ()))
         if not (how.residual and how.ffn):
             raise ValueError(f'{type(trunk).__name__} trunks keep their residual and FFN: set residual=ffn=True.')
-        if type(trunk) not in (VisionTransformer, Eva):
+        if type(trunk) not in TRUNKS or getattr(trunk, 'shared_rel_pos', None) is not None:
             raise ValueError(
-                f'no dense read-out for a {type(trunk).__name__} trunk, whose blocks are not those of an ordinary '
-                'or an EVA vision transformer; denseclip.clip.towers.WITHOUT_TOWER lists what has none.'
+                f'no dense read-out for a {type(trunk).__name__} trunk of this kind; there is one for '
+                f'{", ".join(kind.__name__ for kind in TRUNKS)}.'
             )
         self.indices = self.checked_indices(len(trunk.blocks), ())
         self.multiple = self.patch_size
@@ -85,19 +89,27 @@ class TimmViTTower(ImageTower):
         tokens = patches.flatten(1, 2)
         if prompts is not None:
             tokens = prompts.replace(tokens, 0, grid)
-        special = [t.expand(tokens.shape[0], -1, -1) for t in (trunk.cls_token, trunk.reg_token) if t is not None]
-        how = self.read_out
+        special = [t.expand(tokens.shape[0], -1, -1) for t in self._special if t is not None]
+        how, own = self.read_out, trunk.patch_embed.grid_size
+        if isinstance(trunk, VisionTransformerRelPos):
+            if grid != tuple(own):
+                raise fixed_size_error(trunk, images)
+            return torch.cat([*special, tokens], dim=1), grid
         if trunk.pos_embed is not None:
             prefix = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
-            table = trunk.pos_embed[0]
-            own = trunk.patch_embed.grid_size
             positions = resize_positions(
-                table, grid, prefix=prefix, mode=how.pos_resize, antialias=how.antialias, source=own
+                trunk.pos_embed[0], grid, prefix=prefix, mode=how.pos_resize, antialias=how.antialias, source=own
             )
             tokens = tokens + positions[prefix:]
             if prefix:
                 special = [torch.cat(special, dim=1) + positions[:prefix]]
         return trunk.norm_pre(torch.cat([*special, tokens], dim=1)), grid
+
+    @property
+    def _special(self) -> tuple[Tensor | None, Tensor | None]:
+        """Class token and registers."""
+        trunk: Any = self.visual.trunk
+        return trunk.cls_token, getattr(trunk, 'reg_token', None)
 
     def forward(self, images: Tensor, guide: Guide | None = None, prompts: MaskPrompts | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`."""
@@ -123,7 +135,7 @@ class TimmViTTower(ImageTower):
             out.pooled = self.visual.head(trunk.forward_head(x))
         if how.dense:
             tokens = x[:, prefix:]
-            if trunk.attn_pool is not None:
+            if getattr(trunk, 'attn_pool', None) is not None:
                 tokens = latent_values(trunk.attn_pool, tokens)
             tokens = self.visual.head(trunk.head(trunk.fc_norm(tokens)))
             out.dense = tokens.transpose(1, 2).unflatten(2, grid)
