@@ -12,6 +12,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from ..models.lazy_weights import from_source
 from ..weights import load_into, read_checkpoint, resolve, weight_file
 from ..weights.convert import convert, denseclip, dinoiser, maft
 
@@ -120,12 +121,18 @@ def load_weights(
         other_shape = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
         state = {key: value for key, value in state.items() if key not in other_shape}
         notes += _note('of another shape, left as initialised', other_shape)
-    ignore = not_saved_prefixes(model)
+    sourced = from_source(model, state, frozen_only=strict)
+    ignore = (*not_saved_prefixes(model), *sourced)
     report = load_into(model, state, strict=strict, source=source, ignore=ignore)
     if not strict:
+        notes += _note('not in the file, read from the weights that the config names', _from(report.missing, sourced))
         notes += _note('not in the file, left as initialised', [k for k in report.missing if not k.startswith(ignore)])
         notes += _note('in the file but not in the model, ignored', report.unexpected)
     return notes
+
+
+def _from(names: Iterable[str], prefixes: tuple[str, ...]) -> list[str]:
+    return [name for name in names if name.startswith(prefixes)]
 
 
 def _note(what: str, keys: Iterable[str]) -> list[str]:

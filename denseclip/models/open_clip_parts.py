@@ -15,9 +15,9 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut, ImageTower
-from denseclip.weights import is_torchscript, load_into, read_state_dict, resolve, weight_file
+from denseclip.weights import is_torchscript, load_into
 
-from .clip_weights import Pretrained, spec_of, tag_config
+from .clip_weights import Pretrained, clip_state, spec_of, tag_config
 
 FOLDERS = ('hf-hub:', 'local-dir:')
 
@@ -40,6 +40,7 @@ class OpenCLIPParts:
     Attributes:
         clip: The model with its preprocessing and tokenizer.
         pretrained: As given; set it to None to keep the present weights.
+        has_weights: Whether weights were read; False while they are fresh.
     """
 
     def __init__(
@@ -55,12 +56,15 @@ class OpenCLIPParts:
         self.model = model
         self.half_rounded = half_rounded
         self.pretrained: Pretrained | None = pretrained
-        if model.startswith(FOLDERS):
+        self.has_weights = model.startswith(FOLDERS)
+        if self.has_weights:
             self.clip = load_clip(model, None if pretrained is None else spec_of(pretrained)['source'])
             if half_rounded:
                 round_through_half(self.clip.model)
         else:
             self.clip = _fresh(model, pretrained, arch or {}, quick_gelu)
+        for part in (self.clip.model, *self.clip.model.children()):
+            part.register_load_state_dict_pre_hook(self._note_weights)
         if norm_eps is not None:
             for module in self.clip.model.visual.modules():  # type: ignore[union-attr]
                 if isinstance(module, nn.LayerNorm):
@@ -84,15 +88,14 @@ class OpenCLIPParts:
         """
         if self.pretrained is None or self.model.startswith(FOLDERS):
             return
-        spec = spec_of(self.pretrained)
-        source, trust = str(spec['source']), bool(spec.get('trust', False))
-        if tag_config(source, self.model):
-            state = load_clip(self.model, source, trust=trust).model.state_dict()
-        else:
-            state = read_state_dict(weight_file(resolve(source)), trust=trust)
-        load_into(self.clip.model, fit_state(self.clip.model, state), source=source)
+        state = clip_state(self.pretrained, self.model)
+        load_into(self.clip.model, fit_state(self.clip.model, state), source=str(spec_of(self.pretrained)['source']))
         if self.half_rounded:
             round_through_half(self.clip.model)
+
+    def _note_weights(self, _: nn.Module, state: Mapping[str, Any], prefix: str, *__: Any) -> None:
+        """Whatever way a state dict comes in, the weights are no fresh ones any more."""
+        self.has_weights = self.has_weights or any(key.startswith(prefix) for key in state)
 
 
 def _fresh(model: str, pretrained: Any, arch: Mapping[str, Any], quick_gelu: bool | None) -> LoadedCLIP:

@@ -19,6 +19,7 @@ from denseclip.weights import read_state_dict, resolve, weight_file
 from .functional.mask_prompts import encode_with_masks
 from .functional.mask_selection import representatives
 from .functional.region_crops import RegionCrops, crop_regions
+from .lazy_weights import CLIPOwner
 from .open_clip_parts import FOLDERS, OpenCLIPParts
 
 PROMPTS_FILE = 'mask_prompts.safetensors'
@@ -45,7 +46,7 @@ class RegionEmbeddings:
 
 
 @MODELS.register_module()
-class RegionClassifier(nn.Module):
+class RegionClassifier(CLIPOwner, nn.Module):
     """Cuts masks out of a picture and embeds each with CLIP's image tower, in batches.
 
     Source: OVSeg (Liang et al., CVPR 2023), sections 3.2 and 3.3.
@@ -73,6 +74,8 @@ class RegionClassifier(nn.Module):
         mask_embedding: Mask prompts, a parameter; None without prompts.
     """
 
+    sourced_prefixes = ('tower.',)
+
     def __init__(
         self,
         clip: Mapping[str, Any] | OpenCLIPParts,
@@ -94,6 +97,7 @@ class RegionClassifier(nn.Module):
         if batch_size < 1:
             raise ValueError(f'batch_size={batch_size} must be at least 1.')
         parts = OpenCLIPParts(**clip) if isinstance(clip, Mapping) else clip
+        self.own(parts)
         self.tower = parts.clip.image_tower(DenseReadOut(dense=False, pooled=True))
         self.threshold, self.expand, self.matting = threshold, expand, matting
         self.use_prompts, self.batch_size = use_prompts, batch_size
@@ -178,6 +182,7 @@ class RegionClassifier(nn.Module):
         Shape:
             - pictures: :math:`(V, 3, S_h, S_w)`; masks: :math:`(V, S_h, S_w)`; result: :math:`(V, E)`
         """
+        self.need_weights()
         dtype = next(self.tower.parameters()).dtype
         prompts = self.mask_embedding if self.use_prompts else None
         if prompts is not None and self._untaught:

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from .lazy_weights import tensors_under
+
 
 def leave_out_of_checkpoints(module: nn.Module) -> None:
     """Drop the parts named by ``module.not_saved_prefixes`` from its state dict; strict loading does without them.
@@ -30,7 +32,4 @@ def _supply(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
         return
     if hasattr(module, 'prepare_unsaved'):
         module.prepare_unsaved()
-    for name, child in module.named_children():
-        for key, value in child.state_dict(prefix=f'{prefix}{name}.').items():
-            if key.startswith(unsaved):
-                state[key] = value
+    state.update({prefix + name: value for name, value in tensors_under(module, module.not_saved_prefixes).items()})

@@ -42,10 +42,13 @@ def load_into(
     Raises:
         WeightMismatchError: Naming missing, unexpected and wrongly shaped tensors (ten of each, with counts).
     """
-    own = module.state_dict()
     optional = tuple(ignore)
+    saved = module.state_dict()
+    # What a model leaves out of its own checkpoints may stand in others, and is loaded then.
+    unsaved = {k: v for k, v in module.named_parameters() if k not in saved and k.startswith(optional)}
+    own = {**saved, **unsaved}
     # Files older than PyTorch 0.4.1 have no batch counter; it plays no part in the result.
-    missing = [k for k in own if k not in state and not k.endswith('num_batches_tracked')]
+    missing = [k for k in saved if k not in state and not k.endswith('num_batches_tracked')]
     unexpected = [k for k in state if k not in own]
     shapes = [
         f'{k} (file {tuple(v.shape)}, model {tuple(own[k].shape)})'

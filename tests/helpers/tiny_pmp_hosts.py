@@ -71,7 +71,10 @@ def tiny_host(host: str = 'FCCLIP', *, guided: bool = True, seed: int = 0, **set
         config.update(type=f'PMP{host}' if guided else host, head=HEAD)
         if host == 'MAFTPlus':
             config['transfer'] = dict(num_heads=4)
-    return build_module(config).eval()
+    model = build_module(config).eval()
+    if hasattr(model, 'forget_pretrained') and 'clip' not in settings:
+        model.forget_pretrained()  # random weights are meant
+    return model
 
 
 def mask2former() -> dict[str, Any]:

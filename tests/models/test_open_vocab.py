@@ -167,9 +167,9 @@ def test_state_goes_around_and_a_checkpoint_beats_the_config(tmp_path):
     other.load_state_dict(model.state_dict())
     assert torch.equal(labels(other, image), labels(model, image))
     lazy = tiny_open_vocab('naclip', seed=2)
-    lazy.parts.pretrained, lazy._has_weights = str(tmp_path / 'clip.pt'), False
+    lazy.parts.pretrained, lazy.parts.has_weights = str(tmp_path / 'clip.pt'), False
     assert torch.equal(labels(lazy, image), labels(model, image))  # read at the first use
-    lazy.parts.pretrained, lazy._has_weights = 'nowhere.pt', False
+    lazy.parts.pretrained, lazy.parts.has_weights = 'nowhere.pt', False
     lazy.load_state_dict(model.state_dict())
     assert torch.equal(labels(lazy, image), labels(model, image))  # not asked for any more
 

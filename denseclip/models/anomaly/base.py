@@ -20,7 +20,8 @@ from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut
 from denseclip.structures import AnomalyDataSample
 
-from .clip_parts import load_parts
+from ..lazy_weights import LazyWeights
+from .clip_parts import is_fresh, load_parts
 from .state_text import StateText, StateTextEncoder
 
 MAP_SIZES = ('original', 'input')
@@ -39,7 +40,7 @@ class PictureScore:
     score: Tensor
 
 
-class AnomalyModel(BaseModel):
+class AnomalyModel(LazyWeights, BaseModel):
     """Base of the zero-shot anomaly models: one CLIP, one set of state prompts, one answer.
 
     Pictures are scored one by one, so that a picture's result is the same bit for bit whatever else is in its batch;
@@ -66,6 +67,8 @@ class AnomalyModel(BaseModel):
 
     image_tower: Any
     text_tower: TextTower
+    sourced_prefixes = ('image_tower.', 'text_tower.')
+    has_source = False  # it is read at once
 
     def __init__(
         self,
@@ -92,6 +95,8 @@ class AnomalyModel(BaseModel):
         self.image_tower = loaded.image_tower(read_out)
         self.text_tower = loaded.text_tower()
         self.requires_grad_(False)
+        self._has_weights = not is_fresh(clip)
+        self.watch_loading()
         self.preprocess: PreprocessSpec = spec
         self.image_size = (image_size, image_size) if image_size else spec.size
         self.keep_ratio, self.map_size = keep_ratio, map_size

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import open_clip
+
 from denseclip.clip.loading import LoadedCLIP, build_clip, load_clip
 from denseclip.clip.preprocess import PreprocessSpec
 
@@ -37,3 +39,11 @@ def load_parts(clip: Mapping[str, Any] | LoadedCLIP) -> LoadedCLIP:
     model = build_clip(config).eval()
     spec = PreprocessSpec.of({}, size=getattr(model.visual, 'image_size', None))
     return LoadedCLIP(model, spec, 'own configuration', config, 'ViT-B-32')
+
+
+def is_fresh(clip: Mapping[str, Any] | LoadedCLIP) -> bool:
+    """Whether :func:`load_parts` makes fresh weights for this."""
+    if not isinstance(clip, Mapping):
+        return False
+    model = str(clip.get('model', ''))
+    return 'config' in clip or (clip.get('pretrained') is None and open_clip.get_model_config(model) is not None)

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.towers import ImageTower
 from denseclip.models.clip_weights import Pretrained, clip_state
+from denseclip.models.lazy_weights import LazyWeights
 from denseclip.weights import load_into
 from denseclip.weights.convert import convert
 
@@ -22,7 +23,7 @@ Embedding: TypeAlias = tuple[Tensor, Tensor]
 _EMBEDDING_PARTS = ('attnpool.', 'ln_post.', 'proj', 'head.', 'trunk.head.')
 
 
-class ImageBackbone(BaseModule):
+class ImageBackbone(LazyWeights, BaseModule):
     """Base of the suite's backbones.
 
     The output is the tuple of stage features and, for backbones with pixel embeddings, a last element
@@ -39,15 +40,27 @@ class ImageBackbone(BaseModule):
 
     preprocess: PreprocessSpec | None = None
     out_channels: Sequence[int] | None = None
+    sourced_is_frozen = False
+    may_be_fresh = True
 
     def __init__(self, pretrained: Pretrained | None = None) -> None:
         super().__init__()
         self.pretrained = pretrained
+        self.watch_loading()
+
+    @property
+    def has_source(self) -> bool:
+        """See :class:`LazyWeights`."""
+        return self.pretrained is not None
+
+    def read_weights(self) -> None:
+        """Load ``pretrained``."""
+        if self.pretrained is not None:
+            self.load_pretrained(self.pretrained)
 
     def init_weights(self) -> None:
         """Load ``pretrained``, once."""
-        if not self.is_init and self.pretrained is not None:
-            self.load_pretrained(self.pretrained)
+        self.need_weights()
         self._is_init = True
 
     def load_pretrained(self, pretrained: Pretrained) -> None:
@@ -65,6 +78,7 @@ class CLIPBackbone(ImageBackbone):
     """
 
     tower: Any  # an ImageTower, whose open_clip module has attributes of its own
+    sourced_prefixes = ('tower.',)
 
     def __init__(self, tower: ImageTower, pretrained: Pretrained | None, model: str) -> None:
         super().__init__(pretrained)

@@ -38,6 +38,7 @@ class TimmTrunk(ImageBackbone):
     """
 
     trunk: Any
+    sourced_prefixes = ('trunk.',)
 
     def __init__(
         self,

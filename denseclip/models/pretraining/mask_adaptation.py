@@ -22,6 +22,7 @@ from denseclip.weights.source import resolve
 
 from ..functional.contrastive import contrastive_loss, gather_pairs
 from ..functional.mask_prompts import encode_with_masks
+from ..lazy_weights import LazyWeights
 from ..open_clip_parts import FOLDERS, OpenCLIPParts
 from .contrastive import clamp_saved_scale, clamp_scale, group_ids
 from .prompt_files import PROMPT_STD, read_mask_prompts
@@ -31,7 +32,7 @@ NEGATIVES = ('all', 'other_nouns')
 
 
 @MODELS.register_module()
-class MaskAdaptedCLIP(BaseModel):
+class MaskAdaptedCLIP(LazyWeights, BaseModel):
     """CLIP under adaptation to masked pictures. The text tower is locked.
 
     State-dict names under ``clip.`` are open_clip's; ``mask_embedding`` holds the prompts. Batches come from
@@ -57,6 +58,10 @@ class MaskAdaptedCLIP(BaseModel):
     Source: Liang et al., "Open-Vocabulary Semantic Segmentation with Mask-adapted CLIP", 2023, sections 3.2 and 3.3.
     """
 
+    sourced_prefixes = ('clip.',)
+    sourced_is_frozen = False
+    has_source = False  # it is read at once
+
     def __init__(
         self,
         clip: Mapping[str, Any] | LoadedCLIP,
@@ -73,7 +78,7 @@ class MaskAdaptedCLIP(BaseModel):
         for name, value, known in (('train', train, PARTS), ('negatives', negatives, NEGATIVES)):
             if value not in known:
                 raise ValueError(f"MaskAdaptedCLIP: {name}='{value}' is unknown; choose from {', '.join(known)}")
-        loaded, folder = _loaded(clip)
+        loaded, folder, fresh = _loaded(clip)
         normalisation = dict(type='ImgDataPreprocessor', **loaded.preprocess.as_255(), bgr_to_rgb=True)
         super().__init__(data_preprocessor or normalisation, init_cfg)
         self.loaded = [loaded]  # in a list: not a submodule, and deep copies of the state keep to `clip`
@@ -86,7 +91,8 @@ class MaskAdaptedCLIP(BaseModel):
         self.vocabulary: Vocabulary | None = None
         self._sentences: dict[str, Tensor] = {}
         self._rows: Tensor | None = None
-        self.register_load_state_dict_pre_hook(_forget_text)
+        self._has_weights = not fresh
+        self.watch_loading()
         self.register_state_dict_pre_hook(clamp_saved_scale)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
@@ -114,6 +120,11 @@ class MaskAdaptedCLIP(BaseModel):
     def tower(self) -> ImageTower:
         """The image tower as trained, around the parameters under ``clip``."""
         return self._towers[0]
+
+    def weights_changed(self) -> None:
+        """Other weights may bring another text tower."""
+        self._sentences.clear()
+        self._rows = None
 
     def set_vocabulary(self, vocabulary: Any) -> None:
         """Choose the classes of :meth:`forward` with ``mode='predict'``.
@@ -217,16 +228,10 @@ class MaskAdaptedCLIP(BaseModel):
         return {'loss': loss, 'accuracy': accuracy, 'scale': scale.detach()}
 
 
-def _forget_text(model: MaskAdaptedCLIP, *_: Any) -> None:
-    """Other weights may bring another text tower."""
-    model._sentences.clear()
-    model._rows = None
-
-
-def _loaded(clip: Mapping[str, Any] | LoadedCLIP) -> tuple[LoadedCLIP, str | None]:
-    """The model, and the folder it came from, if it was one."""
+def _loaded(clip: Mapping[str, Any] | LoadedCLIP) -> tuple[LoadedCLIP, str | None, bool]:
+    """The model, the folder it came from, if it was one, and whether its weights are fresh."""
     if isinstance(clip, LoadedCLIP):
-        return clip, None
+        return clip, None, False
     parts = OpenCLIPParts(**clip)
     parts.load()
-    return parts.clip, parts.model if parts.model.startswith(FOLDERS) else None
+    return parts.clip, parts.model if parts.model.startswith(FOLDERS) else None, not parts.has_weights

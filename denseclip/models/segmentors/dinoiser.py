@@ -20,7 +20,6 @@ from denseclip.models.unsaved import leave_out_of_checkpoints
 from .correlation_pooling import CorrelationPoolingSegmentor, Guidance
 
 FINAL = 'final'
-_CLIP_PARTS = ('tower.', 'text.')
 
 
 @MODELS.register_module()
@@ -75,12 +74,8 @@ class CLIPDINOiser(CorrelationPoolingSegmentor):
 
     @property
     def not_saved_prefixes(self) -> tuple[str, ...]:
-        """CLIP is left out of checkpoints where it has a source of its own."""
-        return _CLIP_PARTS if self.parts.has_source else ()
-
-    def prepare_unsaved(self) -> None:
-        """Read CLIP's own weights before a checkpoint without them is loaded."""
-        self._need_weights()
+        """CLIP is left out of checkpoints while it comes from a source of its own."""
+        return self.sourced_prefixes if self.parts.has_source and not self.brought_by_checkpoint else ()
 
     # --- inference ----------------------------------------------------------------------------------------------
 
@@ -94,7 +89,7 @@ class CLIPDINOiser(CorrelationPoolingSegmentor):
 
     def _read_inside(self, images: Tensor) -> TowerOutput:
         """What the head reads of CLIP; the blocks after it and the dense embeddings play no part in the losses."""
-        self._need_weights()
+        self.need_weights()
         tower: Any = self.tower  # a ViTTower: no other gives inputs of feed-forward branches
         return tower.inside(self.pad(images))
 

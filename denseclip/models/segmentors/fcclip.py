@@ -23,6 +23,7 @@ from denseclip.models.functional.text_logits import text_logits
 from denseclip.models.functional.vocabulary_ensemble import MaskClasses, geometric_ensemble, seen_classes
 from denseclip.models.heads.mask2former import MaskPredictions
 from denseclip.models.heads.query_guide import QueryGuide
+from denseclip.models.lazy_weights import CLIPOwner
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.structures.mask_proposals import MaskProposals
 
@@ -35,7 +36,7 @@ MULTIPLE = 32
 
 
 @MODELS.register_module()
-class FCCLIP(WritesTasks, BaseSegmentor):
+class FCCLIP(WritesTasks, CLIPOwner, BaseSegmentor):
     """Open-vocabulary semantic, panoptic and instance segmentation with one frozen CLIP.
 
     CLIP's trunk gives the features of a mask generator and, pooled under its masks, their embeddings. A mask's class
@@ -74,6 +75,7 @@ class FCCLIP(WritesTasks, BaseSegmentor):
     """
 
     align_corners = False
+    sourced_prefixes = ('backbone.tower.', 'text.', 'clip_logit_scale')
 
     def __init__(
         self,
@@ -97,8 +99,7 @@ class FCCLIP(WritesTasks, BaseSegmentor):
         read_out = read_out_of(settings.pop('read_out', None), None)
         parts = settings.pop('parts', None) or (OpenCLIPParts(**settings) if isinstance(clip, Mapping) else clip)
         super().__init__(build_module(data_preprocessor or _preprocessor(parts)), init_cfg)
-        self._parts = [parts]  # in a list, so that the open_clip model is no second child with the same parameters
-        self._has_weights = parts.pretrained is None
+        self.own(parts)
         model: Any = parts.clip.model
         tower, text = parts.towers(CLIPMaskTrunk.read_out_for(model.visual, read_out))
         self.backbone = CLIPMaskTrunk(tower)
@@ -114,36 +115,12 @@ class FCCLIP(WritesTasks, BaseSegmentor):
         self._vocabulary: Vocabulary | None = None
         self._rows: Tensor | None = None
         self._things = things
-        self.register_load_state_dict_post_hook(_has_loaded)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, things)
 
     def _build_head(self, config: Mapping[str, Any]) -> nn.Module:
         sizes = {'in_channels': self.backbone.out_channels, 'embed_dim': self.backbone.embed_dim}
         return build_module({'type': 'OpenVocabMask2FormerHead', **sizes, **config})
-
-    # --- weights ------------------------------------------------------------------------------------------------
-
-    @property
-    def parts(self) -> OpenCLIPParts:
-        """The CLIP model that the towers belong to."""
-        return self._parts[0]
-
-    def init_weights(self) -> None:
-        """Read the CLIP weights named in the config, once."""
-        self._need_weights()
-        super().init_weights()
-
-    def _need_weights(self) -> None:
-        """Read the CLIP weights if neither :meth:`init_weights` nor a checkpoint brought any."""
-        if not self._has_weights:
-            self.parts.load()
-            self._has_weights = True
-            self.text.clear()
-
-    def forget_pretrained(self) -> None:
-        """Keep the present weights, whatever the config names."""
-        self._has_weights = True
 
     def train(self, mode: bool = True) -> FCCLIP:
         """Set the mode; what is frozen stays in evaluation mode."""
@@ -218,7 +195,7 @@ class FCCLIP(WritesTasks, BaseSegmentor):
             One unit-length row per name, class by class, then the row of "void", which is learnt (R + 1, D); names per
             class (K,).
         """
-        self._need_weights()
+        self.need_weights()
         text = self.text()
         void = F.normalize(self.void_embedding.weight, dim=-1).to(text.embeddings.dtype)
         names = torch.zeros(len(text), dtype=torch.long, device=text.class_index.device)
@@ -235,7 +212,7 @@ class FCCLIP(WritesTasks, BaseSegmentor):
 
     def extract_feat(self, inputs: Tensor) -> TrunkFeatures:
         """Run the trunk on padded pictures (N, 3, H, W)."""
-        self._need_weights()
+        self.need_weights()
         return self.backbone(self.pad(inputs))
 
     def query_guide(self, batch: int, samples: Sequence[Any] | None) -> QueryGuide | None:
@@ -404,9 +381,3 @@ def _preprocessor(parts: OpenCLIPParts) -> dict[str, Any]:
         size_divisor=MULTIPLE,
         **parts.clip.preprocess.as_255(),
     )
-
-
-def _has_loaded(module: FCCLIP, _: Any) -> None:
-    """After a checkpoint, the weights named in the config are not wanted any more."""
-    module._has_weights = True
-    module.text.clear()

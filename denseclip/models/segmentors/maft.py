@@ -59,6 +59,7 @@ class MAFTPlus(FCCLIP):
     """
 
     teacher: ImageTower | None
+    sourced_is_frozen = False
 
     def __init__(
         self,
@@ -139,7 +140,7 @@ class MAFTPlus(FCCLIP):
             data_samples: With ``gt_sem_seg`` or ``gt_instances``, see :func:`mask_targets`.
         """
         self._speak(self.train_vocabulary or self.vocabulary)
-        self._need_weights()
+        self.need_weights()
         images, targets = self.pad(inputs), self._targets(inputs, data_samples)
         # Before the student's pass: where the teacher is still to be made, its weights go through the student's.
         teacher = self.need_teacher()

@@ -99,7 +99,7 @@ class MaskCLIPPlus(LabelMapInference, EncoderDecoder):
 
     def prepare_unsaved(self) -> None:
         """Read the teacher's own weights before a checkpoint without them is loaded."""
-        self.teacher.init_weights()
+        self.teacher.need_weights()
 
     def train(self, mode: bool = True) -> MaskCLIPPlus:
         """Set the mode; the teacher stays in evaluation mode."""

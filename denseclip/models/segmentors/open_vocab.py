@@ -22,6 +22,7 @@ from denseclip.clip.towers import ImageTower, TowerOutput
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.builder import build_module
 from denseclip.models.functional.open_vocab import cosine_scores, region_labels
+from denseclip.models.lazy_weights import CLIPOwner
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 
 from .class_embeddings import ClassEmbeddings
@@ -43,7 +44,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 @MODELS.register_module()
-class OpenVocabularySegmentor(LabelMapInference, BaseSegmentor):
+class OpenVocabularySegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
     """A CLIP model whose pixel embeddings are compared with the embeddings of class names.
 
     With the read-outs of ``denseclip.clip.presets`` this is every training-free method of the family; methods that
@@ -83,6 +84,7 @@ class OpenVocabularySegmentor(LabelMapInference, BaseSegmentor):
 
     tower: ImageTower
     align_corners = False
+    sourced_prefixes = ('tower.', 'text.')
 
     def __init__(
         self,
@@ -111,7 +113,7 @@ class OpenVocabularySegmentor(LabelMapInference, BaseSegmentor):
         if data_preprocessor is None:
             data_preprocessor = {'type': 'SegDataPreProcessor', 'bgr_to_rgb': True, 'pad_val': 0, **spec.as_255()}
         super().__init__(data_preprocessor=build_module(data_preprocessor), init_cfg=init_cfg)
-        self._parts = [parts]  # in a list, so that the open_clip model is no second child with the same parameters
+        self.own(parts)
         self.post = post if isinstance(post, PostProcessing) else PostProcessing(**(post or {}))
         self.scale, self.output, self.padding, self.stretch = how['scale'], how['output'], how['padding'], stretch
         read_out = self.post.adapt(self.adapt_read_out(read_out_of(chosen['read_out'], chosen['preset'])))
@@ -122,8 +124,6 @@ class OpenVocabularySegmentor(LabelMapInference, BaseSegmentor):
         self.regions = None if regions is None else build_module(regions)
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
-        self._has_weights = parts.pretrained is None
-        self.register_load_state_dict_post_hook(_has_loaded)
         if (read_out.attention == 'external') != (self.affinity is not None):
             raise ValueError("attention='external' and affinity= need each other: give both or none.")
         if vocabulary is not None:
@@ -141,33 +141,9 @@ class OpenVocabularySegmentor(LabelMapInference, BaseSegmentor):
 
     # --- weights ------------------------------------------------------------------------------------------------
 
-    @property
-    def parts(self) -> OpenCLIPParts:
-        """The CLIP model that tower and text belong to."""
-        return self._parts[0]
-
     def adapt_read_out(self, read_out: Any) -> Any:
         """The read-out that a subclass needs, from the one that was asked for."""
         return read_out
-
-    def init_weights(self) -> None:
-        """Read the CLIP weights named in the config, once."""
-        if not self._has_weights:
-            self.parts.load()
-            self._has_weights = True
-            self.text.clear()
-        super().init_weights()
-
-    def _need_weights(self) -> None:
-        """Read the CLIP weights if neither :meth:`init_weights` nor a checkpoint brought any."""
-        if not self._has_weights:
-            self.parts.load()
-            self._has_weights = True
-            self.text.clear()
-
-    def forget_pretrained(self) -> None:
-        """Keep the present weights, whatever the config names."""
-        self._has_weights = True
 
     def train(self, mode: bool = True) -> OpenVocabularySegmentor:
         """Set the mode; the frozen CLIP towers stay in evaluation mode."""
@@ -246,7 +222,7 @@ class OpenVocabularySegmentor(LabelMapInference, BaseSegmentor):
 
     def read(self, images: Tensor) -> TowerOutput:
         """Run the image tower on pictures padded to whole patches."""
-        self._need_weights()
+        self.need_weights()
         padded = self.pad(images)
         return self.tower(padded, self.guide(padded))
 
@@ -265,7 +241,7 @@ class OpenVocabularySegmentor(LabelMapInference, BaseSegmentor):
 
     def class_embeddings(self) -> TextEmbeddings:
         """Embeddings of the vocabulary, encoded once."""
-        self._need_weights()
+        self.need_weights()
         return self.text()
 
     def class_scores(self, dense: Tensor, keys: Tensor | None = None) -> Tensor:
@@ -395,9 +371,3 @@ class OpenVocabularySegmentor(LabelMapInference, BaseSegmentor):
             f'{type(self).__name__} is used as it is, there is nothing to train. CLIP-DINOiser and MaskCLIP+ learn '
             'from it (configs/dinoiser).'
         )
-
-
-def _has_loaded(module: OpenVocabularySegmentor, _: Any) -> None:
-    """After a checkpoint, the weights named in the config are not wanted any more."""
-    module._has_weights = True
-    module.text.clear()

@@ -22,7 +22,7 @@ class _GuidedMask2Former(PromptGuided):
 
     head: Any
     text_rows: Any
-    _need_weights: Any
+    need_weights: Any
 
     def _guide_defaults(self) -> dict[str, Any]:
         decoder = self.head.decoder
@@ -33,7 +33,7 @@ class _GuidedMask2Former(PromptGuided):
         }
 
     def _need_text(self) -> None:
-        self._need_weights()
+        self.need_weights()
 
     def propose(self, features: TrunkFeatures, samples: Sequence[Any] | None = None) -> MaskProposals:
         """Masks of pictures; the pixel decoder runs once, whatever the number of prompts.
@@ -85,7 +85,7 @@ class PMPOVSeg(PromptGuided, OVSeg):
         }
 
     def _need_text(self) -> None:
-        self.prepare_unsaved()
+        self.need_weights()
 
     def propose_from(self, features: Sequence[Tensor], samples: Sequence[Any] | None = None) -> MaskProposals:
         """Masks of pictures; the pixel decoder runs once, whatever the number of prompts.

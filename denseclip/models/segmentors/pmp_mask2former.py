@@ -16,6 +16,7 @@ from torch import Tensor
 from denseclip.clip.things import thing_flags
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.mask_inference import semantic_scores
+from denseclip.models.lazy_weights import CLIPOwner
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.structures.mask_proposals import MaskProposals
@@ -27,7 +28,7 @@ from .prompt_guided import PromptGuided
 _WINDOWS = ('mode', 'crop_size', 'stride')
 
 
-class TextMask2Former(WritesTasks, EncoderDecoder):
+class TextMask2Former(WritesTasks, CLIPOwner, EncoderDecoder):
     """MMSeg's ``EncoderDecoder`` around a Mask2Former head, with the text tower of a CLIP beside it.
 
     The text tower is frozen, is read from its own source, and is not in checkpoints: MMSeg's Mask2Former checkpoints
@@ -46,7 +47,7 @@ class TextMask2Former(WritesTasks, EncoderDecoder):
         is_thing: Which classes are countable.
     """
 
-    not_saved_prefixes = ('text.',)
+    sourced_prefixes = not_saved_prefixes = ('text.',)
 
     def __init__(
         self,
@@ -59,26 +60,13 @@ class TextMask2Former(WritesTasks, EncoderDecoder):
     ) -> None:
         super().__init__(*args, **kwargs)
         parts = clip if isinstance(clip, OpenCLIPParts) else OpenCLIPParts(**clip)
-        self._parts: list[OpenCLIPParts] = [parts]  # in a list, so that CLIP's image tower is no child
-        self._has_weights = parts.pretrained is None
+        self.own(parts)
         self.text = ClassEmbeddings(parts.towers(read_out_of(None, None))[1], templates, 'max')
         self.test_cfg: Any = ConfigDict(kwargs.get('test_cfg') or {})
         self.tasks = MaskTasks(**{key: value for key, value in self.test_cfg.items() if key not in _WINDOWS})
         leave_out_of_checkpoints(self)
         self.set_vocabulary(vocabulary)
         self.is_thing = thing_flags(Vocabulary.of(vocabulary), things)
-
-    def init_weights(self) -> None:
-        """Read the text tower and initialise the rest as MMSeg does."""
-        self.prepare_unsaved()
-        super().init_weights()
-
-    def prepare_unsaved(self) -> None:
-        """Read the text tower, once."""
-        if not self._has_weights:
-            self._parts[0].load()
-            self._has_weights = True
-            self.text.clear()
 
     def train(self, mode: bool = True) -> TextMask2Former:
         """Set the mode; the frozen text tower stays in evaluation mode."""
@@ -122,7 +110,7 @@ class PMPMask2Former(PromptGuided, TextMask2Former):
         return {'dim': head.query_dim, 'num_layers': head.num_layers, 'num_heads': head.num_heads}
 
     def _need_text(self) -> None:
-        self.prepare_unsaved()
+        self.need_weights()
 
     def _decode_head_forward_train(self, inputs: list[Tensor], data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         guide = self.query_guide(inputs[0].shape[0], data_samples)

@@ -77,7 +77,7 @@ class ResCLIPSegmentor(OpenVocabularySegmentor):
 
     def read(self, images: Tensor) -> TowerOutput:
         """Both readings; see :meth:`OpenVocabularySegmentor.read`."""
-        self._need_weights()
+        self.need_weights()
         padded = self.pad(images)
         out = self.tower(padded)
         assert out.weights is not None and out.tokens is not None and out.grid is not None

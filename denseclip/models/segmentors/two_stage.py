@@ -22,6 +22,7 @@ from denseclip.models.functional.ensemble import STAGES, Stages
 from denseclip.models.functional.mask_inference import MaskGeometry
 from denseclip.models.functional.precision import full_precision
 from denseclip.models.functional.text_logits import merge_synonyms
+from denseclip.models.lazy_weights import CLIPOwner
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.region_classifier import RegionClassifier, RegionEmbeddings
 from denseclip.models.unsaved import leave_out_of_checkpoints
@@ -38,7 +39,7 @@ _NOWHERE = -12.0  # logit of a mask that has no pixel
 
 
 @MODELS.register_module()
-class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
+class TwoStageSegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
     """Masks from a proposer, classified by CLIP on pictures of them and, if they bring embeddings, by those.
 
     With a proposer that knows nothing about classes (superpixels, Segment Anything, a detector, files) nothing has to
@@ -74,6 +75,7 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
     """
 
     align_corners = False
+    _clip_is_own = False
     size_divisor = 1
     """Masks cover the input padded at the right and bottom to multiples of this."""
 
@@ -106,7 +108,7 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
                 f"stages='{stages}' must be one of {', '.join(STAGES)}, selection='{selection}' of "
                 f'{", ".join(SELECTIONS)}.'
             )
-        self._parts = [parts]  # in a list, so that the open_clip model is no second child with the same parameters
+        self.own(parts)
         self.scale, self.selection = scale, selection
         self.ensemble_weight, self.stages = ensemble_weight, stages
         self.region_classifier: RegionClassifier | None = None
@@ -118,9 +120,6 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
         self.proposer = build_module(proposer) if isinstance(proposer, Mapping) else proposer
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
-        self._has_weights = parts.pretrained is None
-        self._clip_is_own = False
-        self.register_load_state_dict_pre_hook(_note_clip)
         leave_out_of_checkpoints(self)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
@@ -128,32 +127,22 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
     # --- weights ------------------------------------------------------------------------------------------------
 
     @property
-    def parts(self) -> OpenCLIPParts:
-        """The CLIP model that both stages and the text belong to."""
-        return self._parts[0]
+    def sourced_prefixes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """CLIP's part of the state dict, with the mask prompts that came along."""
+        prompts = self.region_classifier is None or self.region_classifier.prompts_have_source
+        return ('text.', 'region_classifier.' if prompts else 'region_classifier.tower.')
 
     @property
     def not_saved_prefixes(self) -> tuple[str, ...]:
         """CLIP's part of the state dict, while it comes from a source of its own."""
-        classifier = self.region_classifier
-        prompts_lost = classifier is not None and not classifier.prompts_have_source
-        return () if self._clip_is_own or not self.parts.has_source or prompts_lost else ('text.', 'region_classifier.')
-
-    def init_weights(self) -> None:
-        """Read the CLIP weights named in the config, once."""
-        self.prepare_unsaved()
-        super().init_weights()
-
-    def prepare_unsaved(self) -> None:
-        """Read the CLIP weights if neither :meth:`init_weights` nor a checkpoint brought any."""
-        if not self._has_weights:
-            self.parts.load()
-            self._has_weights = True
-            self.text.clear()
+        prompts_lost = self.region_classifier is not None and not self.region_classifier.prompts_have_source
+        own = self._clip_is_own or self.brought_by_checkpoint
+        return () if own or not self.parts.has_source or prompts_lost else ('text.', 'region_classifier.')
 
     def forget_pretrained(self) -> None:
         """Keep the present weights, whatever the config names."""
-        self._has_weights = self._clip_is_own = True
+        super().forget_pretrained()
+        self._clip_is_own = True
 
     def train(self, mode: bool = True) -> TwoStageSegmentor:
         """Set the mode; CLIP stays in evaluation mode."""
@@ -224,7 +213,7 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
             One unit-length row per class or name, class by class, then that of "no object" if there is one (R, E);
             rows per class (K,).
         """
-        self.prepare_unsaved()
+        self.need_weights()
         text = self.text()
         count = torch.zeros(len(text), dtype=torch.long, device=text.class_index.device)
         count.index_add_(0, text.class_index, torch.ones_like(text.class_index))
@@ -280,7 +269,7 @@ class TwoStageSegmentor(LabelMapInference, BaseSegmentor):
             - image: :math:`(3, H, W)`; masks: :math:`(Q, H, W)`
         """
         assert self.region_classifier is not None
-        self.prepare_unsaved()
+        self.need_weights()
         return self.region_classifier(image, masks, scores)
 
     def classify(self, image: Tensor, masks: Tensor, embeddings: Tensor | None, scores: Tensor | None) -> MaskClasses:
@@ -419,10 +408,3 @@ def _build_classifier(spec: Mapping[str, Any] | RegionClassifier, clip: Any, par
 
 def _settings(clip: Any) -> Any:
     return {'pretrained': None, **clip} if isinstance(clip, Mapping) else clip
-
-
-def _note_clip(module: TwoStageSegmentor, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """CLIP's weights in a checkpoint replace the source named in the config."""
-    if any(key.startswith((f'{prefix}text.', f'{prefix}region_classifier.')) for key in state):
-        module.forget_pretrained()
-    module.text.clear()

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from denseclip.models.lazy_weights import LazyWeights
 from denseclip.models.unsaved import leave_out_of_checkpoints
 
 
-class LazyWeights(nn.Module):
-    """A module that reads its pretrained weights when it is first used, so that a test never asks for a teacher's."""
-
-    _has_weights = False
-
-    def read_weights(self) -> None:
-        """Read the weights of this module; called once."""
-
-    def need_weights(self) -> None:
-        """Read the weights unless that was done."""
-        if not self._has_weights:
-            self._has_weights = True
-            self.read_weights()
+class LazyModule(LazyWeights, nn.Module):
+    """A module that reads its pretrained weights when it is first used."""
 
     def init_weights(self) -> None:
         """Read the weights of this module and of those inside it (MMEngine calls this before a training)."""
@@ -28,7 +18,7 @@ class LazyWeights(nn.Module):
                 module.need_weights()
 
 
-class Teacher(LazyWeights):
+class Teacher(LazyModule):
     """A frozen network that gives targets for pictures in [0, 1] (RGB).
 
     Its weights come from their own source whenever it is built and are left out of checkpoints

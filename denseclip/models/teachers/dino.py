@@ -17,7 +17,7 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.weights import load_into, read_state_dict, resize_positions, resolve, weight_file
 from denseclip.weights.convert import convert
 
-from .base import LazyWeights
+from .base import LazyModule
 
 POSITION_OFFSET = 0.1
 """DINO samples its positions at scale (n + 0.1) / side, see :func:`denseclip.weights.resize_positions`."""
@@ -43,7 +43,7 @@ class DINOFeatures:
 
 
 @MODELS.register_module()
-class DINOTower(LazyWeights):
+class DINOTower(LazyModule):
     """A frozen timm vision transformer with an explicit walk over its blocks, for pictures of any size.
 
     Args:

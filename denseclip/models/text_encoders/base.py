@@ -9,9 +9,10 @@ from torch import Tensor
 
 from denseclip.clip.text import TextTower
 from denseclip.models.clip_weights import Pretrained
+from denseclip.models.lazy_weights import LazyWeights
 
 
-class TextContextEncoder(BaseModule):
+class TextContextEncoder(LazyWeights, BaseModule):
     """A text tower that embeds tokens with learnable contexts inserted after the start token.
 
     Args:
@@ -21,11 +22,16 @@ class TextContextEncoder(BaseModule):
         pretrained: Where :meth:`init_weights` finds weights for the tower.
     """
 
+    sourced_prefixes = ('tower.',)
+    sourced_is_frozen = False
+    may_be_fresh = True
+
     def __init__(self, tower: TextTower, frozen: bool = True, pretrained: Pretrained | None = None) -> None:
         super().__init__()
         self.tower = tower
         self.frozen = frozen
         self.pretrained = pretrained
+        self.watch_loading()
         if frozen:
             self.tower.eval().requires_grad_(False)
 
@@ -44,10 +50,19 @@ class TextContextEncoder(BaseModule):
         """Most tokens that the tower takes, contexts included."""
         return self.tower.context_length
 
+    @property
+    def has_source(self) -> bool:
+        """See :class:`LazyWeights`."""
+        return self.pretrained is not None
+
+    def read_weights(self) -> None:
+        """Load ``pretrained``."""
+        if self.pretrained is not None:
+            self.load_pretrained(self.pretrained)
+
     def init_weights(self) -> None:
         """Load ``pretrained`` once; without it the tower keeps the weights that it was built with."""
-        if not self.is_init and self.pretrained is not None:
-            self.load_pretrained(self.pretrained)
+        self.need_weights()
         self._is_init = True
 
     def load_pretrained(self, pretrained: Pretrained) -> None:

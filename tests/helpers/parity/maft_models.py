@@ -65,6 +65,8 @@ def build(fixture: Fixture, kind: type[FCCLIP], split: str = 'test', **settings:
     model = kind(parts, head, vocabulary=names, things=things, **settings)
     teacher = kind is MAFTPlus and any(key.startswith('backbone_t.') for key in state)
     ours = convert(state, 'maft', teacher=teacher, panoptic=kind is MAFTPlus and model.transfer.variant == 'panoptic')
+    if words is None:
+        model.forget_pretrained()  # its text tower stays fresh: the rows come from the fixture
     load_into(
         model,
         ours,
