@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -66,6 +67,9 @@ def new_dataset(
     force: bool = False,
     crowds: str = 'auto',
     corners: str = 'auto',
+    kind: str | None = None,
+    ids: Sequence[int] = (),
+    ignore: Sequence[str] = (),
     progress_file: TextIO | None = None,
 ) -> NewDataset:
     """Write a config that trains on a folder of somebody's own data, and audit the data through it.
@@ -75,14 +79,18 @@ def new_dataset(
             :func:`denseclip.datasets.own_data.recognise`.
         out: The config to write; it refers to the base by a relative path.
         classes: Words of the classes, in any form that ``Vocabulary.of`` knows. For label maps they are needed, in the
-            order of the ids; for boxes the names in the files are used, and words given here stand for them in the
-            same order.
+            order of the ids, unless a file such as ``labelmap.txt`` says them; for boxes the names in the files are
+            used. Words given here stand for the names of files in the same order.
         base: Config to start from, one with boxes for boxes; by default one that needs no GPU and no download.
         converted: Folder for annotation files that have to be made.
         val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
         force: Overwrite ``out`` and ``converted``.
         crowds: See :func:`~denseclip.datasets.own_data.recognise`.
         corners: See there.
+        kind: ``'boxes'`` or ``'label maps'``, where a folder holds both.
+        ids: Ids of the classes in label maps, in the order of the words, such as ``(0, 255)``.
+        ignore: Ids in label maps (or names, where a file says them) that are no class; 255 is none unless ``ids`` says
+            so.
         progress_file: Where the audit draws its progress.
 
     Returns:
@@ -101,7 +109,18 @@ def new_dataset(
     if out.exists() and not force:
         raise UserError(f"'{out}' exists; choose another name, or overwrite it with --force")
     words = _given_words(classes)  # before anything is converted
-    data = recognise(folder, converted=converted, val_share=val_share, force=force, crowds=crowds, corners=corners)
+    data = recognise(
+        folder,
+        converted=converted,
+        val_share=val_share,
+        force=force,
+        crowds=crowds,
+        corners=corners,
+        kind=kind,
+        ids=ids,
+        ignore=ignore,
+        check=partial(_vocabulary, words=words),
+    )
     vocabulary = _vocabulary(data, words)
     kind = 'boxes' if isinstance(data, BoxData) else 'label maps'
     base_file = Path(base) if base else _bundled_config(BASES[kind])
@@ -149,25 +168,37 @@ def _given_words(classes: Any) -> Vocabulary | None:
 
 def _vocabulary(data: BoxData | LabelMapData, words: Vocabulary | None) -> Vocabulary:
     """Words of the classes, checked against the data."""
+    names = data.names if isinstance(data, LabelMapData) else data.classes
     if words is None:
-        if isinstance(data, LabelMapData):
+        if not names:
+            assert isinstance(data, LabelMapData)
+            white = ' (and 255, which is ignored; name it with --ids if it is a class)' if data.with_255 else ''
             raise UserError(
-                f'the label maps hold the ids {_ids(data.ids)}; say what they mean with --classes '
-                '"name of 0; name of 1; ..."'
+                f'the label maps hold the ids {_ids(data.ids)}{white}; say what they mean with --classes '
+                '"name of 0; name of 1; ...", and which are no class with --ignore'
             )
         try:
-            words = Vocabulary.of([name.replace('_', ' ') for name in data.classes])
+            words = Vocabulary.of([name.replace('_', ' ') for name in names])
         except VocabularyError as error:
             raise UserError(f'the names of the classes: {error}; give others with --classes') from error
-    if isinstance(data, BoxData) and len(words) != len(data.classes):
-        raise UserError(
-            f'--classes names {len(words)} classes, the boxes have {len(data.classes)}: {"; ".join(data.classes)}'
-        )
-    if isinstance(data, LabelMapData) and data.ids and max(data.ids) >= len(words):
-        raise UserError(
-            f'--classes names {len(words)} classes, but the label maps hold the ids {_ids(data.ids)} (255 is ignored)'
-        )
+    if names and len(words) != len(names):
+        what = 'boxes have' if isinstance(data, BoxData) else 'file of the classes has'
+        raise UserError(f'--classes names {len(words)} classes, the {what} {len(names)}: {"; ".join(names)}')
+    if isinstance(data, LabelMapData):
+        _check_ids(data, len(words))
     return words
+
+
+def _check_ids(data: LabelMapData, count: int) -> None:
+    """Raise where the label maps hold ids that are neither classes nor ignored."""
+    if len(data.class_ids) not in (0, count):
+        raise UserError(f'--classes names {count} classes, --ids {len(data.class_ids)} of them')
+    strange = sorted({*data.ids} - {*data.ids_of(count)})
+    if strange:
+        raise UserError(
+            f'--classes names {count} classes, but the label maps hold the ids {_ids(data.ids)} (255 is ignored); say '
+            f'which are no class with --ignore {" ".join(map(str, strange[:10]))}, or name them'
+        )
 
 
 def _ids(ids: Sequence[int]) -> str:
@@ -210,6 +241,7 @@ def _pipeline(base: Config, split: str, data: Any, vocabulary: Vocabulary, own_b
         step = dict(step)
         if step['type'] == 'CheckLabelRange':
             step['num_classes'] = len(vocabulary)
+        step.pop('reduce_zero_label', None)  # of the base's files, not of these
         if isinstance(data, BoxData) and not own_base and step['type'] == 'Resize':
             scale = min(1.0, _LONG_SIDE / max(data.size))
             step['scale'] = tuple(round(side * scale) for side in data.size)
@@ -227,12 +259,7 @@ def _dataset(data: BoxData | LabelMapData, split: str, pipeline: str, vocabulary
         entry = {'type': 'NamedCocoDataset', 'ann_file': part.ann_file, 'data_prefix': {'img': part.pictures}}
     else:
         metainfo = {'classes': vocabulary.names, 'palette': _palette(vocabulary.names)}
-        entry = {
-            'type': 'BaseSegDataset',
-            'data_prefix': {'img_path': part.pictures, 'seg_map_path': part.labels},
-            'img_suffix': data.picture_suffix,
-            'seg_map_suffix': data.label_suffix,
-        }
+        entry = {'_delete_': True, **data.entry(part, len(vocabulary))}
     return {**entry, 'data_root': '', 'metainfo': metainfo, 'pipeline': Name(pipeline)}
 
 

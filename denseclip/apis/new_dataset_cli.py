@@ -32,8 +32,16 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--base', metavar='CONFIG', help='config to start from (default: one for two CPU cores)')
     parser.add_argument(
-        '--converted', metavar='DIR', help='folder for annotation files that have to be made (default: FOLDER_coco)'
+        '--converted', metavar='DIR', help='folder for files that have to be made (default: FOLDER_coco or FOLDER_maps)'
     )
+    parser.add_argument('--kind', choices=['boxes', 'maps'], help='what to read where a folder holds both')
+    parser.add_argument(
+        '--ids', type=int, nargs='+', metavar='ID', help='label maps: id of each class in the order of the words'
+    )
+    parser.add_argument(
+        '--ignore', nargs='+', default=[], metavar='ID', help='label maps: ids that are no class, such as 11'
+    )
+    parser.add_argument('--reduce-zero-label', action='store_true', help='label maps: 0 is no class (--ignore 0)')
     parser.add_argument(
         '--val-share', type=float, default=0.2, help='part to validate on, where nothing is split yet (%(default)s)'
     )
@@ -60,7 +68,6 @@ def run_new_dataset(args: argparse.Namespace) -> int:
 
     require_host_stack('denseclip new-dataset')
     from denseclip.apis.new_dataset import new_dataset, typed_classes
-    from denseclip.datasets.own_data import BoxData
 
     words, notes = typed_classes(args.classes)
     for note in notes:
@@ -75,10 +82,13 @@ def run_new_dataset(args: argparse.Namespace) -> int:
         force=args.force,
         crowds=args.crowds,
         corners=args.corners,
+        kind={'maps': 'label maps'}.get(args.kind, args.kind),
+        ids=args.ids or (),
+        ignore=[*args.ignore, *(['0'] if args.reduce_zero_label else [])],
         progress_file=sys.stderr if sys.stderr.isatty() else None,
     )
     print(made.vocabulary.describe())
-    for note in made.data.notes if isinstance(made.data, BoxData) else ():
+    for note in made.data.notes:
         print(note)
     for split, report in made.reports.items():
         print(f'\n== {split} ==\n{report.render()}')

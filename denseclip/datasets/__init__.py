@@ -13,6 +13,7 @@ from denseclip.datasets.bccd import BCCDDataset
 from denseclip.datasets.camvid import CamVidDataset
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.coco_object import COCOObjectDataset
+from denseclip.datasets.label_map_dataset import LabelMapDataset
 from denseclip.datasets.mask_pairs import MaskedRegionTable, MaskNounPairs
 from denseclip.datasets.miniworld import MiniworldDataset, MiniworldInstances, MiniworldPictures
 from denseclip.datasets.named_coco import NamedCocoDataset
@@ -51,6 +52,7 @@ __all__ = [
     'MiniworldInstances',
     'MiniworldPictures',
     'CheckLabelRange',
+    'LabelMapDataset',
     'LabelRangeError',
     'PascalVOC20Dataset',
     'PictureFolderDataset',

@@ -24,6 +24,7 @@ from denseclip.datasets.audit_report import AuditReport, Problem
 from denseclip.datasets.box_audit import BoxAuditReport, audit_boxes
 from denseclip.datasets.config_parts import has_boxes
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size, read_label_map, turns_pictures
+from denseclip.datasets.label_map_dataset import LabelMapDataset, ListingError
 from denseclip.datasets.sources import plain_datasets
 
 Report = AuditReport | AnomalyAuditReport | BoxAuditReport
@@ -73,6 +74,7 @@ def audit_dataset(
             _add(report, dataset, info, sample, upright=upright)
             if progress:
                 progress()
+    report.problems += _only_255(report)
     return report
 
 
@@ -104,7 +106,7 @@ def audit_split(
             # an empty list of samples cannot be serialized, yet should be reported
             lazy = {'lazy_init': True} if has_boxes(part) else {}
             dataset = DATASETS.build({**part, 'pipeline': [], 'serialize_data': False, **lazy})
-        except (FileNotFoundError, NotADirectoryError, AssertionError) as error:
+        except (FileNotFoundError, NotADirectoryError, AssertionError, ListingError) as error:
             report = AuditReport(classes=())
             report.problems.append(Problem('missing', f'{part["type"]} in {part.get("data_root")!r}: {error}'))
             yield name, report
@@ -207,9 +209,28 @@ def loader_id(file_id: int, reduce_zero_label: bool, label_map: dict[int, int] |
 
 def _unpaired_labels(dataset: BaseSegDataset, infos: Iterable[dict[str, Any]]) -> list[Problem]:
     """Label maps that no picture belongs to. Not asked of a data set that lists its files in a text file."""
+    if isinstance(dataset, LabelMapDataset):
+        listed = dataset.listed_problems
+        unpaired = [problem for problem in listed if not problem.path or Path(problem.path).exists()]
+        if dataset.ann_file:
+            return unpaired
     folder = dataset.data_prefix.get('seg_map_path')
     if dataset.ann_file or not folder or not Path(folder).is_dir():
         return []
     used = {Path(info['seg_map_path']).resolve() for info in infos}
     found = sorted(Path(folder).rglob(f'*{dataset.seg_map_suffix}'))
     return [Problem('unpaired', f'{path}: has no picture') for path in found if path.resolve() not in used]
+
+
+def _only_255(report: AuditReport) -> list[Problem]:
+    """Masks of 0 and 255: to painting programs 255 is white, to training it is "no class"."""
+    if set(report.file_ids) != {0, 255} or not report.ignored_pixels:
+        return []
+    return [
+        Problem(
+            'ids',
+            'the label maps hold only 0 and 255, and 255 is ignored: one class, and nothing to tell it from. If 255 is '
+            'a class, run denseclip new-dataset with --ids 0 255 and a name for each (in a config: '
+            'type="LabelMapDataset", class_ids=[0, 255])',
+        )
+    ]

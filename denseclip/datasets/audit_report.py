@@ -16,10 +16,12 @@ class Problem:
     Attributes:
         kind: ``'missing'``, ``'unpaired'``, ``'unreadable'``, ``'size'``, ``'ids'``, ``'empty'`` or ``'repeated'``.
         message: One line that names the file.
+        path: A file whose being there is the problem, for those that are written down.
     """
 
     kind: str
     message: str
+    path: str = ''
 
 
 def render_problems(problems: Sequence[Problem], max_problems: int) -> list[str]:

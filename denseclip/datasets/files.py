@@ -85,7 +85,7 @@ def picture_size(path: str | Path) -> PictureSize:
     Raises:
         UnreadableFileError: If the file is missing, empty or damaged.
     """
-    with _opened(path) as image:
+    with open_picture(path) as image:
         orientation = image.getexif().get(_ORIENTATION, 1)  # TIFF: none any more, the decoder has turned it
         known = isinstance(orientation, int) and 1 <= orientation <= 8
         return PictureSize((image.height, image.width), orientation if known else 1)
@@ -132,8 +132,13 @@ def read_label_map(path: str | Path) -> np.ndarray:
     Raises:
         UnreadableFileError: If the file is missing, damaged, or holds colours instead of ids.
     """
-    with _opened(path) as image:
-        labels = np.asarray(image)
+    with open_picture(path) as image:
+        return ids_of_picture(image, path)
+
+
+def ids_of_picture(image: Image.Image, path: str | Path) -> np.ndarray:
+    """The ids that an open label map holds; see :func:`read_label_map`."""
+    labels = np.asarray(image)
     if labels.ndim != 2:
         raise UnreadableFileError(
             f'{path}: holds {labels.shape[2]} channels ({image.mode}); a label map has one number a pixel. '
@@ -144,8 +149,15 @@ def read_label_map(path: str | Path) -> np.ndarray:
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
-def _opened(path: str | Path) -> Image.Image:
-    """Open and fully decode a picture; any failure names the file."""
+def open_picture(path: str | Path) -> Image.Image:
+    """Open and fully decode a picture, as it is stored.
+
+    Args:
+        path: A file in any format that Pillow reads.
+
+    Raises:
+        UnreadableFileError: If the file is missing, empty or damaged.
+    """
     try:
         image = Image.open(path)
         image.load()

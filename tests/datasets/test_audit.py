@@ -109,11 +109,19 @@ def test_colour_label_maps_and_wide_ids_get_advice(tmp_path: Path) -> None:
 
 
 def test_absent_classes_and_many_ignored_pixels_are_hints_not_problems(tmp_path: Path) -> None:
+    save(tmp_path, 'a', ids(1, 255, 255))
+    report = audit(tmp_path)
+    assert report.ok and report.absent == ('road', 'car')
+    hints = ' '.join(report.suggestions())
+    assert 'road, car' in hints and 'ignored' in hints
+
+
+def test_masks_of_0_and_255_are_a_problem(tmp_path: Path) -> None:
     save(tmp_path, 'a', ids(0, 255, 255))
     report = audit(tmp_path)
-    assert report.ok and report.absent == ('sky', 'car')
-    hints = ' '.join(report.suggestions())
-    assert 'sky, car' in hints and 'ignored' in hints
+    assert not report.ok and 'only 0 and 255' in report.render()
+    save(tmp_path, 'b', ids(1, 2, 0))
+    assert audit(tmp_path).ok
 
 
 def test_empty_folder_is_a_problem(tmp_path: Path) -> None:

@@ -145,8 +145,10 @@ def test_what_is_lacking_is_said(tmp_path: Path) -> None:
     picture(tmp_path / 'maps/trainannot/a.png')
     with pytest.raises(ConversionError, match='no val'):
         recognise(tmp_path / 'maps')
-    (tmp_path / 'maps/val').mkdir()
+    picture(tmp_path / 'maps/val/a.png')
     (tmp_path / 'maps/valannot').mkdir()
+    for split in ('train', 'val'):
+        Image.new('RGB', (4, 1), (9, 8, 7)).save(tmp_path / f'maps/{split}annot/a.png')
     with pytest.raises(ConversionError, match='3 channels'):
         recognise(tmp_path / 'maps')
 

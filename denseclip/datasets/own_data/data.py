@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
+
+from denseclip.datasets.own_data.map_files import MapReader
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,9 @@ class Conversion:
         force: Replace ``target`` when it exists.
         crowds: What becomes of ``iscrowd: 1``, one of :data:`~denseclip.datasets.own_data.mend.CROWDS`.
         corners: How VOC-XML files count pixels, one of :data:`~denseclip.datasets.own_data.voc.CORNERS`.
+        ids: Ids of the classes in label maps, in the order of the names; empty: all that are not ignored.
+        ignore: Ids (or names, where a file says them) that are no class.
+        check: Called with label maps as they were recognised, before anything is made; may raise.
     """
 
     target: Path
@@ -23,6 +31,9 @@ class Conversion:
     force: bool = False
     crowds: str = 'auto'
     corners: str = 'auto'
+    ids: tuple[int, ...] = ()
+    ignore: tuple[str, ...] = ()
+    check: Callable[[Any], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +69,29 @@ class BoxData:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A picture and its label map, which need not exist."""
+
+    picture: Path
+    label: Path
+
+
+@dataclass(frozen=True)
 class LabelMapSplit:
-    """One split of a data set with label maps: folders of pictures and of label maps of the same names."""
+    """One split of a data set with label maps.
+
+    Attributes:
+        pictures: Folder of the pictures.
+        labels: Folder of the label maps.
+        pairs: Pictures and label maps as they came.
+        listing: File that lists them for :class:`~denseclip.datasets.label_map_dataset.LabelMapDataset`; ``None`` where
+            the folders and the suffixes say everything.
+    """
 
     pictures: Path
     labels: Path
+    pairs: tuple[Pair, ...] = ()
+    listing: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +100,48 @@ class LabelMapData:
 
     Attributes:
         splits: ``train``, ``val`` and perhaps ``test``.
-        picture_suffix: Such as ``.jpg``.
-        label_suffix: Such as ``.png``.
-        ids: Ids in the first label maps of the training split, without 255.
+        picture_suffix: Such as ``.jpg`` or ``_leftImg8bit.png``.
+        label_suffix: Such as ``.png`` or ``_mask.png``.
+        ids: Ids in a sample of the label maps, as training will read them, without those that are ignored.
+        with_255: Whether 255 occurs in them.
+        names: Of the classes, where a file beside the label maps says them.
+        class_ids: Id of each class; empty: in the order of the ids that are not ignored.
+        ignored: Ids that are no class; 255 is always ignored unless it is one of ``class_ids``.
+        reader: Reads label maps of any kind as these ids.
+        notes: What was decided and done on the way, a line each.
     """
 
     splits: dict[str, LabelMapSplit]
     picture_suffix: str
     label_suffix: str
     ids: tuple[int, ...]
+    with_255: bool = False
+    names: tuple[str, ...] = ()
+    class_ids: tuple[int, ...] = ()
+    ignored: tuple[int, ...] = ()
+    reader: MapReader = MapReader({})
+    notes: tuple[str, ...] = ()
+
+    def ids_of(self, count: int) -> tuple[int, ...]:
+        """The id of each of ``count`` classes."""
+        if self.class_ids:
+            return self.class_ids[:count]
+        free = (i for i in range(count + len(self.ignored) + 1) if i not in self.ignored)
+        return tuple(islice(free, count))
+
+    def entry(self, split: LabelMapSplit, count: int) -> dict[str, Any]:
+        """The part of a data set's config that says where its files are and what their ids mean.
+
+        Args:
+            split: One of ``splits``, or one with the same suffixes.
+            count: Number of classes.
+        """
+        folders = {'data_prefix': {'img_path': split.pictures, 'seg_map_path': split.labels}}
+        suffixes = {'img_suffix': self.picture_suffix, 'seg_map_suffix': self.label_suffix}
+        where = {**folders, **(suffixes if split.listing is None else {'ann_file': split.listing})}
+        ids = self.ids_of(count)
+        if split.listing is None and ids == tuple(range(count)) and not self.ignored:
+            return {'type': 'BaseSegDataset', **where}
+        said = {'class_ids': list(ids)} if ids != tuple(range(count)) else {}
+        ignored = {'ignore_ids': list(self.ignored)} if self.ignored else {}
+        return {'type': 'LabelMapDataset', **where, **said, **ignored}

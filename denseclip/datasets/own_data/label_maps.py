@@ -1,66 +1,193 @@
-"""Label maps in folders."""
+"""Label maps in folders: which file belongs to which, what the ids are, and what has to be made."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from denseclip.datasets.converters.layout import ConversionError
-from denseclip.datasets.converters.voc_boxes import PICTURE_SUFFIXES
-from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
-from denseclip.datasets.own_data.data import LabelMapData, LabelMapSplit
-from denseclip.datasets.own_data.splits import ALIASES
+from denseclip.datasets.audit_report import Problem
+from denseclip.datasets.converters.layout import ConversionError, complete_or_absent
+from denseclip.datasets.files import UnreadableFileError
+from denseclip.datasets.label_map_dataset import write_listing
+from denseclip.datasets.own_data.class_files import ClassFile, find_class_file
+from denseclip.datasets.own_data.data import Conversion, LabelMapData, LabelMapSplit, Pair
+from denseclip.datasets.own_data.endings import picture_cores
+from denseclip.datasets.own_data.folders import Groups
+from denseclip.datasets.own_data.map_files import MapReader
+from denseclip.datasets.own_data.map_splits import Part, find_pairs
 
-LABEL_FOLDERS = ('masks', 'labels', 'annotations', 'annot', 'label')
-_SAMPLE = 200  # label maps that are read to learn which ids occur
-
-
-def label_map_splits(folder: Path) -> dict[str, LabelMapSplit]:
-    """Pairs of folders by split."""
-    found: dict[str, LabelMapSplit] = {}
-    for split, words in ALIASES.items():
-        for word in words:
-            pairs = [(folder / word, folder / f'{word}{ending}') for ending in ('annot', '_labels', '_masks')]
-            pairs += [(folder / 'images' / word, folder / name / word) for name in LABEL_FOLDERS]
-            pair = next((LabelMapSplit(*pair) for pair in pairs if pair[0].is_dir() and pair[1].is_dir()), None)
-            if pair:
-                found.setdefault(split, pair)
-    return found
+_SAMPLE = 200  # label maps that are read to learn which ids occur; the audit reads all
+_UNSAID = {(0, 0, 0): 255, (224, 224, 192): 255}  # black and VOC's border, where no class has that colour
 
 
-def from_label_maps(folder: Path, splits: dict[str, LabelMapSplit]) -> LabelMapData:
-    """A data set of label maps, its suffixes and ids."""
-    lacking = [split for split in ('train', 'val') if split not in splits]
+def from_label_maps(folder: Path, groups: Groups, how: Conversion) -> LabelMapData:
+    """A data set of label maps: its splits, suffixes and ids.
+
+    Label maps of colours, or of ids that do not fit into a byte, are made anew in ``how.target``, where the listings of
+    splits go too if folders and suffixes alone do not say which file belongs to which. The source stays as it is.
+
+    Args:
+        folder: The data set.
+        groups: Its files.
+        how: Where made files go; ids that are classes, or none.
+
+    Raises:
+        ConversionError: If names do not fit together, no label map can be read, or what has to be made cannot be.
+    """
+    parts, notes = find_pairs(folder, groups, how)
+    known = find_class_file(folder)
+    notes += [f'classes from {known.path}'] if known else []
+    ignored = _ignored(how, known)
+    colours = {**_UNSAID, **known.colours} if known and known.colours else {}
+    reader = MapReader(colours, how.ids, _narrowed(how.ids, ignored))
+    ids, as_is = _sample(parts, reader)
+    left = tuple(sorted(ids - ({255} - {*how.ids}) - {*ignored}))
+    data = LabelMapData({}, '', '', left, 255 in ids, reader=reader, notes=tuple(notes))
+    if reader.narrowed:
+        data = replace(data, class_ids=tuple(range(len(how.ids))))
+    else:
+        data = replace(data, class_ids=how.ids, ignored=ignored)
+    if known:
+        chosen = how.ids or tuple(i for i in sorted(known.names) if i not in ignored)
+        data = replace(data, names=_names(known, chosen), class_ids=data.class_ids or chosen)
+    if how.check:
+        how.check(data)
+    return _with_splits(data, parts, how, as_is=as_is)
+
+
+def _ignored(how: Conversion, known: ClassFile | None) -> tuple[int, ...]:
+    """Ids that are no class, of ids and names."""
+    names = {name.casefold(): i for i, name in known.names.items()} if known else {}
+    found = []
+    for text in how.ignore:
+        if not text.isdecimal() and text.casefold() not in names:
+            listed = f'{known.path} names {", ".join(known.names.values())}' if known else 'give its id'
+            raise ConversionError(f'--ignore: no class is called {text!r}; {listed}')
+        found.append(int(text) if text.isdecimal() else names[text.casefold()])
+    both = sorted({*found} & {*how.ids})
+    if both:
+        raise ConversionError(f'the id {both[0]} stands in --ids and in --ignore; it can be only one of them')
+    return tuple(sorted({*found}))
+
+
+def _names(known: ClassFile, chosen: Iterable[int]) -> tuple[str, ...]:
+    lacking = [i for i in chosen if i not in known.names]
     if lacking:
-        raise ConversionError(
-            f'{folder}: found {", ".join(splits)} but no {" and no ".join(lacking)} with pictures and label maps'
-        )
-    train = splits['train']
-    pictures = _common_suffix(train.pictures, PICTURE_SUFFIXES)
-    labels = _common_suffix(train.labels, ('.png', '.tif', '.tiff', '.bmp'))
+        raise ConversionError(f'{known.path}: has no class with the id {lacking[0]}')
+    return tuple(known.names[i] for i in chosen)
+
+
+def _narrowed(ids: tuple[int, ...], ignored: tuple[int, ...]) -> dict[int, int]:
+    """New ids where some need more than a byte: classes count from 0, what is ignored is 255."""
+    if max((*ids, *ignored), default=0) < 256:
+        return {}
+    kept = {i: place for place, i in enumerate(ids)} if ids else {i: i for i in range(256)}
+    return {255: 255} | kept | {i: 255 for i in ignored if ids or i > 255}
+
+
+def _sample(parts: Mapping[str, Part], reader: MapReader) -> tuple[set[int], bool]:
+    """Ids in label maps spread over all splits, and whether training can read the files as they are."""
+    paths = [pair.label for part in parts.values() for pair in part.pairs.values() if pair.label.is_file()]
     ids: set[int] = set()
-    for path in _first(train.labels, labels):
+    errors, as_is, readable = [], True, False
+    for path in paths[:: max(1, len(paths) // _SAMPLE)]:
         try:
-            ids.update(np.unique(read_label_map(path)).tolist())
-            image_size(train.pictures / f'{path.name.removesuffix(labels)}{pictures}')
+            found, same = reader.read(path)
+        except UnreadableFileError as error:  # the audit names it, with all else that is wrong
+            errors.append(error)
+            continue
+        readable = True
+        as_is = as_is and same
+        ids.update(np.unique(found).tolist())
+    if errors and not readable:
+        raise ConversionError(str(errors[0])) from errors[0]
+    return ids, as_is
+
+
+def _with_splits(data: LabelMapData, parts: Mapping[str, Part], how: Conversion, *, as_is: bool) -> LabelMapData:
+    """Add the splits; make what has to be made."""
+    roots = {split: _roots(part) for split, part in parts.items()}
+    suffixes = {_suffixes(part, *roots[split]) for split, part in parts.items()}
+    plain = next(iter(suffixes)) if len(suffixes) == 1 else None
+    splits = {split: LabelMapSplit(*roots[split], tuple(part.pairs.values())) for split, part in parts.items()}
+    if as_is and plain:
+        return replace(data, splits=splits, picture_suffix=plain[0], label_suffix=plain[1])
+    target = how.target
+    with complete_or_absent(target, force=how.force) as staging:
+        for split, part in parts.items():
+            whole, problems = splits[split], [*part.problems, *map(_orphan, part.orphans)]
+            used, labels = list(whole.pairs), whole.labels
+            if not as_is:
+                used, found = _make(used, labels, data.reader, staging / 'labels' / split, target / 'labels' / split)
+                labels = target / 'labels' / split
+                problems += found
+            listed = [(_below(pair.picture, whole.pictures), _below(pair.label, labels)) for pair in used]
+            write_listing(staging / f'{split}.json', listed, problems)
+            splits[split] = replace(whole, labels=labels, listing=target / f'{split}.json')
+    done = f'label maps of ids made in {target}' if not as_is else f'lists of pictures and label maps made in {target}'
+    return replace(data, splits=splits, notes=(*data.notes, done))
+
+
+def _make(
+    pairs: list[Pair], labels: Path, reader: MapReader, staging: Path, target: Path
+) -> tuple[list[Pair], list[Problem]]:
+    """Write label maps of one byte a pixel; the pairs with them, and what could not be made."""
+
+    def make(pair: Pair) -> tuple[Pair, Problem | None]:
+        if not pair.label.is_file():
+            return pair, None
+        try:
+            ids, _ = reader.read(pair.label)
+            if ids.max(initial=0) > 255:
+                raise UnreadableFileError(f'{pair.label}: holds the id {ids.max()}, which needs more than a byte')
         except UnreadableFileError as error:
-            raise ConversionError(str(error)) from error
-    return LabelMapData(splits, pictures, labels, tuple(sorted(ids - {255})))
+            return pair, Problem('unreadable', f'{error}; mend it and run denseclip new-dataset again')
+        name = Path(os.path.relpath(pair.label, labels)).with_suffix('.png')
+        (staging / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(ids.astype(np.uint8)).save(staging / name)
+        return Pair(pair.picture, target / name), None
+
+    staging.mkdir(parents=True)
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(make, pairs))
+    return [pair for pair, problem in done if problem is None], [problem for _, problem in done if problem]
 
 
-def _first(folder: Path, suffix: str) -> Iterator[Path]:
-    for place, path in enumerate(sorted(folder.glob(f'*{suffix}'))):
-        if place == _SAMPLE:
-            return
-        yield path
+def _orphan(path: Path) -> Problem:
+    return Problem('unpaired', f'{path}: has no picture', str(path))
 
 
-def _common_suffix(folder: Path, allowed: tuple[str, ...]) -> str:
-    """The suffix of most files of a folder."""
-    counts = Counter(path.suffix for path in folder.iterdir() if path.suffix.lower() in allowed)
-    if not counts:
-        raise ConversionError(f'{folder}: holds no file that ends in {", ".join(allowed)}')
-    return counts.most_common(1)[0][0]
+def _roots(part: Part) -> tuple[Path, Path]:
+    """The folders that all pictures and all label maps of a split lie below."""
+    pictures = os.path.commonpath([pair.picture.parent for pair in part.pairs.values()])
+    labels = os.path.commonpath([pair.label.parent for pair in part.pairs.values()])
+    return Path(pictures), Path(labels)
+
+
+def _below(path: Path, root: Path) -> str:
+    """A path as a listing writes it: relative to its folder where it lies in it."""
+    relative = os.path.relpath(path, root)
+    return str(path.absolute()) if relative.startswith('..') else relative
+
+
+def _suffixes(part: Part, pictures: Path, labels: Path) -> tuple[str, str] | None:
+    """Suffixes by which MMSegmentation lists exactly these pairs from the two folders; ``None`` if none do."""
+    pairs = [(_below(p.picture, pictures), _below(p.label, labels)) for p in part.pairs.values()]
+    picture, label = pairs[0]
+    core = next((c for c in picture_cores(picture.removesuffix(Path(picture).suffix)) if label.startswith(c)), None)
+    if core is None or not picture.startswith(core) or part.problems:
+        return None
+    suffix, label_suffix = picture[len(core) :], label[len(core) :]
+    if any(not p.endswith(suffix) or label != p.removesuffix(suffix) + label_suffix for p, label in pairs):
+        return None
+    there = [Path(parent, name) for parent, _, names in os.walk(pictures, followlinks=True) for name in names]
+    listed = {_below(path, pictures) for path in there if path.name.endswith(suffix) and path.name[0] != '.'}
+    if listed != {p for p, _ in pairs} or any(not path.name.endswith(label_suffix) for path in part.orphans):
+        return None
+    return suffix, label_suffix

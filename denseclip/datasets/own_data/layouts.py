@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from denseclip.datasets.converters.layout import ConversionError
 from denseclip.datasets.own_data.coco import coco_files, from_coco
 from denseclip.datasets.own_data.cvat import cvat_files, from_cvat
 from denseclip.datasets.own_data.data import BoxData, Conversion, LabelMapData
-from denseclip.datasets.own_data.label_maps import from_label_maps, label_map_splits
+from denseclip.datasets.own_data.folders import scan
+from denseclip.datasets.own_data.label_maps import from_label_maps
 from denseclip.datasets.own_data.labelme import from_labelme, labelme_files
+from denseclip.datasets.own_data.map_splits import holds_label_maps
 from denseclip.datasets.own_data.mend import CROWDS
 from denseclip.datasets.own_data.voc import CORNERS, from_voc, voc_folder
 from denseclip.datasets.own_data.yolo import from_yolo, yolo_pictures
@@ -23,18 +27,27 @@ def recognise(
     force: bool = False,
     crowds: str = 'auto',
     corners: str = 'auto',
+    kind: str | None = None,
+    ids: Sequence[int] = (),
+    ignore: Sequence[str] = (),
+    check: Callable[[LabelMapData], object] | None = None,
 ) -> BoxData | LabelMapData:
     """Find out what a folder holds.
 
     Args:
         folder: The data set.
-        converted: Where files in COCO's format go if they have to be made: from other layouts, from several files, for
-            a set that is not split, and where a file has to be mended. By default the folder's name with ``_coco``.
+        converted: Where files go that have to be made: COCO's format from other layouts, from several files, for a set
+            that is not split, and where a file has to be mended; label maps of ids from colours, and lists of pictures
+            and label maps. By default the folder's name with ``_coco``, or ``_maps``.
         val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
         force: Replace ``converted`` when it exists.
         crowds: What becomes of ``iscrowd: 1``, by which training and scores leave objects out: ``auto`` takes it off
             where a class has nothing else, ``objects`` everywhere, ``keep`` nowhere.
         corners: Whether VOC-XML files count pixels from ``0`` or ``1``; ``auto`` looks into them.
+        kind: ``'boxes'`` or ``'label maps'``, where a folder holds both; by default boxes are read.
+        ids: Ids of the classes in label maps, in the order of the names; by default all that are not ignored.
+        ignore: Ids in label maps (or names, where a file says them) that are no class.
+        check: Called with label maps as they were recognised, before files are made; may raise.
 
     Returns:
         What was found.
@@ -49,19 +62,23 @@ def recognise(
         if value not in known:
             raise ConversionError(f'{name} is {value!r}, none of {", ".join(known)}')
     beside = folder if folder.name not in ('', '..') else folder.resolve()
-    target = Path(converted) if converted else beside.with_name(f'{beside.name}_coco')
-    how = Conversion(target, val_share, force, crowds, corners)
-    splits = label_map_splits(folder)
-    boxes = _boxes(folder, how, label_maps=bool(splits))
-    if boxes is not None:
-        return boxes
-    if splits:
-        return from_label_maps(folder, splits)
+    how = Conversion(Path(), val_share, force, crowds, corners, tuple(ids), tuple(ignore), check)
+    groups = scan(folder)
+    maps = holds_label_maps(groups)
+    if not (maps and kind == 'label maps'):
+        target = Path(converted or beside.with_name(f'{beside.name}_coco'))
+        boxes = _boxes(folder, replace(how, target=target), label_maps=maps)
+        if boxes is not None:
+            return boxes
+    if maps and kind != 'boxes':
+        target = Path(converted or beside.with_name(f'{beside.name}_maps'))
+        return from_label_maps(folder, groups, replace(how, target=target))
     raise ConversionError(
         f"{folder}: no layout is recognised. Looked for boxes in COCO's format (annotations/*train*.json, or "
         'train/_annotations.coco.json), for VOC-XML files (Annotations/*.xml, or beside the pictures), for text files '
         "as YOLO's (images/ and labels/), for labelme's JSON files, for CVAT's annotations.xml, and for label maps "
-        '(train/ and trainannot/, or images/train/ and masks/train/).'
+        '(train/ and trainannot/, images/train/ and masks/train/, images/ and masks/, JPEGImages/ and '
+        'SegmentationClass/, or NAME.jpg beside NAME_mask.png).'
     )
 
 

@@ -1,0 +1,133 @@
+"""Which folders hold pictures and which label maps, by the words in their names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from denseclip.datasets.own_data.splits import ALIASES
+
+PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+LABEL_SUFFIXES = ('.png', '.tif', '.tiff', '.bmp', '.gif', '.jpg', '.jpeg')
+"""Of label maps, the likeliest first; JPEG changes ids and is only named, never read as it is."""
+
+PICTURE_WORDS = frozenset(
+    ('images', 'image', 'imgs', 'img', 'jpegimages', 'pictures', 'picture', 'photos', 'photo', 'rgb', 'frames', 'input',
+     'inputs', 'raw', 'leftimg8bit', 'imgsfine', 'image_2', '701_stillsraw_full')
+)  # fmt: skip
+LABEL_WORDS = frozenset(
+    ('masks', 'mask', 'labels', 'label', 'annotations', 'annotation', 'annots', 'annot', 'anns', 'ann', 'gts', 'gt',
+     'groundtruth', 'ground_truth', 'segmentationclass', 'segmentationclasspng', 'segmentationclassaug', 'gtfine',
+     'labelmaps', 'label_maps', 'segmentations', 'segmentation', 'segmaps', 'semantic', 'targets', 'target',
+     'labeledapproved_full')
+)  # fmt: skip
+_OTHER_WORDS = frozenset(  # pictures that show label maps, objects instead of classes
+    ('segmentationclassvisualization', 'segmentationobject', 'segmentationobjectpng', 'segmentationobjectvisualization',
+     'visualization', 'visualizations', 'semantic_rgb', 'instance', 'instances', '__macosx')
+)  # fmt: skip
+_SPLIT_WORDS = {word: split for split, words in ALIASES.items() for word in words}
+_DEPTH = 5  # folders below the data set that are looked through
+
+
+@dataclass
+class Group:
+    """Files of one split in the folders of one role.
+
+    Attributes:
+        files: Paths by their name without suffix, relative to the parts of the folders that are no role and no split.
+        twice: Pairs of paths that have such a name in common.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    twice: list[tuple[Path, Path]] = field(default_factory=list)
+
+
+@dataclass
+class Groups:
+    """Pictures, label maps and files of folders that are called neither, by split; ``''`` where there is none."""
+
+    pictures: dict[str, Group] = field(default_factory=dict)
+    labels: dict[str, Group] = field(default_factory=dict)
+    plain: dict[str, Group] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What the names of a folder and of those above it say."""
+
+    role: str
+    split: str
+    rest: tuple[str, ...]
+
+
+def scan(folder: Path) -> Groups:
+    """Sort all pictures below a folder by the roles and splits that the names of their folders speak of.
+
+    Args:
+        folder: The data set.
+
+    Returns:
+        Files of each role and split.
+    """
+    groups = Groups()
+    for place, path in _files(folder):
+        kind = getattr(groups, place.role).setdefault(place.split, Group())
+        stem = '/'.join((*place.rest, path.stem))
+        before = kind.files.get(stem)
+        if before is None:
+            kind.files[stem] = path
+        elif place.role == 'labels':
+            kind.files[stem] = min(before, path, key=lambda p: (LABEL_SUFFIXES.index(p.suffix.lower()), p))
+        else:
+            kind.twice.append((before, path))
+    return groups
+
+
+def _files(folder: Path) -> Iterator[tuple[_Place, Path]]:
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        relative = Path(parent).relative_to(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith('.') and name.lower() not in _OTHER_WORDS)
+        if len(relative.parts) >= _DEPTH:
+            folders.clear()
+        place = _place(relative.parts, folder)
+        allowed = LABEL_SUFFIXES if place.role == 'labels' else PICTURE_SUFFIXES
+        for name in sorted(names):
+            path = Path(parent, name)
+            if not name.startswith('.') and path.suffix.lower() in allowed:
+                yield place, path
+
+
+def _place(parts: tuple[str, ...], root: Path) -> _Place:
+    role, split, rest = 'plain', '', []
+    above = root
+    for part in parts:
+        said, word, base = _read_part(part, above)
+        above = above / part
+        split = word or split
+        role = said or role
+        rest += [base] if base else []
+    return _Place(role, split, tuple(rest))
+
+
+def _read_part(part: str, above: Path) -> tuple[str, str, str]:
+    """Role, split and what remains of the name of one folder; such as ``trainannot``: label maps of ``train``."""
+    low = part.lower()
+    for role, words in (('pictures', PICTURE_WORDS), ('labels', LABEL_WORDS)):
+        if low in words:
+            return role, '', ''
+    if low in _SPLIT_WORDS:
+        return '', _SPLIT_WORDS[low], ''
+    for role, words in (('pictures', PICTURE_WORDS), ('labels', LABEL_WORDS)):
+        for word in sorted(words, key=len, reverse=True):
+            found = re.fullmatch(rf'(?P<a>.+?)[ _-]?{re.escape(word)}|{re.escape(word)}[ _-]?(?P<b>.+)', low)
+            base = (found['a'] or found['b']) if found else ''
+            if base in _SPLIT_WORDS:
+                return role, _SPLIT_WORDS[base], ''
+            if base and role == 'labels' and low.startswith(base):
+                beside = above / part[: len(base)]  # such as default/ and defaultannot/
+                if beside.is_dir():
+                    return role, '', beside.name
+    return '', '', part
