@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from open_clip.timm_model import TimmModel
+from shrunk_clips import tiny_timm
 from timm.models.eva import EvaBlock
 from tiny_anomaly import pictures, tiny_clip
 
@@ -73,6 +74,32 @@ def test_a_siglip_tower_has_a_dual_path():
     ordinary = dual_path(tower, images, attention='ordinary').patches
     assert torch.allclose(ordinary, plain.dense.permute(0, 2, 3, 1), atol=1e-5)
     assert dual.patches.shape == ordinary.shape and not torch.allclose(dual.patches, ordinary, atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ('trunk', 'pool', 'proj'),
+    [
+        ('vit_pe_core_base_patch16_224', 'map', None),
+        ('vit_base_mci_224', 'token', None),
+        ('vitamin_small_224', '', 'linear'),
+    ],
+)
+def test_towers_with_rotary_positions_or_a_convolutional_stem(trunk, pool, proj):
+    tower = build_image_tower(tiny_timm(trunk, pool, proj), READ)
+    images = torch.randn(1, 3, 9 * tower.multiple[0], 16 * tower.multiple[1])
+    plain, ordinary = tower(images), dual_path(tower, images, attention='ordinary')
+    assert torch.allclose(ordinary.patches, plain.dense.permute(0, 2, 3, 1), atol=1e-5)
+    assert torch.allclose(dual_path(tower, images).pooled, plain.pooled, atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_attentional_pooler_reads_each_patch_alone():
+    tower = tiny_clip(attentional_pool=True, attn_pooler_heads=2).image_tower(READ)
+    images = pictures(2, 32, 48)
+    assert torch.allclose(
+        dual_path(tower, images, attention='ordinary').patches, tower(images).dense.permute(0, 2, 3, 1), atol=1e-5
+    )
 
 
 def test_other_towers_are_refused():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_anomaly import SIDE, pictures, tiny_model
+from tiny_anomaly import SIDE, pictures, tiny_clip, tiny_model
 
 
 def test_a_window_is_the_transformer_on_its_patches_alone():
@@ -44,6 +44,18 @@ def test_references_pull_known_pictures_down():
     assert unknown.anomaly_map.data.mean() > known.anomaly_map.data.mean()
     model.set_references(None)
     assert torch.equal(model.predict(images)[0].anomaly_map.data, before[0].anomaly_map.data)
+
+
+def test_a_tower_with_an_attentional_pooler():
+    """CoCa: its last norm belongs behind the pooler, and has another size than the tokens."""
+    model = tiny_model('WinCLIP', tiny_clip(attentional_pool=True, attn_pooler_heads=2))
+    images = pictures(2, SIDE, SIDE + 16)
+    with torch.no_grad():
+        features, out = model.embed(images), model.image_tower(images)
+    assert torch.allclose(features.pooled, out.pooled, atol=1e-5)
+    assert features.patches.shape == (2, 24, 8)
+    model.set_references(images[:1])
+    assert 0 < model.predict(images)[1].pred_score < 1
 
 
 def test_pictures_smaller_than_a_window_are_refused():

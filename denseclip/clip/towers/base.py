@@ -184,7 +184,7 @@ class ImageTower(nn.Module):
             raise ValueError(
                 f'{type(self).__name__} is read as trained (attention={" or ".join(map(repr, known))}), not with '
                 f"attention='{how.attention}' and such settings: gaussian, iterations, parallel, scale, layers, "
-                'ffn_inputs and weights_from are for vision transformers of CLIP.'
+                "ffn_inputs and weights_from are for vision transformers of CLIP. Take preset='clip' here."
             )
 
     def refuse_guide(self, guide: Guide | None) -> None:

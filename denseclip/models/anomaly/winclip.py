@@ -108,7 +108,7 @@ class WinCLIP(AnomalyModel):
         for block in self.image_tower.visual.transformer.resblocks:
             x = run_block(block, x)
         pooled = self.image_tower.pool(x).float()
-        return WindowFeatures(grid, pooled, self.image_tower.visual.ln_post(x[:, 1:]).float(), windows)
+        return WindowFeatures(grid, pooled, self.image_tower.after_blocks(x[:, 1:]).float(), windows)
 
     def _window_embeddings(self, x: Tensor, grid: tuple[int, int], side: int) -> Tensor:
         """Image embeddings of all windows, each seen alone: class token and the window's patches, (N, W, E)."""
