@@ -214,8 +214,8 @@ def _changes(base: Config, data: BoxData | LabelMapData, vocabulary: Vocabulary,
             f'{"label maps" if boxes else "boxes"}; choose another --base'
         )
     loads = {step['type']: step for step in base.train_pipeline}
-    if isinstance(data, BoxData) and loads['LoadAnnotations'].get('with_mask') and not data.masks:
-        raise UserError(f"the base '{base.filename}' needs masks, but objects of the data have none")
+    if isinstance(data, BoxData) and loads['LoadAnnotations'].get('with_mask') and data.maskless:
+        raise UserError(f"the base '{base.filename}' needs masks, but {data.maskless} has none")
     changes: dict[str, Any] = {
         f'{split}_pipeline': _pipeline(base, split, data, vocabulary, own_base) for split in ('train', 'test')
     }

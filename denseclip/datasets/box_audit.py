@@ -20,7 +20,7 @@ from denseclip.datasets.box_report import SIZE_LIMITS, BoxAuditReport, ClassCoun
 from denseclip.datasets.coco_json import read_coco
 from denseclip.datasets.coco_objects import box_fault, is_number, mask_fault
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
-from denseclip.datasets.named_coco import NamedCocoDataset, ids_by_name
+from denseclip.datasets.named_coco import NamedCocoDataset, ids_by_name, shifted_label
 
 
 def audit_boxes(
@@ -114,9 +114,9 @@ def _class_problems(
             yield Problem('classes', f'{path}: no category "{name}"; is it "{near}"? Spell both the same')
         elif not named:
             yield Problem('classes', f'{path}: no category "{name}"; it has: {", ".join(listed)}')
-    used = [name for name in listed if name in classes]
-    if not named and not report.absent and used != classes:
-        wrong, given = next(pair for pair in zip(used, [*classes, ''], strict=False) if pair[0] != pair[1])
+    shifted = None if report.absent else shifted_label(dataset)
+    if shifted:
+        wrong, given = shifted
         yield Problem(
             'classes',
             f'{path}: lists its categories in another order than the config its classes, and {type(dataset).__name__} '

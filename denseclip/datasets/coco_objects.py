@@ -26,6 +26,8 @@ def box_fault(box: Any, width: Any, height: Any) -> str | None:
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         return f'its box {box!r} is not four numbers x, y, width, height'
     x, y, w, h = box
+    if max(box) <= 1:
+        return f'its box {box} looks like shares of the picture; boxes are x, y, width, height in pixels'
     if w < 1 or h < 1:
         return f'its box {box} is thinner than a pixel; training leaves it out'
     if not (is_number(width) and is_number(height)):

@@ -57,6 +57,27 @@ def ids_by_name(content: Mapping[str, Sequence[Mapping[str, Any]]], source: str 
     return found
 
 
+def shifted_label(dataset: Any) -> tuple[str, str] | None:
+    """A name that MMDetection's own data set gets wrong by going by positions.
+
+    Args:
+        dataset: Any data set.
+
+    Returns:
+        The name of a category, and the one that its objects are trained as; None where labels are right, and for data
+        sets that go by names or read their files in a way of their own.
+
+    Raises:
+        UnreadableFileError: The annotation file is damaged.
+    """
+    if not isinstance(dataset, CocoDataset) or type(dataset).load_data_list is not CocoDataset.load_data_list:
+        return None
+    classes = [str(name) for name in dataset.metainfo['classes']]
+    listed = [str(entry['name']) for entry in read_coco(dataset.ann_file, objects=False)['categories']]
+    used = [name for name in listed if name in classes]
+    return next((pair for pair in zip(used, [*classes, *used], strict=False) if pair[0] != pair[1]), None)
+
+
 class NamedCOCO(COCO):
     """An annotation file in memory; asked for the ids of names, it answers in the order of the names.
 
@@ -110,6 +131,8 @@ class NamedCocoDataset(CocoDataset):
     """
 
     COCOAPI = NamedCOCO
+    cat_ids: list[Any]
+    cat2label: dict[Any, int]
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Samples of the annotation file.

@@ -189,6 +189,16 @@ def test_labelme(tmp_path: Path) -> None:
     assert any('point (3), __ignore__ (3)' in note for note in data.notes)
 
 
+def test_labelme_files_beside_the_folder_of_pictures(tmp_path: Path) -> None:
+    shapes = [{'label': 'box', 'shape_type': 'rectangle', 'points': [[30, 20], [10, 10]]}]
+    source = labelme(tmp_path / 'all', shapes)
+    for path in list(source.iterdir()):
+        target = tmp_path / 'mine' / ('annotations' if path.suffix == '.json' else 'images') / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    assert as_boxes(tmp_path / 'mine').classes == ('box',)
+
+
 def test_labelme_problems_are_named(tmp_path: Path) -> None:
     root = labelme(tmp_path / 'mine', [{'label': 'a', 'points': [[0, 0], ['x', 1], [2, 2]], 'shape_type': 'polygon'}])
     (root / 'test image 1.jpg').unlink()
@@ -341,6 +351,20 @@ def test_voc_folders_of_splits(tmp_path: Path) -> None:
                 path.rename(target)
     data = as_boxes(tmp_path / 'mine')
     assert list(boxes(data, 'val')) == ['valid/my photo 0.jpg', 'valid/my photo 1.jpg']
+
+
+@pytest.mark.parametrize(
+    ('annotations', 'pictures'),
+    [('annotations', 'images'), ('Annotations', 'images'), ('train/annotations', 'train/images'), ('xmls', 'img')],
+)
+def test_voc_files_in_a_folder_beside_that_of_the_pictures(tmp_path: Path, annotations: str, pictures: str) -> None:
+    source = voc(tmp_path / 'voc', (10, 10, 20, 30))
+    root = tmp_path / 'mine'
+    (root / annotations).parent.mkdir(parents=True)
+    (source / 'Annotations').rename(root / annotations)
+    (source / 'JPEGImages').rename(root / pictures)
+    data = as_boxes(root, val_share=0.5)
+    assert [len(boxes(data, split)) for split in ('train', 'val')] == [2, 2]
 
 
 def test_voc_of_supervision_on_a_turned_picture(tmp_path: Path) -> None:

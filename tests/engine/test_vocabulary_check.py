@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mmdet.datasets import CocoDataset
 from torch import nn
 
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.datasets import NamedCocoDataset
 from denseclip.engine.hooks import VocabularyCheckHook
 from denseclip.engine.hooks.vocabulary_check import VocabularyMismatchError, compare_vocabulary
 
@@ -51,3 +55,24 @@ def test_the_hook_checks_each_data_set(stage: str, caplog: pytest.LogCaptureFixt
     model.vocabulary = Vocabulary.from_names(['sky', 'car'])
     with pytest.raises(VocabularyMismatchError):
         check(runner)
+
+
+@pytest.mark.parametrize('wrap', [False, True])
+def test_boxes_by_positions_stop_before_they_are_trained_under_wrong_names(tmp_path: Path, wrap: bool) -> None:
+    categories = [{'id': 1, 'name': 'b'}, {'id': 2, 'name': 'a'}]
+    path = tmp_path / 'train.json'
+    path.write_text(json.dumps({'images': [], 'annotations': [], 'categories': categories}))
+
+    def check(dataset: type[CocoDataset], classes: tuple[str, ...]) -> None:
+        data = dataset(ann_file=str(path), metainfo={'classes': classes}, pipeline=[], lazy_init=True)
+        loader = SimpleNamespace(dataset=SimpleNamespace(datasets=[data]) if wrap else data)
+        runner = SimpleNamespace(model=nn.Module(), logger=logging.getLogger('check'), train_dataloader=loader)
+        VocabularyCheckHook().before_train(runner)
+
+    with pytest.raises(VocabularyMismatchError, match=r'train\.json .* "b" would be taken for "a"'):
+        check(CocoDataset, ('a', 'b'))
+    with pytest.raises(VocabularyMismatchError, match='"a" would be taken for "none"'):
+        check(CocoDataset, ('b', 'none', 'a'))
+    check(CocoDataset, ('b', 'a'))
+    check(CocoDataset, ('b',))
+    check(NamedCocoDataset, ('a', 'b'))

@@ -152,10 +152,11 @@ def describe(splits: dict[str, BoxSplit], notes: tuple[str, ...]) -> BoxData:
     classes = tuple(name for name in names if counts[ids[name]])
     if not classes:
         raise ConversionError(f'{path}: holds no box of a known category')
-    masks = all(entry.get('segmentation') for entry in content['annotations'])
+    bare = next((entry for entry in content['annotations'] if not entry.get('segmentation')), None)
+    maskless = f'annotation {bare["id"]} of {path}' if bare else ''
     sizes = [(entry['width'], entry['height']) for entry in content['images'] if entry.get('width')]
     width, height = np.median(sizes, axis=0).astype(int).tolist() if sizes else (640, 480)
-    return BoxData(splits, classes, masks, (width, height), notes)
+    return BoxData(splits, classes, maskless, (width, height), notes)
 
 
 def _locate(folder: Path, ann_file: Path, content: Content) -> tuple[Path, list[str]]:

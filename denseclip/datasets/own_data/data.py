@@ -56,16 +56,21 @@ class BoxData:
     Attributes:
         splits: ``train``, ``val`` and perhaps ``test``.
         classes: Categories that have boxes in the training split, in the order of their ids.
-        masks: Whether objects have masks.
+        maskless: The first object of the training split that has no mask, in words; empty if all have one.
         size: Median width and height of the training pictures.
         notes: What was done to the files on the way, a line each.
     """
 
     splits: dict[str, BoxSplit]
     classes: tuple[str, ...]
-    masks: bool
+    maskless: str
     size: tuple[int, int]
     notes: tuple[str, ...] = ()
+
+    @property
+    def masks(self) -> bool:
+        """Whether every object of the training split has a mask."""
+        return not self.maskless
 
 
 @dataclass(frozen=True)

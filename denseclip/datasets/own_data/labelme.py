@@ -80,7 +80,8 @@ def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture
     content = json.loads(source.read_text(encoding='utf-8-sig'))
     given = str(content['imagePath']).replace('\\', '/')
     places = [source.parent / given, source.parent / given.rsplit('/', 1)[-1], source.with_suffix(Path(given).suffix)]
-    path = next((place for place in places if place.is_file()), find_picture(source.parent, source.stem))
+    name = source.relative_to(folder).with_suffix('').as_posix()
+    path = next((place for place in places if place.is_file()), find_picture(folder, name))
     if path is None:
         raise ConversionError(f'{source}: its picture {given} is not there')
     said = (content.get('imageHeight'), content.get('imageWidth'))
@@ -96,8 +97,7 @@ def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture
             left_out[read] += 1
         else:
             shapes.append(read)
-    name = source.relative_to(folder).with_suffix(path.suffix).as_posix()
-    return FoundPicture(path, name, source, size, known, as_objects(shapes, size))
+    return FoundPicture(path, f'{name}{path.suffix}', source, size, known, as_objects(shapes, size))
 
 
 def _shape(shape: Mapping[str, Any]) -> Shape | str:

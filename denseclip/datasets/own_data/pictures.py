@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,12 @@ from denseclip.datasets.own_data.splits import ALIASES
 
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 """Endings of pictures, in lower case."""
+
+PICTURE_FOLDERS = ('jpegimages', 'images', 'image', 'imgs', 'img', 'pictures')
+"""Folders of pictures beside those of annotations, in lower case."""
+
+ANNOTATION_FOLDERS = ('annotations', 'annotation', 'annots', 'xmls', 'xml', 'labels', 'json', 'jsons')
+"""Folders of a file for each picture, in lower case."""
 
 _ROUNDING = 2.0  # pixels
 
@@ -101,18 +107,30 @@ def measure(path: Path, said: tuple[int, int] | None, source: Path) -> tuple[int
 
 
 def find_picture(folder: Path, name: str) -> Path | None:
-    """The picture of a name without ending, whatever its ending.
+    """The picture of a name without ending, whatever its ending: there, or in a folder of pictures beside.
 
     Args:
-        folder: Where it lies.
-        name: Relative, without ending.
+        folder: Where names start from.
+        name: Relative, without ending. Where a part of it is called as a folder of annotations (``annotations``,
+            ``xmls``), folders of pictures (``images``, ``JPEGImages``) are looked into in its place.
     """
-    for suffix in PICTURE_SUFFIXES:
-        for written in (suffix, suffix.upper()):
-            path = folder / f'{name}{written}'
-            if path.is_file():
-                return path
+    for stem in (folder / name, *_beside(folder, name)):
+        for suffix in PICTURE_SUFFIXES:
+            for written in (suffix, suffix.upper()):
+                path = stem.with_name(f'{stem.name}{written}')
+                if path.is_file():
+                    return path
     return None
+
+
+def _beside(folder: Path, name: str) -> Iterator[Path]:
+    parts = name.split('/')
+    for depth, part in enumerate(parts[:-1]):
+        if part.lower() in ANNOTATION_FOLDERS:
+            above = folder.joinpath(*parts[:depth])
+            for other in sorted(above.iterdir()):
+                if other.name.lower() in PICTURE_FOLDERS and other.is_dir():
+                    yield other.joinpath(*parts[depth + 1 :])
 
 
 def as_box_data(found: Found, how: Conversion) -> BoxData:

@@ -10,7 +10,15 @@ from pathlib import Path
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
 from denseclip.datasets.converters.voc_boxes import VocFile, VocObject, read_voc
 from denseclip.datasets.own_data.data import BoxData, Conversion
-from denseclip.datasets.own_data.pictures import Found, FoundObject, FoundPicture, as_box_data, find_picture, measure
+from denseclip.datasets.own_data.pictures import (
+    PICTURE_FOLDERS,
+    Found,
+    FoundObject,
+    FoundPicture,
+    as_box_data,
+    find_picture,
+    measure,
+)
 from denseclip.datasets.own_data.splits import split_of
 
 CORNERS = ('auto', '0', '1')
@@ -28,9 +36,13 @@ def voc_folder(folder: Path) -> tuple[Path, list[Path]]:
     Returns:
         The folder that names start from, and the files; none if there are none.
     """
-    root = folder / 'Annotations' if (folder / 'Annotations').is_dir() else folder
-    found = sorted(root.rglob('*.xml') if root != folder else [*root.glob('*.xml'), *root.glob('*/*.xml')])
-    return root, [path for path in found if _root_tag(path) in ('annotation', None)]
+    root = folder / 'Annotations'
+    if root.is_dir():
+        found = list(root.rglob('*.xml'))
+    else:
+        root = folder
+        found = [path for pattern in ('*.xml', '*/*.xml', '*/*/*.xml') for path in root.glob(pattern)]
+    return root, [path for path in sorted(found) if _root_tag(path) in ('annotation', None)]
 
 
 def _root_tag(path: Path) -> str | None:
@@ -48,15 +60,16 @@ def from_voc(folder: Path, how: Conversion) -> BoxData:
     out of training and scores, as MMDetection's reader does.
 
     Args:
-        folder: ``Annotations``, ``JPEGImages`` and perhaps ``ImageSets/Main``, or XML files beside the pictures,
-            perhaps in a folder for each split.
+        folder: ``Annotations``, ``JPEGImages`` and perhaps ``ImageSets/Main``; or XML files beside the pictures or in
+            ``annotations`` beside ``images``, perhaps in a folder for each split.
         how: How files are made.
 
     Raises:
         ConversionError: Files are missing or damaged.
     """
     root, paths = voc_folder(folder)
-    pictures = folder / 'JPEGImages' if (folder / 'JPEGImages').is_dir() else root
+    beside = [path for path in sorted(folder.iterdir()) if path.name.lower() in PICTURE_FOLDERS and path.is_dir()]
+    pictures = beside[0] if beside and root != folder else root
     names = {path.relative_to(root).with_suffix('').as_posix(): path for path in paths}
     listed, notes = _splits(folder, pictures, names)
     files, problems = _read({name: names[name] for part in listed.values() for name in part if name in names})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 from mmengine.hooks import Hook
@@ -9,6 +10,8 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
+
+from denseclip.datasets.named_coco import shifted_label
 
 
 class VocabularyMismatchError(ValueError):
@@ -46,6 +49,8 @@ class VocabularyCheckHook(Hook):
         self._check(runner, runner.test_dataloader.dataset, 'test')
 
     def _check(self, runner: Runner, dataset: Any, role: str) -> None:
+        for part in _parts(dataset):
+            check_positions(part, role)
         model = unwrap_model(runner.model)
         vocabulary = getattr(model, 'vocabulary', None)
         if role == 'training':  # some models learn from other classes than they are tested on
@@ -56,6 +61,35 @@ class VocabularyCheckHook(Hook):
         warning = compare_vocabulary(list(vocabulary.names), list(classes), role)
         if warning:
             runner.logger.warning(warning)
+
+
+def _parts(dataset: Any) -> Iterator[Any]:
+    """Data sets inside wrappers such as ``ConcatDataset``."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner[0] is None:
+        yield dataset
+        return
+    for part in inner:
+        yield from _parts(part)
+
+
+def check_positions(dataset: Any, role: str) -> None:
+    """Stop before boxes are trained or scored under wrong names.
+
+    Args:
+        dataset: A plain data set.
+        role: Which one, for the message.
+
+    Raises:
+        VocabularyMismatchError: It gives labels by positions, and its file lists the categories in another order.
+    """
+    shifted = shifted_label(dataset)
+    if shifted:
+        raise VocabularyMismatchError(
+            f'{dataset.ann_file} of the {role} set lists its categories in another order than metainfo.classes, and '
+            f'{type(dataset).__name__} goes by the order: "{shifted[0]}" would be taken for "{shifted[1]}". Use '
+            "type='NamedCocoDataset' and type='NamedCocoMetric', which go by the names."
+        )
 
 
 def compare_vocabulary(names: list[str], classes: list[str], role: str) -> str | None:
