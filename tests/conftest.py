@@ -7,11 +7,22 @@ from mmengine.visualization import Visualizer
 import denseclip  # noqa: F401
 
 
+@pytest.fixture(autouse=True, scope='module')
+def own_scope_of_modules():
+    """No module leaves the default scope of its shared fixtures to the next one."""
+    yield from own_scope()
+
+
 @pytest.fixture(autouse=True)
 def own_globals():
     """No test leaves its default scope (``mmseg``, ``mmdet``) or its visualizer to the next one."""
+    yield from own_scope()
+    Visualizer._instance_dict.clear()
+
+
+def own_scope():
+    """Give the default scope back as it was."""
     before = dict(DefaultScope._instance_dict)
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
-    Visualizer._instance_dict.clear()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,15 +17,26 @@ _LONG = (
     'paramwise_options',
     'Name of parameter - Initialization information',
 )
+_ADVICE = re.compile(
+    r'.* is skipped since its requires_grad=False$|The prefix is not set in metric class |"FileClient" will be '
+    r'deprecated|"HardDiskBackend" is the alias|Distributed training is not used, all SyncBatchNorm'
+)
 _NOTHING_FOUND = 'The testing results of the whole dataset is empty.'
 
 
 class BriefConsole(logging.Filter):
-    """Keep the config, the environment and lists of hooks and parameters, hundreds of lines, off the terminal."""
+    """Keep off the terminal what only fills it.
+
+    That is the config, the environment, lists of hooks and parameters, hundreds of lines, and what the host says to
+    those who develop it.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is shown."""
-        return record.levelno > logging.INFO or not record.getMessage().lstrip('\n').startswith(_LONG)
+        text = record.getMessage().lstrip('\n')
+        if record.levelno <= logging.WARNING and _ADVICE.match(text):
+            return False
+        return record.levelno > logging.INFO or not text.startswith(_LONG)
 
 
 class PlainWords(logging.Filter):
@@ -59,6 +72,14 @@ def use_plain_words(logger: logging.Logger) -> None:
         logger: Of a runner.
     """
     logger.addFilter(PlainWords())
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Without warnings that the host packages give to those who develop them; other warnings are shown."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', category=UserWarning, module=r'(mmseg|mmdet|mmengine\.structures)\.')
+        yield
 
 
 @contextmanager

@@ -103,6 +103,19 @@ def _fits(config: Config, key: str, value: Any) -> bool:
     return True
 
 
+def fit_workers(config: Config) -> None:
+    """Take out of data loaders what needs worker processes where there are none (``num_workers=0``).
+
+    Args:
+        config: Changed in place.
+    """
+    for split in ('train', 'val', 'test'):
+        loader = config.get(f'{split}_dataloader')
+        if loader and loader.get('num_workers') == 0:
+            for key in ('persistent_workers', 'prefetch_factor'):
+                loader.pop(key, None)
+
+
 def set_work_dir(config: Config, work_dir: str | Path | None, config_path: str | Path) -> Path:
     """Choose where a run writes: the option, else the config's ``work_dir``, else ``work_dirs/<config name>``.
 

@@ -16,10 +16,12 @@ from mmengine.runner import Runner
 from ..clip.vocabulary import Vocabulary, VocabularyError, available
 from ..compat import distributed
 from ..compat.allocator import keep_large_buffers
+from ..compat.logs import without_advice
 from .checkpoints import last_checkpoint
 from .config import (
     OptionError,
     empty_folder,
+    fit_workers,
     load_config,
     set_work_dir,
     use_amp,
@@ -127,9 +129,10 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     _set_resume(config, options.resume, work_dir)
     use_suite_hooks(config)
     config.verbose = options.verbose
-    runner = _build_runner(config, options.launcher)
-    _record(runner, config=str(config_path), resume=config.get('load_from') if config.resume else None)
-    runner.train()
+    with without_advice():
+        runner = _build_runner(config, options.launcher)
+        _record(runner, config=str(config_path), resume=config.get('load_from') if config.resume else None)
+        runner.train()
     return runner
 
 
@@ -174,14 +177,14 @@ def test(
         config.test_cfg = ConfigDict(config.get('test_cfg') or {}, fp16=True)
     use_suite_hooks(config)
     config.verbose = options.verbose
-    runner = _build_runner(config, options.launcher)
-    runner.strict, runner.trust = True, options.trust
-    if vocabulary is not None:
-        _set_vocabulary(runner, vocabulary)
-    _record(runner, config=str(config_path), checkpoint=config.load_from)
-    if out is not None:
-        name_results(runner)
-    with whole_files(out):
+    with without_advice(), whole_files(out):
+        runner = _build_runner(config, options.launcher)
+        runner.strict, runner.trust = True, options.trust
+        if vocabulary is not None:
+            _set_vocabulary(runner, vocabulary)
+        _record(runner, config=str(config_path), checkpoint=config.load_from)
+        if out is not None:
+            name_results(runner)
         return runner.test()
 
 
@@ -206,6 +209,7 @@ def set_task(config: Config, task: str) -> None:
 def _build_runner(config: Config, launcher: str) -> Any:
     """Build the runner: ours, or the one that the config asks for by ``runner_type``."""
     config.launcher = launcher
+    fit_workers(config)
     if not distributed.has_accelerator():
         keep_large_buffers()
     distributed.prepare(launcher, config)

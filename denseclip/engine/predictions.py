@@ -21,7 +21,7 @@ from ..datasets.sources import dataset_class
 from .atomic import commit, partial_name
 from .config import OptionError
 
-_LABEL_STEPS = ('LoadAnnotations', 'LoadWideAnnotations')
+_LABEL_STEPS = ('LoadAnnotations', 'LoadWideAnnotations', 'CheckLabelRange')
 
 
 def keep_predictions(config: Config, folder: Path) -> None:

@@ -35,6 +35,16 @@ def test_long_lists_go_to_the_file_alone(logger: MMLogger, tmp_path: Path, text:
     assert text.strip().splitlines()[-1] in written(tmp_path) and 'Iter(train)' in written(tmp_path)
 
 
+def test_advice_to_developers_goes_to_the_file_alone(logger: MMLogger, tmp_path: Path) -> None:
+    shorten(logger)
+    stream = next(h for h in logger.handlers if type(h) is logging.StreamHandler)
+    stream.setStream(shown := io.StringIO())
+    logger.warning('backbone.bn1.weight is skipped since its requires_grad=False')
+    logger.warning('the recipe is for a batch of 4')
+    assert 'skipped' not in shown.getvalue() and 'recipe' in shown.getvalue()
+    assert 'skipped' in written(tmp_path)
+
+
 def test_what_is_no_error_is_said_plainly(logger: MMLogger, tmp_path: Path) -> None:
     use_plain_words(logger)
     logger.error('The testing results of the whole dataset is empty.')

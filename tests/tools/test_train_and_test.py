@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,22 @@ def test_test_writes_maps_and_pictures_once(trained: Path, data_root: Path, tmp_
     with pytest.raises(SystemExit, match=r'holds earlier results.*--force'):
         tool.main([*call, *options(data_root)])
     tool.main([*call, '--force', *options(data_root, 'experiment_name=second')])
+
+
+@pytest.mark.slow
+def test_test_writes_maps_of_pictures_without_labels_and_of_one_name(
+    trained: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pictures, out = tmp_path / 'pictures', tmp_path / 'out'
+    for number, folder in enumerate(('left', 'right')):
+        (pictures / folder).mkdir(parents=True)
+        shutil.copy(data_root / f'val/val_{number:06d}.png', pictures / folder / 'car.png')
+    where = [f'test_dataloader.dataset.{key}' for key in ('data_root', 'data_prefix.img_path')]
+    call = [str(CONFIG), str(trained / 'iter_2.pth'), '--work-dir', str(tmp_path / 'w'), '--out', str(out)]
+    more = [f'{where[0]}={pictures}', f'{where[1]}=', 'test_dataloader.dataset.data_prefix.seg_map_path=labels']
+    load_tool('test').main([*call, '--cfg-options', *more, 'experiment_name=unlabelled'])
+    assert sorted(p.name for p in out.iterdir()) == ['left_car.png', 'right_car.png']
+    assert 'nothing is scored' in capsys.readouterr().out
 
 
 @pytest.mark.slow

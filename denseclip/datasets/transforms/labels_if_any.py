@@ -11,7 +11,7 @@ from mmengine.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class LabelsIfAny(BaseTransform):
-    """Run a step that loads a label map, unless the picture has none: predictions need no labels.
+    """Run a step that loads or checks a label map, unless the picture has none: predictions need no labels.
 
     Args:
         step: Config of the step, such as ``dict(type='LoadAnnotations')``.
