@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from denseclip.apis.errors import UserError, report_failures
@@ -53,11 +54,12 @@ def run_anomaly(args: argparse.Namespace) -> int:
 
     require_host_stack('denseclip anomaly')
     from denseclip.apis.anomaly import AnomalyInferencer
-    from denseclip.apis.anomaly_folder import check_threshold, inspect_pictures, items_in
-    from denseclip.apis.anomaly_output import output_names, write_outputs
+    from denseclip.apis.anomaly_folder import check_threshold, items_in
+    from denseclip.apis.anomaly_output import output_names
     from denseclip.apis.files import prepare_folder
     from denseclip.apis.inputs import output_stems
-    from denseclip.apis.progress import busy, track
+    from denseclip.apis.progress import busy
+    from denseclip.engine.scratch import exit_on_signals
 
     items, threshold = items_in(args.folder), threshold_of(args.threshold)
     check_threshold(threshold, items)
@@ -69,6 +71,18 @@ def run_anomaly(args: argparse.Namespace) -> int:
             args.config, args.clip, args.weights, args.checkpoint, args.device, trust=args.trust
         )
         inferencer.set_object(args.object, args.domain, args.defects)
+    with exit_on_signals():
+        return _inspect(args, inferencer, items, threshold, folder, stems)
+
+
+def _inspect(
+    args: argparse.Namespace, inferencer: Any, items: Any, threshold: str | float, folder: Path, stems: dict[Path, str]
+) -> int:
+    """Inspect the pictures and write the results; the waiting maps go whatever happens."""
+    from denseclip.apis.anomaly_folder import inspect_pictures
+    from denseclip.apis.anomaly_output import write_outputs
+    from denseclip.apis.progress import track
+
     found = inspect_pictures(inferencer, items, threshold, track=lambda them: track(them, len(them), 'inspecting'))
     try:
         if not found.items:

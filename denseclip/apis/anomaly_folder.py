@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from denseclip.apis.inputs import expand_inputs, image_suffixes
 from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, list_folder
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.files import UnreadableFileError
+from denseclip.engine.scratch import ScratchFolder
 from denseclip.evaluation.anomaly import BinnedPixels, check_pair, curve_of, f1_max, image_measures, pixel_measures
 
 KEPT_SIDE = 1024
@@ -65,7 +65,7 @@ class Inspection:
         pixels: Calibration of pixel scores.
         thresholds: In calibrated scores.
         measures: Measures 0..1 against the labels; empty without labels.
-        folder: Temporary folder of the maps.
+        scratch: Temporary folder of the maps.
     """
 
     items: list[Item] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Inspection:
     pixels: Calibration = field(default_factory=lambda: Calibration.of_scores([]))
     thresholds: Thresholds = field(default_factory=Thresholds)
     measures: dict[str, float] = field(default_factory=dict)
-    folder: Path | None = None
+    scratch: ScratchFolder | None = None
 
     @property
     def scores(self) -> np.ndarray:
@@ -86,11 +86,20 @@ class Inspection:
         """Pictures, highest raw score first; equal ones by name."""
         return sorted(range(len(self.items)), key=lambda i: (-self.raw[i], str(self.items[i].path)))
 
+    def map_file(self, index: int) -> Path:
+        """Where the map of a picture waits.
+
+        Raises:
+            ValueError: After :meth:`close`.
+        """
+        if self.scratch is None:
+            raise ValueError('the inspection is closed, its maps are gone')
+        return self.scratch.path / f'{index}.npy'
+
     def result(self, index: int) -> AnomalyResult:
         """Everything about one picture; reads it and its map again."""
-        assert self.folder is not None
         image = read_image(self.items[index].path)
-        small = np.load(self.folder / f'{index}.npy')
+        small = np.load(self.map_file(index))
         full = small
         if small.shape != image.shape[:2]:
             full = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
@@ -109,9 +118,9 @@ class Inspection:
 
     def close(self) -> None:
         """Delete the waiting maps."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = None
+        if self.scratch is not None:
+            self.scratch.close()
+            self.scratch = None
 
 
 def items_in(folder: str | Path) -> list[Item]:
@@ -161,7 +170,7 @@ def inspect_pictures(
     """
     check_threshold(threshold, items)
     subject = inferencer.subject if inferencer.object_name else ()  # whatever other threads say meanwhile
-    found = Inspection(folder=Path(tempfile.mkdtemp(prefix='denseclip-anomaly-')))
+    found = Inspection(scratch=ScratchFolder(Path(tempfile.gettempdir()), 'denseclip-anomaly-'))
     pools = {'all': BinnedPixels(), 'normal': BinnedPixels(), 'masked': BinnedPixels()}
     try:
         for item in track(items):
@@ -171,8 +180,7 @@ def inspect_pictures(
                 found.failures.append(error)
                 continue
             _pool(pools, item, scores)
-            assert found.folder is not None
-            np.save(found.folder / f'{len(found.items)}.npy', _reduced(scores))
+            np.save(found.map_file(len(found.items)), _reduced(scores))
             found.items.append(item)
             found.raw.append(score)
         if found.items:

@@ -84,7 +84,7 @@ def new_dataset(
         base: Config to start from, one with boxes for boxes; by default one that needs no GPU and no download.
         converted: Folder for annotation files that have to be made.
         val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
-        force: Overwrite ``out`` and ``converted``.
+        force: Overwrite ``out`` and ``converted`` where we made them.
         crowds: See :func:`~denseclip.datasets.own_data.recognise`.
         corners: See there.
         kind: ``'boxes'`` or ``'label maps'``, where a folder holds both.
@@ -97,7 +97,8 @@ def new_dataset(
         What was made.
 
     Raises:
-        UserError: If the classes do not fit the data, the base does not fit, or ``out`` exists.
+        UserError: If the classes do not fit the data, the base does not fit, or ``out`` exists and may not be
+            overwritten.
         ConversionError: If the layout is not recognised or files are damaged.
     """
     from denseclip.datasets.audit import audit_split
@@ -106,8 +107,7 @@ def new_dataset(
     out = Path(out)
     if out.suffix != '.py':
         raise UserError(f"'{out}' is no config: give a name that ends in .py")
-    if out.exists() and not force:
-        raise UserError(f"'{out}' exists; choose another name, or overwrite it with --force")
+    _check_out(out, base, force=force)
     words = _given_words(classes)  # before anything is converted
     data = recognise(
         folder,
@@ -127,8 +127,7 @@ def new_dataset(
     entries = {'_base_': _relative_base(base_file, out)}
     entries |= _changes(Config.fromfile(base_file.absolute()), data, vocabulary, own_base=base is not None)
     out.parent.mkdir(parents=True, exist_ok=True)
-    header = f'Config for {kind}, written by `denseclip new-dataset`. Change it as you like.'
-    write_file(out, config_text(entries, header=header))
+    write_file(out, config_text(entries, header=f'Config for {kind}, {_HEADER}'))
     config = Config.fromfile(out.absolute())
     reports, perfect = {}, {}
     for split in data.splits:
@@ -136,6 +135,26 @@ def new_dataset(
         score = score_perfect_model(config, split) if reports[split].ok else None
         perfect.update({split: score} if score else {})
     return NewDataset(out, data, vocabulary, reports, perfect)
+
+
+_HEADER = 'written by `denseclip new-dataset`. Change it as you like.'
+
+
+def _check_out(out: Path, base: str | Path | None, *, force: bool) -> None:
+    """Refuse to overwrite anything but a config of ours, and that only where it is asked for."""
+    if base is not None and out.resolve() == Path(base).resolve():
+        raise UserError(f"'{out}' is the base itself; choose another name for the new config")
+    if not os.path.lexists(out):
+        return
+    if not force:
+        raise UserError(f"'{out}' exists; choose another name, or overwrite it with --force")
+    try:
+        with out.open(encoding='utf-8', errors='replace') as file:
+            ours = _HEADER in file.readline()
+    except OSError:
+        ours = False
+    if not ours:
+        raise UserError(f"'{out}' was not written by denseclip new-dataset and is not overwritten; choose another name")
 
 
 def _bundled_config(name: str) -> Path:

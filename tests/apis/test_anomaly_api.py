@@ -1,5 +1,11 @@
 """Anomalies in single pictures: every kind of picture, what a result offers, real models, errors."""
 
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+
 import numpy as np
 import pytest
 from bright_spots import CONFIG
@@ -9,6 +15,8 @@ from tiny_config import TINY_CLIP
 import denseclip
 from denseclip.apis import AnomalyInferencer, UserError
 from denseclip.apis.anomaly import default_config
+from denseclip.apis.anomaly_folder import Item, inspect_pictures
+from denseclip.engine.scratch import exit_on_signals
 
 ANOVL = dict(type='AnoVL', clip=dict(config=TINY_CLIP), dual_layers=3, views=False, tiles=True, keep_ratio=True)
 
@@ -118,3 +126,45 @@ def test_errors_say_what_to_do(inferencer, tmp_path):
 
 def test_the_default_config_is_there():
     assert default_config().is_file()
+
+
+class Slow:
+    """Stands in for a model that has seen one picture and works on the next."""
+
+    object_name, subject = 'nut', ()
+
+    def __init__(self, ready):
+        self.ready = ready
+
+    def predict(self, path):
+        if path.stem == 'second':
+            self.ready.touch()
+            time.sleep(60)
+        return np.random.default_rng(0).random((8, 8), dtype=np.float32), 0.5, None
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_waiting_maps_go_after_a_signal_or_at_the_next_start(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    ready = tmp_path / 'ready'
+    items = [Item(tmp_path / 'first.png'), Item(tmp_path / 'second.png')]
+
+    def work():
+        with exit_on_signals():
+            inspect_pictures(Slow(ready), items)
+
+    process = multiprocessing.get_context('fork').Process(target=work)
+    process.start()
+    while not ready.exists():
+        time.sleep(0.01)
+    assert len(list(tmp_path.glob('denseclip-anomaly-*/0.npy'))) == 1
+    os.kill(process.pid, number)
+    process.join(10)
+    assert process.exitcode == (143 if number == signal.SIGTERM else -9)
+    assert len(list(tmp_path.glob('denseclip-anomaly-*'))) == (number == signal.SIGKILL)
+    found = inspect_pictures(Slow(ready), items[:1])
+    assert len(list(tmp_path.glob('denseclip-anomaly-*'))) == 1
+    found.close()
+    assert list(tmp_path.glob('denseclip-anomaly-*')) == []
+    with pytest.raises(ValueError, match='is closed'):
+        found.map_file(0)

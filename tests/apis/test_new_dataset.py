@@ -61,6 +61,13 @@ def test_label_maps_need_names_that_fit(maps: Path, tmp_path: Path) -> None:
     assert config.model.identity_head.loss_decode.loss_weight == 0.4
     with pytest.raises(UserError, match='--force'):
         new_dataset(maps, out, classes=CAMVID)
+    new_dataset(maps, out, classes=CAMVID, force=True)
+    out.write_text('model = dict()\n')
+    with pytest.raises(UserError, match='was not written by denseclip new-dataset'):
+        new_dataset(maps, out, classes=CAMVID, force=True)
+    with pytest.raises(UserError, match='is the base itself'):
+        new_dataset(maps, out, classes=CAMVID, base=out, force=True)
+    assert out.read_text() == 'model = dict()\n'
 
 
 def test_words_given_for_boxes_stand_for_names_in_the_files(boxes: Path, tmp_path: Path) -> None:

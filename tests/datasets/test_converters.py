@@ -13,6 +13,7 @@ from PIL import Image
 from denseclip.datasets.converters import ConversionError, convert_camvid
 from denseclip.datasets.converters.layout import complete_or_absent
 from denseclip.datasets.generated import write_dataset
+from denseclip.engine.scratch import MARKER
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -38,8 +39,8 @@ def test_copies_or_links_all_pairs(source: Path, tmp_path: Path, link: bool) -> 
 
 def test_existing_target_needs_force(source: Path, tmp_path: Path) -> None:
     target = tmp_path / 'CamVid'
-    target.mkdir()
-    (target / 'old').touch()
+    with complete_or_absent(target) as staging:
+        (staging / 'old').touch()
     with pytest.raises(ConversionError, match='--force'):
         convert_camvid(source, target)
     assert (target / 'old').exists()
@@ -99,12 +100,12 @@ def test_source_is_never_the_target(source: Path) -> None:
 
 def test_interrupted_writing_leaves_the_old_target(tmp_path: Path) -> None:
     target = tmp_path / 'CamVid'
-    target.mkdir()
-    (target / 'old').touch()
+    with complete_or_absent(target) as staging:
+        (staging / 'old').touch()
     with pytest.raises(KeyboardInterrupt), complete_or_absent(target, force=True) as staging:
         (staging / 'half').touch()
         raise KeyboardInterrupt
-    assert [p.name for p in target.iterdir()] == ['old'] and leftovers(tmp_path) == []
+    assert sorted(p.name for p in target.iterdir()) == [MARKER, 'old'] and leftovers(tmp_path) == []
 
 
 @pytest.mark.slow

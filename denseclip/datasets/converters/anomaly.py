@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from denseclip.datasets.anomaly_layouts import SPLITS, Entry, list_magnetic_tile
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, place, raise_if_any
 from denseclip.datasets.files import UnreadableFileError, picture_size
+from denseclip.engine.atomic import write_text
 
 MAGNETIC_TILE_THRESHOLD = 127
 """Grey value above which a pixel of a magnetic-tile mask is defective."""
@@ -49,7 +51,7 @@ def convert_visa(
         splits = {split: list_visa(source, split, None, split_file) for split in SPLITS}
     except (FileNotFoundError, ValueError) as error:
         raise ConversionError(str(error)) from error
-    with complete_or_absent(Path(target), force=force) as staging:
+    with complete_or_absent(Path(target), sources=[source], force=force) as staging:
         for split, entries in splits.items():
             _write(entries, staging, source, split, 0, {True: 'bad', False: 'good'}, link)
     return {split: len(entries) for split, entries in splits.items()}
@@ -77,7 +79,7 @@ def convert_magnetic_tile(
         entries = list_magnetic_tile(source, 'magnetic_tile')
     except FileNotFoundError as error:
         raise ConversionError(str(error)) from error
-    with complete_or_absent(Path(target), force=force) as staging:
+    with complete_or_absent(Path(target), sources=[source], force=force) as staging:
         _write(entries, staging, source, 'test', MAGNETIC_TILE_THRESHOLD, {}, link)
     kinds = sorted({entry.defect for entry in entries})
     return {kind: sum(entry.defect == kind for entry in entries) for kind in kinds}
@@ -156,14 +158,28 @@ def write_anomaly_meta(
         Number of pictures in each split.
 
     Raises:
-        ConversionError: If ``target`` exists and ``force`` is not set, or the data set's folders are incomplete.
+        ConversionError: If ``target`` exists and ``force`` is not set or it is no such table, or the data set's folders
+            are incomplete.
     """
     target = Path(target)
-    if target.exists() and not force:
-        raise ConversionError(f'{target} exists already; pass --force to replace it')
+    if os.path.lexists(target):
+        if not force:
+            raise ConversionError(f'{target} exists already; pass --force to replace it')
+        if not _is_meta(target):
+            raise ConversionError(f'{target} is no such table: nothing was replaced. Choose another target')
     try:
         meta = anomaly_meta(datasets)
     except (FileNotFoundError, ValueError) as error:
         raise ConversionError(str(error)) from error
-    target.write_text(json.dumps(meta, indent=4) + '\n', encoding='utf-8')
+    write_text(target, json.dumps(meta, indent=4) + '\n')
     return {split: sum(map(len, categories.values())) for split, categories in meta.items()}
+
+
+def _is_meta(path: Path) -> bool:
+    """Whether a file is a table of :func:`anomaly_meta` and nothing else."""
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        samples = [sample for split in SPLITS for rows in content.pop(split, {}).values() for sample in rows]
+        return not content and all('img_path' in sample and 'anomaly' in sample for sample in samples)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False

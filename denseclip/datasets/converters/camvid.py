@@ -30,17 +30,15 @@ def convert_camvid(
         ConversionError: If folders or files are missing, unreadable, of differing sizes, or hold ids other than
             0 to 11; or if ``target`` exists and ``force`` is not set.
     """
-    source, target = Path(source), Path(target)
+    source, target, given = Path(source), Path(target), Path(source)
     if (source / 'CamVid').is_dir():
         source = source / 'CamVid'
     missing = [name for split in SPLITS for name in (split, f'{split}annot') if not (source / name).is_dir()]
     if missing:
         raise ConversionError(f'{source}: no folder {", ".join(missing)}; is it the CamVid of the SegNet tutorial?')
-    if target.absolute().resolve() == source.resolve():
-        raise ConversionError(f'source and target are the same folder: {source}')
 
     counts = {}
-    with complete_or_absent(target, force=force) as staging:
+    with complete_or_absent(target, sources=[given], force=force) as staging:
         names = {split: _paired_names(source, split) for split in SPLITS}
         problems = [
             problem

@@ -5,51 +5,79 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from denseclip.datasets.converters.ours import ConversionError, check_apart, check_replaceable, record
 from denseclip.datasets.files import UnreadableFileError, picture_size, read_label_map
+from denseclip.engine.scratch import ScratchFolder, exit_on_signals, sweep
 
 MAX_NAMED = 10
 """How many files an error message lists before it only counts the rest."""
 
 
-class ConversionError(ValueError):
-    """The source is not what the converter expects, or the target may not be written."""
-
-
 @contextmanager
-def complete_or_absent(target: Path, *, force: bool = False) -> Iterator[Path]:
+def complete_or_absent(target: Path, *, sources: Iterable[Path] = (), force: bool = False) -> Iterator[Path]:
     """Write a folder so that ``target`` is either complete or as before, whatever happens in between.
 
     Args:
-        target: Folder to appear.
-        force: Replace ``target`` when it exists (the old one goes only after the new one is complete).
+        target: Folder to appear; a symbolic link means the folder that it leads to.
+        sources: What is read for it.
+        force: Replace ``target`` when it exists and we made all of it; the old one goes only after the new one is
+            complete.
 
     Yields:
         A new empty folder beside ``target`` to write into.
 
     Raises:
-        ConversionError: If ``target`` exists and ``force`` is not set.
+        ConversionError: If ``target`` is, contains or lies inside a source; if it exists and ``force`` is not set, or
+            holds anything that this program did not make; or if it cannot be written beside it.
     """
-    target = target.absolute()
-    if (target.exists() or target.is_symlink()) and not force:
-        raise ConversionError(f'{target} exists already; pass --force to replace it')
-    staging = target.with_name(f'.{target.name}.new-{os.getpid()}')
-    replaced = target.with_name(f'.{target.name}.old-{os.getpid()}')
-    staging.mkdir(parents=True)
+    real = check_apart(target, sources)
+    prefix = f'.{_short(real.name)}.new-'
+    sweep(real.parent, prefix, partial(_put_back, target=real))
+    check_replaceable(real, force=force)
     try:
-        yield staging
-        if target.exists() or target.is_symlink():
-            target.replace(replaced)
+        scratch = ScratchFolder(real.parent, prefix)
+    except OSError as error:
+        raise ConversionError(f'cannot write to {real.parent} ({error.strerror}); choose another target') from error
+    with exit_on_signals(), scratch:
+        new = scratch.path / 'new'
+        new.mkdir()
+        yield new
+        _check_links(new, real)
+        record(new)
+        check_replaceable(real, force=force)  # again: the work may have taken hours
         try:
-            staging.replace(target)
-        except OSError:
-            if replaced.exists():
-                replaced.replace(target)
+            if real.exists():
+                real.rename(scratch.path / _REPLACED)
+            new.rename(real)
+        except BaseException:
+            _put_back(scratch.path, real)
             raise
-    finally:
-        for leftover in (staging, replaced):
-            _remove(leftover)
+
+
+_REPLACED = 'replaced'
+
+
+def _put_back(scratch: Path, target: Path) -> None:
+    """Undo a replacement that did not come to its end."""
+    replaced = scratch / _REPLACED
+    if replaced.exists() and not os.path.lexists(target):
+        replaced.rename(target)
+
+
+def _check_links(new: Path, target: Path) -> None:
+    """Refuse links to what is about to be replaced."""
+    if target.exists():
+        for path in new.rglob('*'):
+            if path.is_symlink() and path.resolve().is_relative_to(target):
+                raise ConversionError(f'{path.resolve()} would be linked to and replaced; choose another target')
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for a prefix and an ending."""
+    return name if len(os.fsencode(name)) < 200 else hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def place(source: Path, destination: Path, *, link: bool) -> None:
@@ -78,7 +106,7 @@ def split_by_name(names: Iterable[str], val_share: float) -> dict[str, list[str]
     """
     if not 0 < val_share < 1:
         raise ConversionError(f'a share of {val_share} to validate on is not between 0 and 1')
-    ranked = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
+    ranked = sorted(set(names), key=lambda name: hashlib.sha256(name.encode(errors='surrogatepass')).digest())
     if len(ranked) < 2:
         raise ConversionError('one picture cannot be divided into training and validation')
     count = min(max(round(val_share * len(ranked)), 1), len(ranked) - 1)
@@ -116,10 +144,3 @@ def raise_if_any(problems: list[str], source: Path) -> None:
         rest = f'\n  ... and {len(problems) - MAX_NAMED} more' if len(problems) > MAX_NAMED else ''
         listed = '\n  '.join(problems[:MAX_NAMED])
         raise ConversionError(f'{source}: {len(problems)} problem(s), nothing was written:\n  {listed}{rest}')
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,7 +81,10 @@ def convert_ade20k_panoptic(
             for stem in stems
         ]
         folder = root / f'ade20k_panoptic_{split}'
-        counts[split] = _write(jobs, categories, folder, source=root, force=force, num_workers=num_workers)
+        options: dict[str, Any] = dict(
+            source=root, read=[images, labels, instances], force=force, num_workers=num_workers
+        )
+        counts[split] = _write(jobs, categories, folder, **options)
     return counts
 
 
@@ -124,7 +128,8 @@ def convert_cityscapes_panoptic(
             for name in found
         ]
         folder = root / 'gtFine' / f'cityscapes_panoptic_{split}'
-        counts[split] = _write(jobs, categories, folder, source=root, force=force, num_workers=num_workers)
+        options: dict[str, Any] = dict(source=root, read=[images, labels], force=force, num_workers=num_workers)
+        counts[split] = _write(jobs, categories, folder, **options)
     return counts
 
 
@@ -170,12 +175,14 @@ def _write(
     folder: Path,
     *,
     source: Path,
+    read: Sequence[Path],
     force: bool,
     num_workers: int,
 ) -> int:
     """Write the PNGs of all jobs, then the JSON file beside their folder; or nothing at all."""
     annotation_file = folder.with_name(f'{folder.name}.json')
-    with complete_or_absent(folder, force=force) as staging:
+    _check_json(annotation_file, force)
+    with complete_or_absent(folder, sources=read, force=force) as staging:
 
         def convert(job: _Job) -> str | tuple[dict[str, Any], dict[str, Any]]:
             try:
@@ -195,8 +202,25 @@ def _write(
         raise_if_any([r for r in results if isinstance(r, str)], source)
     done = [r for r in results if not isinstance(r, str)]
     content = {'images': [r[0] for r in done], 'annotations': [r[1] for r in done], 'categories': categories}
-    write_text(annotation_file, json.dumps(content))
+    write_text(annotation_file, json.dumps({'info': {'contributor': _US}, **content}))
     return len(jobs)
+
+
+_US = 'denseclip'
+
+
+def _check_json(path: Path, force: bool) -> None:
+    """Refuse to overwrite annotations, unless we made them and the user allows it."""
+    if not os.path.lexists(path):
+        return
+    if not force:
+        raise ConversionError(f'{path} exists already; pass --force to replace it')
+    try:
+        ours = json.loads(path.read_text(encoding='utf-8'))['info']['contributor'] == _US
+    except (OSError, ValueError, LookupError, TypeError):
+        ours = False
+    if not ours:
+        raise ConversionError(f'{path} was not made by this program: nothing was replaced. Move it away first')
 
 
 def _extents(ids: np.ndarray) -> dict[int, dict[str, Any]]:

@@ -92,7 +92,7 @@ def _convert(
         for name in names[split]
     ]
     lists: dict[str, Iterable[str]] = {f'ImageSets/SegmentationContext/{split}.txt': names[split] for split in SPLITS}
-    convert_pairs(pairs, table, target, source=source, read=read_matrix, lists=lists, **options)
+    convert_pairs(pairs, table, target, source=source, sources=[matrices], read=read_matrix, lists=lists, **options)
     return {split: len(names[split]) for split in SPLITS}
 
 

@@ -61,6 +61,7 @@ def convert_pairs(
     read: Callable[[Path], np.ndarray] = read_label_map,
     lists: dict[str, Iterable[str]] | None = None,
     short_side: int | None = None,
+    sources: Sequence[Path] = (),
 ) -> None:
     """Write all pairs, or nothing at all.
 
@@ -70,7 +71,7 @@ def convert_pairs(
         pairs: What to write.
         table: See :func:`id_table`.
         target: Folder to make.
-        source: Folder named in error messages.
+        source: Folder that files are read from, named in error messages.
         link: Make symbolic links to the pictures instead of copies. Label maps are always new files.
         force: Replace ``target`` when it exists.
         num_workers: Threads that decode files.
@@ -78,14 +79,14 @@ def convert_pairs(
         lists: Text files to write as well: path in the target folder and its lines.
         short_side: Shrink pictures and label maps whose shorter side is longer than this; such pictures are encoded
             anew.
+        sources: Further folders that files are read from.
 
     Raises:
         ConversionError: If a file is missing, unreadable, of another size than its picture or holds an id that the
-            table calls invalid; or if ``target`` exists and ``force`` is not set.
+            table calls invalid; or if ``target`` may not be written, see
+            :func:`~denseclip.datasets.converters.layout.complete_or_absent`.
     """
-    if target.absolute().resolve() == source.absolute().resolve():
-        raise ConversionError(f'source and target are the same folder: {source}')
-    with complete_or_absent(target, force=force) as staging:
+    with complete_or_absent(target, sources=[source, *sources], force=force) as staging:
 
         def convert(pair: Pair) -> str | None:
             try:
@@ -174,7 +175,7 @@ def matched_names(
         labels: Folder of label maps.
         image_suffix: Ending of the pictures.
         label_suffix: Ending of the label maps.
-        source: Folder named in error messages.
+        source: Folder that files are read from, named in error messages.
         recursive: Look into sub-folders too; names then hold them.
 
     Returns:

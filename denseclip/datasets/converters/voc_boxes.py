@@ -114,7 +114,8 @@ def convert_voc_boxes(
 
     Raises:
         ConversionError: If files are missing or unreadable, a picture is listed in two splits, a size or a class name
-            is wrong; or if ``target`` exists and ``force`` is not set.
+            is wrong; or if ``target`` may not be written, see
+            :func:`~denseclip.datasets.converters.layout.complete_or_absent`.
     """
     folder, target = VocFolder.find(source), Path(target)
     counts = BoxCounts(boxes=dict.fromkeys(classes.values(), 0))
@@ -125,7 +126,7 @@ def convert_voc_boxes(
         problems += found
         counts.images[split] = len(listed)
     raise_if_any(problems, folder.root)
-    with complete_or_absent(target, force=force) as staging:
+    with complete_or_absent(target, sources=[Path(source)], force=force) as staging:
         (staging / 'annotations').mkdir()
         for split, listed in names.items():
             path = staging / 'annotations' / f'instances_{split}.json'

@@ -201,7 +201,7 @@ def _made(how: Conversion, split: str) -> Path:
 
 def _write(contents: Mapping[str, Mapping[str, Any]], how: Conversion) -> None:
     """Write annotation files, all or none."""
-    with complete_or_absent(how.target, force=how.force) as staging:
+    with complete_or_absent(how.target, sources=[how.source], force=how.force) as staging:
         (staging / 'annotations').mkdir()
         for split, content in contents.items():
             path = staging / 'annotations' / f'instances_{split}.json'

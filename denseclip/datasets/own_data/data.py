@@ -16,9 +16,10 @@ class Conversion:
     """How files that have to be made are made.
 
     Attributes:
+        source: The data set, which nothing is written into.
         target: Folder of the made files.
         val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
-        force: Replace ``target`` when it exists.
+        force: Replace ``target`` when it exists and we made it.
         crowds: What becomes of ``iscrowd: 1``, one of :data:`~denseclip.datasets.own_data.mend.CROWDS`.
         corners: How VOC-XML files count pixels, one of :data:`~denseclip.datasets.own_data.voc.CORNERS`.
         ids: Ids of the classes in label maps, in the order of the names; empty: all that are not ignored.
@@ -26,6 +27,7 @@ class Conversion:
         check: Called with label maps as they were recognised, before anything is made; may raise.
     """
 
+    source: Path
     target: Path
     val_share: float = 0.2
     force: bool = False

@@ -119,7 +119,7 @@ def _with_splits(data: LabelMapData, parts: Mapping[str, Part], how: Conversion,
     if as_is and plain:
         return replace(data, splits=splits, picture_suffix=plain[0], label_suffix=plain[1])
     target = how.target
-    with complete_or_absent(target, force=how.force) as staging:
+    with complete_or_absent(target, sources=[how.source], force=how.force) as staging:
         for split, part in parts.items():
             whole, problems = splits[split], [*part.problems, *map(_orphan, part.orphans)]
             used, labels = list(whole.pairs), whole.labels

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from denseclip.datasets.converters.layout import ConversionError
+from denseclip.datasets.converters.ours import ConversionError, check_apart
 from denseclip.datasets.own_data.coco import coco_files, from_coco
 from denseclip.datasets.own_data.cvat import cvat_files, from_cvat
 from denseclip.datasets.own_data.data import BoxData, Conversion, LabelMapData
@@ -40,7 +41,7 @@ def recognise(
             that is not split, and where a file has to be mended; label maps of ids from colours, and lists of pictures
             and label maps. By default the folder's name with ``_coco``, or ``_maps``.
         val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
-        force: Replace ``converted`` when it exists.
+        force: Replace ``converted`` when it exists and we made all of it.
         crowds: What becomes of ``iscrowd: 1``, by which training and scores leave objects out: ``auto`` takes it off
             where a class has nothing else, ``objects`` everywhere, ``keep`` nowhere.
         corners: Whether VOC-XML files count pixels from ``0`` or ``1``; ``auto`` looks into them.
@@ -53,7 +54,8 @@ def recognise(
         What was found.
 
     Raises:
-        ConversionError: If it is nothing known or incomplete; the message says what is looked for.
+        ConversionError: If it is nothing known or incomplete, the message says what is looked for; or if ``converted``
+            touches ``folder``.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -61,8 +63,10 @@ def recognise(
     for name, value, known in (('crowds', crowds, CROWDS), ('corners', corners, CORNERS)):
         if value not in known:
             raise ConversionError(f'{name} is {value!r}, none of {", ".join(known)}')
-    beside = folder if folder.name not in ('', '..') else folder.resolve()
-    how = Conversion(Path(), val_share, force, crowds, corners, tuple(ids), tuple(ignore), check)
+    beside = Path(os.path.abspath(folder))  # noqa: PTH100  (without following links, and '.' has a name then)
+    if converted:
+        check_apart(Path(converted), [folder])
+    how = Conversion(folder, Path(), val_share, force, crowds, corners, tuple(ids), tuple(ignore), check)
     groups = scan(folder)
     maps = holds_label_maps(groups)
     if not (maps and kind == 'label maps'):

@@ -159,7 +159,7 @@ def as_box_data(found: Found, how: Conversion) -> BoxData:
         notes += mend_coco(contents[split], split, how.target)
         kept = how.crowds if how.crowds != 'auto' or not found.marked else 'keep'
         notes += [f'{split}: {line}' for line in unmark_crowds(contents[split], kept)]
-    with complete_or_absent(how.target, force=how.force) as staging:
+    with complete_or_absent(how.target, sources=[how.source], force=how.force) as staging:
         (staging / 'annotations').mkdir()
         for split, listed in pictures.items():
             text = json.dumps(contents[split])
