@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
+from denseclip.apis.cfg_options import add_cfg_options
 from denseclip.apis.programs import add_debug_option, program
 from denseclip.engine.benchmark import (
     PICTURE,
@@ -32,7 +33,6 @@ from denseclip.engine.benchmark import (
     benchmark_text,
     benchmark_vocabulary,
 )
-from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.config import OptionError
 
 

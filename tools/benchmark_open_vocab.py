@@ -9,9 +9,9 @@ import argparse
 import sys
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
+from denseclip.apis.cfg_options import add_cfg_options
 from denseclip.apis.programs import add_debug_option, program
 from denseclip.datasets.open_vocab import MINIWORLD, PROTOCOLS, SETS
-from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.config import OptionError
 from denseclip.engine.open_vocab_grid import CellOptions, make_cells, run_grid
 from denseclip.engine.open_vocab_grid.cells import OWN, known_presets

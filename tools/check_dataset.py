@@ -5,11 +5,8 @@ import argparse
 import sys
 
 import denseclip  # noqa: F401  (registers the data sets)
+from denseclip.apis.cfg_options import add_cfg_options
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.datasets.audit import audit_split
-from denseclip.datasets.perfect import score_perfect_model
-from denseclip.engine.cfg_options import add_cfg_options
-from denseclip.engine.config import OptionError, load_config
 
 
 @program
@@ -25,6 +22,11 @@ def main(argv: list[str]) -> int:
     add_cfg_options(parser, '--cfg-options')
     add_debug_option(parser)
     args = parser.parse_args(argv)
+
+    from denseclip.datasets.audit import audit_split
+    from denseclip.datasets.perfect import score_perfect_model
+    from denseclip.engine.config import OptionError, load_config
+
     config = load_config(args.config, args.cfg_options)
     sound = True
     splits = [split for split in ('train', 'val', 'test') if config.get(f'{split}_dataloader')]

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
+from denseclip.apis.cfg_options import add_cfg_options
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.engine.mask_study import VARIANTS, StudyOptions, chosen, run_study
 
 

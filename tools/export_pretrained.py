@@ -7,9 +7,6 @@ import argparse
 import sys
 
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.engine.checkpoints import read_training_file
-from denseclip.engine.config import load_config
-from denseclip.models.pretraining import export_pretrained
 
 
 @program
@@ -22,6 +19,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument('--full', action='store_true', help='keep float32 (default: large tensors in float16)')
     add_debug_option(parser)
     args = parser.parse_args(argv)
+
+    from denseclip.engine.checkpoints import read_training_file
+    from denseclip.engine.config import load_config
+    from denseclip.models.pretraining import export_pretrained
+
     config = load_config(args.config)
     state = read_training_file(args.checkpoint)['state_dict']
     path = export_pretrained(config.model, state, args.out, half=not args.full)

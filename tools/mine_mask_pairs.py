@@ -16,11 +16,11 @@ from mmengine.registry import DATASETS, DefaultScope
 from tqdm import tqdm
 
 import denseclip  # noqa: F401
+from denseclip.apis.cfg_options import add_cfg_options
 from denseclip.apis.programs import add_debug_option, program
 from denseclip.clip.loading import load_clip
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.captions import CaptionedImages
-from denseclip.engine.cfg_options import add_cfg_options
 from denseclip.mining import (
     CaptionPairs,
     LabelMapPairs,

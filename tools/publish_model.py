@@ -4,7 +4,6 @@ import argparse
 import sys
 
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.weights.publish import publish
 
 
 @program
@@ -20,6 +19,9 @@ def main(argv: list[str]) -> None:
     wrong = [note for note in args.note if '=' not in note]
     if wrong:
         parser.error(f'--note takes KEY=VALUE, got {wrong[0]!r}')
+
+    from denseclip.weights.publish import publish
+
     result = publish(
         args.checkpoint, args.out, half=not args.full, metadata=dict(note.split('=', 1) for note in args.note)
     )

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.engine.repeat import RepeatError, render, repeat
 
 TOOLS = Path(__file__).resolve().parent
 
 
 def run_tool(name: str, arguments: Sequence[str]) -> None:
     """Start ``tools/NAME.py`` in a process of its own."""
+    from denseclip.engine.repeat import RepeatError
+
     print(f'$ tools/{name}.py {" ".join(arguments)}', flush=True)
     done = subprocess.run([sys.executable, str(TOOLS / f'{name}.py'), *arguments], check=False)
     if done.returncode:
@@ -45,7 +46,7 @@ def split_arguments(argv: list[str]) -> tuple[list[str], dict[str, list[str]]]:
 @program
 def main(argv: list[str]) -> int:
     """Run the tool."""
-    own, passed = split_arguments(sys.argv[1:] if argv is None else argv)
+    own, passed = split_arguments(argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument(
@@ -54,6 +55,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument('--work-dir', help='where everything goes (default: work_dirs/<config name>_seeds)')
     add_debug_option(parser)
     args = parser.parse_args(own)
+
+    from denseclip.engine.repeat import RepeatError, render, repeat
+
     seeds = list(range(args.seeds[0])) if len(args.seeds) == 1 else args.seeds
     work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}_seeds'
     if not Path(args.config).is_file():

@@ -6,9 +6,8 @@ import sys
 
 # At module level: worker processes that start by `spawn` import this file before they unpickle data sets.
 import denseclip  # noqa: F401
+from denseclip.apis.cfg_options import add_cfg_options
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.engine.cfg_options import add_cfg_options
-from denseclip.engine.launch import TrainOptions, train
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -39,6 +38,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> None:
     """Run the tool."""
     args = parse_args(argv)
+
+    from denseclip.engine.launch import TrainOptions, train
+
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     options = TrainOptions(
         work_dir=args.work_dir,

@@ -9,6 +9,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from denseclip.compat.versions import require_host_stack
+
 _PACKAGE = Path(__file__).parents[1]
 _NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC), errno.EFBIG}
 _UNKNOWN_TYPE = re.compile(r"^'?(?P<name>[\w.]+) is not in the (?P<scope>[\w.]+)::(?P<kind>[\w ]+?) registry")
@@ -34,7 +36,7 @@ def one_line(error: BaseException) -> str:
         Text without line breaks.
     """
     kind, text = _of_worker(error)
-    for rule in (_system_error, _unknown_type, _arguments, _label, _memory, _full_disk):
+    for rule in (_system_error, _missing_package, _unknown_type, _arguments, _label, _memory, _full_disk):
         sentence = rule(error, text)
         if sentence:
             return ' '.join(sentence.split())
@@ -67,6 +69,17 @@ def _system_error(error: BaseException, text: str) -> str | None:
 
 def _readable(name: object) -> str:
     return name.decode(errors='backslashreplace') if isinstance(name, bytes) else str(name)
+
+
+def _missing_package(error: BaseException, text: str) -> str | None:
+    """The host stack is not there; another missing package says so itself."""
+    if not isinstance(error, ModuleNotFoundError):
+        return None
+    try:
+        require_host_stack('this program')
+    except ImportError as missing:
+        return str(missing)
+    return None
 
 
 def _unknown_type(error: BaseException, text: str) -> str | None:

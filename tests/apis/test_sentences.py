@@ -68,6 +68,13 @@ def test_an_unknown_type_names_the_nearest() -> None:
     assert 'EncoderDecoder' in one_line(raised(lambda: MODELS.build(dict(type='EncoderDecodr'))))
 
 
+def test_a_missing_host_stack_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ModuleNotFoundError("No module named 'mmengine'", name='mmengine')
+    assert one_line(error) == "No module named 'mmengine'"  # it is here: something else is wrong with it
+    monkeypatch.setattr('denseclip.compat.versions.find_spec', lambda name: None)
+    assert 'needs mmengine' in one_line(error) and 'pip install' in one_line(error)
+
+
 def test_a_lack_of_memory_is_said_as_such() -> None:
     assert one_line(MemoryError()).startswith('out of memory')
     assert one_line(raised(lambda: torch.empty(1 << 60))).startswith('out of memory')

@@ -130,15 +130,41 @@ def test_debug_shows_where(folder: Path) -> None:
 
 
 def test_ctrl_c_ends_a_tool_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    tool = load_tool('train')
-
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tool, 'train', interrupted)
+    monkeypatch.setattr('denseclip.engine.launch.train', interrupted)
     with pytest.raises(SystemExit) as done:
-        tool.main([CONFIG])
+        load_tool('train').main([CONFIG])
     assert done.value.code == 130 and capsys.readouterr().err == 'train.py: interrupted\n'
+
+
+LIGHT = ('train', 'test', 'check_dataset', 'repeat', 'publish_model', 'export_pretrained')
+WITHOUT = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+class NoHost:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in ('torch', 'mmengine', 'mmcv', 'mmseg', 'mmdet'):
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+sys.meta_path.insert(0, NoHost())
+for tool in sys.argv[2:]:
+    for arguments in (['--help'], ['--nonsense']):
+        sys.argv = [tool, *arguments]
+        try:
+            runpy.run_path(tool, run_name='__main__')
+        except SystemExit as done:
+            print('CODE', tool, done.code)
+"""
+
+
+def test_tools_say_what_they_take_without_loading_torch() -> None:
+    """Help and wrong options come at once, also where the host stack is not installed."""
+    paths = [str(path) for path in TOOLS if path.stem in LIGHT or path.parent.stem == 'dataset_converters']
+    command = [sys.executable, '-c', WITHOUT, str(ROOT), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    codes = [line.rsplit(' ', 1)[1] for line in done.stdout.splitlines() if line.startswith('CODE')]
+    assert codes == ['0', '2'] * len(paths), done.stderr
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import argparse
 import sys
 
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.datasets.converters import convert_ade20k_panoptic
 
 
 @program
@@ -18,6 +17,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
     add_debug_option(parser)
     args = parser.parse_args(argv)
+
+    from denseclip.datasets.converters import convert_ade20k_panoptic
+
     counts = convert_ade20k_panoptic(args.root, splits=args.splits, force=args.force, num_workers=args.num_workers)
     print(f'{args.root}: ' + ', '.join(f'{count} {split}' for split, count in counts.items()))
 

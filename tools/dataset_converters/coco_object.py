@@ -5,7 +5,6 @@ import argparse
 import sys
 
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.datasets.converters import convert_coco_object
 
 
 @program
@@ -22,6 +21,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
     add_debug_option(parser)
     args = parser.parse_args(argv)
+
+    from denseclip.datasets.converters import convert_coco_object
+
     counts = convert_coco_object(
         args.source,
         args.target,

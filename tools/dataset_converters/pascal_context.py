@@ -5,7 +5,6 @@ import argparse
 import sys
 
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.datasets.converters import convert_pascal_context, convert_pascal_context459
 
 
 @program
@@ -21,6 +20,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
     add_debug_option(parser)
     args = parser.parse_args(argv)
+
+    from denseclip.datasets.converters import convert_pascal_context, convert_pascal_context459
+
     convert = convert_pascal_context if args.classes == '59' else convert_pascal_context459
     counts = convert(
         args.source,

@@ -5,7 +5,6 @@ import argparse
 import sys
 
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.datasets.converters import convert_visa
 
 
 @program
@@ -18,6 +17,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument('--force', action='store_true', help='replace the target when it exists')
     add_debug_option(parser)
     args = parser.parse_args(argv)
+
+    from denseclip.datasets.converters import convert_visa
+
     counts = convert_visa(args.source, args.target, link=args.link, force=args.force)
     print(f'{args.target}: ' + ', '.join(f'{count} {name}' for name, count in counts.items()))
 
