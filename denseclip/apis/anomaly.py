@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import mmcv
 import numpy as np
@@ -16,12 +16,13 @@ from mmengine.registry import MODELS
 from PIL import Image
 
 from denseclip.apis.anomaly_calibration import Calibration
+from denseclip.apis.batches import run
 from denseclip.apis.bundled import ROOTS
 from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
 from denseclip.apis.files import prepare_folder, write_file
-from denseclip.apis.images import read_image, to_bgr
-from denseclip.apis.inferencer import ImageLike, choose_device
+from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
+from denseclip.apis.inferencer import choose_device
 from denseclip.apis.turns import builds, keep_last, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.structures import AnomalyDataSample
@@ -44,7 +45,7 @@ class AnomalyResult:
     Attributes:
         anomaly_map: Raw score of every pixel, float32, shape (H, W) of the picture.
         pred_score: Raw score of the picture.
-        image: The picture, BGR, uint8, shape (H, W, 3).
+        image: The picture, RGB, uint8, shape (H, W, 3).
         source: Its file, if it came from one.
         pixels: Brings raw pixel scores to 0..1.
         pictures: Brings raw picture scores to 0..1.
@@ -77,9 +78,8 @@ class AnomalyResult:
 
     def overlay(self, threshold: float = LIMIT) -> Image.Image:
         """The picture with the heat of the map over it, and outlines and boxes at the threshold."""
-        rgb = np.ascontiguousarray(self.image[..., ::-1])
-        thickness = max(1, round(min(rgb.shape[:2]) / 300))
-        heat = draw_outline(heat_overlay(rgb, self.score_map), self.mask(threshold), thickness)
+        thickness = max(1, round(min(self.image.shape[:2]) / 300))
+        heat = draw_outline(heat_overlay(self.image, self.score_map), self.mask(threshold), thickness)
         return Image.fromarray(draw_boxes(heat, self.boxes(threshold), thickness))
 
     def save(
@@ -208,52 +208,95 @@ class AnomalyInferencer:
         object: str | None = None,
         domain: str | None = None,
         defects: str | Sequence[str] | None = None,
+        *,
+        channel_order: ChannelOrder | None = None,
     ) -> tuple[np.ndarray, float, np.ndarray]:
-        """Raw answer for a picture: map (H, W) float32 in its own size, score, and the picture as BGR.
+        """Raw answer for a picture: map (H, W) float32 in its own size, score, and the picture, RGB.
 
         Args:
-            image: A file, a Pillow image, or an ``H x W x 3`` array in BGR order.
+            image: A file, bytes, a Pillow image, an array or a tensor; see :meth:`Inferencer.segment`.
             object: What this picture shows; None: see :meth:`set_object`.
             domain: See :meth:`set_object`; goes with ``object``.
             defects: See there.
+            channel_order: ``'bgr'`` for arrays of OpenCV and mmcv; arrays and tensors are RGB otherwise.
 
         Raises:
             UnreadableImageError: If the file cannot be read.
-            UserError: If nothing says what the picture shows.
+            UserError: If it is no picture, or nothing says what the picture shows.
             ValueError: See :meth:`set_object`.
         """
-        if object is None and (domain is not None or defects is not None):
+        [(scores, score)] = self._predict([picture := Picture.of(image, channel_order)], (object, domain, defects))
+        return scores, score, picture.rgb
+
+    def _predict(self, pictures: Sequence[Picture], said: Subject) -> list[tuple[np.ndarray, float]]:
+        """Raw maps and scores; ``said`` is what the call says that the pictures show."""
+        name, domain, defects = said
+        if name is None and (domain is not None or defects is not None):
             raise UserError('domain and defects go with object: give it as well, or use set_object().')
-        subject = self._subject if object is None else (object, domain, defects)
+        subject = self._subject if name is None else said
         if subject[0] is None:
             raise UserError("say what the pictures show: object='metal nut' (--object on the command line).")
-        pixels = read_image(image) if isinstance(image, str | Path) else to_bgr(image)
-        height, width = self.model.input_shape(*pixels.shape[:2])
-        scaled = mmcv.imresize(pixels, (width, height), interpolation='bilinear', backend='pillow')
-        sample = AnomalyDataSample(metainfo=dict(ori_shape=pixels.shape[:2], img_shape=(height, width)))
-        picture = torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+        packed = [self._pack(picture.bgr) for picture in pictures]
         with torch.no_grad(), turn_of(self.model) as turn:
             if turn.asked != subject:
                 self._tell(subject)
-            [found] = self.model.test_step(dict(inputs=[picture], data_samples=[sample]))
-        return found.anomaly_map.data[0].float().cpu().numpy(), float(found.pred_score), pixels
+            found = run(packed, self.model.test_step)
+        return [(s.anomaly_map.data[0].float().cpu().numpy(), float(s.pred_score)) for s in found]
 
+    def _pack(self, pixels: np.ndarray) -> dict[str, Any]:
+        height, width = self.model.input_shape(*pixels.shape[:2])
+        scaled = mmcv.imresize(pixels, (width, height), interpolation='bilinear', backend='pillow')
+        sample = AnomalyDataSample(metainfo=dict(ori_shape=pixels.shape[:2], img_shape=(height, width)))
+        return {'inputs': torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1))), 'data_samples': sample}
+
+    @overload
     def localize(
         self,
         image: ImageLike,
         object: str | None = None,
         domain: str | None = None,
         defects: str | Sequence[str] | None = None,
-    ) -> AnomalyResult:
-        """Find defects in one picture; arguments and errors as in :meth:`predict`.
+        *,
+        channel_order: ChannelOrder | None = None,
+    ) -> AnomalyResult: ...
 
-        Its pixel scores are calibrated by its own map, its picture score around the even one; to compare pictures, use
+    @overload
+    def localize(
+        self,
+        image: Images,
+        object: str | None = None,
+        domain: str | None = None,
+        defects: str | Sequence[str] | None = None,
+        *,
+        channel_order: ChannelOrder | None = None,
+    ) -> list[AnomalyResult]: ...
+
+    def localize(
+        self,
+        image: Any,
+        object: str | None = None,
+        domain: str | None = None,
+        defects: str | Sequence[str] | None = None,
+        *,
+        channel_order: ChannelOrder | None = None,
+    ) -> Any:
+        """Find defects in a picture, or in each of several; arguments and errors as in :meth:`predict`.
+
+        Pixel scores are calibrated by the picture's own map, its score around the even one; to compare pictures, use
         :func:`denseclip.apis.anomaly_folder.inspect_pictures`, which calibrates all of them together.
+
+        Returns:
+            The result; a list of results for a list of pictures.
         """
-        scores, score, pixels = self.predict(image, object, domain, defects)
-        source = Path(image) if isinstance(image, str | Path) else None
-        own = Calibration.of_quantiles(lambda share: float(np.quantile(scores, share)))
-        return AnomalyResult(scores, score, pixels, source, own, Calibration.of_scores([score]))
+        pictures, several = pictures_of(image, channel_order)
+        answers = self._predict(pictures, (object, domain, defects))
+        found = [_result(picture, *answer) for picture, answer in zip(pictures, answers, strict=True)]
+        return found if several else found[0]
+
+
+def _result(picture: Picture, scores: np.ndarray, score: float) -> AnomalyResult:
+    own = Calibration.of_quantiles(lambda share: float(np.quantile(scores, share)))
+    return AnomalyResult(scores, score, picture.rgb, picture.source, own, Calibration.of_scores([score]))
 
 
 def default_config() -> Path:
@@ -284,14 +327,15 @@ def localize_anomalies(
     clip: str | None = None,
     weights: str | Path | None = None,
     device: str | None = None,
+    channel_order: ChannelOrder | None = None,
 ) -> AnomalyResult:
-    """Find defects in a picture without any training picture.
+    """Find defects in a picture, or in several, without any training picture.
 
     The model of the last call stays loaded; keep an :class:`AnomalyInferencer` to work with several. Threads may call
     it, each with an object of its own.
 
     Args:
-        image: A file, a Pillow image, or an ``H x W x 3`` array in BGR order.
+        image: A file, bytes, a Pillow image, an array or a tensor (RGB), or a list of them.
         object: What it shows, such as ``'metal nut'``.
         domain: See :meth:`AnomalyInferencer.set_object`.
         defects: See there.
@@ -299,10 +343,11 @@ def localize_anomalies(
         clip: See there.
         weights: See there.
         device: See there.
+        channel_order: ``'bgr'`` for arrays of OpenCV and mmcv.
 
     Example:
         >>> result = denseclip.localize_anomalies('nut.png', 'metal nut', defects='scratch; dent')  # doctest: +SKIP
         >>> result.score, result.boxes()  # doctest: +SKIP
     """
     inferencer = _shared_inferencer(config and str(config), clip, weights and str(weights), device)
-    return inferencer.localize(image, object, domain, defects)
+    return inferencer.localize(image, object, domain, defects, channel_order=channel_order)

@@ -98,7 +98,7 @@ class Inspection:
 
     def result(self, index: int) -> AnomalyResult:
         """Everything about one picture; reads it and its map again."""
-        image = read_image(self.items[index].path)
+        image = read_image(self.items[index].path, 'rgb')
         small = np.load(self.map_file(index))
         full = small
         if small.shape != image.shape[:2]:

@@ -96,7 +96,7 @@ def _row(
 
 
 def _card(row: dict[str, Any], result: AnomalyResult, heat: Image.Image) -> Card:
-    plain = Image.fromarray(np.ascontiguousarray(result.image[..., ::-1]))
+    plain = Image.fromarray(result.image)
     label = '' if row['label'] == '' else ('anomalous' if row['label'] else 'normal')
     return Card(
         name=Path(row['file']).name,

@@ -28,7 +28,7 @@ class Detections:
         masks: ``n x H x W`` bool, or None for models that find boxes only.
         names: class names in label order.
         palette: RGB of every class, ``uint8``.
-        image: the picture, ``H x W x 3`` BGR.
+        image: the picture, ``H x W x 3`` RGB, ``uint8``.
         source: the picture's file, if it came from one.
     """
 
@@ -58,8 +58,7 @@ class Detections:
 
     def overlay(self) -> Image.Image:
         """The picture with boxes, masks, names and scores."""
-        rgb = np.ascontiguousarray(self.image[..., ::-1])
-        return boxes_picture(rgb, self.boxes, self.labels, self.scores, self.names, self.palette, self.masks)
+        return boxes_picture(self.image, self.boxes, self.labels, self.scores, self.names, self.palette, self.masks)
 
     def to_list(self) -> list[dict[str, Any]]:
         """One dictionary per object: ``class``, ``label``, ``score``, ``box`` and, where known, ``mask``.

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from denseclip.apis.batches import run
 from denseclip.apis.config import build_transforms, inference_config, inference_steps
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
-from denseclip.apis.images import read_image, to_bgr
-from denseclip.apis.inferencer import ImageLike, choose_device
+from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
+from denseclip.apis.inferencer import choose_device
 from denseclip.apis.turns import builds, keep_last, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.visualization.palette import distinct_palette
@@ -69,32 +69,51 @@ class Detector:
         self.names = _class_names(model, checkpoint['meta'], cfg)
         self._palette = distinct_palette(len(self.names))
 
-    def detect(self, image: ImageLike, score: float = DEFAULT_SCORE) -> Detections:
-        """Find objects in a picture.
+    @overload
+    def detect(
+        self, image: ImageLike, score: float = DEFAULT_SCORE, *, channel_order: ChannelOrder | None = None
+    ) -> Detections: ...
+
+    @overload
+    def detect(
+        self, image: Images, score: float = DEFAULT_SCORE, *, channel_order: ChannelOrder | None = None
+    ) -> list[Detections]: ...
+
+    def detect(self, image: Any, score: float = DEFAULT_SCORE, *, channel_order: ChannelOrder | None = None) -> Any:
+        """Find objects in a picture, or in several.
 
         Args:
-            image: a file, a Pillow image, or an array as OpenCV and mmcv have it: ``H x W x 3`` in **BGR** order.
+            image: a file, bytes, a Pillow image, an array or a tensor, or a list of them; see
+                :meth:`Inferencer.segment`.
             score: the least confidence of an object, 0..1; the model's own ``score_thr`` may be higher.
+            channel_order: ``'bgr'`` for arrays of OpenCV and mmcv; arrays and tensors are RGB otherwise.
 
         Returns:
-            What was found, surest first.
+            What was found, surest first; a list of it for several pictures.
 
         Raises:
             UnreadableImageError: if the file cannot be read.
+            UserError: if it is no picture.
         """
-        source = Path(image) if isinstance(image, str | Path) else None
-        pixels = read_image(source) if source is not None else to_bgr(image)  # type: ignore[arg-type]
-        shape = pixels.shape[:2]
-        results = {'img': pixels, 'img_path': '', 'img_id': 0, 'img_shape': shape, 'ori_shape': shape}
+        pictures, several = pictures_of(image, channel_order)
         with torch.inference_mode(), turn_of(self.model):
-            batch = pseudo_collate([self._transforms(results)])
-            found = self.model.test_step(batch)[0].pred_instances
+            packed = [self._transforms(_packable(picture)) for picture in pictures]
+            samples = run(packed, self.model.test_step)
+        found = [self._result(s.pred_instances, p).above(score) for s, p in zip(samples, pictures, strict=True)]
+        return found if several else found[0]
+
+    def _result(self, found: Any, picture: Picture) -> Detections:
         found = found[torch.sort(found.scores, descending=True, stable=True).indices]
         masks = found.masks.cpu().numpy().astype(bool) if 'masks' in found else None
         boxes = found.bboxes.float().cpu().numpy()
         scores = found.scores.float().cpu().numpy()
         labels = found.labels.cpu().numpy()
-        return Detections(boxes, labels, scores, masks, self.names, self._palette, pixels, source).above(score)
+        return Detections(boxes, labels, scores, masks, self.names, self._palette, picture.rgb, picture.source)
+
+
+def _packable(picture: Picture) -> dict[str, Any]:
+    shape = picture.rgb.shape[:2]
+    return {'img': picture.bgr, 'img_path': '', 'img_id': 0, 'img_shape': shape, 'ori_shape': shape}
 
 
 def _class_names(model: nn.Module, meta: Mapping[str, Any], cfg: Config) -> tuple[str, ...]:
@@ -135,23 +154,27 @@ def detect(
     weights: str | Path | None = None,
     device: str | None = None,
     score: float = DEFAULT_SCORE,
+    channel_order: ChannelOrder | None = None,
 ) -> Detections:
-    """Find objects in a picture.
+    """Find objects in a picture, or in several.
 
     The model of the last call stays loaded; keep a :class:`Detector` to work with several.
 
     Args:
-        image: a file, a Pillow image, or an ``H x W x 3`` array in BGR order.
+        image: a file, bytes, a Pillow image, an array or a tensor (RGB), or a list of them.
         config: config of the model.
         weights: its checkpoint; by default the config's ``load_from``.
         device: such as ``'cpu'``; by default CUDA where there is any.
         score: the least confidence of an object, 0..1.
+        channel_order: ``'bgr'`` for arrays of OpenCV and mmcv.
 
     Returns:
-        What was found, surest first, in the picture's own pixels.
+        What was found, surest first, in the picture's own pixels; a list of it for several pictures.
 
     Example:
         >>> found = denseclip.detect('smear.jpg', 'bccd.py', 'bccd.safetensors')  # doctest: +SKIP
         >>> found.counts()  # doctest: +SKIP
     """
-    return _shared_detector(str(config), weights and str(weights), device).detect(image, score)
+    return _shared_detector(str(config), weights and str(weights), device).detect(
+        image, score, channel_order=channel_order
+    )

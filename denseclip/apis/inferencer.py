@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS
-from PIL import Image
 from torch import nn
 
+from denseclip.apis.batches import described, run
 from denseclip.apis.bundled import default_model
 from denseclip.apis.config import build_transforms, dataset_meta, inference_config, inference_steps, resizes
 from denseclip.apis.errors import UserError
-from denseclip.apis.images import read_image, to_bgr
+from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
 from denseclip.apis.presets import DEFAULT_CLIP, preset_model
 from denseclip.apis.segmentation import Segmentation, result_names
 from denseclip.apis.turns import Turn, builds, keep_last, turn_of
@@ -29,9 +27,7 @@ from denseclip.models.functional.ensemble import DECIDERS
 from denseclip.models.functional.label_map import label_dtype
 from denseclip.visualization.palette import palette_for
 
-ImageLike = str | Path | np.ndarray | Image.Image
 _MAX_SIDE = 2048
-_MAX_ASPECT = 16
 _NO_WORDS = 'something'
 
 
@@ -247,32 +243,44 @@ class Inferencer:
             )
         self.model.set_vocabulary(vocabulary)
 
-    def segment(self, image: ImageLike, classes: Any = None) -> Segmentation:
-        """Segment a picture.
+    @overload
+    def segment(
+        self, image: ImageLike, classes: Any = None, *, channel_order: ChannelOrder | None = None
+    ) -> Segmentation: ...
+
+    @overload
+    def segment(
+        self, image: Images, classes: Any = None, *, channel_order: ChannelOrder | None = None
+    ) -> list[Segmentation]: ...
+
+    def segment(self, image: Any, classes: Any = None, *, channel_order: ChannelOrder | None = None) -> Any:
+        """Segment a picture, or several.
 
         Args:
-            image: a file, a Pillow image, or an array as OpenCV and mmcv have it: ``H x W x 3`` in **BGR** order (grey
-                and BGRA work too).
+            image: a file; bytes or an open file of one; a Pillow image; an array ``H x W x 3`` (grey and four channels
+                work too); a tensor ``3 x H x W``; 8-bit or float in 0..1. A list of these, or an array or tensor with
+                four dimensions, are several pictures; those of one size run together.
             classes: words to look for in this picture, in any form that ``Vocabulary.of`` knows, such as
                 ``'road; car=automobile,vehicle; sky'`` or a list; None takes the present ones (:attr:`vocabulary`).
+            channel_order: ``'bgr'`` for arrays of OpenCV and mmcv; arrays and tensors are RGB otherwise.
 
         Returns:
-            The result in the picture's own size.
+            The result in the picture's own size; a list of results for several pictures.
 
         Raises:
             UnreadableImageError: if the file cannot be read.
-            UserError: see :meth:`set_vocabulary`.
+            UserError: if it is no picture; and see :meth:`set_vocabulary`.
         """
-        return self._segment(image, classes)
+        return self._segment(image, classes, channel_order)
 
-    def _segment(self, image: ImageLike, classes: Any, things: Any = None) -> Any:
-        source = Path(image) if isinstance(image, str | Path) else None
-        pixels = read_image(source) if source is not None else to_bgr(image)  # type: ignore[arg-type]
+    def _segment(self, image: Any, classes: Any, channel_order: ChannelOrder | None, things: Any = None) -> Any:
+        pictures, several = pictures_of(image, channel_order)
         wanted = None if classes is None else Vocabulary.of(classes)
         with self._turn:
             words = self._words_of_call(wanted, things)
-            sample = self._run(pixels, source)
-        return self._result(sample, words, pixels, source)
+            samples = self._run(pictures)
+        results = [self._result(s, words, p.rgb, p.source) for s, p in zip(samples, pictures, strict=True)]
+        return results if several else results[0]
 
     def _result(self, sample: Any, words: Words, pixels: np.ndarray, source: Path | None) -> Any:
         """A model's data sample for people."""
@@ -281,19 +289,11 @@ class Inferencer:
         labels = sample.pred_sem_seg.data[0, :height, :width].to(label_dtype(len(names))).cpu().numpy()
         return Segmentation(labels, words.vocabulary, words.palette, pixels, source, _deciders(sample, names))
 
-    def _run(self, pixels: np.ndarray, source: Path | None = None) -> Any:
-        """The model's data sample for a picture, larger than it where a strip was extended; in the model's turn."""
-        extended = _extend(pixels)
-        scaled = _limit_size(extended, self._limit)
-        results = {
-            'img': scaled,
-            'img_path': str(source or ''),
-            'img_shape': scaled.shape[:2],
-            'ori_shape': extended.shape[:2],
-        }
-        batch = pseudo_collate([self._transforms(results)])
+    def _run(self, pictures: Sequence[Picture]) -> list[Any]:
+        """The model's data samples for pictures, larger than they where a strip was extended; in the model's turn."""
+        packed = [self._transforms(described(picture, self._limit)) for picture in pictures]
         with torch.inference_mode():
-            return self.model.test_step(batch)[0]
+            return run(packed, self.model.test_step)
 
 
 def _make_palette(vocabulary: Vocabulary) -> np.ndarray:
@@ -308,24 +308,6 @@ def _deciders(sample: Any, names: tuple[str, ...]) -> dict[str, str]:
     rising = found[found.scores.argsort()]
     rows = zip(rising.labels.tolist(), rising.decided_by.tolist(), strict=True)
     return {names[label]: DECIDERS[who] for label, who in rows}
-
-
-def _extend(pixels: np.ndarray) -> np.ndarray:
-    """Repeat the lower or right border of strips until they are at most 16 times as long as wide."""
-    height, width = pixels.shape[:2]
-    shortest = -(-max(height, width) // _MAX_ASPECT)
-    below, right = max(0, shortest - height), max(0, shortest - width)
-    if not below and not right:
-        return pixels
-    return cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)
-
-
-def _limit_size(pixels: np.ndarray, limit: int | None) -> np.ndarray:
-    long_side = max(pixels.shape[:2])
-    if limit is None or long_side <= limit:
-        return pixels
-    height, width = (max(1, round(side * limit / long_side)) for side in pixels.shape[:2])
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -366,14 +348,16 @@ def segment(
     preset: str | None = None,
     clip: str | None = None,
     pretrained: str | Path | None = None,
+    channel_order: ChannelOrder | None = None,
 ) -> Segmentation:
-    """Segment a picture by words.
+    """Segment a picture, or several, by words.
 
     The model of the last call stays loaded; keep an :class:`Inferencer` to work with several. Threads may call it, each
     with words of its own.
 
     Args:
-        image: a file, a Pillow image, or an ``H x W x 3`` array in BGR order.
+        image: a file, bytes, a Pillow image, an array or a tensor (RGB), or a list of them, see
+            :meth:`Inferencer.segment`.
         classes: words to look for, such as ``'temple; sky; trees'``; None uses the model's own vocabulary.
         config: config of the model; by default the bundled one.
         weights: its checkpoint.
@@ -382,9 +366,10 @@ def segment(
             :meth:`Inferencer.from_preset`.
         clip: its CLIP model.
         pretrained: CLIP's weights.
+        channel_order: ``'bgr'`` for arrays of OpenCV and mmcv.
 
     Returns:
-        The result in the picture's own size.
+        The result in the picture's own size; a list of results for several pictures.
 
     Raises:
         UserError: if the options do not go together, or classes are missing that the model does not bring.
@@ -398,10 +383,11 @@ def segment(
         if clip is not None or pretrained is not None:
             raise UserError("clip and pretrained go with preset (such as 'maskclip'); name one, or leave them out.")
         inferencer = _shared_inferencer(config and str(config), weights and str(weights), device)
-        return inferencer.segment(image, inferencer.own_vocabulary if classes is None else classes)
+        words = inferencer.own_vocabulary if classes is None else classes
+        return inferencer.segment(image, words, channel_order=channel_order)
     if config is not None or weights is not None:
         raise UserError('preset is a model of its own: leave config and weights out, or the preset.')
     if classes is None:
         raise UserError(f"preset '{preset}' brings no classes; say what to look for.")
     found = _shared_preset(preset, clip or DEFAULT_CLIP, pretrained and str(pretrained), device)
-    return found.segment(image, classes)
+    return found.segment(image, classes, channel_order=channel_order)

@@ -10,7 +10,8 @@ import numpy as np
 
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
-from denseclip.apis.inferencer import ImageLike, Inferencer, Words
+from denseclip.apis.images import ChannelOrder
+from denseclip.apis.inferencer import Inferencer, Words
 from denseclip.apis.panoptic import PanopticSegmentation
 from denseclip.apis.segmentation import Segmentation
 from denseclip.apis.turns import builds
@@ -104,21 +105,27 @@ class MaskInferencer(Inferencer):
         else:
             super()._tell(vocabulary, None)
 
-    def segment(  # type: ignore[override]
-        self, image: ImageLike, classes: Any = None, things: Sequence[str] | str | None = None
-    ) -> Segmentation | PanopticSegmentation | Detections:
-        """Segment a picture; arguments and errors as in :meth:`Inferencer.segment`.
+    def segment(
+        self,
+        image: Any,
+        classes: Any = None,
+        things: Sequence[str] | str | None = None,
+        *,
+        channel_order: ChannelOrder | None = None,
+    ) -> Any:
+        """Segment a picture, or several; arguments and errors as in :meth:`Inferencer.segment`.
 
         Args:
             image: See there.
             classes: See there.
             things: Countable classes among ``classes``; None: see :meth:`set_vocabulary`.
+            channel_order: See there.
 
         Returns:
             What the task says, in the picture's own size: :class:`Segmentation`, :class:`PanopticSegmentation`, or
-            :class:`Detections` with masks, surest first.
+            :class:`Detections` with masks, surest first; a list of them for several pictures.
         """
-        return self._segment(image, classes, things)
+        return self._segment(image, classes, channel_order, things)
 
     def _result(
         self, sample: Any, words: Words, pixels: np.ndarray, source: Path | None

@@ -52,7 +52,7 @@ class PanopticSegmentation:
         segments: the segments; number ``i`` has the id ``i + 1``.
         vocabulary: the classes asked for.
         palette: RGB of every class, ``uint8``.
-        image: the picture, ``H x W x 3`` BGR.
+        image: the picture, ``H x W x 3`` RGB, ``uint8``.
         source: the picture's file, if it came from one.
     """
 
@@ -118,10 +118,9 @@ class PanopticSegmentation:
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
         """The picture with coloured segments, outlines, names, and a legend outside it."""
-        rgb = np.ascontiguousarray(self.image[..., ::-1])
         labels = [segment.label for segment in self.segments]
         names = self.vocabulary.names
-        return segments_picture(rgb, self.ids, labels, names, self.palette[: len(names)], opacity)
+        return segments_picture(self.image, self.ids, labels, names, self.palette[: len(names)], opacity)
 
     def to_dict(self) -> dict[str, Any]:
         """COCO's ``segments_info`` with names: what ``<stem>_panoptic.json`` holds."""

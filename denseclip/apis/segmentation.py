@@ -51,7 +51,7 @@ class Segmentation:
         label_map: ``H x W`` integers in the picture's own size; ``uint8`` up to 255 labels, then ``int16``, ``int32``.
         vocabulary: the classes asked for; label ``k`` is class ``k``, and ``len(vocabulary)`` the background, if any.
         palette: RGB of every label, ``uint8``.
-        image: the picture, ``H x W x 3`` BGR.
+        image: the picture, ``H x W x 3`` RGB, ``uint8``.
         source: the picture's file, if it came from one.
         decided_by: which part of a two-stage model a class is owed to, by class name; empty for other models.
     """
@@ -108,8 +108,7 @@ class Segmentation:
             opacity: of the class colours, 0..1.
         """
         background = len(self.vocabulary) if len(self.names) > len(self.vocabulary) else None
-        rgb = np.ascontiguousarray(self.image[..., ::-1])
-        return overlay_picture(rgb, self.label_map, self.names, self.palette, opacity, background)
+        return overlay_picture(self.image, self.label_map, self.names, self.palette, opacity, background)
 
     def save(self, folder: str | Path, stem: str | None = None, force: bool = False) -> list[Path]:
         """Write ``<stem>_overlay.png``, ``<stem>_labels.png`` and ``<stem>_areas.csv``.

@@ -63,7 +63,7 @@ def test_the_shared_detector_and_the_threshold(files):
     some = denseclip.detect(files['picture'], *files['retinanet'], device='cpu', score=middle)
     assert 0 < len(some) < len(every) and some.scores.min() >= middle
     array = np.asarray(Image.open(files['picture']))[..., ::-1]
-    same = denseclip.detect(array, *files['retinanet'], device='cpu', score=middle)
+    same = denseclip.detect(array, *files['retinanet'], device='cpu', score=middle, channel_order='bgr')
     np.testing.assert_allclose(same.boxes, some.boxes)
 
 

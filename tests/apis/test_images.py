@@ -1,12 +1,15 @@
 """Every kind of picture is read, or refused with a message that names the file and the cure."""
 
+import io
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from denseclip.apis.images import UnreadableImageError, read_image, to_bgr
+from denseclip.apis.errors import UserError
+from denseclip.apis.images import Picture, UnreadableImageError, pictures_of, read_image, to_bgr
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], dtype=np.uint8)
 
@@ -133,6 +136,123 @@ def test_arrays():
     np.testing.assert_array_equal(to_bgr(np.full((1, 1, 3), 65535, np.uint16)), [[[255] * 3]])
     np.testing.assert_array_equal(to_bgr(np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8))[0, 1], [255] * 3)
     np.testing.assert_array_equal(to_bgr(Image.fromarray(RGB)), bgr)
+
+
+def test_every_kind_of_picture_is_the_same_one(tmp_path):
+    """Files, bytes, open files, Pillow images, arrays and tensors, channels first and last, 8-bit and float."""
+    rgb = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    path = save(tmp_path, Image.fromarray(rgb))
+    tensor = torch.from_numpy(rgb).permute(2, 0, 1)
+    unit = tensor.float() / 255
+    alpha = np.dstack([rgb, np.full((5, 7), 255, np.uint8)])
+    with path.open('rb') as file:
+        kinds = [
+            path,
+            str(path),
+            path.read_bytes(),
+            memoryview(path.read_bytes()),
+            io.BytesIO(path.read_bytes()),
+            file,
+            Image.fromarray(rgb),
+            rgb,
+            rgb.transpose(2, 0, 1),
+            np.asfortranarray(rgb),
+            rgb / 255,
+            (rgb / 255).astype(np.float32),
+            alpha,
+            tensor,
+            tensor.permute(1, 2, 0),
+            tensor.contiguous().requires_grad_(False),
+            unit,
+            unit.clone().requires_grad_(),
+            unit.double(),
+            torch.cat([unit, torch.ones(1, 5, 7)]),
+        ]
+        pictures = [Picture.of(kind, None if isinstance(kind, torch.Tensor) else 'rgb') for kind in kinds]
+    for picture in pictures:
+        np.testing.assert_array_equal(picture.rgb, rgb)
+        assert picture.rgb.flags.c_contiguous and picture.bgr.flags.c_contiguous
+    assert [p.source for p in pictures[:3]] == [path, path, None]
+    np.testing.assert_array_equal(Picture.of(rgb[..., ::-1], 'bgr').rgb, rgb)
+    np.testing.assert_array_equal(Picture.of(alpha[..., [2, 1, 0, 3]], 'bgr').rgb, rgb)
+    np.testing.assert_array_equal(Picture.of(tensor.flip(0), 'bgr').rgb, rgb)
+    np.testing.assert_array_equal(Picture.of(path, 'bgr').rgb, rgb)  # a file says itself which colours it has
+    np.testing.assert_array_equal(read_image(path, 'rgb'), rgb)
+
+
+def test_where_both_ends_could_be_channels():
+    """Tensors have their channels first, arrays last."""
+    cube = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    np.testing.assert_array_equal(Picture.of(cube, 'rgb').rgb, cube)
+    np.testing.assert_array_equal(Picture.of(torch.from_numpy(cube)).rgb, cube.transpose(1, 2, 0))
+    assert Picture.of(torch.zeros(1, 4, 3)).rgb.shape == (4, 3, 3)
+    assert Picture.of(np.zeros((4, 3, 1))).rgb.shape == (4, 3, 3)
+
+
+def test_a_picture_does_not_change_with_the_buffer_that_it_came_from():
+    frame = np.zeros((2, 2, 3), np.uint8)
+    picture = Picture.of(frame, 'rgb')
+    frame[:] = 255
+    assert picture.rgb.max() == 0
+
+
+def test_arrays_without_an_order_are_rgb_and_this_is_said_once():
+    with pytest.warns(FutureWarning, match="channel_order='bgr'"):
+        np.testing.assert_array_equal(Picture.of(RGB).rgb, RGB)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        for image in (RGB[..., 0], torch.from_numpy(RGB), Image.fromarray(RGB)):
+            Picture.of(image)
+        Picture.of(RGB, 'rgb')
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('default')
+        for _ in range(3):
+            Picture.of(RGB)
+    assert len(caught) <= 1
+
+
+def test_several_pictures():
+    grey = torch.zeros(3, 4, 5)
+    for several in ([grey], (grey, grey), torch.zeros(2, 3, 4, 5), np.zeros((2, 4, 5, 3), np.uint8), []):
+        found, many = pictures_of(several, 'rgb')
+        assert many and [p.rgb.shape for p in found] == [(4, 5, 3)] * len(several)
+    assert pictures_of(grey)[1] is False
+    with pytest.raises(UserError, match='picture 2 of 3: float pixels'):
+        pictures_of([grey, grey - 1, grey])
+    with pytest.raises(UnreadableImageError, match=r'no\.png'):
+        pictures_of([grey, 'no.png'])
+
+
+@pytest.mark.parametrize(
+    ('image', 'message'),
+    [
+        (b'', r"'\(bytes\)': there are no bytes"),
+        (b'no picture', r"'\(bytes\)': not a picture"),
+        (io.StringIO('text'), "mode 'rb'"),
+        (io.BytesIO(b'\x89PNG'), r"'\(open file\)': "),
+        (None, 'got NoneType'),
+        ({}, 'got dict'),
+        (torch.zeros(2, 3), None),
+        (torch.zeros(2, 4, 5), 'channels first'),
+        (torch.full((3, 4, 5), float('nan')), 'nan'),
+        (torch.randn(3, 40, 50), 'before mean and std'),
+        (torch.zeros(3, 4, 5, dtype=torch.int64), 'int64; convert to uint8'),
+        (np.zeros((4, 5, 3), object), 'object; convert'),
+        (np.zeros((4, 5, 3), complex), 'complex'),
+        (np.uint8(3), 'a single number'),
+    ],
+)
+def test_what_is_no_picture_in_memory(image, message):
+    if message is None:
+        assert Picture.of(image).rgb.shape == (2, 3, 3)
+        return
+    with pytest.raises(UserError, match=message):
+        Picture.of(image, 'rgb')
+
+
+def test_orders_that_are_none():
+    with pytest.raises(UserError, match="'rbg' must be 'rgb' or 'bgr'"):
+        Picture.of(RGB, 'rbg')
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_equal_to_evaluation(inferencer, photo, pipeline):
 def test_file_pillow_and_bgr_array_are_one_picture(inferencer, photo):
     expected = inferencer.segment(photo).label_map
     for image in (str(photo), Image.open(photo), cv2.imread(str(photo))):
-        np.testing.assert_array_equal(inferencer.segment(image).label_map, expected)
+        np.testing.assert_array_equal(inferencer.segment(image, channel_order='bgr').label_map, expected)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 300), (200, 3), (40, 12_000), (63, 65)])

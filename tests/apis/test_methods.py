@@ -56,6 +56,16 @@ def test_superpixels_and_one_name(clip, street, tmp_path, capsys):
     assert 'decided by' in capsys.readouterr().out and any(row['decided by'] == 'CLIP' for row in found)
 
 
+def test_several_pictures_are_those_one_by_one(clip, street):
+    found = ovseg_inferencer('sky; tree; car', masks='superpixels', clip=clip, device='cpu')
+    rng = np.random.default_rng(0)
+    coarse = [Image.fromarray(rng.integers(0, 255, (3, 4, 3), dtype=np.uint8)).resize((60, 40)) for _ in range(2)]
+    pictures = [street, *coarse, np.asarray(coarse[0].rotate(90, expand=True))]
+    for one, other in zip(pictures, found.segment(pictures, channel_order='rgb'), strict=True):
+        alone = found.segment(one, channel_order='rgb')
+        assert (alone.label_map == other.label_map).mean() > 0.999 and alone.decided_by == other.decided_by
+
+
 def test_mask_files_and_blank_pixels(clip, street, tmp_path):
     masks = np.zeros((1, 40, 60), dtype=bool)
     masks[0, 5:15, 5:25] = True

@@ -40,6 +40,17 @@ def test_a_picture_is_segmented_by_words(clip, picture):
     assert inferencer.model.test_cfg.crop_size == (224, 224)
 
 
+def test_several_pictures_by_windows_are_those_one_by_one(clip, picture):
+    windows = dict(mode='slide', crop_size=(48, 48), stride=(24, 24))
+    found = Inferencer.from_preset('sclip', 'road; car=automobile; sky', clip, device='cpu', test_cfg=windows)
+    found._transforms.transforms[0].scale = (128, 64)
+    rng = np.random.default_rng(0)
+    pictures = [picture, *(rng.integers(0, 255, (h, w, 3), dtype=np.uint8) for h, w in ((40, 60), (60, 40), (40, 60)))]
+    for one, other in zip(pictures, found.segment(pictures, channel_order='rgb'), strict=True):
+        alone = found.segment(one, channel_order='rgb').label_map
+        assert (alone == other.label_map).mean() > 0.999
+
+
 def test_plug_ins_are_passed_on(clip, picture):
     dino = dict(type='DINOAffinity', dino=TINY_DINO)
     windows = dict(mode='slide', crop_size=(64, 64), stride=(64, 64))

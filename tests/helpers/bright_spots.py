@@ -29,7 +29,7 @@ class BrightSpots(BaseModel):
         return 16, 24
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'predict') -> Any:
-        assert [tuple(picture.shape) for picture in inputs] == [(3, 16, 24)]
+        assert {tuple(picture.shape) for picture in inputs} == {(3, 16, 24)}
         for picture, sample in zip(inputs, data_samples, strict=True):
             grey = 0.49 + 0.02 * picture.float().mean(0, keepdim=True) / 255
             pixels = F.interpolate(grey[None], size=sample.ori_shape, mode='bilinear')[0]
