@@ -46,16 +46,16 @@ def test_positions_are_counted_or_fitted(offset, indexing):
     rope = RotaryEmbeddingCat(
         8, in_pixels=False, feat_shape=[4, 4], ref_feat_shape=[6, 6], grid_offset=offset, grid_indexing=indexing
     )
-    grid, band = (3, 5), 1.0  # the first band of either axis has frequency 1
+    grid, bands = (3, 5), 10000 ** (-torch.arange(2.0) / 2)  # a quarter of the channels, each frequency twice
     fitted, counted = (rotary_table(rope, grid, mode).unflatten(0, grid) for mode in ('fit', 'count'))
     first, second = torch.arange(3.0)[:, None] + offset, torch.arange(5.0)[None] + offset
     if indexing == 'xy':
         first, second = second, first
     sizes = (5, 3) if indexing == 'xy' else (3, 5)
     for table, scales in ((fitted, [6 / n for n in sizes]), (counted, [1.0, 1.0])):
-        sines = table.chunk(2, dim=-1)[0]
-        torch.testing.assert_close(sines[..., 0], (first * scales[0] * band).sin().expand(grid))
-        torch.testing.assert_close(sines[..., 4], (second * scales[1] * band).sin().expand(grid))
+        angles = [(axis.expand(grid) * s)[..., None] * bands for axis, s in zip((first, second), scales, strict=True)]
+        angle = torch.cat(angles, dim=-1).repeat_interleave(2, dim=-1)
+        torch.testing.assert_close(table, torch.cat([angle.sin(), angle.cos()], dim=-1))
 
 
 def test_both_ways_agree_on_the_grid_of_the_weights():
