@@ -13,7 +13,7 @@ from torch import Tensor
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.engine.atomic import commit, partial_name
+from denseclip.engine.atomic import replacing
 from denseclip.weights import (
     read_checkpoint,
     resolve,
@@ -50,9 +50,8 @@ def write(target: Path, state: dict[str, Tensor], meta: dict[str, Any], wrapper:
         write_safetensors(state, target, plain)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(partial_name(target.name))
-    torch.save({'meta': meta, wrapper: state}, partial)
-    commit(partial, target)
+    with replacing(target) as partial:
+        torch.save({'meta': meta, wrapper: state}, partial)
 
 
 @program

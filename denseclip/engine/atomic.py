@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL_SUFFIX = '.partial'
+# What torch.save says, without naming a cause, when the disk takes no more.
+_TORCH_WRITER = re.compile(r'inline_container|PytorchStreamWriter|unexpected pos|iostream error')
 
 
 def partial_name(name: str) -> str:
@@ -29,6 +35,35 @@ def commit(partial: Path, final: Path) -> None:
     _sync_folder(final.parent)
 
 
+@contextmanager
+def replacing(final: Path) -> Iterator[Path]:
+    """Write a file under another name; it gets its own when it is whole, and an unfinished one is removed.
+
+    Args:
+        final: The file; an older one is replaced. Its folder must exist.
+
+    Yields:
+        What to write to.
+
+    Raises:
+        OSError: It cannot be written; names the file, also where the writer (torch's, Pillow's) did not.
+    """
+    partial = final.with_name(partial_name(final.name))
+    try:
+        yield partial
+        commit(partial, final)
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(partial):
+            error.filename = str(final)
+        raise
+    except RuntimeError as error:
+        if type(error) is not RuntimeError or not _TORCH_WRITER.search(str(error)):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(final)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically.
 
@@ -36,9 +71,8 @@ def write_text(path: Path, text: str) -> None:
         path: The file.
         text: Its content.
     """
-    partial = path.with_name(partial_name(path.name))
-    partial.write_text(text, encoding='utf-8')
-    commit(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding='utf-8')
 
 
 def remove_partial_files(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from denseclip.engine.atomic import commit, partial_name
+from denseclip.engine.atomic import replacing
 
 
 class OutputNames:
@@ -34,12 +34,8 @@ def write_picture(image: Image.Image, target: Path) -> None:
         target: The file; its folder is made.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(partial_name(target.name))
-    try:
+    with replacing(target) as partial:
         image.save(partial, format=Image.registered_extensions()[target.suffix])
-        commit(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_label_map(labels: np.ndarray, num_classes: int, target: Path) -> None:

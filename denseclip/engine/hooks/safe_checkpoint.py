@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..atomic import commit, partial_name, remove_partial_files, write_text
+from ..atomic import partial_name, remove_partial_files, replacing, write_text
 
 
 @HOOKS.register_module()
@@ -90,14 +91,9 @@ class SafeCheckpointHook(CheckpointHook):
     def _write(self, runner: Runner, name: str, by_epoch: bool, **options: Any) -> None:
         """Gather the state of all processes and write one complete file."""
         runner.call_hook('before_checkpoint', stage='epoch' if by_epoch else 'iter')
-        partial = partial_name(name)
-        try:
+        partial = partial_name(name)  # that of replacing(), by every process
+        with replacing(Path(self.out_dir) / name) if is_main_process() else nullcontext():
             runner.save_checkpoint(self.out_dir, partial, by_epoch=by_epoch, backend_args=self.backend_args, **options)
-        except OSError:
-            (Path(self.out_dir) / partial).unlink(missing_ok=True)  # do not keep a full disk full
-            raise
-        if is_main_process():
-            commit(Path(self.out_dir) / partial, Path(self.out_dir) / name)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         """Save the best weights so far, per metric, before the previous best ones are removed."""
