@@ -16,6 +16,7 @@ from denseclip.apis.panoptic import PanopticSegmentation
 from denseclip.apis.segmentation import Segmentation
 from denseclip.apis.turns import builds
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.words import TakesWords
 
 DEFAULT_SCORE = 0.3
 """Least confidence of an instance."""
@@ -38,6 +39,10 @@ class MaskInferencer(Inferencer):
     Raises:
         UserError: If config, weights, device, vocabulary, task or things cannot be used.
     """
+
+    task = 'semantic'
+    score = DEFAULT_SCORE
+    _things: Any = None
 
     @builds
     def __init__(
@@ -64,8 +69,11 @@ class MaskInferencer(Inferencer):
         Raises:
             UserError: If the model has one task only, or the task is unknown.
         """
-        if not hasattr(self.model, 'set_task'):
-            raise UserError(f'{type(self.model).__name__} gives semantic results only: leave --task (task=) out.')
+        if not isinstance(self.model, TakesWords):
+            if task != 'semantic':
+                raise UserError(f'{type(self.model).__name__} gives semantic results only: leave --task (task=) out.')
+            self.task = task
+            return
         with self._turn:
             try:
                 self.model.set_task(task)
@@ -100,7 +108,7 @@ class MaskInferencer(Inferencer):
         return tuple(n for n, is_thing in zip(self.model.vocabulary.names, flags, strict=False) if is_thing)
 
     def _tell(self, vocabulary: Vocabulary, things: Any) -> None:
-        if hasattr(self.model, 'set_task'):
+        if isinstance(self.model, TakesWords):
             self.model.set_vocabulary(vocabulary, things)
         else:
             super()._tell(vocabulary, None)

@@ -12,7 +12,8 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from ..models.lazy_weights import from_source
+from denseclip.core.lazy_weights import from_source
+
 from ..weights import load_into, read_checkpoint, resolve, weight_file
 from ..weights.convert import convert, denseclip, dinoiser, maft
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.matching import expected_text_map, pixel_text_score_map, visual_context
 from denseclip.models.text_encoders.base import TextContextEncoder
@@ -75,7 +76,7 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
         raise ValueError(f'{name} must be one of {", ".join(map(repr, choices))}, got {value!r}.')
 
 
-class TextPrompting:
+class TextPrompting(TakesWords):
     """Mix-in for models with a ``backbone`` whose output ends in ``(pooled (N, E), dense (N, E, h, w))``.
 
     A model calls :meth:`_init_text` once its backbone, neck and heads exist, and gets :meth:`match`. State-dict names:
@@ -112,8 +113,7 @@ class TextPrompting:
         self.text_encoder = build_module(text_encoder)
         self.class_text = ClassText(options.templates, options.context_length, options.synonym_sampling)
         self._init_prompting(None if context_decoder is None else build_module(context_decoder), options.num_contexts)
-        self.class_text.set_vocabulary(vocabulary, self.text_encoder, options.num_contexts)
-        self._follow_vocabulary()
+        self._take(Vocabulary.of(vocabulary), None, None)
         self._check_sizes()
         self._check_normalization()
 
@@ -181,40 +181,37 @@ class TextPrompting:
         """Whether the number of classes is built into the model's weights."""
         return True
 
-    def set_vocabulary(self, vocabulary: Any) -> None:
-        """Let the model tell other classes apart.
-
-        Args:
-            vocabulary: anything that ``Vocabulary.of`` accepts.
-
-        Raises:
-            ValueError: if the model is closed-set and the number of classes differs.
-        """
-        vocabulary = Vocabulary.of(vocabulary)
+    def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Refuse another number of classes than a closed-set model is built for."""
         count, built_for = len(vocabulary.groups), self.class_text.num_classes
         if self.closed_set and count != built_for:
             raise ValueError(self._closed_set_message(built_for, count))
+        return vocabulary
+
+    def use_words(self, vocabulary: Vocabulary, embeddings: Tensor | None) -> None:
+        """Tokenize the vocabulary; its embeddings are made with the learnt contexts.
+
+        Raises:
+            ValueError: If embeddings are given.
+        """
+        if embeddings is not None:
+            raise ValueError(
+                f'{type(self).__name__} makes class embeddings with contexts of its own: give words, not embeddings.'
+            )
         num_contexts = 0 if self.contexts is None else self.contexts.shape[1]
         self.class_text.set_vocabulary(vocabulary, self.text_encoder, num_contexts)
-        self._follow_vocabulary()
+        self.words_changed()
+
+    def label_names(self) -> tuple[str, ...]:
+        """Class names, and the background where it has a label."""
+        more = ('background',) if self.class_text.num_classes > len(self.vocabulary) else ()
+        return self.vocabulary.names + more
 
     def _closed_set_message(self, built_for: int, count: int) -> str:
         return (
             f'this {type(self).__name__} is built for {built_for} classes, the vocabulary has {count}: give '
             f'{built_for} classes, or build and train a model for {count}.'
         )
-
-    def _follow_vocabulary(self) -> None:
-        """Make class counts of the heads, or an error about them, and the names shown those of the vocabulary."""
-        raise NotImplementedError
-
-    def _show_classes(self) -> None:
-        """Put the class names, and the palette while it fits, where results are drawn from."""
-        count = self.class_text.num_classes
-        names = self.vocabulary.names + (('background',) if count > len(self.vocabulary) else ())
-        palette = (getattr(self, 'dataset_meta', None) or {}).get('palette')
-        keep = palette is not None and len(palette) == count
-        self.dataset_meta = {'classes': names, **({'palette': palette} if keep else {})}
 
     # --- forward ------------------------------------------------------------------------------------------------
 

@@ -14,12 +14,12 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from denseclip.clip.towers import DenseReadOut
+from denseclip.core.lazy_weights import CLIPOwner
 from denseclip.weights import read_state_dict, resolve, weight_file
 
 from .functional.mask_prompts import encode_with_masks
 from .functional.mask_selection import representatives
 from .functional.region_crops import RegionCrops, crop_regions
-from .lazy_weights import CLIPOwner
 from .open_clip_parts import FOLDERS, OpenCLIPParts
 
 PROMPTS_FILE = 'mask_prompts.safetensors'

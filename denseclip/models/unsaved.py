@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from .lazy_weights import tensors_under
+from denseclip.core.lazy_weights import tensors_under
 
 
 def leave_out_of_checkpoints(module: nn.Module) -> None:

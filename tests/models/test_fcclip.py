@@ -75,8 +75,10 @@ def test_training_has_words_of_its_own_and_forgets_none() -> None:
     images, labels = torch.randn(1, 3, 64, 64), torch.randint(0, 2, (1, 64, 64))
     with torch.no_grad():
         before = model.predict(images)[0].pred_sem_seg.data
+        spoken: set[tuple[str, ...]] = set()
+        model.text.register_forward_pre_hook(lambda text, _: spoken.add(text.vocabulary.names))
         model.train().loss(images, semantic_samples(labels))
-        assert model.text.vocabulary.names == ('a', 'b')
+        assert spoken == {('a', 'b')} and model.text.vocabulary.names == ('p', 'q', 'r', 's')
         assert torch.equal(model.eval().predict(images)[0].pred_sem_seg.data, before)
     torch.testing.assert_close(model.text().embeddings, rows)
 

@@ -24,9 +24,9 @@ from tiny_pmp_hosts import tiny_host
 from tiny_two_stage import random_masks
 from torch import Tensor
 
+from denseclip.core.lazy_weights import CLIPOwner, LazyWeights
 from denseclip.engine.checkpoints import load_weights
 from denseclip.models.builder import build_module
-from denseclip.models.lazy_weights import CLIPOwner, LazyWeights
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.weights import WeightMismatchError, write_safetensors
 

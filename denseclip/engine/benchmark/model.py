@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from denseclip.models.segmentors.class_embeddings import ClassEmbeddings
+from denseclip.core.class_embeddings import ClassEmbeddings
 
 from . import tables
 from .ceiling import MatrixProduct

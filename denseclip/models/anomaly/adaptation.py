@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from denseclip.core.precision import full_precision
 from denseclip.models.functional.anomaly import probability_adaptation_loss, state_cosines
-from denseclip.models.functional.precision import full_precision
 
 from .state_text import StateText
 

@@ -10,9 +10,9 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from denseclip.clip.towers import DenseReadOut
+from denseclip.core.precision import full_precision
 from denseclip.models.functional.anomaly import abnormal_probability, cut_tiles, smooth, stitch_tiles, upsample
 from denseclip.models.functional.anomaly_views import COUNT, picture_views
-from denseclip.models.functional.precision import full_precision
 
 from .adaptation import Draws, TestTimeAdaptation
 from .base import AnomalyModel, PictureScore

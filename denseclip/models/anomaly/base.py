@@ -18,9 +18,9 @@ from denseclip.clip.loading import LoadedCLIP
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut
+from denseclip.core.lazy_weights import LazyWeights
 from denseclip.structures import AnomalyDataSample
 
-from ..lazy_weights import LazyWeights
 from .clip_parts import is_fresh, load_parts
 from .state_text import StateText, StateTextEncoder
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from denseclip.clip.blocks import run_block
 from denseclip.clip.towers import DenseReadOut
 from denseclip.clip.towers.vit import ViTTower
+from denseclip.core.precision import full_precision
 from denseclip.models.functional.anomaly import abnormal_probability, upsample
 from denseclip.models.functional.anomaly_windows import (
     harmonic_mean,
@@ -20,7 +21,6 @@ from denseclip.models.functional.anomaly_windows import (
     visual_association,
     window_patches,
 )
-from denseclip.models.functional.precision import full_precision
 
 from .base import AnomalyModel, PictureScore
 from .state_text import StateText

@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.towers import ImageTower
+from denseclip.core.lazy_weights import LazyWeights
 from denseclip.models.clip_weights import Pretrained, clip_state
-from denseclip.models.lazy_weights import LazyWeights
 from denseclip.weights import load_into
 from denseclip.weights.convert import convert
 

@@ -115,14 +115,14 @@ class DenseCLIPDetector(TextPrompting, BaseDetector):
         """Heads whose number of classes is that of the vocabulary."""
         raise NotImplementedError
 
-    def _follow_vocabulary(self) -> None:
+    def words_changed(self) -> None:
+        """Refuse heads of another number of classes."""
         count = self.class_text.num_classes
         for head in self._class_heads():
             if head.num_classes != count:
                 raise ValueError(
                     f'{type(head).__name__}.num_classes is {head.num_classes}, but the vocabulary has {count} classes.'
                 )
-        self._show_classes()
 
     def _pyramid(self, match: PixelTextMatch) -> tuple[Tensor, ...]:
         return tuple(self.neck(match.levels)) if self.with_neck else tuple(match.levels)

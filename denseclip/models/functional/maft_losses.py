@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .precision import full_precision
+from denseclip.core.precision import full_precision
 
 
 def pyramid_sums(features: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:

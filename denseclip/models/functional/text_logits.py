@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .precision import full_precision
+from denseclip.core.precision import full_precision
 
 MAX_LOGIT_SCALE = 100.0
 

@@ -23,8 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
+from denseclip.core.precision import full_precision
+
 from .label_map import Box, Size, chunked_label_map, label_dtype, slide_label_map
-from .precision import full_precision
 
 _TILE = (32, 64)
 _LARGEST_SIDE = 2048

@@ -18,11 +18,11 @@ from denseclip.clip.text_bank import TextBank
 from denseclip.clip.towers import DenseReadOut, ImageTower
 from denseclip.clip.towers.vit import ViTTower
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.lazy_weights import LazyWeights
 from denseclip.weights.source import resolve
 
 from ..functional.contrastive import contrastive_loss, gather_pairs
 from ..functional.mask_prompts import encode_with_masks
-from ..lazy_weights import LazyWeights
 from ..open_clip_parts import FOLDERS, OpenCLIPParts
 from .contrastive import clamp_saved_scale, clamp_scale, group_ids
 from .prompt_files import PROMPT_STD, read_mask_prompts

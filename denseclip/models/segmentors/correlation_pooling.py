@@ -78,21 +78,10 @@ class CorrelationPoolingSegmentor(OpenVocabularySegmentor):
 
     # --- vocabulary ---------------------------------------------------------------------------------------------
 
-    def set_vocabulary(self, vocabulary: Any) -> None:
-        """See :meth:`OpenVocabularySegmentor.set_vocabulary`.
-
-        Raises:
-            ValueError: If ``background_rule`` is on and no class is called "background".
-        """
-        vocabulary = Vocabulary.of(vocabulary)
+    def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
+        """See :meth:`OpenVocabularySegmentor.accept_vocabulary`; ``background_rule`` needs a class "background"."""
         self._check_background(vocabulary)
-        super().set_vocabulary(vocabulary)
-
-    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any) -> None:
-        """See :meth:`OpenVocabularySegmentor.set_class_embeddings`."""
-        vocabulary = Vocabulary.of(vocabulary)
-        self._check_background(vocabulary)
-        super().set_class_embeddings(embeddings, vocabulary)
+        return super().accept_vocabulary(vocabulary)
 
     def _check_background(self, vocabulary: Vocabulary) -> None:
         if self.background_rule and BACKGROUND not in vocabulary.names and not vocabulary.background_names:

@@ -126,8 +126,8 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
             'use a model with score_fusion="expectation", text_head=True and PixelTextFPNHead.'
         )
 
-    def _follow_vocabulary(self) -> None:
-        """Make class counts and the names shown with results those of the vocabulary."""
+    def words_changed(self) -> None:
+        """Make class counts those of the vocabulary."""
         count = self.class_text.num_classes
         if getattr(self.decode_head, 'open_vocabulary', False):
             self.decode_head.num_classes = self.decode_head.out_channels = count
@@ -136,7 +136,6 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
                 f'decode_head.num_classes is {self.decode_head.num_classes}, but the vocabulary has {count} classes.'
             )
         self.num_classes, self.out_channels = self.decode_head.num_classes, self.decode_head.out_channels
-        self._show_classes()
 
     # --- forward ------------------------------------------------------------------------------------------------
 

@@ -15,19 +15,19 @@ from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from denseclip.clip.things import thing_flags
-from denseclip.clip.vocabulary import Vocabulary, VocabularyError
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.class_embeddings import ClassEmbeddings
+from denseclip.core.lazy_weights import CLIPOwner
+from denseclip.core.words import TakesWords
 from denseclip.models.backbones import CLIPMaskTrunk, TrunkFeatures
 from denseclip.models.builder import build_module
 from denseclip.models.functional.text_logits import text_logits
 from denseclip.models.functional.vocabulary_ensemble import MaskClasses, geometric_ensemble, seen_classes
 from denseclip.models.heads.mask2former import MaskPredictions
 from denseclip.models.heads.query_guide import QueryGuide
-from denseclip.models.lazy_weights import CLIPOwner
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.structures.mask_proposals import MaskProposals
 
-from .class_embeddings import ClassEmbeddings
 from .mask_results import MaskTasks, WritesTasks
 from .mask_targets import mask_targets
 
@@ -36,7 +36,7 @@ MULTIPLE = 32
 
 
 @MODELS.register_module()
-class FCCLIP(WritesTasks, CLIPOwner, BaseSegmentor):
+class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
     """Open-vocabulary semantic, panoptic and instance segmentation with one frozen CLIP.
 
     CLIP's trunk gives the features of a mask generator and, pooled under its masks, their embeddings. A mask's class
@@ -103,17 +103,13 @@ class FCCLIP(WritesTasks, CLIPOwner, BaseSegmentor):
         model: Any = parts.clip.model
         tower, text = parts.towers(CLIPMaskTrunk.read_out_for(model.visual, read_out))
         self.backbone = CLIPMaskTrunk(tower)
-        self.text = ClassEmbeddings(text, templates, 'max', cache_dir)
+        self.text = ClassEmbeddings(text, templates, 'max', cache_dir, train_vocabulary)
         self.clip_logit_scale: nn.Parameter = model.logit_scale.requires_grad_(False)
         self.void_embedding = nn.Embedding(1, tower.embed_dim)
         self.head: Any = head if isinstance(head, nn.Module) else self._build_head(head)
         self.alpha, self.beta, self.ensemble_on_valid_mask = alpha, beta, ensemble_on_valid_mask
         self.test_cfg = ConfigDict(test_cfg or {})
         self.tasks = MaskTasks(**self.test_cfg)
-        self.train_vocabulary = None if train_vocabulary is None else Vocabulary.of(train_vocabulary)
-        self.is_thing: Tensor = torch.zeros(0, dtype=torch.bool, device='cpu')
-        self._vocabulary: Vocabulary | None = None
-        self._rows: Tensor | None = None
         self._things = things
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, things)
@@ -132,61 +128,18 @@ class FCCLIP(WritesTasks, CLIPOwner, BaseSegmentor):
     # --- vocabulary ---------------------------------------------------------------------------------------------
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """The classes that the model tells apart outside of training."""
-        if self._vocabulary is None:
-            raise ValueError('this model has no vocabulary yet: call set_vocabulary(...).')
-        return self._vocabulary
-
-    @property
     def num_classes(self) -> int:
         """Number of labels."""
         return len(self.vocabulary)
 
-    def set_vocabulary(self, vocabulary: Any, things: Any = None) -> None:
-        """Let the model tell other classes apart. Text is encoded at the next picture.
-
-        Args:
-            vocabulary: Anything that ``Vocabulary.of`` accepts.
-            things: Which of them are countable; None keeps what was said before, unless that named classes which are
-                not among them: then their words decide.
-
-        Raises:
-            ValueError: If the vocabulary has a background of its own: masks of no class are this model's background;
-                or if ``things`` are named that are no classes.
-        """
-        vocabulary = Vocabulary.of(vocabulary)
+    def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Refuse a background of its own: masks of no class are this model's background."""
         if vocabulary.background != 'none':
             raise ValueError(
                 f"{type(self).__name__} takes no background='{vocabulary.background}'; list the background's names as "
                 'a class.'
             )
-        flags = self._thing_flags(vocabulary) if things is None else thing_flags(vocabulary, things)
-        self.is_thing = torch.as_tensor(flags, dtype=torch.bool, device='cpu')
-        self._vocabulary, self._rows = vocabulary, None
-        self._things = self._things if things is None else things
-        self.text.set_vocabulary(vocabulary)
-        palette = (getattr(self, 'dataset_meta', None) or {}).get('palette')
-        keep = palette is not None and len(palette) == len(vocabulary)
-        self.dataset_meta = {'classes': vocabulary.names, **({'palette': palette} if keep else {})}
-
-    def _thing_flags(self, vocabulary: Vocabulary) -> tuple[bool, ...]:
-        """Which classes are countable by what was said before, which may have been about other classes."""
-        try:
-            return thing_flags(vocabulary, self._things)
-        except VocabularyError:
-            return thing_flags(vocabulary)
-
-    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any, things: Any = None) -> None:
-        """Use text rows made elsewhere; see :meth:`ClassEmbeddings.set_embeddings`."""
-        self.set_vocabulary(vocabulary, things)
-        self._rows = embeddings
-        self.text.set_embeddings(embeddings, self.vocabulary)
-
-    def set_task(self, task: str | Sequence[str]) -> None:
-        """Give semantic, panoptic or instance results from now on, or several of them."""
-        self.tasks.set_task(task)
-        self.test_cfg.task = task
+        return vocabulary
 
     def text_rows(self) -> tuple[Tensor, Tensor]:
         """Rows that masks are compared with, and how many of them each class has.
@@ -288,7 +241,6 @@ class FCCLIP(WritesTasks, CLIPOwner, BaseSegmentor):
         Returns:
             Data samples with the results of the tasks, see :meth:`MaskTasks.write`.
         """
-        self._speak(self.vocabulary)
         samples = data_samples or [SegDataSample() for _ in inputs]
         for sample in samples:
             if 'img_shape' not in sample.metainfo and 'img_padding_size' not in sample.metainfo:
@@ -310,29 +262,18 @@ class FCCLIP(WritesTasks, CLIPOwner, BaseSegmentor):
             inputs: Preprocessed pictures (N, 3, H, W).
             data_samples: With ``gt_sem_seg`` or ``gt_instances``, see :func:`mask_targets`.
         """
-        self._speak(self.train_vocabulary or self.vocabulary)
-        features = self.extract_feat(inputs)
-        predictions = self.generate(features, data_samples, all_layers=True)
-        return self.head.loss(predictions, self._targets(inputs, data_samples))
+        with self.text.training_words():
+            features = self.extract_feat(inputs)
+            predictions = self.generate(features, data_samples, all_layers=True)
+            return self.head.loss(predictions, self._targets(inputs, data_samples))
 
     def _targets(self, inputs: Tensor, samples: Sequence[Any]) -> list[Any]:
         """Segments of the pictures, of the padded size."""
         size = padded_size(inputs)
-        assert self.text.vocabulary is not None
-        return mask_targets(samples, len(self.text.vocabulary), size, inputs.device)
-
-    def _speak(self, vocabulary: Vocabulary) -> None:
-        """Compare with the names of one vocabulary: that of the training, or the present one."""
-        if self.text.vocabulary is vocabulary:
-            return
-        if self._rows is not None and vocabulary is self._vocabulary:
-            self.text.set_embeddings(self._rows, vocabulary)
-        else:
-            self.text.set_vocabulary(vocabulary)
+        return mask_targets(samples, len(self.text.names), size, inputs.device)
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> MaskClasses:
         """Classes of the masks, see :meth:`classify`."""
-        self._speak(self.vocabulary)
         features = self.extract_feat(inputs)
         return self.classify(features, self.propose(features, data_samples))
 
@@ -340,7 +281,6 @@ class FCCLIP(WritesTasks, CLIPOwner, BaseSegmentor):
         """Class scores (N, K, H, W) of whole pictures in their size."""
         from denseclip.models.functional.mask_inference import semantic_scores
 
-        self._speak(self.vocabulary)
         features = self.extract_feat(inputs)
         proposals = self.propose(features, batch_data_samples)
         size = self.pad(inputs[:1]).shape[2:]

@@ -139,7 +139,10 @@ class MAFTPlus(FCCLIP):
             inputs: Preprocessed pictures (N, 3, H, W).
             data_samples: With ``gt_sem_seg`` or ``gt_instances``, see :func:`mask_targets`.
         """
-        self._speak(self.train_vocabulary or self.vocabulary)
+        with self.text.training_words():
+            return self._losses(inputs, data_samples)
+
+    def _losses(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         self.need_weights()
         images, targets = self.pad(inputs), self._targets(inputs, data_samples)
         # Before the student's pass: where the teacher is still to be made, its weights go through the student's.

@@ -191,6 +191,16 @@ class WritesTasks:
     """
 
     tasks: MaskTasks
+    test_cfg: Any
+
+    def set_task(self, task: str | Sequence[str]) -> None:
+        """Give other results from now on: one of :data:`TASKS`, or several of them.
+
+        Raises:
+            ValueError: If a task is unknown.
+        """
+        self.tasks.set_task(task)
+        self.test_cfg.task = task
 
     @property
     def keep_logits(self) -> bool:

@@ -15,6 +15,8 @@ from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.class_embeddings import ClassEmbeddings
+from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.pictures import normalize_pictures
 from denseclip.models.functional.pseudo_labels import feature_distillation_loss, fill_unlabelled
@@ -26,7 +28,7 @@ from .open_vocab import OpenVocabularySegmentor
 
 
 @MODELS.register_module()
-class MaskCLIPPlus(LabelMapInference, EncoderDecoder):
+class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
     """A student that learns the pseudo-labels of a frozen MaskCLIP, and later its own.
 
     Pixels labelled -1 (``SuppressLabels`` in the pipeline: all of them without annotations, those of the unseen classes
@@ -110,25 +112,24 @@ class MaskCLIPPlus(LabelMapInference, EncoderDecoder):
     # --- vocabulary ---------------------------------------------------------------------------------------------
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """The classes that the model tells apart."""
-        return self.teacher.vocabulary
+    def text(self) -> ClassEmbeddings:  # type: ignore[override]
+        """The teacher's class embeddings; the model knows well only the classes that it was trained for."""
+        return self.teacher.text
 
-    def set_vocabulary(self, vocabulary: Any) -> None:
-        """Let the model tell other classes apart; it knows well only those that it was trained for.
+    def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
+        """What the teacher accepts."""
+        return self.teacher.accept_vocabulary(vocabulary)
 
-        Args:
-            vocabulary: Anything that ``Vocabulary.of`` accepts.
+    def label_names(self) -> tuple[str, ...]:
+        """The teacher's."""
+        return self.teacher.label_names()
+
+    def words_changed(self) -> None:
+        """Give the head as many classes.
+
+        Raises:
+            ValueError: If the teacher has several rows a class, or unseen classes are none.
         """
-        self.teacher.set_vocabulary(vocabulary)
-        self._follow_vocabulary()
-
-    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any) -> None:
-        """Use class embeddings made elsewhere; see :meth:`OpenVocabularySegmentor.set_class_embeddings`."""
-        self.teacher.set_class_embeddings(embeddings, vocabulary)
-        self._follow_vocabulary()
-
-    def _follow_vocabulary(self) -> None:
         count = len(self.teacher.text.names)
         if self.teacher.num_channels() != count:
             raise ValueError("MaskCLIPPlus classifies with one embedding per class: set merge='mean' on the teacher.")
@@ -137,7 +138,7 @@ class MaskCLIPPlus(LabelMapInference, EncoderDecoder):
             raise ValueError(f'unseen={bad}: the vocabulary has the ids 0 to {count - 1}.')
         self.decode_head.num_classes = self.decode_head.out_channels = count
         self.num_classes, self.out_channels = count, count
-        self.dataset_meta = dict(self.teacher.dataset_meta)
+        self.teacher.show_names(self.label_names())
 
     def class_embeddings(self) -> Tensor:
         """Unit-length embeddings of the classes, (K, E)."""

@@ -20,12 +20,13 @@ from denseclip.clip.presets import preset
 from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.towers import ImageTower, TowerOutput
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.class_embeddings import ClassEmbeddings
+from denseclip.core.lazy_weights import CLIPOwner
+from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.open_vocab import cosine_scores, region_labels
-from denseclip.models.lazy_weights import CLIPOwner
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 
-from .class_embeddings import ClassEmbeddings
 from .label_inference import LabelMapInference
 from .post_processing import PostProcessing, class_probabilities
 from .score_maps import Frame, ScoreMaps, size_of
@@ -44,7 +45,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 @MODELS.register_module()
-class OpenVocabularySegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
+class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor):
     """A CLIP model whose pixel embeddings are compared with the embeddings of class names.
 
     With the read-outs of ``denseclip.clip.presets`` this is every training-free method of the family; methods that
@@ -155,42 +156,19 @@ class OpenVocabularySegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
     # --- vocabulary ---------------------------------------------------------------------------------------------
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """The classes that the model tells apart."""
-        if self.text.vocabulary is None:
-            raise ValueError('this model has no vocabulary yet: call set_vocabulary(...).')
-        return self.text.vocabulary
-
-    @property
     def num_classes(self) -> int:
         """Number of labels, the background included when the vocabulary makes one."""
         return len(self.text.names) + (self.vocabulary.background == 'threshold')
 
-    def set_vocabulary(self, vocabulary: Any) -> None:
-        """Let the model tell other classes apart. Text is encoded at the next picture.
-
-        Args:
-            vocabulary: Anything that ``Vocabulary.of`` accepts.
-
-        Raises:
-            ValueError: If the model cannot do what its background policy asks.
-        """
-        vocabulary = Vocabulary.of(vocabulary)
+    def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Refuse a learned background."""
         if vocabulary.background == 'learned':
             raise ValueError(f'{type(self).__name__} has no learned background; use none, prompts or threshold.')
-        self.text.set_vocabulary(vocabulary)
-        self._follow_vocabulary()
+        return vocabulary
 
-    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any) -> None:
-        """Use class embeddings made elsewhere; see :meth:`ClassEmbeddings.set_embeddings`."""
-        self.text.set_embeddings(embeddings, Vocabulary.of(vocabulary))
-        self._follow_vocabulary()
-
-    def _follow_vocabulary(self) -> None:
-        names = self.text.names + (('background',) if self.vocabulary.background == 'threshold' else ())
-        palette = (getattr(self, 'dataset_meta', None) or {}).get('palette')
-        keep = palette is not None and len(palette) == len(names)
-        self.dataset_meta = {'classes': names, **({'palette': palette} if keep else {})}
+    def label_names(self) -> tuple[str, ...]:
+        """Class names, and the background where it has a label."""
+        return self.text.names + (('background',) if self.vocabulary.background == 'threshold' else ())
 
     # --- from pictures to scores --------------------------------------------------------------------------------
 

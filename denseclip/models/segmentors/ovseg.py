@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.builder import build_module
 from denseclip.models.heads.mask2former import MaskPredictions, PixelFeatures
 from denseclip.models.heads.query_guide import QueryGuide
@@ -59,51 +58,13 @@ class OVSeg(TwoStageSegmentor):
         **kwargs: Any,
     ) -> None:
         del train_cfg
-        self._chosen: Vocabulary | None = None
-        self._given: Tensor | None = None
-        super().__init__(clip, vocabulary=vocabulary, **kwargs)
+        super().__init__(clip, vocabulary=vocabulary, train_vocabulary=train_vocabulary, **kwargs)
         self.backbone: Any = build_module(backbone)
         width = self.text.tower.embed_dim
         if isinstance(decode_head, Mapping):
             decode_head = {'type': 'OpenVocabMaskFormerHead', 'embed_dim': width, **decode_head}
         self.decode_head: Any = build_module(decode_head)
         self.non_object_embedding = nn.Parameter(torch.randn(1, width) * self.text.tower.width**-0.5)
-        self.train_vocabulary = None if train_vocabulary is None else Vocabulary.of(train_vocabulary)
-
-    # --- vocabularies -------------------------------------------------------------------------------------------
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The classes that the model tells apart outside of training."""
-        return super().vocabulary if self._chosen is None else self._chosen
-
-    def set_vocabulary(self, vocabulary: Any) -> None:
-        """Let the model tell other classes apart; see :meth:`TwoStageSegmentor.set_vocabulary`.
-
-        Args:
-            vocabulary: Anything that ``Vocabulary.of`` accepts.
-        """
-        self._chosen = self._given = None
-        super().set_vocabulary(vocabulary)
-        self._chosen = self.text.vocabulary
-
-    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any) -> None:
-        """Use class embeddings made elsewhere; see :meth:`ClassEmbeddings.set_embeddings`."""
-        super().set_class_embeddings(embeddings, vocabulary)
-        self._given = embeddings
-
-    def _speak(self, vocabulary: Vocabulary) -> None:
-        """Compare with the names of one vocabulary: that of the training, or the present one."""
-        if self.text.vocabulary is vocabulary:
-            return
-        self.text.set_vocabulary(vocabulary)
-        if vocabulary is self._chosen and self._given is not None:
-            self.text.set_embeddings(self._given, vocabulary)
-
-    def num_channels(self) -> int:
-        """Number of class planes of the present vocabulary, also right after a training step."""
-        self._speak(self.vocabulary)
-        return super().num_channels()
 
     def no_object_row(self) -> Tensor:
         """The learnt row of "no object" at unit length, (1, D)."""
@@ -159,7 +120,6 @@ class OVSeg(TwoStageSegmentor):
 
     def propose(self, inputs: Tensor, samples: Sequence[Any] | None = None) -> MaskProposals:
         """Masks of pictures (N, 3, H, W), over their padded size; see :meth:`propose_from`."""
-        self._speak(self.vocabulary)
         return self.propose_from(self.extract_feat(inputs), samples)
 
     # --- training -----------------------------------------------------------------------------------------------
@@ -171,9 +131,9 @@ class OVSeg(TwoStageSegmentor):
             inputs: Preprocessed pictures (N, 3, H, W).
             data_samples: With ``gt_sem_seg`` or ``gt_instances``, see :func:`mask_targets`.
         """
-        self._speak(self.train_vocabulary or self.vocabulary)
-        features = self.extract_feat(inputs)
-        predictions = self.generate(features, self.query_guide(inputs.shape[0], data_samples), all_layers=True)
-        height, width = (-(-side // self.size_divisor) * self.size_divisor for side in inputs.shape[2:])
-        targets = mask_targets(data_samples, len(self.text.names), (height, width), inputs.device)
-        return self.decode_head.loss(predictions, targets)
+        with self.text.training_words():
+            features = self.extract_feat(inputs)
+            predictions = self.generate(features, self.query_guide(inputs.shape[0], data_samples), all_layers=True)
+            height, width = (-(-side // self.size_divisor) * self.size_divisor for side in inputs.shape[2:])
+            targets = mask_targets(data_samples, len(self.text.names), (height, width), inputs.device)
+            return self.decode_head.loss(predictions, targets)

@@ -13,22 +13,22 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
 
-from denseclip.clip.things import thing_flags
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.class_embeddings import ClassEmbeddings
+from denseclip.core.lazy_weights import CLIPOwner
+from denseclip.core.words import TakesWords
 from denseclip.models.functional.mask_inference import semantic_scores
-from denseclip.models.lazy_weights import CLIPOwner
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.structures.mask_proposals import MaskProposals
 
-from .class_embeddings import ClassEmbeddings
 from .mask_results import MaskTasks, WritesTasks
 from .prompt_guided import PromptGuided
 
 _WINDOWS = ('mode', 'crop_size', 'stride')
 
 
-class TextMask2Former(WritesTasks, CLIPOwner, EncoderDecoder):
+class TextMask2Former(WritesTasks, TakesWords, CLIPOwner, EncoderDecoder):
     """MMSeg's ``EncoderDecoder`` around a Mask2Former head, with the text tower of a CLIP beside it.
 
     The text tower is frozen, is read from its own source, and is not in checkpoints: MMSeg's Mask2Former checkpoints
@@ -65,8 +65,7 @@ class TextMask2Former(WritesTasks, CLIPOwner, EncoderDecoder):
         self.test_cfg: Any = ConfigDict(kwargs.get('test_cfg') or {})
         self.tasks = MaskTasks(**{key: value for key, value in self.test_cfg.items() if key not in _WINDOWS})
         leave_out_of_checkpoints(self)
-        self.set_vocabulary(vocabulary)
-        self.is_thing = thing_flags(Vocabulary.of(vocabulary), things)
+        self.set_vocabulary(vocabulary, things)
 
     def train(self, mode: bool = True) -> TextMask2Former:
         """Set the mode; the frozen text tower stays in evaluation mode."""
@@ -74,20 +73,14 @@ class TextMask2Former(WritesTasks, CLIPOwner, EncoderDecoder):
         self.text.tower.eval()
         return self
 
-    def set_vocabulary(self, vocabulary: Any) -> None:
-        """Other words for the head's classes.
-
-        Raises:
-            ValueError: If their number is not that of the head's classes.
-        """
-        vocabulary = Vocabulary.of(vocabulary)
+    def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Refuse another number of words than the head has classes."""
         if len(vocabulary.groups) != self.num_classes:
             raise ValueError(
                 f'the head of this model has {self.num_classes} classes, the vocabulary {len(vocabulary.groups)}: '
                 'give as many, use set_prompts() to look for other words, or use an open-vocabulary host.'
             )
-        self.text.set_vocabulary(vocabulary)
-        self.dataset_meta = {**(getattr(self, 'dataset_meta', None) or {}), 'classes': self.text.names}
+        return vocabulary
 
 
 @MODELS.register_module()

@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.models.builder import build_module
 from denseclip.models.heads.pmp import PromptGuide, PromptSampler, PromptTable, PromptTokens, TokenGuide
 from denseclip.models.heads.pmp.encoders import TOKENS, WordEncoder, category_table
 from denseclip.models.heads.pmp.inference import INFERENCE, best_of_each, unite
 from denseclip.models.prompting import check_choice
 from denseclip.structures.mask_proposals import MaskProposals
-
-from .class_embeddings import ClassEmbeddings
 
 Run = Callable[[TokenGuide | None], MaskProposals]
 """Runs the host's mask decoder with a guide."""

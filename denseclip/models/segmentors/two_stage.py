@@ -17,18 +17,19 @@ from torch import Tensor, nn
 
 from denseclip.clip.towers import DenseReadOut
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.class_embeddings import ClassEmbeddings
+from denseclip.core.lazy_weights import CLIPOwner
+from denseclip.core.precision import full_precision
+from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.ensemble import STAGES, Stages
 from denseclip.models.functional.mask_inference import MaskGeometry
-from denseclip.models.functional.precision import full_precision
 from denseclip.models.functional.text_logits import merge_synonyms
-from denseclip.models.lazy_weights import CLIPOwner
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.region_classifier import RegionClassifier, RegionEmbeddings
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.structures.mask_proposals import MaskProposals
 
-from .class_embeddings import ClassEmbeddings
 from .label_inference import LabelMapInference
 from .mask_results import geometry_of
 from .two_stage_results import SELECTIONS, MaskClasses, TwoStageResults
@@ -39,7 +40,7 @@ _NOWHERE = -12.0  # logit of a mask that has no pixel
 
 
 @MODELS.register_module()
-class TwoStageSegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
+class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor):
     """Masks from a proposer, classified by CLIP on pictures of them and, if they bring embeddings, by those.
 
     With a proposer that knows nothing about classes (superpixels, Segment Anything, a detector, files) nothing has to
@@ -68,6 +69,7 @@ class TwoStageSegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
         train_cfg: Not used.
         test_cfg: ``mode`` (``'whole'``, or ``'slide'`` with ``crop_size`` and ``stride``) and ``keep_logits``.
         init_cfg: MMEngine initialisation config.
+        train_vocabulary: Classes of the first stage's training, for subclasses that have one.
 
     Attributes:
         text: Class embeddings.
@@ -96,6 +98,7 @@ class TwoStageSegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         init_cfg: Any = None,
+        train_vocabulary: Any = None,
     ) -> None:
         del train_cfg  # an empty entry of many configs
         parts = OpenCLIPParts(**clip) if isinstance(clip, Mapping) else clip
@@ -116,7 +119,8 @@ class TwoStageSegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
             self.region_classifier = _build_classifier(region_classifier, clip, parts).eval().requires_grad_(False)
         elif stages == 'second':
             raise ValueError("stages='second' needs a region_classifier.")
-        self.text = ClassEmbeddings(parts.towers(DenseReadOut(dense=False))[1], templates, merge, cache_dir)
+        tower = parts.towers(DenseReadOut(dense=False))[1]
+        self.text = ClassEmbeddings(tower, templates, merge, cache_dir, train_vocabulary)
         self.proposer = build_module(proposer) if isinstance(proposer, Mapping) else proposer
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
@@ -155,30 +159,18 @@ class TwoStageSegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
     # --- vocabulary ---------------------------------------------------------------------------------------------
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """The classes that the model tells apart."""
-        if self.text.vocabulary is None:
-            raise ValueError('this model has no vocabulary yet: call set_vocabulary(...).')
-        return self.text.vocabulary
-
-    @property
     def num_classes(self) -> int:
         """Number of labels, the background included where the vocabulary has one."""
         return len(self.vocabulary) + (self.vocabulary.background != 'none')
 
-    def set_vocabulary(self, vocabulary: Any) -> None:
-        """Let the model tell other classes apart. Text is encoded at the next picture.
+    def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
+        """With ``selection='best'`` every vocabulary gets a background, for pixels that nothing fits.
 
-        With ``selection='best'`` every vocabulary gets a background, for pixels that nothing fits, and a single class
-        is told apart from "others".
-
-        Args:
-            vocabulary: Anything that ``Vocabulary.of`` accepts. ``background='learned'``: pixels that no mask covers.
+        A single class is then told apart from "others". ``background='learned'`` means pixels that no mask covers.
 
         Raises:
             ValueError: If it has a threshold: scores of masks add up, so none fits all pictures.
         """
-        vocabulary = Vocabulary.of(vocabulary)
         if vocabulary.background == 'threshold':
             raise ValueError(
                 f"{type(self).__name__} has no background='threshold'; use 'learned' (pixels in no mask stay blank), "
@@ -187,20 +179,12 @@ class TwoStageSegmentor(LabelMapInference, CLIPOwner, BaseSegmentor):
         if self.selection == 'best' and vocabulary.background == 'none':
             alone = {'background': 'prompts', 'background_names': (OTHERS,)}
             blank = {'background': 'learned'}
-            vocabulary = Vocabulary(vocabulary.classes, **(alone if len(vocabulary) == 1 else blank))
-        self.text.set_vocabulary(vocabulary)
-        self._follow_vocabulary()
+            return Vocabulary(vocabulary.classes, **(alone if len(vocabulary) == 1 else blank))
+        return vocabulary
 
-    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any) -> None:
-        """Use class embeddings made elsewhere; see :meth:`ClassEmbeddings.set_embeddings`."""
-        self.set_vocabulary(vocabulary)
-        self.text.set_embeddings(embeddings, self.vocabulary)
-
-    def _follow_vocabulary(self) -> None:
-        names = self.text.names + (('background',) if self.vocabulary.background == 'learned' else ())
-        palette = (getattr(self, 'dataset_meta', None) or {}).get('palette')
-        keep = palette is not None and len(palette) == len(names)
-        self.dataset_meta = {'classes': names, **({'palette': palette} if keep else {})}
+    def label_names(self) -> tuple[str, ...]:
+        """Class names, and the background where it has a label."""
+        return self.text.names + (('background',) if self.vocabulary.background == 'learned' else ())
 
     def no_object_row(self) -> Tensor | None:
         """Unit-length embedding of "no object" (1, E); None: masks always are of some class."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from denseclip.models.lazy_weights import LazyWeights
+from denseclip.core.lazy_weights import LazyWeights
 from denseclip.models.unsaved import leave_out_of_checkpoints
 
 

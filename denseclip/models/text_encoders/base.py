@@ -8,8 +8,8 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from denseclip.clip.text import TextTower
+from denseclip.core.lazy_weights import LazyWeights
 from denseclip.models.clip_weights import Pretrained
-from denseclip.models.lazy_weights import LazyWeights
 
 
 class TextContextEncoder(LazyWeights, BaseModule):

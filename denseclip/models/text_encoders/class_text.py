@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from denseclip.clip.templates import resolve_templates
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.precision import autocast_dtype
 from denseclip.models.functional.matching import merge_prompts
-from denseclip.models.functional.precision import autocast_dtype
 
 from .base import TextContextEncoder
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from denseclip.clip.text import CLIPTextTower
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.models.functional.text_logits import text_logits
-from denseclip.models.segmentors.class_embeddings import ClassEmbeddings
 from denseclip.models.segmentors.ovseg import OVSeg
 from denseclip.weights import load_into, strip_prefix
 from denseclip.weights.convert import convert

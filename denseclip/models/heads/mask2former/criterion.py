@@ -12,7 +12,7 @@ from mmengine.dist import all_reduce
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from denseclip.models.functional.precision import full_precision
+from denseclip.core.precision import full_precision
 
 from .matcher import MaskMatcher, Match
 from .outputs import LayerPrediction, MaskPredictions

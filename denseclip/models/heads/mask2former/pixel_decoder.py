@@ -10,13 +10,13 @@ from mmcv.ops import MultiScaleDeformableAttention
 from mmengine.model import caffe2_xavier_init, xavier_init
 from torch import Tensor, nn
 
+from denseclip.core.precision import full_precision
 from denseclip.models.functional.deformable_attention import (
     Size,
     deformable_attention,
     pixel_centres,
     sampling_locations,
 )
-from denseclip.models.functional.precision import full_precision
 
 from .outputs import PixelFeatures
 from .positions import sine_positions

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from denseclip.models.functional.precision import full_precision
+from denseclip.core.precision import full_precision
 
 Match = tuple[Tensor, Tensor]
 """Queries of a picture, ascending, and the target of each, on the CPU."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from denseclip.clip.text import CLIPTextTower, TextTower
 from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.models.functional.precision import autocast_dtype
+from denseclip.core.precision import autocast_dtype
 
 from .tokens import PromptTable
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from denseclip.weights import WeightMismatchError
 
 if TYPE_CHECKING:
-    from .open_clip_parts import OpenCLIPParts
+    from denseclip.models.open_clip_parts import OpenCLIPParts
 
 
 class LazyWeights:
