@@ -130,9 +130,10 @@ def new_dataset(
     write_file(out, config_text(entries, header=f'Config for {kind}, {_HEADER}'))
     config = Config.fromfile(out.absolute())
     reports, perfect = {}, {}
+    truth = data.truth(len(vocabulary)) if isinstance(data, LabelMapData) else None
     for split in data.splits:
         reports.update(dict(audit_split(config, split, progress_file=progress_file)))
-        score = score_perfect_model(config, split) if reports[split].ok else None
+        score = score_perfect_model(config, split, truth=truth) if reports[split].ok else None
         perfect.update({split: score} if score else {})
     return NewDataset(out, data, vocabulary, reports, perfect)
 
@@ -232,8 +233,8 @@ def _changes(base: Config, data: BoxData | LabelMapData, vocabulary: Vocabulary,
             f"the base '{base.filename}' trains on {'boxes' if boxes else 'label maps'}, the data has "
             f'{"label maps" if boxes else "boxes"}; choose another --base'
         )
-    loads = {step['type']: step for step in base.train_pipeline}
-    if isinstance(data, BoxData) and loads['LoadAnnotations'].get('with_mask') and data.maskless:
+    loads = _loader_of_labels(base)
+    if isinstance(data, BoxData) and loads.get('with_mask') and data.maskless:
         raise UserError(f"the base '{base.filename}' needs masks, but {data.maskless} has none")
     changes: dict[str, Any] = {
         f'{split}_pipeline': _pipeline(base, split, data, vocabulary, own_base) for split in ('train', 'test')
@@ -248,6 +249,20 @@ def _changes(base: Config, data: BoxData | LabelMapData, vocabulary: Vocabulary,
     return changes
 
 
+def _loader_of_labels(base: Config) -> Mapping[str, Any]:
+    """The step of the base that loads boxes or label maps."""
+    for name in ('train_pipeline', 'test_pipeline'):
+        if not base.get(name):
+            raise UserError(f"the base '{base.filename}' has no {name}, so it cannot be trained; choose another --base")
+    for step in base.train_pipeline:
+        if str(step['type']).rpartition('.')[2] == 'LoadAnnotations':
+            return step
+    raise UserError(
+        f"the base '{base.filename}' trains on neither boxes nor label maps (no LoadAnnotations in its "
+        'train_pipeline); choose another --base'
+    )
+
+
 def _split(data: Any, split: str) -> Any:
     """A split; where there are no test pictures, those to validate on."""
     return data.splits.get(split) or data.splits['val']
@@ -260,7 +275,10 @@ def _pipeline(base: Config, split: str, data: Any, vocabulary: Vocabulary, own_b
         step = dict(step)
         if step['type'] == 'CheckLabelRange':
             step['num_classes'] = len(vocabulary)
-        step.pop('reduce_zero_label', None)  # of the base's files, not of these
+        if isinstance(data, LabelMapData):  # how ids are written is a matter of the base's files, not of these
+            step = {'type': 'LoadAnnotations'} if step['type'] == 'LoadWideAnnotations' else step
+            for key in ('reduce_zero_label', 'ignore_index'):
+                step.pop(key, None)
         if isinstance(data, BoxData) and not own_base and step['type'] == 'Resize':
             scale = min(1.0, _LONG_SIDE / max(data.size))
             step['scale'] = tuple(round(side * scale) for side in data.size)
@@ -296,7 +314,8 @@ def _model_changes(model: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str
         found = _part_changes(part, len(vocabulary)) if isinstance(part, Mapping) else {}
         if found:
             changes[key] = found
-    if old is not None and model.get('score_fusion', 'concat') == 'concat':
+    joined = 'in_channels' in model.get('neck', {}) and model.get('score_fusion', 'concat') == 'concat'
+    if old is not None and joined:  # score maps are further channels of a stage
         channels = list(model['neck']['in_channels'])
         channels[model.get('score_concat_index', len(channels) - 1)] += len(vocabulary) - old
         changes['neck'] = {**changes.get('neck', {}), 'in_channels': channels}

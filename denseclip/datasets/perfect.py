@@ -7,10 +7,15 @@ split.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 _FULL = 0.9995  # scores are rounded to three decimals
 
@@ -49,16 +54,34 @@ def is_full(score: float) -> bool:
     return score >= _FULL
 
 
-def score_perfect_model(config: Config, split: str) -> PerfectScore | None:
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """No tables and no progress of the host's evaluators."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def score_perfect_model(
+    config: Config, split: str, *, truth: Callable[[str], np.ndarray] | None = None
+) -> PerfectScore | None:
     """Score the truth of a split through the data set and the evaluator of a config.
 
     Args:
         config: A complete config.
-        split: ``'train'`` (labels alone are looked at), ``'val'`` or ``'test'``.
+        split: ``'train'`` (of boxes, labels alone are looked at), ``'val'`` or ``'test'``.
+        truth: Gives the class of each pixel of a picture by its path, int (H, W), -1 for none, where that is known
+            otherwise than from the files that the config names.
 
     Returns:
         The score; None for kinds of data that have no such check.
     """
     from denseclip.datasets.perfect_boxes import score_perfect_detector
+    from denseclip.datasets.perfect_labels import score_perfect_segmentor
 
-    return score_perfect_detector(config, split)
+    return score_perfect_detector(config, split) or score_perfect_segmentor(config, split, truth=truth)

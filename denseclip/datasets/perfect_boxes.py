@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +12,12 @@ import torch
 from mmdet.datasets import CocoDataset
 from mmdet.evaluation.metrics import CocoMetric
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, METRICS, init_default_scope
 
 from denseclip.datasets.coco_json import read_coco
 from denseclip.datasets.coco_objects import encode_mask
 from denseclip.datasets.config_parts import evaluators, has_boxes, metric_class
-from denseclip.datasets.perfect import PerfectScore, is_full
+from denseclip.datasets.perfect import PerfectScore, is_full, silence
 from denseclip.datasets.sources import plain_datasets
 from denseclip.evaluation.named_coco_metric import NamedCocoMetric
 
@@ -59,7 +55,7 @@ def score_perfect_detector(config: Config, split: str, *, max_pictures: int = MA
     parts = list(plain_datasets(config[f'{split}_dataloader'].dataset))
     if not all(has_boxes(part) for part in parts):
         return None
-    with _silence():
+    with silence():
         truth = _read(parts)
         problems = _label_problems(truth)
         right = truth.boxes - sum(truth.misnamed.values())
@@ -82,19 +78,6 @@ def score_perfect_detector(config: Config, split: str, *, max_pictures: int = MA
     if scores and len(chosen) < len(truth.samples):
         notes.append(f'scored on {len(chosen)} of {len(truth.samples)} pictures')
     return PerfectScore('detector', scores, tuple(notes), tuple(problems))
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """No tables and no progress of the host's evaluators."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _read(parts: Sequence[Mapping[str, Any]]) -> _Truth:

@@ -120,7 +120,9 @@ def write(root: Path, layout: Layout, seed: int = 0) -> dict[Path, np.ndarray]:
 def _ending(layout: Layout) -> str:
     if layout.place == 'cities':
         return '_gtFine_labelIds'
-    return layout.ending or ('_mask' if layout.place.startswith('one folder') else '')
+    if layout.place.startswith('one folder') and layout.ending in ('', '_own'):
+        return '_mask'  # without an ending that is known a label map there would be one more picture
+    return layout.ending
 
 
 def _save_picture(path: Path, size: tuple[int, int], rng: np.random.Generator, *, turned: bool) -> None:

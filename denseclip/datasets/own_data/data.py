@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from denseclip.datasets.own_data.map_files import MapReader
 
 
@@ -152,3 +154,27 @@ class LabelMapData:
         said = {'class_ids': list(ids)} if ids != tuple(range(count)) else {}
         ignored = {'ignore_ids': list(self.ignored)} if self.ignored else {}
         return {'type': 'LabelMapDataset', **where, **said, **ignored}
+
+    def truth(self, count: int) -> Callable[[str], np.ndarray]:
+        """What gives the class of each pixel of a picture by its path, read from the files as they came.
+
+        Args:
+            count: Number of classes.
+
+        Returns:
+            A function; int (H, W), -1 for pixels of no class.
+        """
+        labels = {_place(p.picture): p.label for split in self.splits.values() for p in split.pairs}
+        table = np.full(256, -1, dtype=np.int64)
+        for label, i in enumerate(self.ids_of(count)):
+            table[i] = label
+
+        def read(picture: str) -> np.ndarray:
+            return table[self.reader.read(labels[_place(Path(picture))])[0]]
+
+        return read
+
+
+def _place(picture: Path) -> Path:
+    """One name for a file in a folder, however the folder was reached."""
+    return picture.parent.resolve() / picture.name

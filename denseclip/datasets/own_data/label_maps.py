@@ -186,8 +186,15 @@ def _suffixes(part: Part, pictures: Path, labels: Path) -> tuple[str, str] | Non
     suffix, label_suffix = picture[len(core) :], label[len(core) :]
     if any(not p.endswith(suffix) or label != p.removesuffix(suffix) + label_suffix for p, label in pairs):
         return None
-    there = [Path(parent, name) for parent, _, names in os.walk(pictures, followlinks=True) for name in names]
-    listed = {_below(path, pictures) for path in there if path.name.endswith(suffix) and path.name[0] != '.'}
-    if listed != {p for p, _ in pairs} or any(not path.name.endswith(label_suffix) for path in part.orphans):
+    if any(not path.name.endswith(label_suffix) for path in part.orphans):
         return None
-    return suffix, label_suffix
+    if _ending_in(pictures, suffix) != {p for p, _ in pairs}:
+        return None
+    known = {label for _, label in pairs} | {_below(path, labels) for path in part.orphans}
+    return (suffix, label_suffix) if _ending_in(labels, label_suffix) <= known else None
+
+
+def _ending_in(folder: Path, suffix: str) -> set[str]:
+    """Files below a folder that end so, relative to it."""
+    there = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
+    return {_below(path, folder) for path in there if path.name.endswith(suffix) and not path.name.startswith('.')}

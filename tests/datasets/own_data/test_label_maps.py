@@ -1,18 +1,25 @@
 """Label maps in every layout: each pixel is trained as the class that the data set says."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.registry import DATASETS
-from own_label_maps import Layout, write
+from own_label_maps import PLACES, Layout, write
 from PIL import Image
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.new_dataset import NewDataset, new_dataset
+from denseclip.datasets.audit import audit_split
 from denseclip.datasets.converters import ConversionError
 from denseclip.datasets.own_data import LabelMapData, recognise
+from denseclip.datasets.perfect import score_perfect_model
+
+CONFIGS = Path(__file__).parents[3] / 'configs'
 
 
 def loaded(config: Path) -> dict[Path, np.ndarray]:
@@ -36,6 +43,7 @@ def check(root: Path, layout: Layout, seed: int = 0) -> NewDataset:
     before = {path: path.read_bytes() for path in (root / 'own').rglob('*') if path.is_file()}
     made = new_dataset(root / 'own', root / 'own.py', **layout.options())
     assert made.ok, {split: report.render() for split, report in made.reports.items()}
+    assert made.perfect['val'].scores == {'mIoU': 1.0} and not made.perfect['train'].problems
     assert made.vocabulary.names == layout.names
     found = loaded(made.config)
     assert found.keys() == truth.keys()
@@ -68,6 +76,79 @@ def check(root: Path, layout: Layout, seed: int = 0) -> NewDataset:
 )
 def test_every_pixel_has_its_class(tmp_path: Path, layout: Layout) -> None:
     check(tmp_path, layout)
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> Layout:
+    """Any layout that ``new-dataset`` accepts."""
+    kind = draw(st.sampled_from(('grey', 'palette', 'deep', 'grey in rgb', 'rgb', 'rgba', 'colour palette')))
+    coloured = kind in ('rgb', 'rgba', 'colour palette')
+    count = draw(st.integers(2, 5))
+    any_id = st.integers(0, 65535 if kind == 'deep' else 255)
+    ids = (
+        tuple(range(count)) if coloured else tuple(draw(st.lists(any_id, min_size=count, max_size=count, unique=True)))
+    )
+    voids = [255, None] if coloured else [None, *{0, 255, max(ids) + 1, 65535} - {*ids}]
+    allowed = [v for v in voids if v is None or v <= (65535 if kind == 'deep' else 255)]
+    suffixes = st.sampled_from(('.jpg', '.png', '.JPG', '.jpeg', '.webp'))
+    return Layout(
+        place=draw(st.sampled_from(sorted(PLACES))),
+        words=draw(st.integers(0, 3)),
+        ending=draw(st.sampled_from(('', '_mask', '_L', '_gt', '-Label', '_labelIds', '_own'))),
+        suffixes=tuple(draw(st.lists(suffixes, min_size=1, max_size=2))),
+        label_suffix=draw(st.sampled_from(('.png', '.PNG', '.tif') if kind != 'colour palette' else ('.png',))),
+        kind=kind,
+        ids=ids,
+        void=draw(st.sampled_from(allowed)),
+        colour_file=draw(st.sampled_from(('labelmap.txt', 'label_colors.txt', 'class_dict.csv'))),
+        turned=draw(st.booleans()),
+        count=draw(st.integers(2, 3)),
+    )
+
+
+LOADS = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+STEPS = [
+    LOADS[0],
+    dict(type='Resize', scale=(16, 12), keep_ratio=True),
+    LOADS[1],
+    dict(type='CheckLabelRange', num_classes=5),
+    dict(type='PackSegInputs'),
+]
+
+
+def config_of(data: LabelMapData, names: tuple[str, ...]) -> Config:
+    """The part of a config that reads and scores, as ``new_dataset`` writes it."""
+    steps = [{**s, 'num_classes': len(names)} if s['type'] == 'CheckLabelRange' else s for s in STEPS]
+    loaders = {
+        f'{split}_dataloader': dict(
+            dataset=dict(**data.entry(part, len(names)), metainfo=dict(classes=names), pipeline=steps)
+        )
+        for split, part in data.splits.items()
+    }
+    return Config(dict(**loaders, val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU'])))
+
+
+@pytest.mark.slow
+@given(layouts(), st.integers(0, 2**16))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_perfect_segmentor_gets_full_marks_in_any_layout(layout: Layout, seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        truth = write(Path(folder, 'own'), layout, seed)
+        options = {key: value for key, value in layout.options().items() if key != 'classes'}
+        data = recognise(Path(folder, 'own'), **options)
+        assert isinstance(data, LabelMapData) and data.names in ((), layout.names)
+        config = config_of(data, layout.names)
+        for split in ('train', 'val'):
+            ((_, report),) = audit_split(config, split)
+            assert report.ok, report.render()
+        said = data.truth(len(layout.names))
+        for path, classes in truth.items():
+            np.testing.assert_array_equal(said(str(path)), np.where(classes == 255, -1, classes.astype(int)))
+        train, val = (score_perfect_model(config, split, truth=said) for split in ('train', 'val'))
+        assert val and val.ok and val.scores == {'mIoU': 1.0}
+        assert train and train.ok and train.scores == {'mIoU': 1.0}
+        assert data.splits.keys() == {'train', 'val'}
+        assert sorted(p.picture for part in data.splits.values() for p in part.pairs) == sorted(truth)
 
 
 def test_folders_and_suffixes_that_say_everything_need_no_made_files(tmp_path: Path) -> None:
@@ -195,3 +276,27 @@ def test_names_of_what_is_no_class(tmp_path: Path) -> None:
     write(tmp_path / 'own', Layout('voc lists', kind='rgb', ids=(0, 1, 2, 3)))
     made = new_dataset(tmp_path / 'own', tmp_path / 'own.py', ignore=['SKY', 'tree'])
     assert made.ok and made.vocabulary.names == ('road', 'red car')
+
+
+@pytest.mark.parametrize(
+    ('base', 'said'),
+    [
+        ('maskclip/maskclip_vit-b16_zs_voc20-448x448.py', 'has no train_pipeline'),
+        ('miniworld/fcclip_vit-xs8_miniworld-96x96.py', 'trains on neither boxes nor label maps'),
+    ],
+)
+def test_bases_that_do_not_train_on_label_maps(tmp_path: Path, base: str, said: str) -> None:
+    write(tmp_path / 'own', Layout())
+    with pytest.raises(UserError, match=said):
+        new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road; tree', base=CONFIGS / base)
+
+
+def test_a_base_of_another_numbering_leaves_ids_alone(tmp_path: Path) -> None:
+    write(tmp_path / 'own', Layout())
+    for base in (
+        'denseclip/denseclip_fpn_clip-r50_80k_ade20k-512x512.py',
+        'ovseg/ovseg_r101c_vit-b16_120k_voc20-512x512.py',
+    ):
+        out = tmp_path / 'own.py'
+        made = new_dataset(tmp_path / 'own', out, classes='sky; road; tree', base=CONFIGS / base, force=True)
+        assert made.ok and made.perfect['val'].scores['mIoU'] == 1.0
