@@ -54,17 +54,20 @@ def run_anomaly(args: argparse.Namespace) -> int:
 
     require_host_stack('denseclip anomaly')
     from denseclip.apis.anomaly import AnomalyInferencer
-    from denseclip.apis.anomaly_folder import check_threshold, items_in
+    from denseclip.apis.anomaly_folder import check_threshold, items_in, stray_masks
     from denseclip.apis.anomaly_output import output_names
     from denseclip.apis.files import prepare_folder
     from denseclip.apis.inputs import output_stems
+    from denseclip.apis.names import readable
     from denseclip.apis.progress import busy
     from denseclip.engine.scratch import exit_on_signals
 
     items, threshold = items_in(args.folder), threshold_of(args.threshold)
     check_threshold(threshold, items)
     # Names do not depend on which pictures turn out to be unreadable.
-    stems = dict(zip((item.path for item in items), output_stems([item.path for item in items]), strict=True))
+    stems = dict(
+        zip((item.path for item in items), output_stems([Path(readable(item.path)) for item in items]), strict=True)
+    )
     folder = prepare_folder(args.out, output_names(list(stems.values()), args.maps), args.force)
     with busy('loading the model'):
         inferencer = AnomalyInferencer(
@@ -72,18 +75,26 @@ def run_anomaly(args: argparse.Namespace) -> int:
         )
         inferencer.set_object(args.object, args.domain, args.defects)
     with exit_on_signals():
-        return _inspect(args, inferencer, items, threshold, folder, stems)
+        return _inspect(args, inferencer, items, threshold, folder, stems, stray_masks(args.folder, items))
 
 
 def _inspect(
-    args: argparse.Namespace, inferencer: Any, items: Any, threshold: str | float, folder: Path, stems: dict[Path, str]
+    args: argparse.Namespace,
+    inferencer: Any,
+    items: Any,
+    threshold: str | float,
+    folder: Path,
+    stems: dict[Path, str],
+    strays: list[str],
 ) -> int:
     """Inspect the pictures and write the results; the waiting maps go whatever happens."""
     from denseclip.apis.anomaly_folder import inspect_pictures
     from denseclip.apis.anomaly_output import write_outputs
+    from denseclip.apis.names import readable
     from denseclip.apis.progress import track
 
     found = inspect_pictures(inferencer, items, threshold, track=lambda them: track(them, len(them), 'inspecting'))
+    found.notes += [readable(line) for line in strays]
     try:
         if not found.items:
             raise found.failures[0]
@@ -119,12 +130,16 @@ def threshold_of(text: str) -> str | float:
 
 def summary_text(found: Any, lines: int = 15) -> str:
     """The highest scores and the measures, for the terminal."""
+    from denseclip.apis.names import readable
+
     scores, order = found.scores, found.order()
     flagged = int((scores >= found.thresholds.picture).sum())
-    shown = [f'  {scores[i]:.3f}  {found.raw[i]:>10.6g}  {found.items[i].path}' for i in order[:lines]]
+    shown = [f'  {scores[i]:.3f}  {found.raw[i]:>10.6g}  {readable(found.items[i].path)}' for i in order[:lines]]
     more = [f'  ... and {len(order) - lines} more'] if len(order) > lines else []
     head = (
         f'{len(order)} pictures, {flagged} anomalous (threshold {found.thresholds.picture:.3f}; {found.thresholds.how})'
     )
     measures = '  '.join(f'{k} {100 * v:.1f}' for k, v in found.measures.items() if v == v)
-    return '\n'.join([head, '  score         raw  picture', *shown, *more, *([measures] if measures else [])])
+    notes = [f'note: {line}' for line in found.notes[:lines]]
+    notes += [f'  ... and {len(found.notes) - lines} more notes'] if len(found.notes) > lines else []
+    return '\n'.join([head, '  score         raw  picture', *shown, *more, *([measures] if measures else []), *notes])

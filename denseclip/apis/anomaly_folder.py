@@ -6,7 +6,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -17,11 +17,14 @@ from denseclip.apis.anomaly_calibration import Calibration
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError, read_image
 from denseclip.apis.inputs import expand_inputs, image_suffixes
-from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, list_folder
+from denseclip.apis.names import readable
+from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, folder_mask_places, list_folder, magnetic_tile_folders
 from denseclip.datasets.anomaly_masks import read_mask
+from denseclip.datasets.anomaly_pairs import MaskFinder, split_pairs, strays
 from denseclip.datasets.files import UnreadableFileError
 from denseclip.engine.scratch import ScratchFolder
 from denseclip.evaluation.anomaly import BinnedPixels, check_pair, curve_of, f1_max, image_measures, pixel_measures
+from denseclip.evaluation.anomaly.measures import IMAGE_MEASURES
 
 KEPT_SIDE = 1024
 """Long side at which maps wait on disk for their calibration; they come from a coarse patch grid and are smooth."""
@@ -33,15 +36,17 @@ class Item:
 
     Attributes:
         path: Its file.
-        label: Whether it shows a defect; None where nobody said.
+        label: Whether it shows a defect; None where nobody said. A mask says it, too, once it is read.
         defect: Kind of defect, by the name of its folder.
         mask: File of its mask, if any.
+        threshold: Grey value above which a pixel of the mask is defective; None: by the mask's values.
     """
 
     path: Path
     label: bool | None = None
     defect: str = ''
     mask: Path | None = None
+    threshold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ class Inspection:
         pictures: Calibration of picture scores.
         pixels: Calibration of pixel scores.
         thresholds: In calibrated scores.
-        measures: Measures 0..1 against the labels; empty without labels.
+        measures: Measures 0..1 against the labels, NaN where not defined; empty without labels.
+        notes: Why measures are not defined, and what was left out, a line each.
         scratch: Temporary folder of the maps.
     """
 
@@ -75,6 +81,7 @@ class Inspection:
     pixels: Calibration = field(default_factory=lambda: Calibration.of_scores([]))
     thresholds: Thresholds = field(default_factory=Thresholds)
     measures: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     scratch: ScratchFolder | None = None
 
     @property
@@ -109,7 +116,8 @@ class Inspection:
         """Calibration, thresholds and measures as JSON."""
         content = dict(
             pictures=len(self.items),
-            unreadable=[str(failure) for failure in self.failures],
+            unreadable=[readable(failure) for failure in self.failures],
+            notes=self.notes,
             calibration=dict(pictures=asdict(self.pictures), pixels=asdict(self.pixels)),
             thresholds=asdict(self.thresholds),
             measures={k: None if math.isnan(v) else v for k, v in self.measures.items()},
@@ -126,8 +134,9 @@ class Inspection:
 def items_in(folder: str | Path) -> list[Item]:
     """Pictures of a folder and what is known about them.
 
-    Pictures directly in the folder are taken as they are, without labels. Otherwise its sub-folders are read, as
+    Pictures directly in the folder are taken without labels. Otherwise its sub-folders are read, as
     :func:`~denseclip.datasets.anomaly_layouts.list_folder` does; their names are labels if one of them says "normal".
+    Masks are looked for in both cases, and say whether a picture without a label shows a defect.
 
     Raises:
         UserError: If there is no picture.
@@ -135,15 +144,42 @@ def items_in(folder: str | Path) -> list[Item]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"'{folder}' is not a folder; name a folder of pictures.")
-    if any(path.suffix.lower() in image_suffixes() for path in folder.iterdir() if path.is_file()):
-        return [Item(path) for path in expand_inputs([folder])]
+    flat = any(path.suffix.lower() in image_suffixes() for path in folder.iterdir() if path.is_file())
+    if flat and not magnetic_tile_folders(folder):  # that set has a drawing of itself beside its folders
+        return _flat_items(folder)
     try:
         entries = list_folder(folder, folder.name)
     except FileNotFoundError as error:
         raise UserError(f"no picture in '{folder}' or in its sub-folders; name a folder of pictures.") from error
-    if all(entry.anomalous for entry in entries):  # nothing is called normal, so folder names are no labels
-        return [Item(entry.image) for entry in entries]
-    return [Item(entry.image, entry.anomalous, entry.defect, entry.mask) for entry in entries]
+    labelled = not all(entry.anomalous for entry in entries)  # else nothing is called normal: names are no labels
+    return [
+        Item(
+            entry.image,
+            entry.anomalous if labelled else None,
+            entry.defect if labelled or entry.mask else '',
+            entry.mask,
+            entry.threshold,
+        )
+        for entry in entries
+    ]
+
+
+def _flat_items(folder: Path) -> list[Item]:
+    """Pictures directly in a folder, with masks beside them or in a folder of masks."""
+    pictures, masks = split_pairs(expand_inputs([folder]))
+    finder, places = MaskFinder(), [place for place, _ in folder_mask_places(folder)]
+    for path in pictures:
+        found = next(filter(None, (finder.find(path, place) for place in places)), masks.get(path))
+        if found is not None:
+            masks[path] = found
+    return [Item(path, mask=masks.get(path)) for path in pictures]
+
+
+def stray_masks(folder: str | Path, items: Sequence[Item]) -> list[str]:
+    """Masks of a folder that belong to none of its pictures, a line each, with the picture of the nearest name."""
+    folder = Path(folder)
+    places = folder_mask_places(folder) or [(place, place) for place in magnetic_tile_folders(folder)]
+    return strays(places, [item.path for item in items], [item.mask for item in items if item.mask])
 
 
 def inspect_pictures(
@@ -179,7 +215,7 @@ def inspect_pictures(
             except UnreadableImageError as error:
                 found.failures.append(error)
                 continue
-            _pool(pools, item, scores)
+            item = _pool(pools, item, scores)
             np.save(found.map_file(len(found.items)), _reduced(scores))
             found.items.append(item)
             found.raw.append(score)
@@ -209,7 +245,8 @@ def check_threshold(threshold: str | float, items: Sequence[Item]) -> None:
         raise UserError(f"threshold '{threshold}' must be auto, F1 or a score between 0 and 1, such as 0.5.")
 
 
-def _pool(pools: dict[str, BinnedPixels], item: Item, scores: np.ndarray) -> None:
+def _pool(pools: dict[str, BinnedPixels], item: Item, scores: np.ndarray) -> Item:
+    """Add a picture's pixels to the pools they belong to; the item with the label that its mask gives it."""
     nothing = np.zeros(scores.shape, dtype=bool)
     pools['all'].add(*check_pair(scores, nothing, str(item.path)))
     if item.label is False:
@@ -217,9 +254,15 @@ def _pool(pools: dict[str, BinnedPixels], item: Item, scores: np.ndarray) -> Non
         pools['masked'].add(scores, nothing)
     elif item.mask is not None:
         try:
-            pools['masked'].add(*check_pair(scores, read_mask(item.mask), str(item.mask)))
+            mask = read_mask(item.mask, item.threshold)
+            pools['masked'].add(*check_pair(scores, mask, str(item.mask)))
         except (UnreadableFileError, ValueError) as error:
             raise UserError(f'{error}. Repair or remove the mask.') from error
+        if item.label is None:
+            item = replace(item, label=bool(mask.any()))
+            if not item.label:
+                pools['normal'].add(scores, nothing)
+    return item
 
 
 def _reduced(scores: np.ndarray) -> np.ndarray:
@@ -244,11 +287,23 @@ def _labels(found: Inspection) -> np.ndarray | None:
 
 def _measure(found: Inspection, masked: BinnedPixels) -> None:
     labels = _labels(found)
-    if labels is None:
+    with_mask = sum(item.mask is not None for item in found.items)
+    if labels is None and not with_mask:
         return
-    complete = all(item.mask is not None for item in found.items if item.label)
-    pixels = masked if complete and labels.any() else None
-    found.measures = {**image_measures(np.array(found.raw), labels), **pixel_measures(pixels)}
+    of_pictures = dict.fromkeys(IMAGE_MEASURES, math.nan)
+    if labels is None:
+        unknown = sum(item.label is None for item in found.items)
+        found.notes.append(f'pictures are not measured: {unknown} of {len(found.items)} have neither label nor mask')
+    else:
+        lacking = [what for what, have in (('normal', ~labels), ('anomalous', labels)) if not have.any()]
+        found.notes += [f'pictures are not measured: none of them is {what}' for what in lacking]
+        if not lacking:  # with one kind only AP and F1 would be 1, whatever the scores
+            of_pictures = image_measures(np.array(found.raw), labels)
+    maskless = sum(item.mask is None for item in found.items if item.label)
+    if maskless:
+        found.notes.append(f'pixels are not measured: {maskless} anomalous pictures have no mask')
+    marked = any(item.label and item.mask for item in found.items)
+    found.measures = {**of_pictures, **pixel_measures(None if maskless or not marked else masked)}
 
 
 def _thresholds(found: Inspection, masked: BinnedPixels, threshold: str | float) -> Thresholds:

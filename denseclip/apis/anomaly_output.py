@@ -15,6 +15,7 @@ from PIL import Image
 from denseclip.apis.anomaly import AnomalyResult, encode, mask_picture
 from denseclip.apis.anomaly_folder import Inspection
 from denseclip.apis.files import write_file
+from denseclip.apis.names import readable
 from denseclip.visualization.anomaly_report import Card, Report
 
 FIXED_NAMES = ('report.html', 'scores.csv', 'boxes.csv', 'summary.json')
@@ -64,12 +65,13 @@ def write_outputs(
         write_file(folder / 'masks' / f'{stem}.png', encode(mask_picture(mask), '.png'))
         if maps:
             write_file(folder / 'maps' / f'{stem}.tiff', encode(Image.fromarray(result.anomaly_map), '.tiff'))
-        regions = result.boxes(found.thresholds.pixel)
+        regions, item = result.boxes(found.thresholds.pixel), found.items[index].path
         rows.append(_row(found, index, result, stem, mask, len(regions)))
-        boxes += [[result.source, b.x, b.y, b.width, b.height, f'{b.score:.6f}'] for b in regions]
+        boxes += [[readable(item), b.x, b.y, b.width, b.height, f'{b.score:.6f}'] for b in regions]
         cards.append(_card(rows[-1], result, heat))
+    failures = [readable(failure) for failure in found.failures]
     contents = (
-        Report(object_name, cards, found.thresholds, found.measures, [str(f) for f in found.failures]).html(),
+        Report(object_name, cards, found.thresholds, found.measures, found.notes, failures).html(),
         _table(list(rows[0]) if rows else ['file'], [list(row.values()) for row in rows]),
         _table(['file', 'x', 'y', 'width', 'height', 'score'], boxes),
         found.summary(),
@@ -82,7 +84,7 @@ def _row(
 ) -> dict[str, Any]:
     item = found.items[index]
     return dict(
-        file=str(item.path),
+        file=readable(item.path),
         score=f'{result.score:.6f}',
         raw_score=repr(result.pred_score),
         anomalous=int(result.score >= found.thresholds.picture),
@@ -90,7 +92,7 @@ def _row(
         area=f'{float(mask.mean()):.6f}',
         regions=regions,
         label='' if item.label is None else int(item.label),
-        defect=item.defect,
+        defect=readable(item.defect),
         name=stem,
     )
 

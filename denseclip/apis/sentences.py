@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 import sys
 import traceback
 from pathlib import Path
 
+from denseclip.apis.names import readable
 from denseclip.compat.versions import require_host_stack
 
 _PACKAGE = Path(__file__).parents[1]
@@ -33,8 +35,12 @@ def one_line(error: BaseException) -> str:
         error: What was raised. An error of a process that loads data is told by what happened there.
 
     Returns:
-        Text without line breaks.
+        Text without line breaks, bytes of file names that are no text as escapes.
     """
+    return readable(_one_line(error))
+
+
+def _one_line(error: BaseException) -> str:
     kind, text = _of_worker(error)
     for rule in (_system_error, _missing_package, _unknown_type, _arguments, _label, _memory, _full_disk):
         sentence = rule(error, text)
@@ -61,14 +67,11 @@ def _of_worker(error: BaseException) -> tuple[str, str]:
 def _system_error(error: BaseException, text: str) -> str | None:
     if not isinstance(error, OSError) or error.errno is None or error.strerror is None:
         return None
-    where = '' if error.filename is None else f": '{_readable(error.filename)}'"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    where = '' if name is None else f": '{name}'"
     if error.errno in _NO_ROOM:
         return f'{error.strerror}{where}; make room on the disk, or write to another one'
     return f'{error.strerror}{where}'
-
-
-def _readable(name: object) -> str:
-    return name.decode(errors='backslashreplace') if isinstance(name, bytes) else str(name)
 
 
 def _missing_package(error: BaseException, text: str) -> str | None:

@@ -19,18 +19,21 @@ from denseclip.datasets.anomaly_layouts import (
     NORMAL_NAMES,
     SPLITS,
     Entry,
+    folder_mask_places,
     list_folder,
     list_magnetic_tile,
     list_mvtec,
     list_visa,
+    magnetic_tile_folders,
+    mvtec_mask_places,
 )
 
 
 class AnomalyDataset(BaseDataset):
     """Base of the anomaly data sets.
 
-    Samples have ``img_path``; ``mask_path`` (``''`` for normal pictures and where there is no mask); ``gt_label`` (1
-    with a defect); ``category``, ``object_name`` and ``defect_type`` (words).
+    Samples have ``img_path``; ``mask_path`` (``''`` for normal pictures and where there is no mask) and
+    ``mask_threshold``; ``gt_label`` (1 with a defect); ``category``, ``object_name`` and ``defect_type`` (words).
 
     Args:
         data_root: Folder of the data set.
@@ -76,6 +79,10 @@ class AnomalyDataset(BaseDataset):
         """Pictures of the split, in a fixed order."""
         raise NotImplementedError
 
+    def mask_places(self) -> list[tuple[Path, Path]]:
+        """Folders of masks, each with the folder of its pictures; the audit looks for masks without one."""
+        return []
+
     def object_name(self, category: str) -> str:
         """Words for a category."""
         return self.object_names.get(category, category.replace('_', ' ') if self.plain_words else category)
@@ -93,6 +100,7 @@ class AnomalyDataset(BaseDataset):
             dict(
                 img_path=str(entry.image),
                 mask_path=str(entry.mask or ''),
+                mask_threshold=entry.threshold,
                 gt_label=int(entry.anomalous),
                 category=entry.category,
                 object_name=self.object_name(entry.category),
@@ -112,6 +120,10 @@ class MVTecADDataset(AnomalyDataset):
     def entries(self) -> list[Entry]:
         """Pictures of the split, in a fixed order."""
         return list_mvtec(self.root, self.split, self.categories)
+
+    def mask_places(self) -> list[tuple[Path, Path]]:
+        """``ground_truth`` of each category."""
+        return mvtec_mask_places(self.root, self.categories) if self.split == 'test' else []
 
 
 @DATASETS.register_module()
@@ -154,6 +166,10 @@ class MagneticTileDataset(AnomalyDataset):
         """All pictures; there is no training split."""
         return list_magnetic_tile(self.root, self.CATEGORY) if self.split == 'test' else []
 
+    def mask_places(self) -> list[tuple[Path, Path]]:
+        """The folders of the pictures."""
+        return [(folder, folder) for folder in magnetic_tile_folders(self.root)] if self.split == 'test' else []
+
 
 @DATASETS.register_module()
 class AnomalyFolderDataset(AnomalyDataset):
@@ -177,3 +193,7 @@ class AnomalyFolderDataset(AnomalyDataset):
     def entries(self) -> list[Entry]:
         """All pictures; there is no training split."""
         return list_folder(self.root, self.shown, self.normal) if self.split == 'test' else []
+
+    def mask_places(self) -> list[tuple[Path, Path]]:
+        """``masks`` and the like."""
+        return folder_mask_places(self.root) if self.split == 'test' else []

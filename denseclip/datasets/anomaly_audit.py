@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from denseclip.datasets.anomaly import AnomalyDataset
-from denseclip.datasets.anomaly_masks import read_mask_values
+from denseclip.datasets.anomaly_masks import read_mask_values, threshold_of
+from denseclip.datasets.anomaly_pairs import strays
 from denseclip.datasets.audit_report import Problem, render_problems
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
 
@@ -123,7 +124,7 @@ def audit_anomalies(
             _add(report, info, sample, seen)
             if progress:
                 progress()
-    report.problems += _unused_masks(infos)
+    report.problems += _unused_masks(dataset, infos)
     return report
 
 
@@ -160,19 +161,21 @@ def _read_sample(info: dict[str, Any]) -> _Sample:
             values = read_mask_values(mask)
         except UnreadableFileError as error:
             return _Sample((*problems, Problem('unreadable', str(error))), size, None, digest)
-        defective = float((values > 0).mean())
-        problems += _mask_problems(mask, values, size)
+        threshold = info['mask_threshold']
+        marked = values > (threshold_of(values) if threshold is None else threshold)
+        defective = float(marked.mean())
+        problems += _mask_problems(mask, marked, size)
     return _Sample(tuple(problems), size, defective, digest)
 
 
-def _mask_problems(mask: str, values: np.ndarray, size: PictureSize | None) -> list[Problem]:
+def _mask_problems(mask: str, marked: np.ndarray, size: PictureSize | None) -> list[Problem]:
     problems = []
-    message = f'{mask}: size {values.shape} differs from its picture {size.upright if size else ()} (h, w)'
-    fault = size.fault(values.shape, message) if size else None
+    message = f'{mask}: size {marked.shape} differs from its picture {size.upright if size else ()} (h, w)'
+    fault = size.fault(marked.shape, message) if size else None
     problems += [Problem('size', fault)] if fault else []
-    if not values.any():
+    if not marked.any():
         problems.append(Problem('empty', f'{mask}: marks nothing, though its picture counts as anomalous'))
-    elif values.all():
+    elif marked.all():
         problems.append(Problem('empty', f'{mask}: marks everything; is it inverted?'))
     return problems
 
@@ -197,13 +200,12 @@ def _add(report: AnomalyAuditReport, info: dict[str, Any], sample: _Sample, seen
             report.problems.append(Problem('repeated', f'{info["img_path"]}: the same file as {earlier}'))
 
 
-def _unused_masks(infos: Iterable[dict[str, Any]]) -> list[Problem]:
-    """Masks beside used ones that belong to no picture; names of pictures themselves do not count."""
-    used = {Path(info['mask_path']).resolve() for info in infos if info['mask_path']}
-    pictures = {Path(info['img_path']).with_suffix('').resolve() for info in infos}
-    found = sorted(path for folder in {mask.parent for mask in used} for path in folder.glob('*.png'))
-    return [
-        Problem('unpaired', f'{path}: belongs to no picture')
-        for path in found
-        if path.resolve() not in used and path.with_suffix('').resolve() not in pictures
-    ]
+def _unused_masks(dataset: AnomalyDataset, infos: Sequence[dict[str, Any]]) -> list[Problem]:
+    """Masks that belong to no picture: in the data set's folders of masks, and beside those that are used."""
+    used = [(Path(info['mask_path']), Path(info['img_path'])) for info in infos if info['mask_path']]
+    places = dataset.mask_places()
+    known = [folder for folder, _ in places]
+    besides = {mask.parent: image.parent for mask, image in used if not any(map(mask.is_relative_to, known))}
+    pictures = [Path(info['img_path']) for info in infos]
+    lines = strays([*places, *besides.items()], pictures, [mask for mask, _ in used])
+    return [Problem('unpaired', line) for line in lines]

@@ -7,18 +7,19 @@ the order of the file system, which is no order.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from denseclip.datasets.anomaly_masks import SOFT
+from denseclip.datasets.anomaly_pairs import LOSSY, MaskFinder, pictures_in, split_pairs
 
 SPLITS = ('train', 'test')
 NORMAL_NAMES = ('normal', 'good', 'ok')
 """Folders of a plain data set that hold pictures without a defect."""
 
-MASK_FOLDERS = ('masks', 'mask', 'ground_truth')
-"""Folders of a plain data set that hold masks."""
-
-PICTURES = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.jp2', '.pgm', '.ppm'})
+MASK_FOLDERS = ('masks', 'mask', 'ground_truth', 'groundtruth', 'gt')
+"""Folders of a plain data set that hold masks, in any letter case."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Entry:
         category: What is shown, as the data set calls it.
         defect: Kind of defect as the data set calls it; ``'good'`` for none in MVTec AD, ``''`` where it is not told.
         anomalous: Whether it shows a defect.
+        threshold: Grey value above which a pixel of the mask is defective; None: by the mask's values.
     """
 
     image: Path
@@ -38,11 +40,7 @@ class Entry:
     category: str
     defect: str
     anomalous: bool
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """Pictures directly in a folder, sorted."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.is_file())
+    threshold: int | None = 0
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -60,7 +58,7 @@ def list_mvtec(root: Path, split: str, categories: Sequence[str] | None = None) 
     """MVTec AD: ``CATEGORY/{train,test}/{good,DEFECT}/*.png`` and ``CATEGORY/ground_truth/DEFECT/*_mask.png``.
 
     VisA as anomalib and its own scripts rewrite it (``visa_pytorch``) is the same with the one defect ``bad`` and masks
-    that have the picture's name.
+    that have the picture's name; BTAD calls its folders ``ok`` and ``ko``.
 
     Args:
         root: Folder of the categories.
@@ -73,15 +71,24 @@ def list_mvtec(root: Path, split: str, categories: Sequence[str] | None = None) 
     names = categories or [folder.name for folder in subfolders(root) if (folder / 'test').is_dir()]
     if not names:
         raise FileNotFoundError(f"'{root}': no folder in it has the layout CATEGORY/test/good")
-    entries = []
+    entries, finder = [], MaskFinder()
     for category in names:
         for folder in subfolders(root / category / split):
             masks = root / category / 'ground_truth' / folder.name
-            normal = folder.name == 'good'
+            normal = folder.name.lower() in NORMAL_NAMES
+            defect = 'good' if normal else folder.name
             for image in pictures_in(folder):
-                mask = None if normal else mask_of(image, masks) or masks / f'{image.stem}_mask.png'
-                entries.append(Entry(image, mask, category, folder.name, not normal))
+                mask = None if normal else finder.find(image, masks) or masks / f'{image.stem}_mask.png'
+                entries.append(Entry(image, mask, category, defect, not normal))
     return entries
+
+
+def mvtec_mask_places(root: Path, categories: Sequence[str] | None = None) -> list[tuple[Path, Path]]:
+    """Folders of masks in MVTec AD, each with the folder of its pictures; none of defects that were removed."""
+    names = categories or [folder.name for folder in subfolders(root)]
+    masks = [folder for name in names for folder in sorted((root / name / 'ground_truth').glob('*/'))]
+    pairs = [(folder, folder.parents[1] / 'test' / folder.name) for folder in masks]
+    return [(folder, pictures) for folder, pictures in pairs if pictures.is_dir()]
 
 
 def list_visa(root: Path, split: str, categories: Sequence[str] | None, split_file: str) -> list[Entry]:
@@ -118,6 +125,8 @@ def list_visa(root: Path, split: str, categories: Sequence[str] | None, split_fi
 def list_magnetic_tile(root: Path, category: str) -> list[Entry]:
     """Magnetic-tile defects: ``MT_DEFECT/Imgs/*.jpg``, masks of the same name in ``.png``; ``MT_Free`` is normal.
 
+    The masks have soft edges and noise; what is brighter than 127 counts.
+
     Args:
         root: Folder of the ``MT_*`` folders.
         category: What to call the only category.
@@ -125,7 +134,7 @@ def list_magnetic_tile(root: Path, category: str) -> list[Entry]:
     Raises:
         FileNotFoundError: If there is no such folder.
     """
-    folders = [folder for folder in subfolders(root) if folder.name.startswith('MT_')]
+    folders = magnetic_tile_folders(root)
     if not folders:
         raise FileNotFoundError(f"'{root}' holds no folder MT_Free, MT_Crack ...")
     entries = []
@@ -133,17 +142,24 @@ def list_magnetic_tile(root: Path, category: str) -> list[Entry]:
         defect = folder.name.removeprefix('MT_').lower()
         normal = defect == 'free'
         inside = folder / 'Imgs' if (folder / 'Imgs').is_dir() else folder
-        for image in sorted(p for p in inside.iterdir() if p.suffix.lower() in ('.jpg', '.jpeg')):
+        for image in sorted(p for p in inside.iterdir() if p.suffix.lower() in LOSSY):
             mask = None if normal else image.with_suffix('.png')
-            entries.append(Entry(image, mask, category, 'good' if normal else defect, not normal))
+            entries.append(Entry(image, mask, category, 'good' if normal else defect, not normal, SOFT))
     return entries
+
+
+def magnetic_tile_folders(root: Path) -> list[Path]:
+    """Folders ``MT_Free``, ``MT_Crack`` ... of the Magnetic-tile set as it comes; none in other folders."""
+    return [folder for folder in subfolders(root) if folder.name.startswith('MT_')]
 
 
 def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES) -> list[Entry]:
     """A plain folder: ``normal/`` (or ``good/``, ``ok/``), any other folders with defects, and optionally ``masks/``.
 
-    Masks are found by name: ``masks/scratch/01.png``, ``masks/scratch/01_mask.png``, or the same without the
-    sub-folder. A category of MVTec AD is such a folder too: its ``test/`` and ``ground_truth/`` are used.
+    Masks are found by name: ``masks/scratch/01.png``, ``masks/scratch/01_mask.png`` (or ``_gt``, ``-mask``, ``_label``
+    and so on), the same without the sub-folder, or beside the picture (``scratch/01_mask.png``, ``01.png`` beside
+    ``01.jpg``). A category of MVTec AD or BTAD is such a folder too: its ``test/`` and ``ground_truth/`` are used. The
+    Magnetic-tile set is read as it comes.
 
     Args:
         root: The folder.
@@ -153,18 +169,23 @@ def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES)
     Raises:
         FileNotFoundError: If there is no folder with pictures.
     """
-    base = root / 'test' if (root / 'test').is_dir() else root
-    mask_folders = [root / name for name in MASK_FOLDERS if (root / name).is_dir()]
+    if magnetic_tile_folders(root):
+        return list_magnetic_tile(root, category)
+    places = folder_mask_places(root)
+    masked = [place for place, _ in places]
     chosen = {name.lower() for name in normal}
-    entries = []
-    for folder in subfolders(base):
-        if folder in mask_folders:
+    entries, finder = [], MaskFinder()
+    for folder in subfolders(_pictures_of(root)):
+        if folder in masked:
             continue
         is_normal = folder.name.lower() in chosen
-        for image in pictures_in(folder):
-            places = (place for base in mask_folders for place in (base / folder.name, base))
-            mask = None if is_normal else next(filter(None, (mask_of(image, place) for place in places)), None)
-            entries.append(Entry(image, mask, category, 'good' if is_normal else folder.name, not is_normal))
+        images, beside = split_pairs(pictures_in(folder))
+        for image in images:
+            inside = (place for base in masked for place in (base / folder.name, base))
+            mask = next(filter(None, (finder.find(image, place) for place in inside)), beside.get(image))
+            mask = None if is_normal else mask
+            defect = 'good' if is_normal else folder.name
+            entries.append(Entry(image, mask, category, defect, not is_normal, threshold=None))
     if not entries:
         raise FileNotFoundError(
             f"'{root}' has no sub-folder with pictures; expected normal/ and one folder for each kind of defect"
@@ -172,12 +193,11 @@ def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES)
     return entries
 
 
-def mask_of(image: Path, folder: Path) -> Path | None:
-    """The mask of a picture in a folder: same stem, or stem and ``_mask``, in any picture format."""
-    return next((path for path in _candidates(image, folder) if path.is_file()), None)
+def folder_mask_places(root: Path) -> list[tuple[Path, Path]]:
+    """Folders of masks in a plain folder, each with the folder that its pictures are below."""
+    folders = [folder for folder in subfolders(root) if folder.name.lower() in MASK_FOLDERS]
+    return [(folder, _pictures_of(root)) for folder in folders]
 
 
-def _candidates(image: Path, folder: Path) -> Iterator[Path]:
-    for stem in (f'{image.stem}_mask', image.stem):
-        for suffix in ('.png', '.bmp', '.tif', '.tiff', '.jpg', image.suffix):
-            yield folder / (stem + suffix)
+def _pictures_of(root: Path) -> Path:
+    return root / 'test' if (root / 'test').is_dir() else root

@@ -9,13 +9,17 @@ from PIL import Image, UnidentifiedImageError
 
 from denseclip.datasets.files import UnreadableFileError
 
+SOFT = 127
+"""Threshold of masks with soft edges, or with the noise of JPEG."""
+_FEW = 16  # values of a mask of ids
 
-def read_mask(path: str | Path, threshold: int = 0) -> np.ndarray:
+
+def read_mask(path: str | Path, threshold: int | None = 0) -> np.ndarray:
     """Read a mask.
 
     Args:
         path: A grey, 1-bit, palette, 16-bit or colour picture; any channel but transparency counts.
-        threshold: What is greater is defective. 0: anything that is not black.
+        threshold: What is greater is defective. 0: anything that is not black. None: see :func:`threshold_of`.
 
     Returns:
         uint8, 1 where defective, shape (H, W).
@@ -23,7 +27,20 @@ def read_mask(path: str | Path, threshold: int = 0) -> np.ndarray:
     Raises:
         UnreadableFileError: If the file is missing or damaged.
     """
-    return (read_mask_values(path) > threshold).astype(np.uint8)
+    values = read_mask_values(path)
+    return (values > (threshold_of(values) if threshold is None else threshold)).astype(np.uint8)
+
+
+def threshold_of(values: np.ndarray) -> int:
+    """127 for a mask of black and white with many greys between, as JPEG and soft edges make them; else 0."""
+    many = values.dtype == np.uint8 and values.max(initial=0) > 200 and len(np.unique(values)) > _FEW
+    return SOFT if many and mostly_extreme(values) else 0
+
+
+def mostly_extreme(values: np.ndarray) -> bool:
+    """Whether most of the pixels are nearly black or nearly white."""
+    top = max(255, int(values.max(initial=0)))
+    return bool(((values < 0.04 * top) | (values > 0.96 * top)).mean() > 0.8)
 
 
 def read_mask_values(path: str | Path) -> np.ndarray:

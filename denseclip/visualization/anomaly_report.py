@@ -74,6 +74,7 @@ class Report:
         cards: Pictures, highest score first.
         limits: Thresholds.
         measures: Measures against the labels, 0..1; empty without labels.
+        notes: What is not measured and why, one line each.
         failures: Pictures that could not be read, one line each.
     """
 
@@ -81,6 +82,7 @@ class Report:
     cards: Sequence[Card]
     limits: Limits
     measures: Mapping[str, float]
+    notes: Sequence[str]
     failures: Sequence[str]
 
     def html(self) -> str:
@@ -103,7 +105,7 @@ class Report:
             ),
             histogram=self._histogram(),
             cards='\n'.join(map(_card, self.cards)),
-            failures=self._failures(),
+            failures=self._notes() + self._failures(),
         )
 
     def _limits(self) -> str:
@@ -131,6 +133,12 @@ class Report:
             f'<text x="0" y="79">0</text><text x="{10 * _BARS}" y="79" text-anchor="middle">score</text>'
             f'<text x="{20 * _BARS}" y="79" text-anchor="end">1</text></svg>'
         )
+
+    def _notes(self) -> str:
+        if not self.notes:
+            return ''
+        lines = ''.join(f'<li>{escape(line)}</li>' for line in self.notes)
+        return f'<section class="failures"><h2>Notes</h2><ul>{lines}</ul></section>'
 
     def _failures(self) -> str:
         if not self.failures:

@@ -175,3 +175,72 @@ def test_one_picture(run, tmp_path):
     draw(tmp_path / 'one' / 'a.png', 255)
     code, printed, _ = run(tmp_path / 'one')
     assert code == 0 and '1 pictures' in printed and len(rows(tmp_path / 'out' / 'scores.csv')) == 1
+
+
+def test_masks_of_another_ending_and_of_no_picture(run, labelled, tmp_path):
+    masks = labelled / 'masks' / 'scratch'
+    for path in sorted(masks.iterdir()):
+        path.rename(path.with_name(f'{path.stem}_GT.png'))
+    (masks / 's1_GT.png').rename(masks / 's11-label.png')
+    code, printed, _ = run(labelled)
+    assert code == 0 and 'pixels are not measured: 1 anomalous pictures have no mask' in printed
+    [line] = [line for line in printed.splitlines() if 'belongs to no picture' in line]
+    assert line == f'note: {masks}/s11-label.png: belongs to no picture; the nearest name is {labelled}/scratch/s1.png'
+    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    assert len(summary['notes']) == 2 and summary['measures']['pixel_AUROC'] is None
+    assert 's11-label.png: belongs to no picture' in (tmp_path / 'out' / 'report.html').read_text()
+
+
+def test_pictures_of_one_kind_with_masks(run, labelled, tmp_path):
+    for path in labelled.glob('normal/*'):
+        path.unlink()
+    (labelled / 'normal').rmdir()
+    code, printed, _ = run(labelled)
+    assert code == 0 and 'note: pictures are not measured: none of them is normal' in printed
+    measures = json.loads((tmp_path / 'out' / 'summary.json').read_text())['measures']
+    assert [key for key, value in measures.items() if value is None] == ['image_AUROC', 'image_AP', 'image_F1max']
+    assert measures['pixel_AUROC'] > 0.95 and measures['AUPRO'] > 0.5
+    assert {row['label'] for row in rows(tmp_path / 'out' / 'scores.csv')} == {'1'}
+    (labelled / 'masks/scratch/s0.png').unlink()  # nobody says what that picture is
+    code, printed, _ = run(labelled, '--force')
+    assert code == 0 and 'pictures are not measured: 1 of 3 have neither label nor mask' in printed
+    measures = json.loads((tmp_path / 'out' / 'summary.json').read_text())['measures']
+    assert measures['image_AP'] is None and measures['pixel_AUROC'] > 0.95
+
+
+@pytest.mark.parametrize('place', ['masks', 'beside'])
+def test_pictures_in_one_folder_with_masks(run, labelled, tmp_path, place):
+    flat = tmp_path / 'flat'
+    flat.mkdir()
+    for path in [*labelled.glob('normal/*.png'), *labelled.glob('scratch/*.png')]:
+        (flat / path.name).write_bytes(path.read_bytes())
+        known = labelled / 'masks/scratch' / path.name
+        mask = flat / 'masks' / path.name if place == 'masks' else flat / f'{path.stem}_GT.png'
+        mask.parent.mkdir(exist_ok=True)
+        Image.new('L', (48, 32)).save(mask)
+        if known.exists():
+            mask.write_bytes(known.read_bytes())
+    code, printed, _ = run(flat)
+    assert code == 0 and '10 pictures' in printed and 'note' not in printed
+    found = {row['name']: row['label'] for row in rows(tmp_path / 'out' / 'scores.csv')}
+    assert found == {**{f'n{i}': '0' for i in range(7)}, **{f's{i}': '1' for i in range(3)}}
+    measures = json.loads((tmp_path / 'out' / 'summary.json').read_text())['measures']
+    assert measures['image_AUROC'] == 1 and measures['pixel_AUROC'] > 0.95
+
+
+def test_names_that_are_no_text_are_written_with_escapes(run, labelled, tmp_path):
+    odd = labelled / 'scratch' / 'caf\udce9 \n<b>,".png'
+    (labelled / 'scratch' / 's2.png').rename(odd)
+    (labelled / 'masks/scratch/s2.png').rename(labelled / 'masks/scratch' / odd.name)
+    (labelled / 'scratch' / 'torn\udcff.png').write_bytes(b'')
+    (labelled / 'masks/scratch/lost\udcfe.png').write_bytes(b'')
+    code, printed, err = run(labelled, '--maps')
+    assert code == 2 and 'torn\\xff.png' in err and 'caf\\xe9' in printed and 'lost\\xfe.png' in printed
+    out = tmp_path / 'out'
+    first = rows(out / 'scores.csv')[0]
+    assert first['file'] == f'{labelled}/scratch/caf\\xe9 \n<b>,".png' and first['label'] == '1'
+    assert first['file'] in {row['file'] for row in rows(out / 'boxes.csv')}
+    assert (out / 'heatmaps' / f'{first["name"]}.jpg').is_file() and (out / 'maps' / f'{first["name"]}.tiff').is_file()
+    page = (out / 'report.html').read_text(encoding='utf-8')
+    assert 'caf\\xe9 \n&lt;b&gt;' in page and '<b>,' not in page and 'torn\\xff.png' in page
+    assert 'torn\\xff.png' in ''.join(json.loads((out / 'summary.json').read_text(encoding='utf-8'))['unreadable'])

@@ -43,10 +43,11 @@ class LoadAnomalyMask(BaseTransform):
 
     Args:
         threshold: What is greater is defective. 0: anything that is not black, as in MVTec AD and VisA; 127 for the
-            Magnetic-tile set, whose masks have soft edges.
+            Magnetic-tile set, whose masks have soft edges. None: what the data set says (``mask_threshold``); where
+            that is None as well, by the mask's values: 127 for many greys between black and white, else 0.
     """
 
-    def __init__(self, threshold: int = 0) -> None:
+    def __init__(self, threshold: int | None = None) -> None:
         self.threshold = threshold
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +59,8 @@ class LoadAnomalyMask(BaseTransform):
         """
         size = tuple(results['ori_shape'])
         if results.get('mask_path'):
-            mask = read_mask(results['mask_path'], self.threshold)
+            threshold = results.get('mask_threshold', 0) if self.threshold is None else self.threshold
+            mask = read_mask(results['mask_path'], threshold)
             if mask.shape != size:
                 raise ValueError(
                     f'{results["mask_path"]}: size {mask.shape} differs from its picture {size} (height, width)'
