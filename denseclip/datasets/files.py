@@ -25,6 +25,23 @@ class UnreadableFileError(ValueError):
     """A picture or label map is missing, empty, cut off, or of a kind that cannot be a label map."""
 
 
+def read_text(path: Path) -> str:
+    """Text of a list or an annotation file.
+
+    Args:
+        path: The file, UTF-8, with a byte order mark or without.
+
+    Raises:
+        UnreadableFileError: If it cannot be read, or is no such text.
+    """
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise UnreadableFileError(f'{path}: is no UTF-8 text (byte {error.start}); save it as UTF-8') from error
+    except OSError as error:
+        raise UnreadableFileError(f'{path}: cannot be read ({error.strerror})') from error
+
+
 @dataclass(frozen=True)
 class PictureSize:
     """Both sizes of a picture.

@@ -13,6 +13,7 @@ from denseclip.datasets.files import (
     image_size,
     picture_size,
     read_label_map,
+    read_text,
     turns_pictures,
 )
 
@@ -107,3 +108,14 @@ def test_faults_of_sizes_name_turning_as_the_cause_where_it_is() -> None:
 def test_pipelines_that_turn(step: dict, turns: bool) -> None:
     assert turns_pictures([{'type': 'mmseg.LoadImageFromFile', **step}, {'type': 'Resize'}]) is turns
     assert turns_pictures([])
+
+
+def test_text_is_utf8_or_the_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / 'train.txt'
+    path.write_bytes('\ufeffBäume\r\n'.encode())
+    assert read_text(path).split() == ['Bäume']
+    path.write_bytes('Bäume'.encode('latin-1'))
+    with pytest.raises(UnreadableFileError, match=r'train\.txt: is no UTF-8 text \(byte 1\)'):
+        read_text(path)
+    with pytest.raises(UnreadableFileError, match=r'lost\.txt: cannot be read'):
+        read_text(tmp_path / 'lost.txt')

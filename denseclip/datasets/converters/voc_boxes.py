@@ -18,7 +18,7 @@ from denseclip.datasets.converters.layout import (
     raise_if_any,
     split_by_name,
 )
-from denseclip.datasets.files import UnreadableFileError, picture_size
+from denseclip.datasets.files import UnreadableFileError, picture_size, read_text
 
 SPLITS = ('train', 'val', 'test')
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
@@ -159,7 +159,7 @@ def _split_names(source: VocFolder, val_share: float) -> dict[str, list[str]]:
     if not source.lists.is_dir():
         return split_by_name([path.stem for path in source.annotations.glob('*.xml')], val_share)
     lists = {split: source.lists / f'{split}.txt' for split in SPLITS}
-    names = {s: p.read_text(encoding='utf-8').split() for s, p in lists.items() if p.is_file()}
+    names = {s: read_text(p).split() for s, p in lists.items() if p.is_file()}
     if 'train' not in names:
         raise ConversionError(f'{lists["train"]} does not exist: it names the pictures to train on, one a line')
     seen: dict[str, str] = {}

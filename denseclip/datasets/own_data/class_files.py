@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denseclip.datasets.converters.layout import ConversionError
+from denseclip.datasets.files import read_text
 
 Colour = tuple[int, int, int]
 IGNORED_NAME = '__ignore__'
@@ -60,10 +61,7 @@ def find_class_file(folder: Path) -> ClassFile | None:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Numbered lines with something in them, without comments."""
-    try:
-        text = path.read_text(encoding='utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise ConversionError(f'{path}: is not UTF-8 text ({error.reason}); save it as UTF-8') from error
+    text = read_text(path)
     lines = [(number, line.strip()) for number, line in enumerate(text.split('\n'), start=1)]
     return [(number, line) for number, line in lines if line and not line.startswith('#')]
 

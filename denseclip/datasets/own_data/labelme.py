@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
+from denseclip.datasets.files import read_text
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import Found, FoundPicture, as_box_data, find_picture, measure
 from denseclip.datasets.own_data.shapes import Shape, as_objects, ellipse, rotated_box
@@ -41,7 +42,7 @@ def _is_labelme(path: Path) -> bool:
     try:
         if path.stat().st_size > _LARGEST:
             return False
-        content = json.loads(path.read_text(encoding='utf-8-sig'))
+        content = json.loads(read_text(path))
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and isinstance(content.get('shapes'), list) and 'imagePath' in content
@@ -77,7 +78,7 @@ def from_labelme(folder: Path, paths: list[Path], how: Conversion) -> BoxData:
 
 
 def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture:
-    content = json.loads(source.read_text(encoding='utf-8-sig'))
+    content = json.loads(read_text(source))
     given = str(content['imagePath']).replace('\\', '/')
     places = [source.parent / given, source.parent / given.rsplit('/', 1)[-1], source.with_suffix(Path(given).suffix)]
     name = source.relative_to(folder).with_suffix('').as_posix()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from denseclip.datasets.audit_report import Problem
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
+from denseclip.datasets.files import read_text
 from denseclip.datasets.own_data.folders import PICTURE_SUFFIXES
 from denseclip.datasets.own_data.splits import ALIASES, split_of
 
@@ -54,7 +55,7 @@ def _read(paths: Mapping[str, list[Path]], places: Mapping[str, str]) -> tuple[d
     twice = []
     for split in ('', *ALIASES):
         for path in paths.get(split, []):
-            for line in filter(None, map(str.strip, path.read_text(encoding='utf-8-sig').splitlines())):
+            for line in filter(None, map(str.strip, read_text(path).splitlines())):
                 name = _find(line, places)
                 if name is None:
                     problems.append(Problem('missing', f'{path}: names {line!r}, but there is no such picture'))

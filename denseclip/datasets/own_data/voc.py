@@ -9,6 +9,7 @@ from pathlib import Path
 
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
 from denseclip.datasets.converters.voc_boxes import VocFile, VocObject, read_voc
+from denseclip.datasets.files import read_text
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import (
     PICTURE_FOLDERS,
@@ -206,7 +207,7 @@ def _from_lists(lists: Path, pictures: Path, names: Mapping[str, Path]) -> tuple
 
 def _read_list(path: Path, pictures: Path, names: Mapping[str, Path]) -> list[str] | None:
     """Names of a list, blanks in them kept; None for one of VOC's lists of a class, and for an empty one."""
-    lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     listed = [re.sub(r'\.(jpe?g|png|bmp|xml)$', '', line, flags=re.IGNORECASE) for line in lines if line]
     if not listed:
         return None

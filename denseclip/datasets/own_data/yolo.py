@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
+from denseclip.datasets.files import read_text
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import (
     PICTURE_SUFFIXES,
@@ -51,7 +52,7 @@ def _labels_of(picture: Path, folder: Path) -> Path:
 
 def _looks_right(path: Path) -> bool:
     try:
-        lines = path.read_text(encoding='utf-8-sig').split('\n')
+        lines = read_text(path).split('\n')
         return all(
             len(line.split()) >= 5 and math.isfinite(sum(map(float, line.split()))) for line in lines if line.strip()
         )
@@ -92,7 +93,7 @@ def _read_yaml(folder: Path) -> tuple[dict[str, Any], Path | None]:
     """The description of the data set, and its file."""
     for path in sorted([*folder.glob('*.yaml'), *folder.glob('*.yml')], key=lambda path: path.stem != 'data'):
         try:
-            content = yaml.safe_load(path.read_text(encoding='utf-8-sig'))
+            content = yaml.safe_load(read_text(path))
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise ConversionError(f'{path}: is no readable YAML ({str(error).splitlines()[0]})') from error
         if isinstance(content, dict) and 'names' in content:
@@ -112,7 +113,7 @@ def _class_names(folder: Path, about: Mapping[str, Any], source: Path | None) ->
         )
     given = about.get('names')
     if given is None:
-        lines = source.read_text(encoding='utf-8-sig').splitlines()
+        lines = read_text(source).splitlines()
         given = [line.strip() for line in lines if line.strip()]
     try:
         pairs = given.items() if isinstance(given, dict) else enumerate(given)
@@ -159,7 +160,7 @@ def _of_entry(folder: Path, about: Mapping[str, Any], entry: Any, known: Mapping
         inside = place.resolve()
         yield from (path for real, path in known.items() if real.is_relative_to(inside))
         return
-    for line in place.read_text(encoding='utf-8-sig').splitlines():
+    for line in read_text(place).splitlines():
         name = line.strip().replace('\\', '/')
         for path in (place.parent / name, folder / name, folder / name.lstrip('./').removeprefix('data/')):
             if path.resolve() in known:
@@ -172,7 +173,7 @@ def _picture(folder: Path, path: Path, names: Mapping[int, str], keypoints: int)
     size = measure(path, None, labels)
     objects: list[FoundObject] = []
     problems = []
-    lines = labels.read_text(encoding='utf-8-sig').splitlines() if labels.is_file() else []
+    lines = read_text(labels).splitlines() if labels.is_file() else []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
