@@ -4,7 +4,7 @@ from .base import PromptTooLongError, TextTower
 from .causal import CLIPTextTower
 from .full_length import FullLengthTextTower
 from .sentence import SentenceTextTower
-from .tokenizers import BPETokenizer, FileTokenizer, HubTokenizer, wrap_tokenizer
+from .tokenizers import BPETokenizer, FileTokenizer, HubTokenizer, MissingTokenizer, hub_tokenizer, wrap_tokenizer
 
 __all__ = [
     'BPETokenizer',
@@ -12,8 +12,10 @@ __all__ = [
     'FileTokenizer',
     'FullLengthTextTower',
     'HubTokenizer',
+    'MissingTokenizer',
     'PromptTooLongError',
     'SentenceTextTower',
     'TextTower',
+    'hub_tokenizer',
     'wrap_tokenizer',
 ]

@@ -9,6 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from .tokenizers import fill
+
+_NO_SETTINGS = ('training', 'grad_checkpointing', 'gradient_checkpointing')
+
 
 class PromptTooLongError(ValueError):
     """A prompt has more tokens than the tower has positions."""
@@ -101,10 +105,8 @@ class TextTower(nn.Module):
 
     def _pad(self, lists: list[list[int]]) -> Tensor:
         length = max(map(len, lists), default=0) if self.crops else self.context_length
-        pad = self.tokenizer.pad_id if self.tokenizer is not None else 0
-        return torch.tensor([ids + [pad] * (length - len(ids)) for ids in lists], dtype=torch.long).reshape(
-            len(lists), length
-        )
+        rows = [fill(self.tokenizer, ids, length) for ids in lists]
+        return torch.tensor(rows, dtype=torch.long, device='cpu').reshape(len(lists), length)
 
     @torch.no_grad()
     def encode(self, texts: str | Sequence[str], batch_size: int = 256, *, truncate: bool = False) -> Tensor:
@@ -130,7 +132,7 @@ class TextTower(nn.Module):
         return out
 
     def fingerprint(self) -> str:
-        """Hash of all that decides the embeddings: class, settings, tokenizer and every parameter's bytes.
+        """Hash of all that decides the embeddings: class, settings, tokenizer, every parameter's and buffer's bytes.
 
         The bytes are hashed again only after a parameter was replaced, moved or written to. Writes through ``.data``
         leave no trace in PyTorch's version counters, so one element of each parameter is compared as well.
@@ -141,7 +143,7 @@ class TextTower(nn.Module):
         key = (settings, *((p.data_ptr(), p._version) for p in parameters.values()), *probe)
         if self._identity is None or self._identity[0] != key:
             digest = hashlib.sha256(f'{settings} {self._structure()}'.encode())
-            for name, value in parameters.items():
+            for name, value in (*parameters.items(), *self.named_buffers()):
                 digest.update(f'{name}{tuple(value.shape)}{value.dtype}'.encode())
                 digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
             self._identity = (key, digest.hexdigest())
@@ -149,8 +151,13 @@ class TextTower(nn.Module):
 
     def _structure(self) -> str:
         """What decides the result and leaves no trace in the parameters: activations, heads, epsilons, pooling."""
-        parts = [
-            f'{name} {type(module).__name__} {getattr(module, "num_heads", "")} {module.extra_repr()}'
-            for name, module in self.named_modules()
-        ]
+        parts = []
+        for name, module in self.named_modules():
+            plain = {key: value for key, value in sorted(vars(module).items()) if _decides(key, value)}
+            parts.append(f'{name} {type(module).__name__} {plain} {module.extra_repr()}')
         return ' '.join(parts)
+
+
+def _decides(key: str, value: object) -> bool:
+    """Whether an attribute of a module is a setting that its result may depend on."""
+    return not key.startswith('_') and key not in _NO_SETTINGS and isinstance(value, str | int | float | tuple)

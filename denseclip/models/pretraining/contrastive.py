@@ -18,6 +18,7 @@ from torch import Tensor
 from denseclip.clip.loading import build_clip
 from denseclip.clip.small_bpe import small_tokenizer
 from denseclip.clip.text import BPETokenizer, CLIPTextTower
+from denseclip.clip.text.tokenizers import fill
 
 from ..functional.contrastive import contrastive_loss, gather_pairs
 
@@ -76,8 +77,7 @@ class ContrastiveCLIP(BaseModel):
         rows = [self.tokenizer(caption) for caption in captions]
         rows = [ids if len(ids) <= limit else self.tokenizer.shorten(ids, limit) for ids in rows]
         length = max(map(len, rows)) if self._causal else limit
-        padded = [ids + [self.tokenizer.pad_id] * (length - len(ids)) for ids in rows]
-        return torch.tensor(padded, dtype=torch.long, device=device)
+        return torch.tensor([fill(self.tokenizer, ids, length) for ids in rows], dtype=torch.long, device=device)
 
     @property
     def _causal(self) -> bool:
