@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import json
-import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,22 +13,26 @@ from typing import Any
 import open_clip
 import torch
 from open_clip import pretrained as tags
+from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
-from denseclip.weights import Checkpoint, WeightFileError, load_into, read_checkpoint, resolve, weight_file
-from denseclip.weights.source import SCHEMES
+from denseclip.weights import Checkpoint, load_into, read_checkpoint
+from denseclip.weights.convert import convert, transformers_clip
 
-from .architecture import infer_config
+from .architecture import architectures_of, infer_config
+from .errors import UnknownModelError
+from .file_settings import FileSettings, file_settings
+from .finding import Found, find
+from .folders import has_tokenizer
+from .hf_text import encoder_folder, text_width
 from .preprocess import PreprocessSpec
-from .text import CLIPTextTower, FullLengthTextTower, TextTower, wrap_tokenizer
+from .text import CLIPTextTower, FullLengthTextTower, MissingTokenizer, TextTower, hub_tokenizer, wrap_tokenizer
 from .towers import DenseReadOut, ImageTower, build_image_tower
+
+__all__ = ['LoadedCLIP', 'UnknownModelError', 'build_clip', 'fit_state', 'load_clip', 'read_clip']
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 _NUMBERS = ('input_resolution', 'context_length', 'vocab_size')
-
-
-class UnknownModelError(ValueError):
-    """No architecture or weight tag of this name."""
 
 
 @dataclass
@@ -43,25 +44,30 @@ class LoadedCLIP:
         preprocess: How pictures must look to it.
         name: What was loaded, for messages and logs.
         config: open_clip configuration it was built from.
-        tokenizer_source: What open_clip's tokenizer factory is asked for.
+        folder: Where its files are, if they came from a folder; its tokenizer is looked for there first.
     """
 
     model: nn.Module
     preprocess: PreprocessSpec
     name: str
     config: dict[str, Any]
-    tokenizer_source: str = ''
+    folder: Path | None = None
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The model's tokenizer behind the suite's interface; made on first use, since some come from the hub."""
-        return wrap_tokenizer(open_clip.get_tokenizer(self.tokenizer_source, **self._own_merges()))
+        """The model's tokenizer behind the suite's interface; made on first use, since some come from the hub.
 
-    def _own_merges(self) -> dict[str, str]:
-        """Path of the byte-pair merges that the configuration of a folder names, which lie beside its weights."""
-        named = (self.config['text_cfg'].get('tokenizer_kwargs') or {}).get('bpe_path')
-        scheme, _, folder = self.tokenizer_source.partition(':')
-        return {'bpe_path': str(Path(folder) / Path(named).name)} if named and scheme == 'local-dir' else {}
+        Raises:
+            FileNotFoundError: If it is not on this machine, and cannot be fetched.
+        """
+        text = self.config['text_cfg']
+        if text.get('hf_tokenizer_name'):
+            own = self.folder if self.folder is not None and has_tokenizer(self.folder) else None
+            return hub_tokenizer(text, own or text['hf_tokenizer_name'], beside=self.folder)
+        options = dict(text.get('tokenizer_kwargs') or {})
+        if 'bpe_path' in options and self.folder is not None:  # merges that lie beside the weights
+            options['bpe_path'] = str(self.folder / Path(options['bpe_path']).name)
+        return wrap_tokenizer(SimpleTokenizer(context_length=text.get('context_length', 77), **options))
 
     def image_tower(self, read_out: DenseReadOut | None = None, **options: Any) -> ImageTower:
         """The image half with a dense read-out; shares the model's parameters."""
@@ -71,24 +77,17 @@ class LoadedCLIP:
     def text_tower(self) -> TextTower:
         """The text half; shares the model's parameters."""
         text: Any = getattr(self.model, 'text', self.model)
+        try:
+            tokenizer = self.tokenizer
+        except FileNotFoundError as error:  # said when a text is to be encoded
+            tokenizer = MissingTokenizer(str(error))
         if CLIPTextTower.supports(text):
-            return CLIPTextTower(text, self.tokenizer)
+            return CLIPTextTower(text, tokenizer)
         length = int(self.config['text_cfg'].get('context_length', 77))
-        width = getattr(text, 'width', None) or self.config['text_cfg'].get('width', self.config['embed_dim'])
+        width = getattr(text, 'width', None) or text_width(text) or self.config['text_cfg']['width']
         return FullLengthTextTower(
-            text, self.tokenizer, context_length=length, embed_dim=self.config['embed_dim'], width=int(width)
+            text, tokenizer, context_length=length, embed_dim=self.config['embed_dim'], width=int(width)
         )
-
-
-@dataclass
-class _Found:
-    """Where a model's parts come from, before anything is built."""
-
-    name: str
-    config: dict[str, Any] | None = None
-    preprocess: Mapping[str, Any] = field(default_factory=dict)
-    file: Path | None = None
-    tokenizer_source: str = ''
 
 
 def load_clip(
@@ -98,19 +97,20 @@ def load_clip(
     cache_dir: str | Path | None = None,
     precision: str = 'fp32',
     trust: bool = False,
+    tag: str | None = None,
 ) -> LoadedCLIP:
     """Load a CLIP model.
 
     Args:
-        model: An open_clip architecture (``'ViT-B-16'``), ``'hf-hub:org/name'``, ``'local-dir:FOLDER'``, or a weight
-            file in OpenAI's layout whose architecture is told from its tensors (its activation is taken to be
-            QuickGELU, as in all of OpenAI's models).
+        model: An open_clip architecture (``'ViT-B-16'``), ``'hf-hub:org/name'``, ``'local-dir:FOLDER'`` (of open_clip
+            or of transformers' CLIP), or a weight file whose architecture is told from its tensors.
         pretrained: For an architecture: one of its tags (``'openai'``, ``'laion2b_s34b_b88k'`` ...) or a weight file
-            (safetensors, PyTorch, OpenAI's TorchScript archive). None leaves random weights, with a warning. With a
-            file of OpenAI's weights that is no archive, name the ``-quickgelu`` architecture.
+            (safetensors, PyTorch, OpenAI's TorchScript archive). None leaves random weights, with a warning.
         cache_dir: Where downloads are kept; default is open_clip's.
         precision: ``'fp32'``, ``'fp16'`` or ``'bf16'``.
         trust: See :func:`denseclip.weights.read_state_dict`.
+        tag: The tag that a weight file is of, for its activation and normalisation, which its tensors do not show;
+            see :func:`denseclip.clip.file_settings.file_settings`.
 
     Returns:
         The model in evaluation mode with its preprocessing and tokenizer.
@@ -122,21 +122,51 @@ def load_clip(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision='{precision}' is unknown; choose from {', '.join(PRECISIONS)}.")
-    found = _find(model, pretrained, cache_dir)
-    checkpoint = read_checkpoint(found.file, trust=trust) if found.file is not None else None
-    config = _final_config(found, checkpoint)
-    clip = build_clip(config)
+    found = find(model, pretrained, cache_dir)
+    checkpoint = read_clip(found.file, trust=trust) if found.file is not None else None
+    settings = _settings(found, checkpoint, tag)
+    config = _final_config(found, checkpoint, settings)
+    clip = build_clip(config, found.folder)
     if checkpoint is not None:
         load_into(clip, fit_state(clip, checkpoint.state_dict), source=found.file)
     else:
         warnings.warn(f"'{found.name}' has random weights: no pretrained= was given.", stacklevel=2)
     clip = clip.to(PRECISIONS[precision]).eval()
-    spec = PreprocessSpec.of(found.preprocess, size=getattr(clip.visual, 'image_size', None))
-    return LoadedCLIP(clip, spec, found.name, config, found.tokenizer_source)
+    spec = PreprocessSpec.of(settings.preprocess, size=getattr(clip.visual, 'image_size', None))
+    return LoadedCLIP(clip, spec, found.name, config, found.folder)
 
 
-def build_clip(config: Mapping[str, Any]) -> nn.Module:
-    """An open_clip model with fresh weights from its configuration; nothing is downloaded for its parts."""
+def read_clip(path: Path, *, trust: bool = False) -> Checkpoint:
+    """Read the weights of a CLIP model, under open_clip's names also where transformers wrote them.
+
+    Args:
+        path: See :func:`denseclip.weights.read_checkpoint`.
+        trust: See there.
+    """
+    checkpoint = read_checkpoint(path, trust=trust)
+    if transformers_clip.is_official(checkpoint.state_dict):
+        checkpoint.state_dict = convert(checkpoint.state_dict, 'transformers_clip')
+    return checkpoint
+
+
+def build_clip(config: Mapping[str, Any], folder: Path | None = None) -> nn.Module:
+    """An open_clip model with fresh weights from its configuration; nothing is downloaded for its parts.
+
+    Args:
+        config: ``embed_dim``, ``vision_cfg``, ``text_cfg`` ...
+        folder: Folder of the model, where the configuration of a text tower made of transformers may lie.
+
+    Raises:
+        FileNotFoundError: If that configuration is neither on this machine nor to be had.
+    """
+    name = config['text_cfg'].get('hf_model_name')
+    if name:
+        with encoder_folder(name, folder) as place:
+            return _build({**config, 'text_cfg': {**config['text_cfg'], 'hf_model_name': place}})
+    return _build(config)
+
+
+def _build(config: Mapping[str, Any]) -> nn.Module:
     parts: dict[str, Any] = copy.deepcopy(dict(config))
     custom = parts.pop('custom_text', False) or 'hf_model_name' in parts['text_cfg']
     if 'timm_model_name' in parts['vision_cfg']:
@@ -168,95 +198,25 @@ def fit_state(clip: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]
     return dict(fitted)
 
 
-def _final_config(found: _Found, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    config = copy.deepcopy(found.config)
-    if config is None:
-        assert checkpoint is not None
-        # A file of PyTorch's own format tells nothing about the activation; OpenAI's archives always have QuickGELU.
-        config = infer_config(checkpoint.state_dict, quick_gelu=True)
-    if checkpoint is not None and checkpoint.format == 'torchscript':
-        config['quick_gelu'] = True
-    return config
-
-
-def _find(model: str, pretrained: str | Path | None, cache_dir: str | Path | None) -> _Found:
-    if model.startswith(('hf-hub:', 'local-dir:')):
-        if pretrained is not None and str(pretrained) != model:
-            raise ValueError(
-                f"'{model}' brings its own weights; leave pretrained='{pretrained}' out, or name an architecture "
-                'of open_clip instead of the folder.'
-            )
-        return _find_folder(model, cache_dir)
-    name = model.replace('/', '-')
-    config = open_clip.get_model_config(name)
-    if config is None:
-        if model.startswith('package:') or Path(model).expanduser().exists():
-            return _Found(model, file=weight_file(resolve(model)))
-        raise UnknownModelError(
-            f"open_clip has no architecture '{model}', nor is it a file; {_nearest(name, open_clip.list_models())}"
-        )
-    found = _Found(name, config, tokenizer_source=name)
-    if pretrained is None:
-        return found
-    found.name = f'{name}/{pretrained}'
-    tag = tags.get_pretrained_cfg(name, str(pretrained))
-    if tag:
-        found.preprocess, found.file = tag, _download(name, str(pretrained), tag, cache_dir)
-        # Weights know their activation; the same architecture was trained with both.
-        config['quick_gelu'] = tag.get('quick_gelu', config.get('quick_gelu', False))
-    else:
-        found.file = _given_file(name, str(pretrained), cache_dir)
-    return found
-
-
-def _find_folder(model: str, cache_dir: str | Path | None) -> _Found:
-    folder = resolve(model, cache_dir=cache_dir)
-    file = folder / 'open_clip_config.json'
-    if not file.is_file():
-        raise FileNotFoundError(f"'{model}' has no open_clip_config.json ({folder}), so its architecture is unknown.")
+def _settings(found: Found, checkpoint: Checkpoint | None, tag: str | None) -> FileSettings:
+    if found.settings is not None:
+        return found.settings
+    if found.config is not None:
+        quick_gelu = bool(found.config.get('quick_gelu', False))
+        return file_settings(found.file, [found.model], tag=tag, default=quick_gelu)
+    assert checkpoint is not None
     try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-        config = content['model_cfg']
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise WeightFileError(f"'{file}' is no open_clip configuration ({error!r}); it needs a 'model_cfg'.") from error
-    return _Found(model, config, content.get('preprocess_cfg', {}), weight_file(folder), f'local-dir:{folder}')
+        names = [name for name in architectures_of(checkpoint.state_dict) if not name.endswith('-quickgelu')]
+    except KeyError:  # said by infer_config
+        names = []
+    # OpenAI's, where OpenAI made one of this size or nobody that open_clip knows of has; else open_clip's own.
+    openai = any('openai' in tags.list_pretrained_tags_by_model(name) for name in names)
+    return file_settings(found.file, names, tag=tag, default=openai or not names)
 
 
-def _given_file(name: str, pretrained: str, cache_dir: str | Path | None) -> Path:
-    path_like = pretrained.startswith(SCHEMES) or Path(pretrained).suffix or '/' in pretrained
-    if path_like or Path(pretrained).exists():
-        return weight_file(resolve(pretrained, cache_dir=cache_dir))
-    known = tags.list_pretrained_tags_by_model(name)
-    raise UnknownModelError(
-        f"open_clip has no weights '{pretrained}' for {name}, nor is it a file; {_nearest(pretrained, known)}"
-    )
-
-
-def _download(name: str, tag: str, entry: dict[str, Any], cache_dir: str | Path | None) -> Path:
-    try:
-        folder = None if cache_dir is None else str(cache_dir)
-        return Path(tags.download_pretrained(entry, prefer_hf_hub=_hub_has_tag(tag, entry), cache_dir=folder))
-    except Exception as error:
-        where = entry.get('hf_hub') or entry.get('url')
-        raise FileNotFoundError(
-            f"the weights '{tag}' of {name} are not on this machine and could not be fetched from {where} ({error}). "
-            f"Without a network, pass a file: load_clip('{name}', 'weights.safetensors')."
-        ) from error
-
-
-def _hub_has_tag(tag: str, entry: Mapping[str, Any]) -> bool:
-    """Whether the hub's folder is of the tag's epoch; else the release file is taken.
-
-    open_clip 3.3 lists the folder of epoch 31 under ``laion400m_e32`` of ViT-B-16-plus-240, AnoVL's tower.
-    """
-    wanted = re.search(r'_e\d+$', tag)
-    hub = re.search(r'_e\d+', entry.get('hf_hub') or '')
-    return not entry.get('url') or wanted is None or hub is None or wanted.group() == hub.group()
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    by_lower = {k.lower(): k for k in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
-    if near:
-        return 'nearest: ' + ', '.join(by_lower[n] for n in near) + '.'
-    return 'known: ' + ', '.join(known[:12]) + (' ...' if len(known) > 12 else '.')
+def _final_config(found: Found, checkpoint: Checkpoint | None, settings: FileSettings) -> dict[str, Any]:
+    if found.config is not None:
+        return {**copy.deepcopy(found.config), 'quick_gelu': settings.quick_gelu}
+    assert checkpoint is not None
+    archive = checkpoint.format == 'torchscript'
+    return infer_config(checkpoint.state_dict, quick_gelu=settings.quick_gelu, openai_archive=archive)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import open_clip
 from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor
 
-from denseclip.clip.loading import load_clip
+from denseclip.clip.file_settings import FileSettings, file_settings
+from denseclip.clip.loading import load_clip, read_clip
 from denseclip.clip.preprocess import PreprocessSpec
-from denseclip.weights import read_state_dict, resolve, weight_file
+from denseclip.weights import resolve, weight_file
 
 Pretrained: TypeAlias = str | Mapping[str, Any]
 """A source as ``denseclip.weights.resolve`` knows it (an OpenAI archive, a safetensors file, ``hf-hub:``,
-``local-dir:``), one of open_clip's tags, or a dict with ``source`` (one of these) and ``trust``."""
+``local-dir:``), one of open_clip's tags, or a dict with ``source`` (one of these), ``trust``, and ``tag``:
+the tag that a file is of."""
 
 
 def spec_of(pretrained: Pretrained) -> dict[str, Any]:
@@ -28,15 +31,43 @@ def tag_config(pretrained: Pretrained | None, model: str) -> dict[str, Any]:
     return dict(get_pretrained_cfg(model, source) or {}) if isinstance(source, str) else {}
 
 
+def settings_of(
+    pretrained: Pretrained | None, model: str, *, quick_gelu: bool | None = None, default: bool | None = None
+) -> FileSettings:
+    """Activation and normalisation of weights, see :func:`denseclip.clip.file_settings.file_settings`.
+
+    Args:
+        pretrained: The weights; None for fresh ones.
+        model: open_clip architecture.
+        quick_gelu: The activation, if the config says it.
+        default: The activation of files that do not say it; None is the architecture's own.
+    """
+    spec = {} if pretrained is None else spec_of(pretrained)
+    tag = model_tag(pretrained, model) or spec.get('tag')
+    if default is None:
+        default = bool((open_clip.get_model_config(model) or {}).get('quick_gelu', False))
+    return file_settings(spec.get('source'), [model], tag=tag, quick_gelu=quick_gelu, default=default)
+
+
+def model_tag(pretrained: Pretrained | None, model: str) -> str | None:
+    """``pretrained`` if it is a tag of the architecture."""
+    source = None if pretrained is None else spec_of(pretrained)['source']
+    return source if isinstance(source, str) and tag_config(source, model) else None
+
+
 def quick_gelu_of(pretrained: Pretrained | None, model: str) -> bool:
-    """Whether weights were trained with OpenAI's activation: what the tag says, True for files and fresh weights."""
-    tag = tag_config(pretrained, model)
-    return bool(tag.get('quick_gelu', False)) if tag else True
+    """Whether weights were trained with OpenAI's activation.
+
+    Fresh weights have it, and so have files that say nothing, where the architecture is one that OpenAI made.
+    """
+    twin = f'{model}-quickgelu' in open_clip.list_models()
+    return settings_of(pretrained, model, default=True if twin or pretrained is None else None).quick_gelu
 
 
 def preprocess_of(pretrained: Pretrained | None, model: str) -> PreprocessSpec:
-    """Normalisation that weights expect: what the tag says, OpenAI's for files and fresh weights."""
-    return PreprocessSpec.of(tag_config(pretrained, model))
+    """Normalisation that weights expect."""
+    quick_gelu = quick_gelu_of(pretrained, model)
+    return PreprocessSpec.of(settings_of(pretrained, model, quick_gelu=quick_gelu).preprocess)
 
 
 def clip_state(pretrained: Pretrained, model: str) -> dict[str, Tensor]:
@@ -53,4 +84,4 @@ def clip_state(pretrained: Pretrained, model: str) -> dict[str, Tensor]:
     trust = spec.get('trust', False)
     if tag_config(pretrained, model):
         return load_clip(model, spec['source'], trust=trust).model.state_dict()
-    return read_state_dict(weight_file(resolve(spec['source'])), trust=trust)
+    return read_clip(weight_file(resolve(spec['source'])), trust=trust).state_dict

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import open_clip
 from torch import nn
 
+from denseclip.clip.errors import UnknownModelError, nearest
 from denseclip.clip.half_rounding import round_through_half
-from denseclip.clip.loading import LoadedCLIP, UnknownModelError, build_clip, fit_state, load_clip
+from denseclip.clip.loading import LoadedCLIP, build_clip, fit_state, load_clip
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut, ImageTower
-from denseclip.weights import is_torchscript, load_into
+from denseclip.weights import load_into
 
-from .clip_weights import Pretrained, clip_state, spec_of, tag_config
+from .clip_weights import Pretrained, clip_state, settings_of, spec_of
 
 FOLDERS = ('hf-hub:', 'local-dir:')
 
@@ -31,8 +33,8 @@ class OpenCLIPParts:
         pretrained: One of its tags, a file, or a dict with ``source`` and ``trust``; None leaves fresh weights.
         arch: Changes to the architecture's configuration, such as ``{'vision_cfg': {'layers': 2}}``.
         quick_gelu: OpenAI's activation or the exact GELU; None is what the weights were trained with, as far as they
-            say: a tag and OpenAI's own archives do. For another file of OpenAI's weights set it, or name the
-            ``-quickgelu`` architecture.
+            say: a tag, a folder's configuration and OpenAI's own archives do. Other files are taken as the
+            architecture is, with a warning where it exists with both.
         norm_eps: Epsilon of the image tower's layer norms; None leaves open_clip's (MaskCLIP's code has 1e-6).
         half_rounded: Pass the weights through float16 when they are read, as OpenAI's loader does (see
             ``denseclip.clip.half_rounding``); OVSeg's numbers with a CLIP read from a file were made so.
@@ -102,20 +104,24 @@ def _fresh(model: str, pretrained: Any, arch: Mapping[str, Any], quick_gelu: boo
     name = model.replace('/', '-')
     config = copy.deepcopy(open_clip.get_model_config(name))
     if config is None:
-        raise UnknownModelError(f"open_clip has no architecture '{model}'; see open_clip.list_models().")
-    tag = tag_config(pretrained, name)
-    wanted = quick_gelu
-    if wanted is None and tag:
-        wanted = tag.get('quick_gelu')
-    elif wanted is None and pretrained is not None and is_torchscript(spec_of(pretrained)['source']):
-        wanted = True
-    if wanted is not None:
-        config['quick_gelu'] = bool(wanted)
+        raise UnknownModelError(f"open_clip has no architecture '{model}'; {nearest(name, open_clip.list_models())}")
+    settings = settings_of(pretrained, name, quick_gelu=quick_gelu)
+    config['quick_gelu'] = settings.quick_gelu
     for key, value in arch.items():
         config[key] = {**config.get(key, {}), **value} if isinstance(value, Mapping) else value
-    clip = build_clip(config).eval()
-    spec = PreprocessSpec.of(tag, size=getattr(clip.visual, 'image_size', None))
-    return LoadedCLIP(clip, spec, name, config, name)
+    folder = _folder_of(pretrained)
+    clip = build_clip(config, folder).eval()
+    spec = PreprocessSpec.of(settings.preprocess, size=getattr(clip.visual, 'image_size', None))
+    return LoadedCLIP(clip, spec, name, config, folder)
+
+
+def _folder_of(pretrained: Pretrained | None) -> Path | None:
+    """Folder of a weight file, where the tokenizer and the configuration of its text tower may lie."""
+    source = None if pretrained is None else Path(str(spec_of(pretrained)['source']).removeprefix('local-dir:'))
+    if source is None or not source.expanduser().exists():
+        return None
+    source = source.expanduser()
+    return source if source.is_dir() else source.parent
 
 
 def read_out_of(read_out: DenseReadOut | Mapping[str, Any] | None, preset_name: str | None) -> DenseReadOut:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from .errors import UntrustedWeightsError, WeightFileError
 from .matching import LoadReport, load_into
+from .shards import index_shards, is_index, sibling_shards
 from .torchscript import archive_root, read_torchscript
 
 __all__ = [
@@ -87,8 +88,40 @@ def read_state_dict(path: str | Path, *, trust: bool = False) -> dict[str, Tenso
 
 
 def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
-    """Read a weight file with its metadata. Arguments and errors as in :func:`read_state_dict`."""
+    """Read a weight file with its metadata. Arguments and errors as in :func:`read_state_dict`.
+
+    The index of shards, or one of them, stands for all: they are read together, or the missing ones are named.
+    """
     path = _existing_file(Path(path))
+    if is_index(path):
+        shards = index_shards(path)
+        return _together(path, {file: _read_one(file, trust) for file in shards}, shards)
+    files = sibling_shards(path)
+    if len(files) > 1:
+        return _together(path, {file: _read_one(file, trust) for file in files})
+    return _read_one(path, trust)
+
+
+def _together(path: Path, parts: dict[Path, Checkpoint], named: dict[Path, list[str]] | None = None) -> Checkpoint:
+    """One checkpoint from its shards.
+
+    Raises:
+        WeightFileError: A shard lacks what the index promises, or two hold the same name.
+    """
+    state: dict[str, Tensor] = {}
+    for file, part in parts.items():
+        lost = [name for name in (named or {}).get(file, ()) if name not in part.state_dict]
+        double = [name for name in part.state_dict if name in state]
+        if lost or double:
+            what = f"lacks '{lost[0]}', which the index names" if lost else f"holds '{double[0]}' once more"
+            raise WeightFileError(f"'{path}': the shard {file.name} {what}; fetch the shards again.")
+        state.update(part.state_dict)
+    first = next(iter(parts.values()))
+    return Checkpoint(state, first.meta, first.format)
+
+
+def _read_one(path: Path, trust: bool) -> Checkpoint:
+    path = _existing_file(path)
     kind = _sniff(path)
     if kind == 'safetensors':
         return _read_safetensors(path)

@@ -14,7 +14,9 @@ import importlib.util
 from pathlib import Path, PurePosixPath
 
 from .errors import WeightFileError
+from .hub import hub_reachable
 from .io import WEIGHT_SUFFIXES
+from .shards import folder_index, shard_names
 
 SCHEMES = ('local-dir:', 'hf-hub:', 'package:')
 _PREFERRED = (
@@ -100,23 +102,44 @@ def _hub_snapshot(name: str, cache_dir: str | Path | None) -> Path:
     at = revision or None
     try:
         text = ['*.json', '*.txt', '*.model']
-        folder = Path(snapshot_download(repository, revision=at, cache_dir=cache_dir, allow_patterns=text))
+        local = not hub_reachable()
+        folder = Path(
+            snapshot_download(repository, revision=at, cache_dir=cache_dir, allow_patterns=text, local_files_only=local)
+        )
     except Exception as error:  # the hub raises many unrelated types; all of them mean: not to be had
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileNotFoundError(
             f"'hf-hub:{name}' is neither in the hub cache ({cache_dir or 'default, see HF_HUB_CACHE'}) nor reachable: "
             f"{reason} Online, run 'hf download {repository}'; offline, copy the snapshot and write 'local-dir:FOLDER'."
         ) from error
+    index = folder_index(folder)
+    if index is not None and not any(file.name in _PREFERRED for file in _candidates(folder)):
+        _fetch_shards(repository, at, cache_dir, index)
+        return folder
     if _candidates(folder):
         return folder
     for file in _PREFERRED:
         try:
-            hf_hub_download(repository, file, revision=at, cache_dir=cache_dir)
+            hf_hub_download(repository, file, revision=at, cache_dir=cache_dir, local_files_only=local)
         except Exception as error:  # this name is not in the repository; the next may be
             last = error
             continue
         return folder
     raise FileNotFoundError(f"'hf-hub:{name}': the repository has none of {', '.join(_PREFERRED)} ({last}).")
+
+
+def _fetch_shards(repository: str, revision: str | None, cache_dir: str | Path | None, index: Path) -> None:
+    from huggingface_hub import hf_hub_download
+
+    for shard in shard_names(index):
+        if not (index.parent / shard).is_file():
+            try:
+                local = not hub_reachable()
+                hf_hub_download(repository, shard, revision=revision, cache_dir=cache_dir, local_files_only=local)
+            except Exception as error:  # the hub raises many unrelated types; all of them mean: not to be had
+                raise FileNotFoundError(
+                    f"'hf-hub:{repository}': its shard {shard} is neither in the hub cache nor reachable ({error})."
+                ) from error
 
 
 def _candidates(folder: Path) -> list[Path]:
@@ -128,6 +151,8 @@ def _candidates(folder: Path) -> list[Path]:
 def weight_file(path: str | Path) -> Path:
     """The weight file meant by a path: itself, or in a folder the preferred one (safetensors first).
 
+    Of weights in several files it is their index, or any of them: each stands for all, see :func:`read_checkpoint`.
+
     Raises:
         WeightFileError: If a folder holds no weight file.
     """
@@ -135,6 +160,9 @@ def weight_file(path: str | Path) -> Path:
     if not path.is_dir():
         return path
     found = _candidates(path)
+    index = folder_index(path)
+    if index is not None and not any(file.name in _PREFERRED for file in found):
+        return index
     if not found:
         raise WeightFileError(f"folder '{path}' holds no weight file ({', '.join(WEIGHT_SUFFIXES)}).")
     return found[0]

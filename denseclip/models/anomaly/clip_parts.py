@@ -38,7 +38,7 @@ def load_parts(clip: Mapping[str, Any] | LoadedCLIP) -> LoadedCLIP:
     config = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
     model = build_clip(config).eval()
     spec = PreprocessSpec.of({}, size=getattr(model.visual, 'image_size', None))
-    return LoadedCLIP(model, spec, 'own configuration', config, 'ViT-B-32')
+    return LoadedCLIP(model, spec, 'own configuration', config)
 
 
 def is_fresh(clip: Mapping[str, Any] | LoadedCLIP) -> bool:

@@ -86,10 +86,9 @@ def export_adapted_clip(model: MaskAdaptedCLIP, folder: Path, *, half: bool = Tr
         The weight file.
     """
     loaded = model.loaded[0]
-    scheme, _, source = loaded.tokenizer_source.partition(':')
     merges = (loaded.config['text_cfg'].get('tokenizer_kwargs') or {}).get('bpe_path')
-    if scheme == 'local-dir' and merges:
-        (folder / Path(merges).name).write_bytes((Path(source) / Path(merges).name).read_bytes())
+    if loaded.folder is not None and merges:
+        (folder / Path(merges).name).write_bytes((loaded.folder / Path(merges).name).read_bytes())
     spec = loaded.preprocess
     preprocess = {'size': spec.size[0], 'mean': list(spec.mean), 'std': list(spec.std)}
     preprocess.update(interpolation=spec.interpolation, resize_mode=spec.resize_mode)
