@@ -24,10 +24,12 @@ from denseclip.datasets.audit_report import AuditReport, Problem
 from denseclip.datasets.box_audit import BoxAuditReport, audit_boxes
 from denseclip.datasets.config_parts import has_boxes
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size, read_label_map, turns_pictures
-from denseclip.datasets.label_map_dataset import LabelMapDataset, ListingError
-from denseclip.datasets.sources import plain_datasets
+from denseclip.datasets.label_map_dataset import LabelMapDataset, ListingError, loader_id
+from denseclip.datasets.panoptic import PanopticSegmentsDataset
+from denseclip.datasets.panoptic_audit import PanopticAuditReport, audit_panoptic
+from denseclip.datasets.sources import dataset_class, plain_datasets
 
-Report = AuditReport | AnomalyAuditReport | BoxAuditReport
+Report = AuditReport | AnomalyAuditReport | BoxAuditReport | PanopticAuditReport
 """What an audit finds, by the kind of data set."""
 
 
@@ -104,7 +106,7 @@ def audit_split(
         name = split if len(parts) == 1 else f'{split}, part {number} of {len(parts)}'
         try:
             # an empty list of samples cannot be serialized, yet should be reported
-            lazy = {'lazy_init': True} if has_boxes(part) else {}
+            lazy = {'lazy_init': True} if has_boxes(part) or _is_panoptic(part) else {}
             dataset = DATASETS.build({**part, 'pipeline': [], 'serialize_data': False, **lazy})
         except (FileNotFoundError, NotADirectoryError, AssertionError, ListingError) as error:
             report = AuditReport(classes=())
@@ -112,6 +114,11 @@ def audit_split(
             yield name, report
             continue
         yield name, _look(dataset, part, num_workers, progress_file)
+
+
+def _is_panoptic(part: dict[str, Any]) -> bool:
+    kind = dataset_class(part)
+    return kind is not None and issubclass(kind, PanopticSegmentsDataset)
 
 
 def _look(dataset: Any, part: Mapping[str, Any], num_workers: int, progress_file: TextIO | None) -> Report:
@@ -122,6 +129,10 @@ def _look(dataset: Any, part: Mapping[str, Any], num_workers: int, progress_file
         count = ProgressBar(0, file=progress_file) if progress_file else None  # how many is known once it is read
         shown = count.update if count else None
         return audit_boxes(dataset, num_workers=num_workers, masks=masks, progress=shown, upright=upright)
+    if isinstance(dataset, PanopticSegmentsDataset):
+        count = ProgressBar(0, file=progress_file) if progress_file else None
+        shown = count.update if count else None
+        return audit_panoptic(dataset, num_workers=num_workers, progress=shown, upright=upright)
     bar = ProgressBar(len(dataset), file=progress_file) if progress_file and len(dataset) else None
     shown = bar.update if bar else None
     if isinstance(dataset, AnomalyDataset):
@@ -186,25 +197,6 @@ def _add(report: AuditReport, dataset: BaseSegDataset, info: dict[str, Any], sam
     if wrong:
         shown = ', '.join(map(str, wrong[:10])) + (' ...' if len(wrong) > 10 else '')
         report.problems.append(Problem('ids', f'{info["seg_map_path"]}: label ids out of range: {shown}'))
-
-
-def loader_id(file_id: int, reduce_zero_label: bool, label_map: dict[int, int] | None) -> int:
-    """Id that training sees for an id of a file, as ``mmseg``'s ``LoadAnnotations`` maps it.
-
-    Args:
-        file_id: Id as it stands in the label map.
-        reduce_zero_label: Whether 0 is ignored and the rest shifted down by one.
-        label_map: Further mapping of the shifted ids, or ``None``.
-
-    Returns:
-        The mapped id; ids above 255, which the loader would cut to a byte without a word, stay as they are.
-    """
-    if file_id > 255:
-        return file_id
-    if reduce_zero_label:
-        # 255 stays 255: the loader keeps it apart from the shift
-        file_id = 255 if file_id in (0, 255) else file_id - 1
-    return (label_map or {}).get(file_id, file_id)
 
 
 def _unpaired_labels(dataset: BaseSegDataset, infos: Iterable[dict[str, Any]]) -> list[Problem]:

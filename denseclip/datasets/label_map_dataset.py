@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,25 @@ def label_map(class_ids: Sequence[int], ignore_ids: Sequence[int] = (), ignore_i
     if max(table.values(), default=0) == NO_CLASS and len(class_ids) > NO_CLASS:
         raise ValueError(f'LabelMapDataset: ids with gaps allow {NO_CLASS} classes, got {len(class_ids)}')
     return {old: new for old, new in table.items() if old != new}
+
+
+def loader_id(file_id: int, reduce_zero_label: bool, label_map: Mapping[int, int] | None) -> int:
+    """Id that training sees for an id of a file, as ``mmseg``'s ``LoadAnnotations`` maps it.
+
+    Args:
+        file_id: Id as it stands in the label map.
+        reduce_zero_label: Whether 0 is ignored and the rest shifted down by one.
+        label_map: Further mapping of the shifted ids, or ``None``.
+
+    Returns:
+        The mapped id; ids above 255, which the loader would cut to a byte without a word, stay as they are.
+    """
+    if file_id > 255:
+        return file_id
+    if reduce_zero_label:
+        # 255 stays 255: the loader keeps it apart from the shift
+        file_id = 255 if file_id in (0, 255) else file_id - 1
+    return (label_map or {}).get(file_id, file_id)
 
 
 def write_listing(path: Path, pairs: Sequence[tuple[str, str]], problems: Sequence[Problem] = ()) -> None:

@@ -37,10 +37,29 @@ from denseclip.datasets.converters.cityscapes import SCORED
 from denseclip.datasets.generated import class_colour
 from denseclip.datasets.miniworld.kinds import metainfo as miniworld_metainfo
 from denseclip.datasets.panoptic_names import COCO_PANOPTIC_IDS
+from denseclip.structures.panoptic import VOID
+
+_NEEDED = {
+    'images': ('id',),
+    'annotations': ('image_id', 'file_name', 'segments_info'),
+    'categories': ('id', 'name'),
+}
 
 
 class AnnotationError(ValueError):
     """An annotation file is not in COCO's panoptic format or belongs to another data set."""
+
+
+def _check_entry(where: str, entry: Any, keys: Sequence[str]) -> None:
+    """Raise where an entry lacks a key or has ids or areas that are no numbers."""
+    lacking = [key for key in keys if not isinstance(entry, Mapping) or key not in entry]
+    if lacking:
+        raise AnnotationError(f'{where} has no "{lacking[0]}"; is it in COCO\'s panoptic format?')
+    for key, kinds in (('segments_info', list), ('category_id', int), ('area', (int, float, type(None)))):
+        if key in entry and not isinstance(entry[key], kinds):
+            raise AnnotationError(f'{where} has {entry[key]!r} as its "{key}"')
+    if 'category_id' in keys and not isinstance(entry['id'], int):
+        raise AnnotationError(f'{where} has {entry["id"]!r} as its "id", which is no whole number')
 
 
 @DATASETS.register_module()
@@ -51,6 +70,9 @@ class PanopticSegmentsDataset(BaseDataset):
     index), ``iscrowd`` and ``area`` of each segment. Segments of classes that the data set does not have are void.
     ``metainfo`` holds ``classes``, ``thing_classes``, ``stuff_classes`` and ``category_ids`` (the file's id of each
     class).
+
+    Which classes are things is said by ``metainfo.thing_classes``, else by the file's ``isthing``. A segment of id 0 is
+    void, as panopticapi has it; an ``area`` that the file lacks is counted when its PNG is read.
 
     MMDetection's panoptic sets take class ``i`` for the ``i``-th category of the file; here classes go by the ids in
     ``METAINFO`` or by name, so that the order of either does not matter.
@@ -78,30 +100,46 @@ class PanopticSegmentsDataset(BaseDataset):
     ) -> None:
         self.img_suffix = img_suffix
         prefix = dict(data_prefix or {'img_path': '', 'seg_map_path': ''})
+        self._given_things: Sequence[str] | None = (kwargs.get('metainfo') or {}).get('thing_classes')
         super().__init__(ann_file=ann_file, data_prefix=prefix, filter_cfg=filter_cfg, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Samples of the annotation file; also completes ``metainfo``."""
-        content = self._read()
-        labels = self._set_classes(content['categories'])
+        content = self.read_annotations()
+        labels = self.set_classes(content['categories'])
         images = {image['id']: image for image in content['images']}
-        return [
-            self._sample(annotation, images.get(annotation['image_id'], {}), labels)
-            for annotation in content['annotations']
-        ]
+        return [self.sample(annotation, images, labels) for annotation in content['annotations']]
 
-    def _read(self) -> dict[str, Any]:
+    def read_annotations(self) -> dict[str, list[dict[str, Any]]]:
+        """``images``, ``annotations`` and ``categories`` of the annotation file.
+
+        Raises:
+            AnnotationError: If it is missing or not in COCO's panoptic format.
+        """
         path = Path(self.ann_file)
         if not path.is_file():
             raise AnnotationError(f"annotation file '{path}' does not exist; see denseclip/datasets/panoptic.py")
-        content = json.loads(path.read_text(encoding='utf-8'))
-        missing = [key for key in ('images', 'annotations', 'categories') if key not in content]
-        if missing or any('segments_info' not in a for a in content['annotations']):
-            raise AnnotationError(f'{path}: no panoptic annotations ({", ".join(missing) or "segments_info"} missing)')
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise AnnotationError(f'{path}: is no readable JSON ({error})') from error
+        lacking = [part for part in _NEEDED if not isinstance(content, dict) or not isinstance(content.get(part), list)]
+        if lacking:
+            raise AnnotationError(f'{path}: no panoptic annotations (no list of {", ".join(lacking)})')
+        for part, keys in _NEEDED.items():
+            for place, entry in enumerate(content[part]):
+                _check_entry(f'{path}: {part}[{place}]', entry, keys)
+        for place, entry in enumerate(content['annotations']):
+            for number, segment in enumerate(entry['segments_info']):
+                _check_entry(f'{path}: annotations[{place}], segment {number}', segment, ('id', 'category_id'))
         return content
 
-    def _set_classes(self, categories: Sequence[Mapping[str, Any]]) -> dict[int, int]:
-        """Complete ``metainfo`` and return the label of each category id of the file."""
+    def set_classes(self, categories: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+        """Complete ``metainfo`` and return the label of each category id of the file.
+
+        Raises:
+            AnnotationError: If a class has no category, two have one name, or nothing says which classes are things.
+        """
         own = self.METAINFO
         if 'category_ids' in own:
             ids = dict(zip(own['classes'], own['category_ids'], strict=True))
@@ -116,8 +154,7 @@ class PanopticSegmentsDataset(BaseDataset):
         strange = [name for name in names if ids.get(name) not in listed]
         if strange:
             raise AnnotationError(f'{self.ann_file}: has no category for {", ".join(strange[:10])}')
-        countable = {c['id'] for c in categories if c.get('isthing', 1)}
-        things = set(own.get('thing_classes') or [name for name in names if ids[name] in countable])
+        things = self._things({ids[name]: name for name in names}, categories)
         self._metainfo.update(
             classes=names,
             thing_classes=tuple(name for name in names if name in things),
@@ -129,18 +166,42 @@ class PanopticSegmentsDataset(BaseDataset):
             self._metainfo['palette'] = [colours[name] for name in names]
         return {ids[name]: label for label, name in enumerate(names)}
 
-    def _sample(
-        self, annotation: Mapping[str, Any], image: Mapping[str, Any], labels: Mapping[int, int]
+    def _things(self, names: Mapping[int, str], categories: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Classes that are countable: those that the config names, else those of the class, else those of the file."""
+        given = self._given_things if self._given_things is not None else self.METAINFO.get('thing_classes')
+        if given is not None:
+            strange = sorted({*(self._given_things or ())} - {*names.values()})
+            if strange:
+                raise AnnotationError(f'metainfo.thing_classes names {strange[0]!r}, which is none of the classes')
+            return set(given)
+        unsaid = [names[c['id']] for c in categories if c['id'] in names and 'isthing' not in c]
+        if unsaid:
+            raise AnnotationError(
+                f'{self.ann_file}: does not say whether {", ".join(unsaid[:5])} can be counted ("isthing" is missing); '
+                "add it, or name the things in the config: metainfo=dict(thing_classes=('...',)), () if there are none"
+            )
+        return {names[c['id']] for c in categories if c['id'] in names and c['isthing']}
+
+    def sample(
+        self, annotation: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]], labels: Mapping[int, int]
     ) -> dict[str, Any]:
+        """One entry of the annotation file as a pipeline takes it.
+
+        Args:
+            annotation: The entry.
+            images: Those of the file by id.
+            labels: Label of each category id.
+        """
+        image = images.get(annotation['image_id'], {})
         segments = [
             {
                 'id': s['id'],
                 'category_id': labels[s['category_id']],
-                'iscrowd': int(s.get('iscrowd', 0)),
-                'area': int(s['area']),
+                'iscrowd': int(s.get('iscrowd') or 0),
+                'area': int(s.get('area') or 0),  # 0: counted when the PNG is read
             }
             for s in annotation['segments_info']
-            if s['category_id'] in labels
+            if s['category_id'] in labels and s['id'] != VOID
         ]
         file_name = image.get('file_name') or Path(annotation['file_name']).stem + self.img_suffix
         return {

@@ -16,9 +16,9 @@ from mmengine.structures import PixelData
 from mmseg.datasets import BaseSegDataset
 from mmseg.evaluation import IoUMetric
 
-from denseclip.datasets.audit import loader_id
 from denseclip.datasets.config_parts import evaluators, metric_class
 from denseclip.datasets.files import UnreadableFileError, read_label_map
+from denseclip.datasets.label_map_dataset import loader_id
 from denseclip.datasets.perfect import PerfectScore, is_full, silence
 from denseclip.datasets.sources import dataset_class, plain_datasets
 from denseclip.evaluation.semantic import SemanticMetric

@@ -18,6 +18,7 @@ from denseclip.clip.templates import resolve_templates
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.files import UnreadableFileError, read_label_map
+from denseclip.datasets.label_map_dataset import loader_id
 from denseclip.datasets.pair_store import MaskNounPair
 
 from .encoder import RegionEncoder
@@ -179,14 +180,10 @@ class LabelMapPairs:
 
 
 def class_ids(labels: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
-    """Ids of a file as the data set counts them: from 0, -1 where there is no class the set knows."""
-    ids = labels.astype(np.int64) - int(bool(info.get('reduce_zero_label')))
-    mapping = info.get('label_map')
-    if mapping is None:
-        return ids
-    table = np.full(max(int(ids.max()), max(mapping)) + 2, -1, dtype=np.int64)
-    table[list(mapping)] = list(mapping.values())
-    return table[ids]
+    """Ids of a file as the data set counts them, int64 (H, W); what is no class lies beyond the classes."""
+    found, inverse = np.unique(labels, return_inverse=True)
+    mapped = [loader_id(int(i), bool(info.get('reduce_zero_label')), info.get('label_map')) for i in found]
+    return np.array(mapped, dtype=np.int64)[inverse.reshape(labels.shape)]
 
 
 def read_picture(path: str | Path) -> np.ndarray:

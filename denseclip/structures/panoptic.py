@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 VOID = 0
@@ -52,6 +53,32 @@ def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
     """
     wide = rgb.astype(np.int64)
     return wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
+
+
+def ids_of_picture(image: Image.Image, listed: Iterable[int] = ()) -> np.ndarray:
+    """Segment ids of an open panoptic map: colours in COCO's coding, or the numbers of a grey file.
+
+    Args:
+        image: The map.
+        listed: Ids that its annotation names. A palette holds either numbers or colours; what fits these is taken.
+
+    Returns:
+        int64 (H, W).
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if image.mode in ('RGB', 'RGBA'):
+        return rgb_to_ids(np.asarray(image)[..., :3])
+    numbers = np.asarray(image)
+    if numbers.ndim != 2 or not (np.issubdtype(numbers.dtype, np.integer) or numbers.dtype == bool):
+        raise ValueError(f'a panoptic map needs the colours R, G and B, or grey ids; this is {image.mode}')
+    if image.mode == 'P':
+        coloured = rgb_to_ids(np.asarray(image.convert('RGB')))
+        known = np.array(sorted(listed), dtype=np.int64)
+        if np.isin(coloured, known).sum() > np.isin(numbers, known).sum():
+            return coloured
+    return numbers.astype(np.int64)
 
 
 def segment_targets(sample: Any, size: tuple[int, int] | None = None, ignore_index: int = 255) -> tuple[Tensor, Tensor]:

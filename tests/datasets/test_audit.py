@@ -9,9 +9,10 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from denseclip.datasets.audit import audit_dataset, audit_split, loader_id
+from denseclip.datasets.audit import audit_dataset, audit_split
 from denseclip.datasets.audit_report import AuditReport
 from denseclip.datasets.generated import write_dataset
+from denseclip.datasets.label_map_dataset import loader_id
 
 
 def save(root: Path, name: str, labels: np.ndarray, image_size: tuple[int, int] | None = None) -> None:

@@ -15,9 +15,9 @@ CONFIG = REPOSITORY / 'configs/denseclip/fpn_efficientnet-lite0_camvid-320x400.p
 LOADERS = ('train', 'val', 'test')
 
 
-def check(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> int:
+def check(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str, config: Path = CONFIG) -> int:
     options = [f'{split}_dataloader.dataset.data_root={root}' for split in LOADERS]
-    command = ['check_dataset.py', str(CONFIG), *arguments, '--cfg-options', *options]
+    command = ['check_dataset.py', str(config), *arguments, '--cfg-options', *options]
     monkeypatch.setattr(sys, 'argv', command)
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(REPOSITORY / 'tools/check_dataset.py'), run_name='__main__')
@@ -43,6 +43,18 @@ def test_one_bad_file_exits_with_1_and_names_it(monkeypatch, root: Path, capsys)
     assert check(monkeypatch, root, '--split', 'train') == 0
     assert check(monkeypatch, root, '--split', 'val', '--num-workers', '1') == 1
     assert f'{bad}: label ids out of range: 99' in capsys.readouterr().out
+
+
+def test_panoptic_sets_are_looked_through(monkeypatch, tmp_path: Path, capsys) -> None:
+    root = write_dataset('miniworld_panoptic', tmp_path / 'own', num_train=2, num_val=1, size=(48, 64))
+    config = REPOSITORY / 'configs/miniworld/fcclip_vit-xs8_miniworld-96x96.py'
+    assert check(monkeypatch, root, '--num-workers', '1', config=config) == 0
+    out = capsys.readouterr().out
+    assert out.count('\nOK') == 3 and 'segments, at most' in out
+    png = next((root / 'annotations/panoptic_val2017').glob('*.png'))
+    Image.new('RGB', (64, 48)).save(png)
+    assert check(monkeypatch, root, '--split', 'val', config=config) == 1
+    assert f'{png}: segment' in capsys.readouterr().out
 
 
 def test_missing_data_exits_with_1(monkeypatch, tmp_path: Path, capsys) -> None:

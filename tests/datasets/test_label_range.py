@@ -39,6 +39,14 @@ def test_shift_by_one_is_suggested_only_without_reduction() -> None:
     assert 'reduce_zero_label=True' not in str(caught.value)
 
 
+def test_error_names_ids_as_they_stand_in_files_whose_ids_are_mapped() -> None:
+    results = dict(
+        gt_seg_map=np.array([[0, 254]], np.uint8), seg_map_path='a.png', label_map={0: 254, 1: 254, 7: 0, 8: 1}
+    )
+    with pytest.raises(LabelRangeError, match=r'label ids \[0, 1\] are out of range'):
+        CheckLabelRange(num_classes=2).transform(results)
+
+
 def test_other_ignore_index() -> None:
     CheckLabelRange(3, ignore_index=200)(results([[0, 200]]))
     with pytest.raises(LabelRangeError):

@@ -188,8 +188,10 @@ def test_label_maps_give_every_class_its_region(root: Path) -> None:
 
 def test_ids_that_a_set_leaves_out_have_no_region() -> None:
     labels = np.array([[0, 1, 2, 255]], np.uint8)
-    assert class_ids(labels, {'reduce_zero_label': True}).tolist() == [[-1, 0, 1, 254]]
-    assert class_ids(labels, {'label_map': {0: 255, 1: 0, 2: 1}}).tolist() == [[255, 0, 1, -1]]
+    assert class_ids(labels, {'reduce_zero_label': True}).tolist() == [[255, 0, 1, 255]]
+    assert class_ids(labels, {'label_map': {0: 255, 1: 0, 2: 1}}).tolist() == [[255, 0, 1, 255]]
+    # CamVid's mapping names its void alone; all other ids stay
+    assert class_ids(labels, {'label_map': {2: 255}}).tolist() == [[0, 1, 255, 255]]
 
 
 def run_tool(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

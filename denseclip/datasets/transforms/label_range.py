@@ -1,5 +1,6 @@
 """A check, cheap enough for every training step, that label maps hold only ids that the model can learn."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class CheckLabelRange(BaseTransform):
         """Say what is wrong with one label map; ``values`` are the ids out of range, one for each such pixel."""
         ids = np.unique(values)
         reduced = bool(results.get('reduce_zero_label'))
-        in_file = [int(i) + 1 if reduced else int(i) for i in ids]
+        in_file = sorted(i for value in ids.tolist() for i in _in_file(value, reduced, results.get('label_map')))
         hint = 'run tools/check_dataset.py CONFIG for a full report'
         if not reduced and in_file == [self.num_classes]:
             hint = (
@@ -64,3 +65,9 @@ class CheckLabelRange(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(num_classes={self.num_classes}, ignore_index={self.ignore_index})'
+
+
+def _in_file(label: int, reduced: bool, label_map: Mapping[int, int] | None) -> list[int]:
+    """Ids of a file that the loader can have read as ``label``."""
+    before = [old for old, new in (label_map or {}).items() if new == label]
+    return [old + int(reduced) for old in before or [label]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,33 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from mmengine.structures import InstanceData, PixelData
 from mmseg.datasets.transforms import PackSegInputs
-from PIL import Image
 
-from denseclip.datasets.files import UnreadableFileError
-from denseclip.structures.panoptic import rgb_to_ids, segment_targets
+from denseclip.datasets.files import UnreadableFileError, open_picture
+from denseclip.structures.panoptic import ids_of_picture, segment_targets
 
 FIRST_NUMBER = 256
 """Number of the first segment in ``gt_seg_map``; lower values, such as the 255 of padding, are void."""
 IGNORED = 255
 
 
+def read_segment_ids(path: str | Path, listed: Iterable[int]) -> np.ndarray:
+    """Segment ids of a panoptic map, int64 (H, W); see :func:`denseclip.structures.panoptic.ids_of_picture`.
+
+    Raises:
+        UnreadableFileError: If the file is missing, damaged, or holds neither colours nor ids.
+    """
+    with open_picture(path) as image:
+        try:
+            return ids_of_picture(image, listed)
+        except ValueError as error:
+            raise UnreadableFileError(f'{path}: {error}') from error
+
+
 @TRANSFORMS.register_module()
 class LoadPanopticSegments(BaseTransform):
     """Read a panoptic PNG into ``gt_seg_map``: segment ``i`` of ``segments_info`` has the value ``256 + i``.
+
+    The PNG holds colours, as in COCO's format, or the ids themselves (grey).
 
     mmcv's and mmseg's transforms of label maps (resize, crop, flip, pad) then move it along with the picture;
     :class:`PackPanopticInputs` takes it apart. For tests it stands after the resizing, so that scores are taken at the
@@ -32,21 +46,20 @@ class LoadPanopticSegments(BaseTransform):
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add ``gt_seg_map`` (int32, (H, W)).
+        """Add ``gt_seg_map`` (int32, (H, W)), and count the ``area`` of segments whose file does not say it.
 
         Raises:
-            UnreadableFileError: If the file is missing or no colour picture.
+            UnreadableFileError: If the file is missing or holds neither colours nor ids.
         """
-        path = Path(results['seg_map_path'])
-        try:
-            with Image.open(path) as image:
-                colours = np.asarray(image.convert('RGB'))
-        except OSError as error:
-            raise UnreadableFileError(f'{path}: cannot be read ({error})') from error
-        found, inverse = np.unique(rgb_to_ids(colours), return_inverse=True)
-        place = {segment['id']: number for number, segment in enumerate(results['segments_info'], start=FIRST_NUMBER)}
+        path = results['seg_map_path']
+        ids = read_segment_ids(path, [segment['id'] for segment in results['segments_info']])
+        found, inverse, counts = np.unique(ids, return_inverse=True, return_counts=True)
+        area = dict(zip(found.tolist(), counts.tolist(), strict=True))
+        segments = [{**s, 'area': s['area'] or area.get(s['id'], 0)} for s in results['segments_info']]
+        results['segments_info'] = segments
+        place = {segment['id']: number for number, segment in enumerate(segments, start=FIRST_NUMBER)}
         numbers = np.array([place.get(int(i), IGNORED) for i in found], dtype=np.int32)
-        results['gt_seg_map'] = numbers[inverse.reshape(colours.shape[:2])]
+        results['gt_seg_map'] = numbers[inverse.reshape(ids.shape)]
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
 
