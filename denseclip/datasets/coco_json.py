@@ -33,7 +33,7 @@ def read_coco(path: str | Path, *, objects: bool = True) -> dict[str, list[dict[
         content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
     except FileNotFoundError:
         raise UnreadableFileError(f'{path}: no such file') from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UnreadableFileError(f'{path}: is no readable JSON ({error})') from error
     if not objects and isinstance(content, dict):
         content.setdefault('annotations', [])

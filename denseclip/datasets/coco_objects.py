@@ -10,9 +10,20 @@ BEYOND = 1.0
 """Pixels that a box may stick out of its picture: rounding of annotation tools."""
 
 
+LARGEST_SIDE = 2**20
+"""Pixels that no side of a picture reaches; a mask of that extent would take all memory."""
+
+
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; a truth value is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a finite number, of 64 bits if it is whole; a truth value is none."""
+    if isinstance(value, bool):
+        return False
+    return abs(value) < 2**63 if isinstance(value, int) else isinstance(value, float) and math.isfinite(value)
+
+
+def is_side(value: Any) -> bool:
+    """Whether a value can be the width or height of a picture."""
+    return is_number(value) and 1 <= value < LARGEST_SIDE
 
 
 def box_fault(box: Any, width: Any, height: Any) -> str | None:
@@ -30,7 +41,7 @@ def box_fault(box: Any, width: Any, height: Any) -> str | None:
         return f'its box {box} looks like shares of the picture; boxes are x, y, width, height in pixels'
     if w < 1 or h < 1:
         return f'its box {box} is thinner than a pixel; training leaves it out'
-    if not (is_number(width) and is_number(height)):
+    if not (is_side(width) and is_side(height)):
         return None  # the picture's own line says so already
     if x < -BEYOND or y < -BEYOND or x + w > width + BEYOND or y + h > height + BEYOND:
         return f'its box {box} reaches beyond the picture ({width} x {height}); are these corners, or another size?'
@@ -68,6 +79,8 @@ def polygon_fault(polygon: Any) -> str | None:
         return f'has {len(polygon)} coordinates, an odd number'
     if len(polygon) < 6:
         return f'has {len(polygon) // 2} points; it takes three to span an area'
+    if max(map(abs, polygon)) >= LARGEST_SIDE:
+        return f'has the coordinate {max(polygon, key=abs):g}, which is in no picture'
     return None
 
 
@@ -130,18 +143,25 @@ def mask_fault(segmentation: Any, width: Any, height: Any) -> str | None:
     found = next(filter(None, map(polygon_fault, segmentation)), None)
     if found:
         return f'a polygon of its mask {found}'
-    if is_number(width) and is_number(height) and not mask_area(segmentation, int(width), int(height)):
-        return 'its mask covers no pixel'
-    return None
+    if not (is_side(width) and is_side(height)):
+        return None  # the picture's own line says so already
+    if any(_is_far(polygon[0::2], width) or _is_far(polygon[1::2], height) for polygon in segmentation):
+        return f'a polygon of its mask reaches far beyond the picture ({width} x {height})'
+    return None if mask_area(segmentation, int(width), int(height)) else 'its mask covers no pixel'
+
+
+def _is_far(places: Sequence[float], side: float) -> bool:
+    """Whether a place lies outside of a picture by more than a side of it."""
+    return min(places) < -side or max(places) > 2 * side
 
 
 def _code_fault(code: Mapping[str, Any], width: Any, height: Any) -> str | None:
     runs, size = run_lengths(code), code.get('size')
-    if runs is None or not isinstance(size, list) or len(size) != 2 or not all(map(is_number, size)):
+    if runs is None or not isinstance(size, list) or len(size) != 2 or not all(map(is_side, size)):
         return 'its run-length code cannot be read: it needs "size" and "counts"'
     if size[0] * size[1] != sum(runs):
         return f'its run-length code speaks of {sum(runs)} pixels, its size {size} of {size[0] * size[1]}'
-    if is_number(width) and is_number(height) and size != [height, width]:
+    if is_side(width) and is_side(height) and size != [height, width]:
         return f'its run-length code is of the size {size} (h, w), its picture {[height, width]}'
     return None if sum(runs[1::2]) else 'its mask covers no pixel'
 
@@ -200,7 +220,7 @@ def mask_box(segmentation: Any) -> list[float] | None:
 
 def _box_of_runs(runs: Sequence[int], size: Any) -> list[float] | None:
     """Runs go down the columns, one after the other."""
-    if not isinstance(size, list) or len(size) != 2 or not sum(runs[1::2]):
+    if not isinstance(size, list) or len(size) != 2 or not all(map(is_side, size)) or not sum(runs[1::2]):
         return None
     height, start = int(size[0]), 0
     columns: list[int] = []

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, init_default_scope
 
 from denseclip.datasets.coco_json import read_coco
-from denseclip.datasets.coco_objects import encode_mask
+from denseclip.datasets.coco_objects import encode_mask, mask_fault
 from denseclip.datasets.config_parts import evaluators, has_boxes, metric_class
 from denseclip.datasets.perfect import PerfectScore, is_full, silence
 from denseclip.datasets.sources import plain_datasets
@@ -68,6 +68,10 @@ def score_perfect_detector(config: Config, split: str, *, max_pictures: int = MA
         scores: dict[str, float] = {}
         chosen = _choose(truth.samples, max_pictures)
         for kind, metric in _metrics(config, split):
+            fault = _mask_fault(chosen) if kind == 'segm' else None
+            if fault:
+                problems.append(f'masks are not scored: {fault}')
+                continue
             found = _score(metric, kind, truth.classes, chosen)
             if found is None:
                 continue
@@ -139,6 +143,16 @@ def _choose(samples: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
             seen |= new
             places.add(place)
     return [samples[place] for place in sorted(places)]
+
+
+def _mask_fault(samples: Sequence[Mapping[str, Any]]) -> str | None:
+    """The first mask that the evaluator would stumble over, in words."""
+    for sample in samples:
+        for entry in sample['instances']:
+            fault = mask_fault(entry.get('mask'), sample['width'], sample['height'])
+            if fault:
+                return f'{sample["img_path"]}: an object at {entry["bbox"]}: {fault}'
+    return None
 
 
 def _metrics(config: Config, split: str) -> Iterator[tuple[str, dict[str, Any]]]:

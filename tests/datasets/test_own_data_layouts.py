@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
+from denseclip.apis.new_dataset import new_dataset
 from denseclip.datasets.coco_json import read_coco
 from denseclip.datasets.converters import ConversionError
 from denseclip.datasets.own_data import BoxData, recognise
@@ -111,6 +112,8 @@ def test_yolo_polygons_scores_and_a_list_of_names(tmp_path: Path) -> None:
         ('3 0.5 0.5 0.1 0.1', r'0\.txt, line 1: the class 3 is none of 0 to 2'),
         ('0 30 20 10 10', r'line 1: 30 is no share of the picture'),
         ('0.5 0.5 0.5 0.1 0.1', r'the class 0\.5 is none'),
+        ('0 0.5 0.5', r'line 1: 3 numbers; a box has five'),
+        ('cat 0.5 0.5 0.5 0.1', r'are not numbers alone'),
     ],
 )
 def test_yolo_lines_that_are_wrong_are_named(tmp_path: Path, line: str, message: str) -> None:
@@ -197,6 +200,13 @@ def test_labelme_files_beside_the_folder_of_pictures(tmp_path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
     assert as_boxes(tmp_path / 'mine').classes == ('box',)
+
+
+def test_a_damaged_labelme_file_is_named(tmp_path: Path) -> None:
+    root = labelme(tmp_path / 'mine', [{'label': 'box', 'shape_type': 'rectangle', 'points': [[30, 20], [10, 10]]}])
+    (root / 'test image 1.json').write_text('{"shapes": [')
+    with pytest.raises(ConversionError, match=r'test image 1\.json: is no readable JSON'):
+        as_boxes(root)
 
 
 def test_labelme_problems_are_named(tmp_path: Path) -> None:
@@ -374,6 +384,26 @@ def test_voc_of_supervision_on_a_turned_picture(tmp_path: Path) -> None:
     data = as_boxes(root)
     assert data.size == (HEIGHT, WIDTH)
     assert all(found == [('a dog', [0, 40, 40, 20])] for found in boxes(data, 'train').values())
+
+
+def test_a_damaged_picture_hides_no_other_finding(tmp_path: Path) -> None:
+    root = voc(tmp_path / 'mine', (10, 10, 20, 30))
+    (root / 'JPEGImages/my photo 0.jpg').write_bytes(b'no picture')
+    (root / 'JPEGImages/my photo 1.jpg').write_bytes(b'')
+    for path in (root / 'Annotations').glob('*.xml'):
+        path.write_text(path.read_text().replace('</object>', '<difficult>1</difficult></object>'))
+    made = new_dataset(root, tmp_path / 'mine.py', val_share=0.5)
+    said = '\n'.join(report.render() for report in made.reports.values())
+    assert not made.ok and 'my photo 0.jpg: cannot be read' in said and 'my photo 1.jpg' in said
+    assert 'a dog: all of its 2 objects are marked iscrowd=1' in said
+
+
+@pytest.mark.parametrize('text', ['<?xml version="1.0" encoding="none"?><annotation/>', '<annotation>', ''])
+def test_xml_files_that_cannot_be_read_are_named(tmp_path: Path, text: str) -> None:
+    root = voc(tmp_path / 'mine', (10, 10, 20, 30))
+    (root / 'Annotations/my photo 2.xml').write_text(text)
+    with pytest.raises(ConversionError, match=r'my photo 2\.xml: not a readable VOC annotation'):
+        as_boxes(root)
 
 
 def test_voc_boxes_beyond_the_picture_are_cut_only_where_the_size_is_known(tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ def test_polygons_of_two_points_are_a_problem_where_masks_are_trained(tmp_path: 
         (put('segmentation', lambda e: []), 'it has no mask'),
         (put('segmentation', lambda e: [[1, 1, 2.5]]), 'has 3 coordinates, an odd number'),
         (put('segmentation', lambda e: {'size': [48, 64], 'counts': [5]}), 'speaks of 5 pixels'),
+        (put('segmentation', lambda e: [[1, 1, 9, 1, 9, 1e308]]), 'which is in no picture'),
+        (put('segmentation', lambda e: [[1, 1, 9, 1, 9, 500]]), 'reaches far beyond the picture'),
         (put('segmentation', lambda e: {'size': [6, 8], 'counts': [40, 8]}), r'of the size \[6, 8\]'),
         (put('segmentation', lambda e: {'size': [48, 64], 'counts': 'zzz~'}), 'cannot be read'),
         (put('segmentation', lambda e: {'size': [48, 64], 'counts': [48 * 64]}), 'covers no pixel'),

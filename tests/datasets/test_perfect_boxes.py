@@ -53,7 +53,7 @@ def check(drawn: Drawn, base: Path | None = None) -> None:
 slow_start = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=slow_start, derandomize=True)
+@settings(max_examples=3, deadline=None, suppress_health_check=slow_start, derandomize=True)
 @given(layouts())
 def test_a_few_layouts(drawn: Drawn) -> None:
     check(drawn)

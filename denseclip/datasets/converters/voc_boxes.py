@@ -18,6 +18,7 @@ from denseclip.datasets.converters.layout import (
     raise_if_any,
     split_by_name,
 )
+from denseclip.datasets.converters.xml_files import read_xml
 from denseclip.datasets.files import UnreadableFileError, picture_size, read_text
 
 SPLITS = ('train', 'val', 'test')
@@ -253,9 +254,9 @@ def read_voc(path: Path) -> VocFile:
         ConversionError: It is none, or an object has no name or no corners.
     """
     try:
-        root = ET.parse(path).getroot()
+        root = read_xml(path)
         objects = tuple(_read_object(found) for found in root.findall('object'))
-    except (OSError, ET.ParseError, ValueError) as error:
+    except ValueError as error:
         raise ConversionError(f'{path}: not a readable VOC annotation ({error})') from error
     said = [_text(root, f'size/{side}') for side in ('height', 'width')]
     size = (int(said[0]), int(said[1])) if all(map(str.isdecimal, said)) else None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from denseclip.datasets.coco_json import read_coco
+from denseclip.datasets.coco_objects import is_side
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, split_by_name
 from denseclip.datasets.files import UnreadableFileError
 from denseclip.datasets.named_coco import ids_by_name
@@ -154,8 +155,9 @@ def describe(splits: dict[str, BoxSplit], notes: tuple[str, ...]) -> BoxData:
         raise ConversionError(f'{path}: holds no box of a known category')
     bare = next((entry for entry in content['annotations'] if not entry.get('segmentation')), None)
     maskless = f'annotation {bare["id"]} of {path}' if bare else ''
-    sizes = [(entry['width'], entry['height']) for entry in content['images'] if entry.get('width')]
-    width, height = np.median(sizes, axis=0).astype(int).tolist() if sizes else (640, 480)
+    sides = [(entry.get('width'), entry.get('height')) for entry in content['images']]
+    sizes = np.array([pair for pair in sides if all(map(is_side, pair))], dtype=float)
+    width, height = np.median(sizes, axis=0).astype(int).tolist() if len(sizes) else (640, 480)
     return BoxData(splits, classes, maskless, (width, height), notes)
 
 

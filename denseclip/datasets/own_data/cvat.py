@@ -10,11 +10,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from denseclip.datasets.coco_objects import LARGEST_SIDE
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
+from denseclip.datasets.converters.xml_files import read_xml, root_tag
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import Found, FoundPicture, as_box_data, measure
 from denseclip.datasets.own_data.shapes import Shape, as_objects, ellipse, rotated_box
 from denseclip.datasets.own_data.splits import split_of
+
+_LARGEST_MASK = 2**28  # pixels
 
 
 def cvat_files(folder: Path) -> list[Path]:
@@ -24,15 +28,8 @@ def cvat_files(folder: Path) -> list[Path]:
         folder: ``annotations.xml`` and the pictures, in ``images/`` or anywhere below.
     """
     return [
-        path for path in sorted([*folder.glob('*.xml'), *folder.glob('*/*.xml')]) if _root_tag(path) == 'annotations'
+        path for path in sorted([*folder.glob('*.xml'), *folder.glob('*/*.xml')]) if root_tag(path) == 'annotations'
     ]
-
-
-def _root_tag(path: Path) -> str | None:
-    try:
-        return next(element.tag for _, element in ET.iterparse(path, events=('start',)))
-    except (OSError, ET.ParseError, StopIteration):
-        return None
 
 
 def from_cvat(folder: Path, paths: Iterable[Path], how: Conversion) -> BoxData:
@@ -52,8 +49,8 @@ def from_cvat(folder: Path, paths: Iterable[Path], how: Conversion) -> BoxData:
     problems: list[str] = []
     for path in paths:
         try:
-            root = ET.parse(path).getroot()
-        except (OSError, ET.ParseError) as error:
+            root = read_xml(path)
+        except ValueError as error:
             raise ConversionError(f'{path}: is no readable XML ({error})') from error
         if root.find('track') is not None:
             raise ConversionError(f'{path}: holds tracks of a video; export it as "CVAT for images 1.1"')
@@ -109,13 +106,17 @@ def _picture(folder: Path, source: Path, image: ET.Element, left_out: Counter[st
             raise ConversionError(
                 f'{source}: a {element.tag} of "{name}" in {given}: cannot be read ({error})'
             ) from error
-    return FoundPicture(path, tails[0], source, size, said, as_objects(shapes, size))
+    try:
+        objects = as_objects(shapes, size)
+    except ValueError as error:
+        raise ConversionError(f'{source}: {given}: {error}') from error
+    return FoundPicture(path, tails[0], source, size, said, objects)
 
 
 def _numbers(element: ET.Element, *keys: str) -> list[float]:
     values = [float(element.get(key) or '') for key in keys]
-    if not all(map(math.isfinite, values)):
-        raise ValueError(f'{", ".join(keys)} are not all numbers')
+    if not all(abs(value) < LARGEST_SIDE for value in values):
+        raise ValueError(f'{", ".join(keys)} are not all places in a picture')
     return values
 
 
@@ -133,8 +134,10 @@ def _read_box(element: ET.Element, name: str) -> Shape:
 
 def _read_polygon(element: ET.Element, name: str) -> Shape:
     values = [float(value) for point in (element.get('points') or '').split(';') for value in point.split(',')]
-    if len(values) < 6 or len(values) % 2 or not all(map(math.isfinite, values)):
+    if len(values) < 6 or len(values) % 2:
         raise ValueError('it takes three points to span an area')
+    if not all(abs(value) < LARGEST_SIDE for value in values):
+        raise ValueError('a point is in no picture')
     return Shape(name, tuple(values), group=_group(element))
 
 
@@ -150,7 +153,7 @@ def _read_mask(element: ET.Element, name: str) -> Shape:
     """Run lengths, background first, row by row in the box of the mask."""
     left, top, width, height = map(int, _numbers(element, 'left', 'top', 'width', 'height'))
     runs = [int(value) for value in (element.get('rle') or '').split(',')]
-    if min(runs) < 0 or sum(runs) != width * height:
+    if min(runs) < 0 or sum(runs) != width * height or width * height > _LARGEST_MASK:
         raise ValueError(f'its run lengths speak of {sum(runs)} pixels, its box of {width * height}')
     pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
     return Shape(name, pixels=(left, top, pixels), group=_group(element))

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from denseclip.datasets.coco_objects import LARGEST_SIDE
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
-from denseclip.datasets.files import read_text
+from denseclip.datasets.files import UnreadableFileError, read_text
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import Found, FoundPicture, as_box_data, find_picture, measure
 from denseclip.datasets.own_data.shapes import Shape, as_objects, ellipse, rotated_box
@@ -31,21 +32,42 @@ def labelme_files(folder: Path) -> list[Path]:
 
     Args:
         folder: JSON files with the pictures beside them, perhaps in a folder for each split.
+
+    Returns:
+        The files, with damaged ones that have a picture of their name.
     """
     paths = sorted([*folder.glob('*.json'), *folder.glob('*/*.json'), *folder.glob('*/*/*.json')])
-    if not any(map(_is_labelme, paths[:_PROBES])):
+    if not any(_reads(path) for path in paths[:_PROBES]):
         return []
-    return list(filter(_is_labelme, paths))
+    named = [path for path in paths if find_picture(folder, path.relative_to(folder).with_suffix('').as_posix())]
+    return sorted({*named, *filter(_reads, paths)})
 
 
-def _is_labelme(path: Path) -> bool:
+def _reads(path: Path) -> bool:
+    try:
+        _read(path)
+    except ConversionError:
+        return False
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a file.
+
+    Raises:
+        ConversionError: It is none of labelme's.
+    """
     try:
         if path.stat().st_size > _LARGEST:
-            return False
+            raise ConversionError(f'{path}: is too large for a file of labelme')
         content = json.loads(read_text(path))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and isinstance(content.get('shapes'), list) and 'imagePath' in content
+    except UnreadableFileError as error:
+        raise ConversionError(str(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConversionError(f'{path}: is no readable JSON ({error})') from error
+    if not isinstance(content, dict) or not isinstance(content.get('shapes'), list) or 'imagePath' not in content:
+        raise ConversionError(f'{path}: is no file of labelme, it lacks "shapes" or "imagePath"')
+    return content
 
 
 def from_labelme(folder: Path, paths: list[Path], how: Conversion) -> BoxData:
@@ -78,7 +100,7 @@ def from_labelme(folder: Path, paths: list[Path], how: Conversion) -> BoxData:
 
 
 def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture:
-    content = json.loads(read_text(source))
+    content = _read(source)
     given = str(content['imagePath']).replace('\\', '/')
     places = [source.parent / given, source.parent / given.rsplit('/', 1)[-1], source.with_suffix(Path(given).suffix)]
     name = source.relative_to(folder).with_suffix('').as_posix()
@@ -98,7 +120,11 @@ def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture
             left_out[read] += 1
         else:
             shapes.append(read)
-    return FoundPicture(path, f'{name}{path.suffix}', source, size, known, as_objects(shapes, size))
+    try:
+        objects = as_objects(shapes, size)
+    except ValueError as error:
+        raise ConversionError(f'{source}: {error}') from error
+    return FoundPicture(path, f'{name}{path.suffix}', source, size, known, objects)
 
 
 def _shape(shape: Mapping[str, Any]) -> Shape | str:
@@ -109,8 +135,8 @@ def _shape(shape: Mapping[str, Any]) -> Shape | str:
     if name in _NO_CLASSES:
         return name
     points = [(float(x), float(y)) for x, y in shape['points']]
-    if not all(math.isfinite(value) for point in points for value in point):
-        raise ValueError('a point is no number')
+    if not all(abs(value) < LARGEST_SIDE for point in points for value in point):
+        raise ValueError('a point is in no picture')
     group = shape.get('group_id')
     xs, ys = [x for x, _ in points], [y for _, y in points]
     if kind == 'mask':
@@ -131,5 +157,5 @@ def _read_pixels(text: str) -> np.ndarray:
     try:
         image = Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
         return np.asarray(image.convert('L')) > 0
-    except (OSError, ValueError, UnidentifiedImageError) as error:
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f'its mask is no picture: {error}') from error

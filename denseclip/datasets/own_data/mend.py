@@ -11,7 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from denseclip.datasets.coco_objects import is_number, mask_area, mask_box, mask_fault, plain_polygons, polygon_fault
+from denseclip.datasets.coco_objects import (
+    is_number,
+    is_side,
+    mask_area,
+    mask_box,
+    mask_fault,
+    plain_polygons,
+    polygon_fault,
+)
 from denseclip.datasets.files import UnreadableFileError, image_size
 from denseclip.datasets.named_coco import ids_by_name
 
@@ -72,7 +80,7 @@ def unmark_crowds(content: Content, crowds: str) -> list[str]:
 
 
 def _mend_size(image: dict[str, Any], pictures: Path, notes: Counter[str]) -> None:
-    if is_number(image.get('width')) and is_number(image.get('height')):
+    if is_side(image.get('width')) and is_side(image.get('height')):
         return
     try:
         image['height'], image['width'] = image_size(pictures / str(image['file_name']))
@@ -118,7 +126,7 @@ def _mend_area(entry: dict[str, Any], width: Any, height: Any, notes: Counter[st
     if is_number(entry.get('area')) and entry['area'] > 0:
         return
     area: float = 0
-    if is_number(width) and is_number(height) and not mask_fault(entry.get('segmentation'), width, height):
+    if is_side(width) and is_side(height) and not mask_fault(entry.get('segmentation'), width, height):
         area = mask_area(entry['segmentation'], int(width), int(height))
     box = entry.get('bbox')
     if not area and isinstance(box, list) and len(box) == 4 and all(map(is_number, box)):

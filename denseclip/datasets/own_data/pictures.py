@@ -87,7 +87,7 @@ class Found:
 
 
 def measure(path: Path, said: tuple[int, int] | None, source: Path) -> tuple[int, int]:
-    """Size of a picture as training sees it.
+    """Size of a picture as training sees it; of one that cannot be read, that of its annotations.
 
     Args:
         path: The picture.
@@ -100,6 +100,8 @@ def measure(path: Path, said: tuple[int, int] | None, source: Path) -> tuple[int
     try:
         size = picture_size(path)
     except UnreadableFileError as error:
+        if said:
+            return said  # the audit names the picture, beside all else that it finds
         raise ConversionError(str(error)) from error
     if said and said == size.stored != size.upright:
         raise ConversionError(str(size.fault(said, f'{source}: says {said} (h, w), {path} is {size.upright}')))

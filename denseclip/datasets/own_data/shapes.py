@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from denseclip.datasets.coco_objects import encode_mask
+from denseclip.datasets.coco_objects import encode_mask, mask_fault
 from denseclip.datasets.own_data.pictures import Box, FoundObject
 
 _CORNERS = 64  # of the polygon that stands for a circle or an ellipse
@@ -88,6 +88,9 @@ def as_objects(shapes: Iterable[Shape], size: tuple[int, int]) -> tuple[FoundObj
     Args:
         shapes: As drawn.
         size: Height and width of the picture.
+
+    Raises:
+        ValueError: A polygon cannot be joined with pixels.
     """
     groups: dict[Any, list[Shape]] = {}
     for place, shape in enumerate(shapes):
@@ -116,6 +119,9 @@ def _encode(parts: Sequence[Shape], size: tuple[int, int]) -> dict[str, Any]:
     whole = np.zeros(size, np.uint8, order='F')
     for part in parts:
         if part.pixels is None:
+            fault = mask_fault([list(part.polygon)], size[1], size[0])
+            if fault:
+                raise ValueError(f'{part.name}: {fault}')
             code = encode_mask([list(part.polygon)], size[1], size[0])
             whole |= rle.decode({**code, 'counts': code['counts'].encode()})
             continue

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
 from denseclip.datasets.converters.voc_boxes import VocFile, VocObject, read_voc
+from denseclip.datasets.converters.xml_files import root_tag
 from denseclip.datasets.files import read_text
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import (
@@ -43,15 +43,7 @@ def voc_folder(folder: Path) -> tuple[Path, list[Path]]:
     else:
         root = folder
         found = [path for pattern in ('*.xml', '*/*.xml', '*/*/*.xml') for path in root.glob(pattern)]
-    return root, [path for path in sorted(found) if _root_tag(path) in ('annotation', None)]
-
-
-def _root_tag(path: Path) -> str | None:
-    """What an XML file is about; None if it cannot be read."""
-    try:
-        return next(element.tag for _, element in ET.iterparse(path, events=('start',)))
-    except (OSError, ET.ParseError, StopIteration):
-        return None
+    return root, [path for path in sorted(found) if root_tag(path) in ('annotation', None)]
 
 
 def from_voc(folder: Path, how: Conversion) -> BoxData:
