@@ -1,6 +1,7 @@
 # CLIP-DINOiser on miniworld, with the small CLIP and the small DINO of configs/miniworld (exported to these folders).
 # There is no FOUND decoder for that DINO: its untrained first step is the teacher. Training pictures are drawn on the
-# fly; the test set is written by: denseclip miniworld data/miniworld --layout ade20k
+# fly; the test set is written by:
+# denseclip miniworld data/miniworld --layout ade20k --count 20 --val-count 200 --size 128x128
 _base_ = ['../_base_/default_runtime.py', '../_base_/schedules/dinoiser_6k.py']
 crop_size = (64, 64)
 max_iters = 1000

@@ -88,9 +88,9 @@ class Inferencer:
         weights = weights or cfg.get('load_from')
         if not weights:
             raise UserError(f"no weights for config '{cfg.filename or 'in memory'}'; give its checkpoint (--weights).")
+        checkpoint = read_training_file(str(weights), trust=trust)  # first: a large model takes its time to be built
         # Weights come from the checkpoint, whatever the config says about pretraining.
         model = MODELS.build(cfg.model)
-        checkpoint = read_training_file(str(weights), trust=trust)
         load_weights(model, checkpoint['state_dict'], source=weights, strict=True)
         meta = checkpoint['meta'].get('dataset_meta') or dataset_meta(cfg)
         self._set_up(model.to(place), inference_steps(cfg), meta)

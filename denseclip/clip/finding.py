@@ -117,7 +117,9 @@ def _download(name: str, tag: str, entry: dict[str, Any], cache_dir: str | Path 
     except Exception as error:
         raise FileNotFoundError(
             f"the weights '{tag}' of {name} are not on this machine and could not be fetched from {where} ({error}). "
-            f"Without a network, pass a file: load_clip('{name}', 'weights.safetensors', tag='{tag}')."
+            f"Without a network, name a file in place of the tag: load_clip('{name}', 'weights.safetensors', "
+            f"tag='{tag}'), pretrained='FILE' in a config, --pretrained FILE (denseclip segment), --weights FILE "
+            '(denseclip anomaly).'
         ) from error
 
 

@@ -229,7 +229,7 @@ class Vocabulary:
 
     def describe(self) -> str:
         """The vocabulary as it was understood, one class a line."""
-        lines = [f'{len(self)} classes, background: {self.background}']
+        lines = [f'{len(self)} class{"es" * (len(self) != 1)}, background: {self.background}']
         for k, entry in enumerate(self.classes):
             lines.append(f'  {k:3d}  {entry.name}' + (f' = {", ".join(entry.synonyms)}' if entry.synonyms else ''))
         if self.background_names:

@@ -130,6 +130,11 @@ def test_tag_without_network(monkeypatch):
         FileNotFoundError, match=r"'openai' of RN50 are not on this machine.*load_clip\('RN50', 'weights"
     ):
         load_clip('RN50', 'openai')
+    # The place that was asked, and each command's own way to name a file.
+    with pytest.raises(
+        FileNotFoundError, match=r'from https://.*--pretrained FILE \(denseclip segment\).*--weights FILE \(.*anomaly'
+    ):
+        load_clip('ViT-B-16-plus-240', 'laion400m_e32')
 
 
 def test_weights_of_another_model(tmp_path):

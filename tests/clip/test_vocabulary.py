@@ -31,6 +31,7 @@ def test_describe_echoes_what_was_understood():
     assert '2 classes, background: prompts' in text
     assert 'car = automobile' in text
     assert '2  background = wall, door' in text
+    assert Vocabulary.parse('zebra').describe().startswith('1 class, ')
 
 
 @settings(max_examples=30, deadline=None)

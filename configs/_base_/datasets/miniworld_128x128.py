@@ -1,4 +1,5 @@
-# Miniworld, held-out words: denseclip miniworld data/miniworld --layout ade20k --count 500 --val-count 200
+# Miniworld, held-out words:
+# denseclip miniworld data/miniworld --layout ade20k --count 20 --val-count 200 --size 128x128
 dataset_type = 'MiniworldDataset'
 data_root = 'data/miniworld'
 

@@ -98,14 +98,28 @@ def require_data(config: Config, splits: Iterable[str]) -> None:
     """
     with DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmengine'):
         for split in splits:
-            dataset = (config.get(f'{split}_dataloader') or {}).get('dataset')
-            for part in plain_datasets(dataset) if isinstance(dataset, dict) else ():
-                missing = missing_path(part)
-                if missing is not None:
-                    raise OptionError(
-                        f"{split} data: '{missing}' does not exist. {_cure(how_to_get(part))} Data that lie elsewhere: "
-                        f'--cfg-options {split}_dataloader.dataset.data_root=FOLDER'
-                    )
+            absent = absent_data((config.get(f'{split}_dataloader') or {}).get('dataset'))
+            if absent:
+                raise OptionError(
+                    f'{split} data: {absent} Data that lie elsewhere: '
+                    f'--cfg-options {split}_dataloader.dataset.data_root=FOLDER'
+                )
+
+
+def absent_data(dataset: Any) -> str:
+    """What a data set lacks on disk.
+
+    Args:
+        dataset: Its config; names of classes are those of the default scope.
+
+    Returns:
+        Sentences that name the folder or list and, for known sets, how to get the data; empty if nothing is missing.
+    """
+    for part in plain_datasets(dataset) if isinstance(dataset, dict) else ():
+        missing = missing_path(part)
+        if missing is not None:
+            return f"'{missing}' does not exist. {_cure(how_to_get(part))}"
+    return ''
 
 
 def _cure(source: str) -> str:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from mmengine.registry import DefaultScope
 
 from ..atomic import remove_partial_files
+from ..data.samples import absent_data
 from .cells import Cell
 from .evaluate import DONE, FAILED, Progress, evaluate_cell
 from .table import write_tables
@@ -87,6 +89,13 @@ def _finished(path: Path, cell: Cell, options: GridOptions) -> Progress:
     """The cell's state after running what is left of it."""
     state = Progress.read(path, cell.identity)
     if state.status == DONE:
+        return state
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        absent = absent_data(cell.config['test_dataloader']['dataset'])
+    if absent:  # said at once; a process of its own would take seconds to find the same
+        elsewhere = f'Data that lie elsewhere: --data-root {cell.set_name}=FOLDER'
+        state = replace(state, status=FAILED, error=f'{absent} {elsewhere}')
+        state.write(path, cell)
         return state
     if not options.isolate:
         _run(cell, path, options, None)
