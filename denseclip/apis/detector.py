@@ -56,7 +56,6 @@ class Detector:
         weights = weights or cfg.get('load_from')
         if not weights:
             raise UserError(f"no weights for config '{cfg.filename or 'in memory'}'; give its checkpoint (--weights).")
-        checkpoint = read_training_file(str(weights), trust=trust)  # first: a large model takes its time to be built
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmseg'):
             import mmdet.datasets.transforms  # noqa: F401  (registration)
 
@@ -64,6 +63,7 @@ class Detector:
             self._transforms = build_transforms(inference_steps(cfg))
         if not hasattr(model, 'with_bbox'):
             raise UserError(f"{type(model).__name__} finds no boxes; use 'denseclip segment' for segmentation models.")
+        checkpoint = read_training_file(str(weights), trust=trust)
         load_weights(model, checkpoint['state_dict'], source=weights, strict=True)
         self.model: Any = model.to(place).eval()
         self.names = _class_names(model, checkpoint['meta'], cfg)

@@ -27,7 +27,7 @@ from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_s
 from denseclip.datasets.label_map_dataset import LabelMapDataset, ListingError, loader_id
 from denseclip.datasets.panoptic import PanopticSegmentsDataset
 from denseclip.datasets.panoptic_audit import PanopticAuditReport, audit_panoptic
-from denseclip.datasets.sources import dataset_class, plain_datasets
+from denseclip.datasets.sources import dataset_class, how_to_get, missing_path, plain_datasets
 
 Report = AuditReport | AnomalyAuditReport | BoxAuditReport | PanopticAuditReport
 """What an audit finds, by the kind of data set."""
@@ -110,7 +110,9 @@ def audit_split(
             dataset = DATASETS.build({**part, 'pipeline': [], 'serialize_data': False, **lazy})
         except (FileNotFoundError, NotADirectoryError, AssertionError, ListingError) as error:
             report = AuditReport(classes=())
-            report.problems.append(Problem('missing', f'{part["type"]} in {part.get("data_root")!r}: {error}'))
+            source = how_to_get(part) if missing_path(part) is not None else ''
+            cure = f'. {source}' if source else ''
+            report.problems.append(Problem('missing', f'{part["type"]} in {part.get("data_root")!r}: {error}{cure}'))
             yield name, report
             continue
         yield name, _look(dataset, part, num_workers, progress_file)

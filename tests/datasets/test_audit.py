@@ -169,6 +169,13 @@ def test_split_of_a_config_with_wrappers(tmp_path: Path) -> None:
         list(audit_split(config, 'test'))
 
 
+def test_missing_known_set_says_how_to_get_it(tmp_path: Path) -> None:
+    dataset = dict(type='MVTecADDataset', data_root=str(tmp_path / 'mvtec'), split='test', pipeline=[])
+    config = Config(dict(default_scope='mmseg', test_dataloader=dict(dataset=dataset)))
+    ((_, report),) = audit_split(config, 'test')
+    assert not report.ok and 'www.mvtec.com' in report.render()
+
+
 def test_missing_root_is_reported_not_raised(tmp_path: Path) -> None:
     dataset = dict(type='CamVidDataset', data_root=str(tmp_path / 'no'), data_prefix=dict(img_path='train'))
     ((_, report),) = audit_split(Config(dict(val_dataloader=dict(dataset=dataset))), 'val')
