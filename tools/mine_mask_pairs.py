@@ -21,6 +21,8 @@ from denseclip.apis.programs import add_debug_option, program
 from denseclip.clip.loading import load_clip
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.captions import CaptionedImages
+from denseclip.datasets.sources import how_to_get, missing_path
+from denseclip.engine.config import OptionError
 from denseclip.mining import (
     CaptionPairs,
     LabelMapPairs,
@@ -94,6 +96,9 @@ def label_source(args: argparse.Namespace) -> PairSource:
     if args.ann_file:
         config['ann_file'] = args.ann_file
     with DefaultScope.overwrite_default_scope('mmseg'):
+        missing = missing_path(config)
+        if missing is not None:
+            raise OptionError(f"'{missing}' does not exist. {how_to_get(config)}".strip())
         words = Vocabulary.typed(args.vocabulary) if args.vocabulary else None
         return LabelMapPairs(DATASETS.build(config), words, title=args.title, min_area=args.min_area)
 

@@ -98,6 +98,11 @@ CASES = [
     ('publish_model', ['../empty.pth', 'out.safetensors'], 'empty.pth'),
     ('publish_model', ['../gone.pth', 'out.safetensors'], 'gone.pth'),
     ('mine_mask_pairs', ['labels', 'ADE20K', '--maps', 'm', '--images', 'i', '--out', 'o'], 'no known dataset'),
+    (
+        'mine_mask_pairs',
+        ['labels', 'ADE20KDataset', '--maps', 'm', '--images', 'i', '--out', 'o'],
+        'ADEChallengeData2016.zip',
+    ),
     ('repeat', ['../gone.py'], 'does not exist'),
     ('demo', ['../gone.png', '--classes', 'a; b', '--out', '../empty.pth'], 'empty.pth'),
     ('dataset_converters/camvid', ['../gone', 'out'], 'gone'),
