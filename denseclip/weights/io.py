@@ -7,11 +7,14 @@ file's first bytes, never from its name.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 import pickle
 import re
 import struct
+import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -177,7 +180,12 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 def _torch_load(path: Path, trust: bool) -> Any:
     try:
-        return torch.load(path, map_location='cpu', weights_only=not trust)
+        try:
+            return torch.load(path, map_location='cpu', weights_only=not trust)
+        except pickle.UnpicklingError:
+            if not _learn_mmengine():
+                raise
+            return torch.load(path, map_location='cpu', weights_only=not trust)
     except pickle.UnpicklingError as error:
         wanted = re.search(r'GLOBAL ([\w.]+)', str(error)) or re.search(
             r'[Uu]nsupported (?:class|global):? ([\w.]+)', str(error)
@@ -198,6 +206,18 @@ def _torch_load(path: Path, trust: bool) -> Any:
         if trust and isinstance(error, ImportError | AttributeError):
             raise WeightFileError(f"'{path}' needs code that is not installed here ({text}).") from error
         raise WeightFileError(f"'{path}' is damaged or truncated ({text}); fetch it again.") from error
+
+
+def _learn_mmengine() -> bool:
+    """Have the types of MMEngine's own checkpoints allowed, which :mod:`denseclip.compat` does when it is imported.
+
+    Returns:
+        Whether more is allowed now than before.
+    """
+    if 'mmengine.logging' in sys.modules or importlib.util.find_spec('mmengine') is None:
+        return False
+    importlib.import_module('mmengine.logging')
+    return True
 
 
 def _looks_like_pickle(path: Path) -> bool:

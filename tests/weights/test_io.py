@@ -2,11 +2,13 @@
 
 import os
 import pickle
+import subprocess
 import sys
 import types
 
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
 from denseclip.weights import (
     UntrustedWeightsError,
@@ -190,3 +192,16 @@ def test_checkpoint_without_tensors(tmp_path):
     torch.save({'epoch': 3, 'names': ['a']}, tmp_path / 'meta.pth')
     with pytest.raises(WeightFileError, match='holds no tensors.*epoch'):
         read_state_dict(tmp_path / 'meta.pth')
+
+
+def test_checkpoints_of_mmengine_are_read_where_mmengine_is_not_loaded_yet(tmp_path):
+    """As in tools that only read weights; a process of its own, for here it is loaded."""
+    history = HistoryBuffer()
+    history.update(0.5)
+    torch.save({'state_dict': {'weight': torch.ones(2)}, 'message_hub': {'loss': history}}, tmp_path / 'iter_2.pth')
+    code = (
+        'import sys; from denseclip.weights import read_state_dict; assert "mmengine" not in sys.modules; '
+        f'print(list(read_state_dict({str(tmp_path / "iter_2.pth")!r})))'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "['weight']", done.stderr
