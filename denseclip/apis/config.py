@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from denseclip.apis.errors import UserError
+from denseclip.datasets.sources import plain_datasets
 from denseclip.engine.config import load_config
 
 # The inferencer reads pictures itself; the rest asks for annotations.
@@ -103,8 +104,6 @@ def dataset_meta(cfg: Config) -> Mapping[str, Any]:
 
 
 def _test_dataset(cfg: Config) -> Mapping[str, Any]:
-    """The innermost config of the test data set, below wrappers such as ``RepeatDataset``."""
+    """The first plain test data set, below wrappers such as ``RepeatDataset`` and ``ConcatDataset``."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    while dataset.get('dataset'):
-        dataset = dataset['dataset']
-    return dataset
+    return next(plain_datasets(dataset), {})

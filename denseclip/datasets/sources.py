@@ -68,13 +68,17 @@ _KNOWN_PACKAGES = ('denseclip', 'mmseg', 'mmdet', 'mmengine')
 
 
 def plain_datasets(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Configs of the data sets inside wrappers such as ``RepeatDataset`` and ``ConcatDataset``."""
+    """Copies of the configs of the data sets inside wrappers such as ``RepeatDataset`` and ``ConcatDataset``."""
+    yield from map(dict, inner_datasets(config))
+
+
+def inner_datasets(config: Any) -> Iterator[Any]:
+    """The configs of the data sets inside wrappers themselves, to be changed in place."""
     inner = config.get('datasets') or ([config['dataset']] if 'dataset' in config else None)
     if inner is None:
-        yield dict(config)
-        return
-    for part in inner:
-        yield from plain_datasets(part)
+        yield config
+    for part in inner or ():
+        yield from inner_datasets(part)
 
 
 def dataset_class(part: Mapping[str, Any]) -> type | None:

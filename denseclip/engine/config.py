@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..compat.amp import enable_amp, lacks_bfloat16_units
+from ..datasets.sources import inner_datasets
 
 _RESUMABLE = {'IterBasedTrainLoop': 'ResumableIterTrainLoop', 'EpochBasedTrainLoop': 'ResumableEpochTrainLoop'}
 _SUITE_HOOKS = {
@@ -214,10 +215,8 @@ def use_tta(config: Config) -> None:
     for key in ('tta_model', 'tta_pipeline'):
         if not config.get(key):
             raise OptionError(f'--tta needs {key} in the config; add one (see configs/_base_) or test without --tta')
-    dataset = config.test_dataloader.dataset
-    while 'pipeline' not in dataset and 'dataset' in dataset:  # RepeatDataset and the like
-        dataset = dataset.dataset
-    dataset.pipeline = config.tta_pipeline
+    for dataset in inner_datasets(config.test_dataloader.dataset):
+        dataset.pipeline = config.tta_pipeline
     config.model = ConfigDict(**config.tta_model, module=config.model)
 
 

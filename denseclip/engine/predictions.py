@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 
 from ..apis.inputs import output_stems
-from ..datasets.sources import dataset_class
+from ..datasets.sources import dataset_class, inner_datasets
 from .atomic import commit, partial_name
 from .config import OptionError
 
@@ -40,7 +40,7 @@ def keep_predictions(config: Config, folder: Path) -> None:
         evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
         for evaluator in evaluators:
             _keep(evaluator, folder)
-        for part in _parts(config.test_dataloader.dataset):
+        for part in inner_datasets(config.test_dataloader.dataset):
             kind = dataset_class(part)
             if kind is not None and issubclass(kind, BaseSegDataset) and part.get('pipeline'):
                 part['pipeline'] = _with_optional_labels(part['pipeline'])
@@ -61,15 +61,6 @@ def _keep(evaluator: ConfigDict, folder: Path) -> None:
             evaluator.type = 'IoUMetricWithFiles'
     else:
         raise OptionError(f'--out: {kind.__name__}, the metric of this config, writes no files; leave --out out')
-
-
-def _parts(dataset: Any) -> Iterator[Any]:
-    """Plain data sets of a config, to be changed in place."""
-    inner = dataset.get('datasets') or ([dataset['dataset']] if 'dataset' in dataset else None)
-    if inner is None:
-        yield dataset
-    for part in inner or ():
-        yield from _parts(part)
 
 
 def _with_optional_labels(steps: Any) -> Any:

@@ -97,6 +97,11 @@ def test_tta_wraps_the_model_and_reaches_the_innermost_dataset() -> None:
     use_tta(config)
     assert config.model.type == 'SegTTAModel' and config.model.module.type == 'EncoderDecoder'
     assert config.test_dataloader.dataset.dataset.pipeline == ['tta']
+    both = dict(type='ConcatDataset', datasets=[dict(pipeline=['plain']), dict(dataset=dict(pipeline=['plain']))])
+    config = plain(tta_model=dict(type='SegTTAModel'), tta_pipeline=['tta'], test_dataloader=dict(dataset=both))
+    use_tta(config)
+    first, second = config.test_dataloader.dataset.datasets
+    assert first.pipeline == second.dataset.pipeline == ['tta'] and 'pipeline' not in config.test_dataloader.dataset
     with pytest.raises(OptionError, match='tta_model'):
         use_tta(plain())
 

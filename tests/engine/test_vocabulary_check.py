@@ -14,7 +14,7 @@ from torch import nn
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets import NamedCocoDataset
 from denseclip.engine.hooks import VocabularyCheckHook
-from denseclip.engine.hooks.vocabulary_check import VocabularyMismatchError, compare_vocabulary
+from denseclip.engine.hooks.vocabulary_check import VocabularyMismatchError, check_parts, compare_vocabulary
 
 CLASSES = ['sky', 'sign symbol', 'car']
 
@@ -76,3 +76,30 @@ def test_boxes_by_positions_stop_before_they_are_trained_under_wrong_names(tmp_p
     check(CocoDataset, ('b', 'a'))
     check(CocoDataset, ('b',))
     check(NamedCocoDataset, ('a', 'b'))
+
+
+def test_parts_of_a_data_set_speak_of_the_same_classes() -> None:
+    check_parts([CLASSES] * 3, 'training')
+    check_parts([()], 'training')
+    for other in (['car', 'sky', 'sign symbol'], ['sky', 'car']):
+        with pytest.raises(VocabularyMismatchError, match='part 3 has .*one label would mean two classes'):
+            check_parts([CLASSES, CLASSES, other], 'training')
+
+
+def test_the_hook_looks_into_wrappers() -> None:
+    def part(*classes: str) -> SimpleNamespace:
+        return SimpleNamespace(metainfo={'classes': classes})
+
+    def check(dataset: SimpleNamespace) -> None:
+        model = nn.Module()
+        model.vocabulary = Vocabulary.from_names(['a', 'b'])
+        data = SimpleNamespace(dataset=dataset)
+        VocabularyCheckHook().before_train(SimpleNamespace(model=model, logger=None, train_dataloader=data))
+
+    check(SimpleNamespace(datasets=[part('a', 'b'), part('a', 'b')]))
+    # MMDetection's ConcatDataset keeps a list where its parts differ
+    metainfo = [{'classes': ('a', 'b')}, {'classes': ('b', 'a')}]
+    with pytest.raises(VocabularyMismatchError, match='two classes'):
+        check(SimpleNamespace(datasets=[part('a', 'b'), part('b', 'a')], metainfo=metainfo))
+    with pytest.raises(VocabularyMismatchError, match='3 '):
+        check(SimpleNamespace(dataset=SimpleNamespace(datasets=[part('a', 'b', 'c')])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,10 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from denseclip.datasets.sources import plain_datasets
 from denseclip.engine.rng import isolated_rng
 
 from .vocabulary_check import unwrap_model
@@ -33,8 +35,7 @@ class PreciseBNHook(Hook):
     and section 5 (statistics of the domain and the size of testing).
 
     Args:
-        batch_size: Pictures per batch and process. They must be of one size after the pipeline, or the data
-            preprocessor must pad them.
+        batch_size: Pictures per batch and process.
         dataloader: Data loader config instead of the training set under the pipeline of testing. Only pictures count,
             labels are read because the model's loss is what runs the heads.
         seed: Of what is random in the pass (dropout, drawn names). Draws of the training itself are not touched.
@@ -49,15 +50,17 @@ class PreciseBNHook(Hook):
         self.seed = seed
 
     def before_train(self, runner: Runner) -> None:
-        """Check that nothing else replaces the weights.
+        """Check what could not be done at the end.
 
         Raises:
-            ValueError: If the run keeps an exponential moving average: its weights would get the statistics of others.
+            ValueError: If the run keeps an exponential moving average: its weights would get the statistics of others;
+                or see :meth:`loader_config`.
         """
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise ValueError(
                 'PreciseBNHook measures the trained weights, EMAHook saves averaged ones: use one of them.'
             )
+        self.loader_config(runner.cfg)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
@@ -73,27 +76,37 @@ class PreciseBNHook(Hook):
     def loader_config(self, config: Config) -> dict[str, Any]:
         """The data loader of the pass: the one given, or whole training pictures as testing sees them.
 
+        Data sets are taken out of wrappers: each of their pictures counts once.
+
         Raises:
-            ValueError: If the training set is a wrapper, whose pipeline lies deeper.
+            ValueError: If a data set is no config with a pipeline.
         """
         if self.dataloader is not None:
             return dict(self.dataloader)
         training, testing = config.train_dataloader, config.test_dataloader.dataset
-        if 'pipeline' not in training.dataset or 'pipeline' not in testing:
-            raise ValueError(
-                f'PreciseBNHook: {training.dataset.type} and {testing.type} must have a pipeline of their own; '
-                'for wrapped data sets give PreciseBNHook(dataloader=...).'
-            )
+        parts, [like, *_] = list(plain_datasets(training.dataset)), list(plain_datasets(testing))
+        for part in (*parts, like):
+            if 'pipeline' not in part or 'type' not in part:
+                raise ValueError(
+                    f'PreciseBNHook: {training.dataset.type} and {testing.type} must hold data sets with a type and a '
+                    'pipeline; for others give PreciseBNHook(dataloader=...).'
+                )
+        datasets = copy.deepcopy([{**part, 'pipeline': like['pipeline']} for part in parts])
+        ignored = {key: training.dataset[key] for key in ('ignore_keys',) if key in training.dataset}
         return {
             'batch_size': self.batch_size,
             'num_workers': training.get('num_workers', 0),
             'sampler': {'type': 'DefaultSampler', 'shuffle': True},
-            'dataset': copy.deepcopy({**training.dataset, 'pipeline': testing.pipeline}),
+            'dataset': datasets[0]
+            if len(datasets) == 1
+            else {'type': 'ConcatDataset', 'datasets': datasets, **ignored},
         }
 
 
 def measure_batch_norm(model: Any, loader: Any) -> int:
     """Set the statistics of all batch-norm layers in training mode to their mean over the batches of a loader.
+
+    Pictures of a batch that differ in size go through the model in groups of one size, weighed by their number.
 
     Args:
         model: MMEngine model in training mode, with ``data_preprocessor`` and ``forward(..., mode='loss')``.
@@ -104,10 +117,11 @@ def measure_batch_norm(model: Any, loader: Any) -> int:
     """
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     if layers:
-        with cumulative(layers), torch.no_grad():
+        with averaging(layers) as weigh, torch.no_grad():
             for batch in loader:
-                batch = model.data_preprocessor(batch, True)
-                model(**batch, mode='loss')
+                for group, share in same_sized(batch):
+                    weigh(share)
+                    model(**model.data_preprocessor(group, True), mode='loss')
         for layer in layers:
             for statistic in (layer.running_mean, layer.running_var):
                 assert statistic is not None
@@ -115,15 +129,60 @@ def measure_batch_norm(model: Any, loader: Any) -> int:
     return len(layers)
 
 
+def same_sized(batch: Any) -> Iterator[tuple[Any, float]]:
+    """A batch in groups of pictures of one size, each with its share of the batch."""
+    inputs = batch.get('inputs') if isinstance(batch, Mapping) else None
+    sizes = [tuple(picture.shape) for picture in inputs] if isinstance(inputs, list | tuple) else []
+    if len(set(sizes)) < 2:
+        yield batch, 1.0
+        return
+    for size in dict.fromkeys(sizes):
+        places = [place for place, other in enumerate(sizes) if other == size]
+        group = {
+            key: [value[place] for place in places] if isinstance(value, list | tuple) else value
+            for key, value in batch.items()
+        }
+        yield group, len(places) / len(sizes)
+
+
 @contextmanager
-def cumulative(layers: list[_BatchNorm]) -> Iterator[None]:
-    """Let batch-norm layers start anew and weigh every batch alike."""
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None
+def averaging(layers: list[_BatchNorm]) -> Iterator[Callable[[float], None]]:
+    """Let batch-norm layers keep the weighted mean of what they see from now on.
+
+    A layer that sees one value a channel (behind a global pooling, with one picture) has no variance to measure: it
+    normalizes by what it knows already.
+
+    Args:
+        layers: In training mode.
+
+    Yields:
+        A function that sets the weight of the passes that follow.
+    """
+    weight, momenta = [1.0], [layer.momentum for layer in layers]
+    totals = dict.fromkeys(layers, 0.0)
+
+    def before(layer: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].numel() <= inputs[0].shape[1]:
+            layer.eval()
+            return
+        if not totals[layer]:
+            layer.reset_running_stats()
+        totals[layer] += weight[0]
+        layer.momentum = weight[0] / totals[layer]
+
+    def after(layer: _BatchNorm, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        layer.train()
+
+    def weigh(share: float) -> None:
+        weight[0] = share
+
+    handles = [layer.register_forward_pre_hook(before) for layer in layers]
+    handles += [layer.register_forward_hook(after) for layer in layers]
     try:
-        yield
+        yield weigh
     finally:
+        for handle in handles:
+            handle.remove()
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+            layer.train()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from mmengine.hooks import Hook
@@ -29,8 +29,9 @@ def unwrap_model(model: nn.Module) -> nn.Module:
 class VocabularyCheckHook(Hook):
     """Compare the model's vocabulary with the data set's classes before the first batch.
 
-    Another number of classes stops the run. Other names, or the same names in another order, are a warning: synonyms
-    are legitimate, a shuffled order hardly is.
+    Another number of classes, or other classes in a part of a concatenated data set, stops the run. Other names, or the
+    same names in another order, are a warning: synonyms are legitimate, a shuffled order hardly is.
+
     Models without a vocabulary and data sets without classes are left alone.
     """
 
@@ -49,18 +50,39 @@ class VocabularyCheckHook(Hook):
         self._check(runner, runner.test_dataloader.dataset, 'test')
 
     def _check(self, runner: Runner, dataset: Any, role: str) -> None:
-        for part in _parts(dataset):
-            check_positions(part, role)
         model = unwrap_model(runner.model)
         vocabulary = getattr(model, 'vocabulary', None)
         if role == 'training':  # some models learn from other classes than they are tested on
             vocabulary = getattr(model, 'train_vocabulary', None) or vocabulary
-        classes = getattr(dataset, 'metainfo', {}).get('classes')
-        if vocabulary is None or not classes:
+        parts = list(_parts(dataset))
+        listed = [tuple(getattr(part, 'metainfo', {}).get('classes') or ()) for part in parts]
+        for part in parts:
+            check_positions(part, role)
+        check_parts(listed, role)
+        if vocabulary is None or not listed[0]:
             return
-        warning = compare_vocabulary(list(vocabulary.names), list(classes), role)
+        warning = compare_vocabulary(list(vocabulary.names), list(listed[0]), role)
         if warning:
             runner.logger.warning(warning)
+
+
+def check_parts(listed: Sequence[Sequence[str]], role: str) -> None:
+    """Stop before one label means two classes.
+
+    Args:
+        listed: Classes of each part of a concatenated data set, in the order of its labels.
+        role: Which data set, for the message.
+
+    Raises:
+        VocabularyMismatchError: They differ.
+    """
+    for number, classes in enumerate(listed[1:], start=2):
+        if classes != listed[0]:
+            raise VocabularyMismatchError(
+                f'part 1 of the {role} set has the classes {_short(list(listed[0]))}, part {number} has '
+                f'{_short(list(classes))}: one label would mean two classes. Give all parts the same metainfo.classes '
+                '(a part may lack some of them in its files).'
+            )
 
 
 def _parts(dataset: Any) -> Iterator[Any]:
