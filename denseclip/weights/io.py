@@ -178,14 +178,19 @@ def _read_safetensors(path: Path) -> Checkpoint:
         ) from error
 
 
+def _unpickle(path: Path, trust: bool) -> Any:
+    with path.open('rb') as file:  # given a path, torch.load goes by the ending of its name
+        return torch.load(file, map_location='cpu', weights_only=not trust)
+
+
 def _torch_load(path: Path, trust: bool) -> Any:
     try:
         try:
-            return torch.load(path, map_location='cpu', weights_only=not trust)
+            return _unpickle(path, trust)
         except pickle.UnpicklingError:
             if not _learn_mmengine():
                 raise
-            return torch.load(path, map_location='cpu', weights_only=not trust)
+            return _unpickle(path, trust)
     except pickle.UnpicklingError as error:
         wanted = re.search(r'GLOBAL ([\w.]+)', str(error)) or re.search(
             r'[Uu]nsupported (?:class|global):? ([\w.]+)', str(error)

@@ -205,3 +205,11 @@ def test_checkpoints_of_mmengine_are_read_where_mmengine_is_not_loaded_yet(tmp_p
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "['weight']", done.stderr
+
+
+@pytest.mark.parametrize('new_format', [True, False])
+def test_the_format_is_told_from_the_content_and_never_from_the_name(tmp_path, new_format):
+    path = tmp_path / 'weights.safetensors'
+    torch.save({'a': torch.arange(3.0)}, path.with_suffix('.pth'), _use_new_zipfile_serialization=new_format)
+    path.with_suffix('.pth').rename(path)
+    assert torch.equal(read_state_dict(path)['a'], torch.arange(3.0))
