@@ -28,6 +28,7 @@ BASES = {
     'label maps': 'configs/denseclip/denseclip_fpn_efficientnet-lite0_camvid-320x400.py',
 }
 """Configs that run on any machine: ImageNet trunk and sentence encoder from packages."""
+_NO_CLASS = ('void', 'ignore', 'ignored', 'unlabeled', 'unlabelled', 'no class', 'none')
 _SPLITS = ('train', 'val', 'test')
 _LONG_SIDE = 640  # of pictures in a detector's config, unless the base is another
 
@@ -42,6 +43,7 @@ class NewDataset:
         vocabulary: Classes and their words.
         reports: Findings of the label audit by split.
         perfect: What the truth scores as predictions, by split, where the audit found nothing wrong.
+        notes: What was decided and done on the way, a line each.
     """
 
     config: Path
@@ -49,6 +51,7 @@ class NewDataset:
     vocabulary: Vocabulary
     reports: dict[str, Report]
     perfect: dict[str, PerfectScore]
+    notes: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
@@ -122,6 +125,8 @@ def new_dataset(
         check=partial(_vocabulary, words=words),
     )
     vocabulary = _vocabulary(data, words)
+    if isinstance(data, BoxData) and (ids or ignore):
+        raise UserError('--ids and --ignore are for label maps, but the folder is read as boxes; see --kind')
     kind = 'boxes' if isinstance(data, BoxData) else 'label maps'
     base_file = Path(base) if base else _bundled_config(BASES[kind])
     entries = {'_base_': _relative_base(base_file, out)}
@@ -135,7 +140,7 @@ def new_dataset(
         reports.update(dict(audit_split(config, split, progress_file=progress_file)))
         score = score_perfect_model(config, split, truth=truth) if reports[split].ok else None
         perfect.update({split: score} if score else {})
-    return NewDataset(out, data, vocabulary, reports, perfect)
+    return NewDataset(out, data, vocabulary, reports, perfect, _notes(data, vocabulary))
 
 
 _HEADER = 'written by `denseclip new-dataset`. Change it as you like.'
@@ -213,12 +218,35 @@ def _check_ids(data: LabelMapData, count: int) -> None:
     """Raise where the label maps hold ids that are neither classes nor ignored."""
     if len(data.class_ids) not in (0, count):
         raise UserError(f'--classes names {count} classes, --ids {len(data.class_ids)} of them')
+    if count == 1:
+        white = ', and say --ids 0 255 if they are black and white' if data.with_255 else ''
+        raise UserError(f'one class leaves nothing to tell it from: name the ground, too ("ground; crack"){white}')
     strange = sorted({*data.ids} - {*data.ids_of(count)})
     if strange:
         raise UserError(
-            f'--classes names {count} classes, but the label maps hold the ids {_ids(data.ids)} (255 is ignored); say '
-            f'which are no class with --ignore {" ".join(map(str, strange[:10]))}, or name them'
+            f'--classes names {count} classes, but the label maps hold the ids {_ids(data.ids)} (255 is ignored); '
+            f'{_cure(data, count, strange)}'
         )
+
+
+def _cure(data: LabelMapData, count: int, strange: Sequence[int]) -> str:
+    """What to do about ids without a name."""
+    if len(data.ids) == count and not data.class_ids:
+        return f'if the names stand for these ids: --ids {" ".join(map(str, data.ids))}'
+    ignore = f'--ignore {" ".join(map(str, strange[:10]))}'
+    if data.ids == tuple(range(count + 1)):
+        return f'say which is no class, {ignore} or --ignore 0, or name it'
+    return f'say which are no class with {ignore}, or name them'
+
+
+def _notes(data: BoxData | LabelMapData, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Those of the data, and words that seem to be no class."""
+    if isinstance(data, BoxData):
+        return data.notes
+    ids = data.ids_of(len(vocabulary))
+    found = [(name, i) for name, i in zip(vocabulary.names, ids, strict=True) if name.casefold() in _NO_CLASS]
+    hints = (f'HINT {name!r} is read as a class; if it means none: --ignore {i}, without a word' for name, i in found)
+    return (*data.notes, *hints)
 
 
 def _ids(ids: Sequence[int]) -> str:

@@ -88,7 +88,7 @@ def run_new_dataset(args: argparse.Namespace) -> int:
         progress_file=sys.stderr if sys.stderr.isatty() else None,
     )
     print(made.vocabulary.describe())
-    for note in made.data.notes:
+    for note in made.notes:
         print(note)
     for split, report in made.reports.items():
         print(f'\n== {split} ==\n{report.render()}')

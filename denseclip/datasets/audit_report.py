@@ -146,6 +146,11 @@ class AuditReport:
             found.append('some label maps hold colours: convert them to one id a pixel, or check the folder names')
         if self.num_pixels and self.ignored_pixels > self.num_pixels / 2:
             found.append(f'{self._share(self.ignored_pixels)} of the pixels are ignored: is the class list complete?')
+        if self.file_ids and min(self.file_ids) > 0 and self.classes[0] in self.absent:
+            found.append(
+                f'no label map holds the id 0, which is {self.classes[0]!r}: do the ids begin with '
+                f'{min(self.file_ids)}? Then denseclip new-dataset with --ids and the id of each class'
+            )
         if self.absent and self.num_pixels:
             shown = ', '.join(self.absent[:8]) + (f' and {len(self.absent) - 8} more' if len(self.absent) > 8 else '')
             found.append(f'no pixel of: {shown}; their IoU will be undefined (nan) or zero')

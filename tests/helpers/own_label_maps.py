@@ -21,6 +21,9 @@ PLACES = {
     'flat': ('images', 'masks'),
     'wrapped': ('mine/JPEGImages', 'mine/SegmentationClass'),
     'one folder': ('', ''),
+    'words of several parts': ('raw_images_{split}', '{split}-binary-masks'),
+    'default of CVAT': ('default', 'defaultannot'),
+    'jpeg and png': ('{split}', '{split}'),
     'voc lists': ('JPEGImages', 'SegmentationClass'),
     'voc default': ('JPEGImages', 'SegmentationClassPNG'),
 }
@@ -97,10 +100,11 @@ def write(root: Path, layout: Layout, seed: int = 0) -> dict[Path, np.ndarray]:
         names = []
         for number in range(layout.count):
             name = f'{split[0]} {number:02d}.x'
-            suffix = layout.suffixes[number % len(layout.suffixes)]
+            suffix = '.jpg' if layout.place == 'jpeg and png' else layout.suffixes[number % len(layout.suffixes)]
             folders = [root / part.format(split=word) for part in PLACES[layout.place]]
             picture = folders[0] / f'{name}{"_leftImg8bit" if layout.place == "cities" else ""}{suffix}'
-            labels = folders[1] / f'{name}{_ending(layout)}{layout.label_suffix}'
+            label_suffix = '.png' if layout.place == 'jpeg and png' else layout.label_suffix
+            labels = folders[1] / f'{name}{_ending(layout)}{label_suffix}'
             classes = rng.integers(0, len(layout.ids), (6, 8), dtype=np.uint8)
             classes.flat[: len(layout.ids)] = range(len(layout.ids))  # each class in each picture
             if layout.void is not None:
@@ -120,6 +124,8 @@ def write(root: Path, layout: Layout, seed: int = 0) -> dict[Path, np.ndarray]:
 def _ending(layout: Layout) -> str:
     if layout.place == 'cities':
         return '_gtFine_labelIds'
+    if layout.place == 'jpeg and png':
+        return ''
     if layout.place.startswith('one folder') and layout.ending in ('', '_own'):
         return '_mask'  # without an ending that is known a label map there would be one more picture
     return layout.ending

@@ -71,9 +71,9 @@ def match(pictures: Mapping[str, Path], labels: Mapping[str, Path]) -> Matches:
             endings.setdefault(_plain(ending), ending)
     most = max(map(len, by_ending.values()), default=0)
     ending = _choose({ending: found for ending, found in by_ending.items() if 2 * len(found) >= most})
-    for found in by_ending.values():
-        if 2 * len(found) < most:  # such as "a10" beside a picture "a1"; what all pictures have is of another kind
-            strangers += [path for name, path in found.items() if by_ending[ending].get(name) != path]
+    for other, found in by_ending.items():  # what most pictures have is of another kind, such as colours
+        if other != ending and (not other.startswith('_') or 2 * len(found) < most):  # "a10" beside a picture "a1"
+            strangers += found.values()
     chosen = by_ending[ending]
     name, path = next(iter(chosen.items()))
     place = path.parent, path.suffix, endings[ending]
@@ -138,19 +138,31 @@ def _expected(name: str, folder: Path, suffix: str, ending: str) -> Path:
     return folder / f'{core}{ending}{suffix}'
 
 
-def divide_one_folder(files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Pictures and label maps that lie in one folder, told apart by a known ending.
+def divide_one_folder(
+    files: Mapping[str, Path], twice: Iterable[tuple[Path, Path]] = ()
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Pictures and label maps that lie in one folder, told apart by a known ending, or as ``a.jpg`` and ``a.png``.
 
     Args:
         files: Paths by name without suffix.
+        twice: Paths that have such a name in common.
 
     Returns:
-        Pictures and label maps; the latter empty where no file has the name of another one and a known ending.
+        Pictures and label maps; the latter empty where nothing tells them apart.
     """
+    cores = {core for name in files for core in picture_cores(name)}
     labels = {}
     for name, path in files.items():
         low = _plain(name)
         ending = next((e for e in sorted(LABEL_ENDINGS, key=len, reverse=True) if low.endswith(e)), None)
-        if ending and name[: len(name) - len(ending)] in files and path.suffix.lower() in LABEL_SUFFIXES:
+        if ending and name[: len(name) - len(ending)] in cores and path.suffix.lower() in LABEL_SUFFIXES:
             labels[name] = path
-    return {name: path for name, path in files.items() if name not in labels}, labels
+    names = {path: name for name, path in files.items()}
+    pairs = {names[one]: sorted((one, other), key=_is_png) for one, other in twice if one in names}
+    if labels or not files or pairs.keys() != files.keys() or any(_is_png(one) for one, _ in pairs.values()):
+        return {name: path for name, path in files.items() if name not in labels}, labels
+    return {name: one for name, (one, _) in pairs.items()}, {name: other for name, (_, other) in pairs.items()}
+
+
+def _is_png(path: Path) -> bool:
+    return path.suffix.lower() == '.png'

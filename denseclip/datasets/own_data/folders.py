@@ -29,6 +29,7 @@ _OTHER_WORDS = frozenset(  # pictures that show label maps, objects instead of c
      'visualization', 'visualizations', 'semantic_rgb', 'instance', 'instances', '__macosx')
 )  # fmt: skip
 _SPLIT_WORDS = {word: split for split, words in ALIASES.items() for word in words}
+_ROLES = (('labels', LABEL_WORDS), ('pictures', PICTURE_WORDS))
 _DEPTH = 5  # folders below the data set that are looked through
 
 
@@ -113,21 +114,27 @@ def _place(parts: tuple[str, ...], root: Path) -> _Place:
 
 
 def _read_part(part: str, above: Path) -> tuple[str, str, str]:
-    """Role, split and what remains of the name of one folder; such as ``trainannot``: label maps of ``train``."""
+    """Role, split and what remains of the name of one folder.
+
+    ``train_masks`` and ``trainannot`` are label maps of ``train``; ``binary_masks`` are label maps, and ``binary``
+    remains; ``defaultannot`` are those of ``default`` where that stands beside it.
+    """
     low = part.lower()
-    for role, words in (('pictures', PICTURE_WORDS), ('labels', LABEL_WORDS)):
+    for role, words in _ROLES:
         if low in words:
             return role, '', ''
-    if low in _SPLIT_WORDS:
-        return '', _SPLIT_WORDS[low], ''
-    for role, words in (('pictures', PICTURE_WORDS), ('labels', LABEL_WORDS)):
-        for word in sorted(words, key=len, reverse=True):
-            found = re.fullmatch(rf'(?P<a>.+?)[ _-]?{re.escape(word)}|{re.escape(word)}[ _-]?(?P<b>.+)', low)
-            base = (found['a'] or found['b']) if found else ''
+    tokens = [token for token in re.split(r'[ _.-]+|(?<=[a-z])(?=[A-Z])', part) if token]
+    split = next((_SPLIT_WORDS[t.lower()] for t in tokens if t.lower() in _SPLIT_WORDS), '')
+    role = next((role for role, words in _ROLES for t in tokens if t.lower() in words), '')
+    if role or len(tokens) == 1 and split:
+        known = _SPLIT_WORDS.keys() | PICTURE_WORDS | LABEL_WORDS
+        return role, split, '_'.join(token for token in tokens if token.lower() not in known)
+    for role, words in _ROLES:
+        for word in words:
+            base = low.removesuffix(word)
             if base in _SPLIT_WORDS:
                 return role, _SPLIT_WORDS[base], ''
-            if base and role == 'labels' and low.startswith(base):
-                beside = above / part[: len(base)]  # such as default/ and defaultannot/
-                if beside.is_dir():
-                    return role, '', beside.name
+            beside = above / part[: len(base)]
+            if role == 'labels' and base != low and base and beside.is_dir():
+                return role, '', beside.name
     return '', '', part

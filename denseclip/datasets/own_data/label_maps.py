@@ -70,6 +70,8 @@ def _ignored(how: Conversion, known: ClassFile | None) -> tuple[int, ...]:
             listed = f'{known.path} names {", ".join(known.names.values())}' if known else 'give its id'
             raise ConversionError(f'--ignore: no class is called {text!r}; {listed}')
         found.append(int(text) if text.isdecimal() else names[text.casefold()])
+    if len({*how.ids}) < len(how.ids) or min(how.ids, default=0) < 0:
+        raise ConversionError(f'--ids {" ".join(map(str, how.ids))}: each class needs an id of its own, 0 or more')
     both = sorted({*found} & {*how.ids})
     if both:
         raise ConversionError(f'the id {both[0]} stands in --ids and in --ignore; it can be only one of them')

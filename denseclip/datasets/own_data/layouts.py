@@ -69,7 +69,7 @@ def recognise(
     how = Conversion(folder, Path(), val_share, force, crowds, corners, tuple(ids), tuple(ignore), check)
     groups = scan(folder)
     maps = holds_label_maps(groups)
-    if not (maps and kind == 'label maps'):
+    if kind != 'label maps':
         target = Path(converted or beside.with_name(f'{beside.name}_coco'))
         boxes = _boxes(folder, replace(how, target=target), label_maps=maps)
         if boxes is not None:

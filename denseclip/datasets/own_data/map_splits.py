@@ -78,7 +78,7 @@ def _sources(groups: Groups) -> dict[str, _Source]:
     """Pictures and label maps by the split that the folders' names say, ``''`` where they say none."""
     pictures = {split: groups.pictures.get(split) or groups.plain.get(split) for split in ('', *ALIASES)}
     if not groups.labels:
-        divided = {split: divide_one_folder(group.files) for split, group in pictures.items() if group}
+        divided = {split: divide_one_folder(group.files, group.twice) for split, group in pictures.items() if group}
         return {split: _Source(Group(own), Group(labels)) for split, (own, labels) in divided.items() if labels}
     found = {}
     for split in ALIASES:

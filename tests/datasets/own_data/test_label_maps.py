@@ -1,5 +1,6 @@
 """Label maps in every layout: each pixel is trained as the class that the data set says."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -162,21 +163,41 @@ def test_black_and_white_masks_are_never_taken_for_one_class(tmp_path: Path) -> 
     write(tmp_path / 'own', Layout(ids=(0, 255), void=None))
     with pytest.raises(UserError, match='and 255, which is ignored; name it with --ids'):
         new_dataset(tmp_path / 'own', tmp_path / 'own.py')
-    for words in ('sky', 'sky; road'):
-        made = new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes=words, force=True)
-        assert not made.ok and '--ids 0 255' in made.reports['train'].render()
+    with pytest.raises(UserError, match='one class leaves nothing to tell it from.*--ids 0 255'):
+        new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='road')
+    made = new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road')
+    assert not made.ok and '--ids 0 255' in made.reports['train'].render()
 
 
 def test_ids_without_a_name_are_named_with_the_cure(tmp_path: Path) -> None:
     write(tmp_path / 'own', Layout(void=3))
     with pytest.raises(UserError, match=r'names 3 classes, but the label maps hold the ids 0, 1, 2, 3 .*--ignore 3'):
         new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road; tree')
+    with pytest.raises(UserError, match='or --ignore 0, or name it'):
+        new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road; tree')
+    with pytest.raises(ConversionError, match='--ids 0 0: each class needs an id of its own'):
+        new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road', ids=(0, 0))
     with pytest.raises(UserError, match='names 3 classes, --ids 2 of them'):
         new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road; tree', ids=(0, 1))
     with pytest.raises(ConversionError, match='id 3 stands in --ids and in --ignore'):
         new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road', ids=(0, 3), ignore=['3'])
     with pytest.raises(ConversionError, match="no class is called 'grass'"):
         new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road', ignore=['grass'])
+
+
+def test_ids_that_begin_with_one(tmp_path: Path) -> None:
+    write(tmp_path / 'own', Layout(ids=(1, 2, 3), void=None))
+    with pytest.raises(UserError, match='if the names stand for these ids: --ids 1 2 3'):
+        new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road; tree')
+    made = new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road; tree; hut')
+    assert any('do the ids begin with 1?' in hint for hint in made.reports['train'].suggestions())
+    assert new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road; tree', ids=(1, 2, 3), force=True).ok
+
+
+def test_a_word_for_no_class_gets_a_hint(tmp_path: Path) -> None:
+    write(tmp_path / 'own', Layout(void=3))
+    made = new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road; tree; void')
+    assert any("'void' is read as a class; if it means none: --ignore 3" in note for note in made.notes)
 
 
 def test_nothing_is_made_before_the_names_fit(tmp_path: Path) -> None:
@@ -262,6 +283,9 @@ def test_boxes_and_label_maps_in_one_folder_are_chosen_by_kind(tmp_path: Path) -
     assert isinstance(recognise(tmp_path / 'own', kind='label maps'), LabelMapData)
     with pytest.raises(ConversionError):
         recognise(tmp_path / 'own')  # boxes, of which there are none
+    shutil.rmtree(tmp_path / 'own/SegmentationClass')
+    with pytest.raises(ConversionError, match='no layout is recognised'):
+        recognise(tmp_path / 'own', kind='label maps')
 
 
 def test_a_picture_in_two_lists_is_refused(tmp_path: Path) -> None:
