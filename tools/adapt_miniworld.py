@@ -25,7 +25,7 @@ from torch import nn
 from tqdm import tqdm
 
 import denseclip  # noqa: F401
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.clip.loading import load_clip
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.miniworld import MiniworldDataset, write_miniworld
@@ -61,15 +61,15 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--clip', default='checkpoints/miniworld_clip', help='folder of the CLIP to adapt')
     parser.add_argument('--out', default='work_dirs/adapt_miniworld', help='folder for everything that is written')
-    parser.add_argument('--count', type=int, default=1000, help='captioned pictures (default: 1000)')
-    parser.add_argument('--val-count', type=int, default=200, help='validation pictures (default: 200)')
-    parser.add_argument('--side', type=int, default=96, help='of the pictures (default: 96)')
-    parser.add_argument('--iters', type=int, default=300, help='iterations of each training (default: 300)')
+    parser.add_argument('--count', type=at_least(1), default=1000, help='captioned pictures (default: 1000)')
+    parser.add_argument('--val-count', type=at_least(0), default=200, help='validation pictures (default: 200)')
+    parser.add_argument('--side', type=at_least(1), default=96, help='of the pictures (default: 96)')
+    parser.add_argument('--iters', type=at_least(1), default=300, help='iterations of each training (default: 300)')
     parser.add_argument('--proposer', default='SuperpixelMasks', help='type of the mask proposer')
     parser.add_argument(
         '--proposer-options', help='its arguments, as JSON (default for SuperpixelMasks: scales that fit miniworld)'
     )
-    parser.add_argument('--threads', type=int, help='threads of PyTorch (default: all cores)')
+    parser.add_argument('--threads', type=at_least(1), help='threads of PyTorch (default: all cores)')
     parser.add_argument('--skip-segmentation', action='store_true', help='leave the two-stage segmentation out')
     add_debug_option(parser)
     return parser.parse_args(argv)

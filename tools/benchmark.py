@@ -18,7 +18,7 @@ from pathlib import Path
 
 import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
 from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.engine.benchmark import (
     PICTURE,
     AnomalyOptions,
@@ -45,7 +45,7 @@ def common_parser(command: str) -> argparse.ArgumentParser:
     )
     parser.add_argument('--against', choices=['baseline'], help='compare with the plain version')
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
-    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument('--threads', type=at_least(1), help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--out', metavar='FILE', help='also write the report there, as .json or .md')
     parser.add_argument('--force', action='store_true', help='write over an existing --out')
     add_debug_option(parser)
@@ -54,8 +54,8 @@ def common_parser(command: str) -> argparse.ArgumentParser:
 
 def add_rounds(parser: argparse.ArgumentParser, repeats: int, warmup: int) -> None:
     """Options of measurements that repeat."""
-    parser.add_argument('--repeats', type=int, default=repeats, help='rounds that count (default: %(default)s)')
-    parser.add_argument('--warmup', type=int, default=warmup, help='rounds before them (default: %(default)s)')
+    parser.add_argument('--repeats', type=at_least(1), default=repeats, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--warmup', type=at_least(0), default=warmup, help='rounds before them (default: %(default)s)')
     parser.add_argument(
         '--no-memory', action='store_true', help='leave out peak memory, which takes a process per version'
     )
@@ -69,7 +69,7 @@ def model_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
         '--picture',
-        type=int,
+        type=at_least(1),
         nargs=2,
         default=PICTURE,
         metavar=('H', 'W'),
@@ -77,9 +77,9 @@ def model_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
         '(default: 480 640)',
     )
     sizes.add_argument(
-        '--shape', type=int, nargs=2, metavar=('H', 'W'), help='size that the network gets, and of the results'
+        '--shape', type=at_least(1), nargs=2, metavar=('H', 'W'), help='size that the network gets, and of the results'
     )
-    parser.add_argument('--batch-size', type=int, default=1, help='pictures per step (default: 1)')
+    parser.add_argument('--batch-size', type=at_least(1), default=1, help='pictures per step (default: 1)')
     parser.add_argument('--vocabulary', metavar='NAME_OR_FILE', help="class names instead of the config's")
     parser.add_argument('--train', action='store_true', help='measure a training step instead of a prediction')
     parser.add_argument('--trust', action='store_true', help='read a checkpoint even if that runs code in it')
@@ -110,11 +110,11 @@ def text_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     parser = common_parser('text')
     default = TextOptions()
     parser.add_argument('--model', default=default.model, help='open_clip architecture (default: %(default)s)')
-    parser.add_argument('--prompts', type=int, default=default.prompts, help='how many (default: %(default)s)')
+    parser.add_argument('--prompts', type=at_least(1), default=default.prompts, help='how many (default: %(default)s)')
     parser.add_argument('--vocabulary', default=default.vocabulary, help='their words (default: %(default)s)')
     parser.add_argument('--templates', default=default.templates, help='their sentences (default: %(default)s)')
     parser.add_argument(
-        '--batch-size', type=int, default=default.batch_size, help='prompts per pass (default: %(default)s)'
+        '--batch-size', type=at_least(1), default=default.batch_size, help='prompts per pass (default: %(default)s)'
     )
     args = parser.parse_args(argv)
     fields = ('model', 'prompts', 'vocabulary', 'templates', 'batch_size', 'device', 'threads')
@@ -126,12 +126,16 @@ def label_map_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     """``benchmark.py labelmap``."""
     parser = common_parser('labelmap')
     default = LabelMapOptions()
-    parser.add_argument('--classes', type=int, default=default.classes, help='K (default: %(default)s)')
+    parser.add_argument('--classes', type=at_least(1), default=default.classes, help='K (default: %(default)s)')
     parser.add_argument(
-        '--size', type=int, nargs=2, default=default.size, metavar=('H', 'W'), help='size of the picture'
+        '--size', type=at_least(1), nargs=2, default=default.size, metavar=('H', 'W'), help='size of the picture'
     )
     parser.add_argument(
-        '--input-size', type=int, nargs=2, metavar=('H', 'W'), help="size of the network's input (default: --size)"
+        '--input-size',
+        type=at_least(1),
+        nargs=2,
+        metavar=('H', 'W'),
+        help="size of the network's input (default: --size)",
     )
     add_rounds(parser, repeats=5, warmup=1)
     args = parser.parse_args(argv)
@@ -152,9 +156,13 @@ def anomaly_report(argv: Sequence[str]) -> tuple[Report, argparse.Namespace]:
     """``benchmark.py anomaly``."""
     parser = common_parser('anomaly')
     default = AnomalyOptions()
-    parser.add_argument('--pictures', type=int, default=default.pictures, help='how many maps (default: %(default)s)')
-    parser.add_argument('--size', type=int, nargs=2, default=default.size, metavar=('H', 'W'), help='of the maps')
-    parser.add_argument('--repeats', type=int, default=3, help='rounds that count (default: %(default)s)')
+    parser.add_argument(
+        '--pictures', type=at_least(1), default=default.pictures, help='how many maps (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--size', type=at_least(1), nargs=2, default=default.size, metavar=('H', 'W'), help='of the maps'
+    )
+    parser.add_argument('--repeats', type=at_least(1), default=3, help='rounds that count (default: %(default)s)')
     args = parser.parse_args(argv)
     options = AnomalyOptions(pictures=args.pictures, size=tuple(args.size), threads=args.threads)
     return benchmark_anomaly(options, against_plain=args.against is not None, repeats=args.repeats), args

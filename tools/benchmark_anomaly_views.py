@@ -19,8 +19,9 @@ from contextlib import nullcontext
 import torch
 
 import denseclip  # noqa: F401  (registers the models)
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.clip.loading import load_clip
+from denseclip.engine.benchmark.machine import set_up
 from denseclip.engine.benchmark.plain_anomaly import plain_views
 from denseclip.engine.benchmark.timing import in_turn
 from denseclip.models.anomaly import AnoVL
@@ -33,13 +34,12 @@ def main(argv: list[str]) -> int:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--model', default='ViT-B-16-plus-240', help='open_clip architecture (default: %(default)s)')
-    parser.add_argument('--repeats', type=int, default=3, help='rounds that count (default: %(default)s)')
-    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument('--repeats', type=at_least(1), default=3, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--threads', type=at_least(1), help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
     add_debug_option(parser)
     args = parser.parse_args(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    set_up(args.device, args.threads)
     loaded = load_clip(args.model)
     # One short sentence per state: the text side is made once per object and is not what is measured here.
     prompts = dict(base='anovl', frames=['a photo of a {}'], domains=dict(photo=['a photo']), default_domain='photo')

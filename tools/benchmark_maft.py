@@ -14,7 +14,7 @@ import sys
 from mmengine.registry import MODELS, DefaultScope
 
 import denseclip  # noqa: F401  (registers the models)
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.engine.benchmark.machine import describe, set_up
 from denseclip.engine.benchmark.maft import PARTS, compare_maft_steps, loss_difference, loss_memory, use_random_text
 from denseclip.engine.config import load_config
@@ -27,11 +27,11 @@ def main(argv: list[str]) -> int:
     """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', default=DEFAULT, help='config of MAFT+ (default: %(default)s)')
-    parser.add_argument('--size', type=int, default=320, help='side of the pictures (default: %(default)s)')
-    parser.add_argument('--batch', type=int, default=1, help='pictures per step (default: %(default)s)')
-    parser.add_argument('--segments', type=int, default=20, help='segments per picture (default: %(default)s)')
-    parser.add_argument('--repeats', type=int, default=3, help='rounds that count (default: %(default)s)')
-    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument('--size', type=at_least(1), default=320, help='side of the pictures (default: %(default)s)')
+    parser.add_argument('--batch', type=at_least(1), default=1, help='pictures per step (default: %(default)s)')
+    parser.add_argument('--segments', type=at_least(1), default=20, help='segments per picture (default: %(default)s)')
+    parser.add_argument('--repeats', type=at_least(1), default=3, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--threads', type=at_least(1), help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
     parser.add_argument('--each', action='store_true', help="also measure each of the reference's parts alone")
     add_debug_option(parser)

@@ -10,7 +10,7 @@ import sys
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
 from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.datasets.open_vocab import MINIWORLD, PROTOCOLS, SETS
 from denseclip.engine.config import OptionError
 from denseclip.engine.open_vocab_grid import CellOptions, make_cells, run_grid
@@ -45,11 +45,11 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         '--set-config', nargs='+', metavar='SET=FILE', help="sets of one's own: configs with a test_dataloader"
     )
     parser.add_argument('--out', default='work_dirs/open_vocab', help='folder of results (default: %(default)s)')
-    parser.add_argument('--limit', type=int, help='only the first so many pictures of each set')
+    parser.add_argument('--limit', type=at_least(1), help='only the first so many pictures of each set')
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
-    parser.add_argument('--threads', type=int, help='CPU threads')
-    parser.add_argument('--num-workers', type=int, default=2, help='processes that read pictures (default: 2)')
-    parser.add_argument('--window-batch', type=int, default=8, help='windows that are run at once (default: 8)')
+    parser.add_argument('--threads', type=at_least(1), help='CPU threads')
+    parser.add_argument('--num-workers', type=at_least(0), default=2, help='processes that read pictures (default: 2)')
+    parser.add_argument('--window-batch', type=at_least(1), default=8, help='windows that are run at once (default: 8)')
     parser.add_argument('--save-every', type=float, default=20.0, help='seconds between saves (default: 20)')
     parser.add_argument('--no-isolation', action='store_true', help='run all cells in this process')
     parser.add_argument('--restart', action='store_true', help='forget earlier results of these cells')

@@ -11,7 +11,7 @@ import argparse
 import sys
 
 import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.engine.benchmark.regions import RegionOptions, benchmark_regions
 
 
@@ -21,14 +21,22 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = RegionOptions()
     parser.add_argument('--model', default=default.model, help='open_clip architecture (default: %(default)s)')
-    parser.add_argument('--masks', type=int, default=default.masks, help='of the picture (default: %(default)s)')
-    parser.add_argument('--encoded', type=int, default=default.encoded, help='masks embedded (default: %(default)s)')
-    parser.add_argument('--classes', type=int, default=default.classes, help='of the merge (default: %(default)s)')
-    parser.add_argument('--size', type=int, nargs=2, default=default.size, metavar=('H', 'W'), help='of the picture')
-    parser.add_argument('--batch-size', type=int, default=default.batch_size, help='(default: %(default)s)')
-    parser.add_argument('--repeats', type=int, default=5, help='rounds that count (default: %(default)s)')
+    parser.add_argument(
+        '--masks', type=at_least(1), default=default.masks, help='of the picture (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--encoded', type=at_least(1), default=default.encoded, help='masks embedded (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--classes', type=at_least(1), default=default.classes, help='of the merge (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--size', type=at_least(1), nargs=2, default=default.size, metavar=('H', 'W'), help='of the picture'
+    )
+    parser.add_argument('--batch-size', type=at_least(1), default=default.batch_size, help='(default: %(default)s)')
+    parser.add_argument('--repeats', type=at_least(1), default=5, help='rounds that count (default: %(default)s)')
     parser.add_argument('--no-memory', action='store_true', help='leave out the peak memory of the merge')
-    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument('--threads', type=at_least(1), help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
     parser.add_argument('--out', metavar='FILE', help='also write the report there, as .json or .md')
     add_debug_option(parser)

@@ -6,7 +6,7 @@ import sys
 
 import denseclip  # noqa: F401  (registers the data sets)
 from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 
 
 @program
@@ -17,8 +17,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], action='append', help='default: all that the config has'
     )
-    parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
-    parser.add_argument('--max-problems', type=int, default=20, help='lines shown of each kind of problem')
+    parser.add_argument('--num-workers', type=at_least(0), default=2, help='threads that decode files (default: 2)')
+    parser.add_argument('--max-problems', type=at_least(0), default=20, help='lines shown of each kind of problem')
     add_cfg_options(parser, '--cfg-options')
     add_debug_option(parser)
     args = parser.parse_args(argv)

@@ -14,7 +14,7 @@ import torch
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
 from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.engine.mask_study import VARIANTS, StudyOptions, chosen, run_study
 
 
@@ -25,12 +25,12 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         '--variants', nargs='+', default=['methods'], metavar='NAME', help='names or groups (default: methods); --list'
     )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--iterations', type=int, help="of each training (default: the configs')")
-    parser.add_argument('--count', type=int, default=1000, help='training pictures (default: %(default)s)')
-    parser.add_argument('--val-count', type=int, default=200, help='validation pictures (default: %(default)s)')
+    parser.add_argument('--iterations', type=at_least(1), help="of each training (default: the configs')")
+    parser.add_argument('--count', type=at_least(1), default=1000, help='training pictures (default: %(default)s)')
+    parser.add_argument('--val-count', type=at_least(0), default=200, help='validation pictures (default: %(default)s)')
     parser.add_argument('--data', type=Path, default=Path('data/miniworld_96'), help='default: %(default)s')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/mask_study'), help='default: %(default)s')
-    parser.add_argument('--threads', type=int, help='CPU threads')
+    parser.add_argument('--threads', type=at_least(1), help='CPU threads')
     parser.add_argument('--list', action='store_true', help='show all variants, and stop')
     add_cfg_options(parser, '--cfg-options', default={}, help='changes to every config')
     add_debug_option(parser)

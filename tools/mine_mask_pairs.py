@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 import denseclip  # noqa: F401
 from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.clip.loading import load_clip
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.captions import CaptionedImages
@@ -47,7 +47,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add_cfg_options(captions, '--proposer', required=True, help='its type and arguments')
     captions.add_argument('--nouns', default='nltk', help="'nltk', a list of the suite, a text file, or 'dog; cat'")
     captions.add_argument('--modifiers', nargs='*', default=(), help='words kept before a noun of a word list')
-    captions.add_argument('--captions', type=int, help='read only so many captions of a picture (default: all)')
+    captions.add_argument('--captions', type=at_least(1), help='read only so many captions of a picture (default: all)')
     captions.add_argument('--templates', default='vild', help='sentences for matching (default: vild)')
     captions.add_argument('--min-score', type=float, default=-1.0, help='smallest cosine (default: take all)')
     captions.add_argument('--mutual', action='store_true', help="keep pairs that are each other's best only")
@@ -64,7 +64,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         kind.add_argument('--out', required=True, help='folder to write into')
         kind.add_argument('--title', default=TITLE, help='sentence of a pair, with {} for the noun')
         kind.add_argument('--min-area', type=float, default=0.001, help='of the picture (default: 0.001)')
-        kind.add_argument('--chunk-size', type=int, default=64, help='pictures per file (default: 64)')
+        kind.add_argument('--chunk-size', type=at_least(1), default=64, help='pictures per file (default: 64)')
     return parser.parse_args(argv)
 
 

@@ -58,6 +58,8 @@ def main(argv: list[str]) -> int:
 
     from denseclip.engine.repeat import RepeatError, render, repeat
 
+    if len(args.seeds) == 1 and args.seeds[0] < 1:
+        parser.error('--seeds: at least one, or the seeds themselves (--seeds 0 1)')
     seeds = list(range(args.seeds[0])) if len(args.seeds) == 1 else args.seeds
     work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}_seeds'
     if not Path(args.config).is_file():

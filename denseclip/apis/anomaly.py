@@ -196,6 +196,8 @@ class AnomalyInferencer:
 
     def _tell(self, subject: Subject) -> Any:
         """Set the model's object; call it in the model's turn."""
+        if not isinstance(subject[0], str):
+            raise UserError(f'an object is named by words, such as "metal nut", not by {subject[0]!r:.60}.')
         turn = turn_of(self.model)
         turn.asked = None
         prompts = self.model.set_object(*subject)

@@ -28,7 +28,7 @@ class ConfigOptions(argparse.Action):
         options = dict(getattr(namespace, self.dest, None) or {})
         for item in [values] if isinstance(values, str) else values or []:
             key, equals, text = item.partition('=')
-            if not equals or not key.strip() or key.strip() != key:
+            if not equals or key.strip() != key or not all(key.split('.')):
                 raise argparse.ArgumentError(self, f'takes KEY=VALUE without blanks around "=", got {item!r}')
             try:
                 options[key] = read_value(text)

@@ -93,8 +93,10 @@ class Detector:
 
         Raises:
             UnreadableImageError: if the file cannot be read.
-            UserError: if it is no picture.
+            UserError: if it is no picture, or the score is no number between 0 and 1.
         """
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise UserError(f'the least score is {score!r}; it must be a number between 0 and 1.')
         pictures, several = pictures_of(image, channel_order)
         with torch.inference_mode(), turn_of(self.model):
             packed = [self._transforms(_packable(picture)) for picture in pictures]

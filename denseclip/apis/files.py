@@ -24,6 +24,8 @@ def prepare_folder(folder: str | Path, names: Iterable[str], force: bool = False
     Raises:
         UserError: if it cannot be made or written to, or holds some of the files and ``force`` is False.
     """
+    if not str(folder).strip():
+        raise UserError('the folder for the results has an empty name; use . for the current folder.')
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -256,6 +256,8 @@ def _array_pixels(image: Any, channel_order: ChannelOrder | None) -> np.ndarray:
 
 def _host(tensor: torch.Tensor) -> Any:
     """A tensor as numpy takes it: on the CPU, without a graph, in a type that numpy has."""
+    if tensor.is_meta or str(tensor.layout) != 'torch.strided':
+        raise UserError('a picture must be a plain tensor with its numbers in it, not a meta or sparse one.')
     tensor = tensor.detach().cpu()
     return tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
 

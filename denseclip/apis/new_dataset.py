@@ -17,6 +17,7 @@ from denseclip.apis.files import write_file
 from denseclip.clip.vocabulary import Vocabulary, VocabularyError, typed_vocabulary
 from denseclip.compat.config_text import Name, config_text
 from denseclip.datasets.own_data import BoxData, LabelMapData, recognise
+from denseclip.engine.config import load_config
 from denseclip.visualization.palette import palette_for
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def new_dataset(
     kind = 'boxes' if isinstance(data, BoxData) else 'label maps'
     base_file = Path(base) if base else _bundled_config(BASES[kind])
     entries = {'_base_': _relative_base(base_file, out)}
-    entries |= _changes(Config.fromfile(base_file.absolute()), data, vocabulary, own_base=base is not None)
+    entries |= _changes(load_config(base_file.absolute()), data, vocabulary, own_base=base is not None)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_file(out, config_text(entries, header=f'Config for {kind}, {_HEADER}'))
     config = Config.fromfile(out.absolute())

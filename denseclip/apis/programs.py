@@ -36,6 +36,25 @@ def add_debug_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(DEBUG, action='store_true', help='show a traceback when something fails')
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """Type of an option that takes a whole number, for ``argparse``.
+
+    Args:
+        least: The smallest that makes sense.
+    """
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f'takes a whole number of at least {least}, got {text!r}')
+        return value
+
+    return read
+
+
 def program(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
     """Turn a function into the main function of a script.
 

@@ -18,6 +18,9 @@ _NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC), errno.EFBIG}
 _UNKNOWN_TYPE = re.compile(r"^'?(?P<name>[\w.]+) is not in the (?P<scope>[\w.]+)::(?P<kind>[\w ]+?) registry")
 _TRACEBACK = 'Traceback (most recent call last):\n'
 _END_OF_TRACEBACK = re.compile(r'^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?', re.MULTILINE | re.DOTALL)
+_PART = re.compile(r"^cfg should be a dict, ConfigDict or Config, but got <class '(?P<kind>\w+)'>")
+_UNTYPED = re.compile(r'^`cfg` or `default_args` must contain the key "type", but got (?P<part>.*)', re.DOTALL)
+_LACKS = re.compile(r"^'ConfigDict' object has no attribute '(?P<key>\w+)'")
 _ARGUMENT = re.compile(r"^(?P<name>[\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(?P<key>\w+)'")
 _ARGUMENTS = re.compile(r'^(?P<name>[\w.]+)\.__init__\(\) missing \d+ required .*?arguments?: (?P<keys>.+)$')
 _LABEL = re.compile(r'^Target (?P<label>-?\d+) is out of bounds|device-side assert triggered')
@@ -42,14 +45,18 @@ def one_line(error: BaseException) -> str:
 
 def _one_line(error: BaseException) -> str:
     kind, text = _of_worker(error)
-    for rule in (_system_error, _missing_package, _unknown_type, _arguments, _label, _memory, _full_disk):
+    for rule in RULES:
         sentence = rule(error, text)
         if sentence:
             return ' '.join(sentence.split())
-    text = ' '.join(text.split()) or kind
-    if _speaks_for_itself(error):
+    text = ' '.join(text.split())
+    if text and _speaks_for_itself(error):
         return text
-    return f'unexpected {kind}: {text} (--debug shows where)'
+    if text and (isinstance(error, ValueError) or (isinstance(error, KeyError) and ' ' in text)):
+        return f'{text} ({kind} of {_origin(error)}; --debug shows where)'
+    if isinstance(error, AssertionError) and not text:
+        text = _asserted(error)
+    return f'unexpected {kind}: {text or "without a message"} (--debug shows where)'
 
 
 def _of_worker(error: BaseException) -> tuple[str, str]:
@@ -111,6 +118,17 @@ def _registered(kind: str) -> list[str]:
     return sorted(names)
 
 
+def _config_part(error: BaseException, text: str) -> str | None:
+    """A part of a config that is of the wrong kind, or not there."""
+    if found := _PART.match(text):
+        return f'a part of the config that must be dict(type=...) is a {found["kind"]} (--debug shows which)'
+    if found := _UNTYPED.match(text):
+        return f'a part of the config has no type: {found["part"]:.200} (--debug shows where)'
+    if found := _LACKS.match(text):
+        return f"the config, or a part of it, has no '{found['key']}', which is needed here (--debug shows where)"
+    return None
+
+
 def _arguments(error: BaseException, text: str) -> str | None:
     """Arguments that a class of a config does not take, or lacks."""
     if not isinstance(error, TypeError):
@@ -151,6 +169,19 @@ def _full_disk(error: BaseException, text: str) -> str | None:
     return f'a checkpoint could not be written or read whole; is the disk full? ({text.strip().splitlines()[0]})'
 
 
+RULES = (
+    _system_error,
+    _missing_package,
+    _unknown_type,
+    _config_part,
+    _arguments,
+    _label,
+    _memory,
+    _full_disk,
+)
+"""What makes a sentence of an error; the first that knows it is taken."""
+
+
 def _speaks_for_itself(error: BaseException) -> bool:
     """Whether the text alone is a sentence for the user."""
     if type(error).__module__.startswith('denseclip.') or isinstance(error, OSError | ImportError):
@@ -161,7 +192,17 @@ def _speaks_for_itself(error: BaseException) -> bool:
 def _raised_elsewhere(error: BaseException) -> bool:
     """Whether an error came out of another package: its text was not written for our users."""
     frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return False
-    last = Path(frames[-1].filename)
-    return 'site-packages' in last.parts and _PACKAGE not in last.parents
+    return bool(frames) and _PACKAGE not in Path(frames[-1].filename).parents
+
+
+def _origin(error: BaseException) -> str:
+    """The package that an error came out of."""
+    frames = traceback.extract_tb(error.__traceback__)
+    parts = Path(frames[-1].filename).parts if frames else ()
+    return Path(parts[parts.index('site-packages') + 1]).stem if 'site-packages' in parts[:-1] else 'Python'
+
+
+def _asserted(error: BaseException) -> str:
+    """The check that failed, as it is written."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f'{frames[-1].line} in {Path(frames[-1].filename).name}' if frames else ''

@@ -127,7 +127,7 @@ def preset(name: str) -> Preset:
         ValueError: If there is none; the nearest is suggested.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
+        near = difflib.get_close_matches(str(name), PRESETS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f'known: {", ".join(PRESETS)}.'
         raise ValueError(f"no preset is called '{name}'; {hint}")
     return PRESETS[name]

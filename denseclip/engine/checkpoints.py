@@ -16,6 +16,7 @@ from denseclip.core.lazy_weights import from_source
 
 from ..weights import load_into, read_checkpoint, resolve, weight_file
 from ..weights.convert import convert, denseclip, dinoiser, maft
+from ..weights.errors import WeightMismatchError
 
 ReviseKeys = Iterable[tuple[str, str]]
 
@@ -116,11 +117,16 @@ def load_weights(
     """
     for pattern, replacement in revise_keys:
         state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
-    notes = []
+    notes, given = [], len(state)
     if not strict:
         own = model.state_dict()
         other_shape = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
         state = {key: value for key, value in state.items() if key not in other_shape}
+        if not own.keys() & state.keys():
+            raise WeightMismatchError(
+                f"'{source}': none of its {given} tensors fits {type(model).__name__} by name and shape; it belongs to "
+                'another model, or needs a converter (tools/convert_checkpoint.py)'
+            )
         notes += _note('of another shape, left as initialised', other_shape)
     sourced = from_source(model, state, frozen_only=strict)
     ignore = (*not_saved_prefixes(model), *sourced)

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from ..compat.amp import enable_amp, lacks_bfloat16_units
 from ..datasets.sources import inner_datasets
+from .config_shape import faults
 
 _RESUMABLE = {'IterBasedTrainLoop': 'ResumableIterTrainLoop', 'EpochBasedTrainLoop': 'ResumableEpochTrainLoop'}
 _SUITE_HOOKS = {
@@ -60,10 +61,12 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise OptionError(f"config file '{path}' must end in {', '.join(_CONFIG_SUFFIXES)}")
     try:
         config = Config.fromfile(str(path))
-    except Exception as error:  # a config is a program: it can fail in any way
+    except (Exception, SystemExit) as error:  # a config is a program: it can fail in any way, or end
         raise OptionError(f"config file '{path}' cannot be read: {_told(error)}") from error
     if overrides:
         _merge(config, overrides)
+    for fault in faults(config):
+        raise OptionError(f"config '{path}': {fault}")
     return config
 
 
@@ -72,8 +75,12 @@ def _configs_in(folder: Path) -> str:
     return f'; that folder holds {", ".join(near[:8])}' if near else ''
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """Kind and text of an error in a config; the text alone where MMEngine has written a sentence."""
+    if isinstance(error, RecursionError):
+        return 'it is among its own bases (_base_), or nests without end'
+    if isinstance(error, SystemExit):
+        return f'it ends the program (SystemExit {error.code})'
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if isinstance(error, SyntaxError | FileNotFoundError | ImportError):
         return text

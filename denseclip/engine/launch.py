@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,7 +233,10 @@ def _require_schedule(config: Config) -> None:
         length = config.train_cfg.get(key, 1)
         if isinstance(length, bool) or not isinstance(length, int) or length < 1:
             raise OptionError(f'train_cfg.{key}={length!r}: it takes a whole number of at least 1')
-    kind = (config.get('optim_wrapper') or {}).get('optimizer', {}).get('type')
+    optimizer = (config.get('optim_wrapper') or {}).get('optimizer') or {}
+    kind, rate = optimizer.get('type'), optimizer.get('lr', 0.0)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < math.inf:
+        raise OptionError(f'optim_wrapper.optimizer.lr={rate!r}: it takes a finite number of at least 0')
     with (
         DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmengine'),
         OPTIMIZERS.switch_scope_and_registry(None) as registry,
@@ -269,7 +273,8 @@ def _set_randomness(config: Config, options: TrainOptions) -> None:
 
 
 def _enable_lr_scaling(config: Config) -> None:
-    if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
+    base = (config.get('auto_scale_lr') or {}).get('base_batch_size')
+    if isinstance(base, bool) or not isinstance(base, int) or base < 1:
         raise OptionError(
             '--auto-scale-lr needs auto_scale_lr.base_batch_size in the config: the total batch of its learning rates'
         )

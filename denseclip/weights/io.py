@@ -7,6 +7,7 @@ file's first bytes, never from its name.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -23,12 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .errors import UntrustedWeightsError, WeightFileError
 from .matching import LoadReport, load_into
 from .shards import index_shards, is_index, sibling_shards
 from .torchscript import archive_root, read_torchscript
+from .usable import require_usable
 
 __all__ = [
     'Checkpoint',
@@ -53,7 +56,11 @@ _DAMAGED = (
     ImportError,
     OSError,
     struct.error,
+    zipfile.BadZipFile,
+    SafetensorError,  # torch.load reads these files, too
 )
+# What an archive with a damaged directory raises; torch says what is wrong with it.
+_NO_ARCHIVE = (zipfile.BadZipFile, ValueError, NotImplementedError, LookupError, struct.error, EOFError, RuntimeError)
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'params', 'teacher', 'decoder', 'trainable_linearlayer')
 
 
@@ -157,8 +164,8 @@ def _sniff(path: Path) -> str:
         head = file.read(16)
     if head[8:9] == b'{' and int.from_bytes(head[:8], 'little') < 100_000_000:
         return 'safetensors'
-    if head.startswith(b'PK') and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+    if head.startswith(b'PK'):
+        with contextlib.suppress(*_NO_ARCHIVE), zipfile.ZipFile(path) as archive:
             return 'torchscript' if archive_root(archive) else 'torch'
     if head.startswith(b'version https://'):
         raise WeightFileError(f"'{path}' is a Git LFS pointer, not the weights themselves: run 'git lfs pull'.")
@@ -166,11 +173,12 @@ def _sniff(path: Path) -> str:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(str(path), framework='pt') as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
+            require_usable(state, path)
             return Checkpoint(state, dict(file.metadata() or {}), 'safetensors')
     except SafetensorError as error:
         raise WeightFileError(
@@ -247,6 +255,7 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
     if not tensors:
         keys = ', '.join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
         raise WeightFileError(f"'{path}' holds no tensors where weights were expected (it holds: {keys}).")
+    require_usable(tensors, path)
     return strip_prefix(tensors, 'module.') if all(k.startswith('module.') for k in tensors) else tensors
 
 

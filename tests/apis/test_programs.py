@@ -34,7 +34,7 @@ def test_answers_are_exit_codes(word: str, code: int, capsys) -> None:
     [
         ('refuse', 2, 'test_programs.py: error: no such thing\n'),
         ('interrupt', 130, 'test_programs.py: interrupted\n'),
-        ('unheard of', 2, 'test_programs.py: error: unexpected KeyError: unheard of (--debug shows where)\n'),
+        ('unheard', 2, 'test_programs.py: error: unexpected KeyError: unheard (--debug shows where)\n'),
     ],
 )
 def test_failures_are_one_line(word: str, code: int, line: str, capsys) -> None:

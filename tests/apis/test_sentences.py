@@ -1,10 +1,12 @@
 """One line for every error."""
 
 import errno
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch.utils.data import DataLoader
 
@@ -47,7 +49,7 @@ def raised(action) -> BaseException:
         ),
         (PermissionError(errno.EACCES, 'Permission denied', b'\xff.png'), "Permission denied: '\\xff.png'"),
         (KeyError('classes'), 'unexpected KeyError: classes (--debug shows where)'),
-        (AssertionError(), 'unexpected AssertionError: AssertionError (--debug shows where)'),
+        (AssertionError(), 'unexpected AssertionError: without a message (--debug shows where)'),
     ],
 )
 def test_texts(error: Exception, line: str) -> None:
@@ -66,6 +68,35 @@ def test_an_unknown_type_names_the_nearest() -> None:
     error = raised(lambda: MODELS.build(dict(type='mmseg.EncoderDecodr')))
     assert "type='mmseg.EncoderDecodr' is no known model" in one_line(error) and 'https' not in one_line(error)
     assert 'EncoderDecoder' in one_line(raised(lambda: MODELS.build(dict(type='EncoderDecodr'))))
+
+
+def test_a_check_without_words_is_shown_as_it_is_written() -> None:
+    def check() -> None:
+        raise AssertionError
+
+    said = 'unexpected AssertionError: raise AssertionError in test_sentences.py (--debug shows where)'
+    assert one_line(raised(check)) == said
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        (dict(type='mmseg.FCNHead', in_channels=8), 'BaseDecodeHead needs the arguments'),
+        (dict(type='mmseg.ResNet', depth=18, depht=3), "ResNet takes no argument 'depht'"),
+        (dict(depth=18), "a part of the config has no type: {'depth': 18}"),
+        (None, 'must be dict(type=...) is a NoneType'),
+    ],
+)
+def test_faults_of_a_part_of_a_config(settings: dict | None, words: str) -> None:
+    import mmseg.models  # noqa: F401  (registration)
+
+    assert words in one_line(raised(lambda: MODELS.build(settings)))
+    assert "has no 'model'" in one_line(raised(lambda: ConfigDict().model))
+
+
+def test_a_label_without_a_class_is_said_as_such() -> None:
+    error = raised(lambda: torch.nn.functional.cross_entropy(torch.zeros(1, 3), torch.tensor([7])))
+    assert one_line(error).startswith('a label map holds class 7, which the model does not have')
 
 
 def test_a_missing_host_stack_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,4 +127,4 @@ def test_errors_of_loading_processes_are_told_without_their_traceback(error: Exc
 def test_texts_of_other_packages_say_their_kind() -> None:
     error = raised(lambda: torch.nn.functional.interpolate(torch.zeros(1, 1, 2, 2)))
     assert isinstance(error, ValueError)
-    assert one_line(error).startswith('unexpected ValueError: ')
+    assert re.fullmatch(r'either size or scale_factor .* \(ValueError of torch; --debug shows where\)', one_line(error))

@@ -12,6 +12,7 @@ from denseclip.compat.amp import amp_wrapper_type
 from denseclip.engine.config import (
     OptionError,
     empty_folder,
+    fit_workers,
     load_config,
     set_work_dir,
     use_amp,
@@ -125,3 +126,53 @@ def test_results_are_not_overwritten(tmp_path: Path) -> None:
     assert empty_folder(tmp_path / 'new', '--out', force=True)
     with pytest.raises(OptionError, match='is a file'):
         empty_folder(tmp_path / 'new/old.png', '--out', force=True)
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('import sys\nsys.exit(0)', r'it ends the program \(SystemExit 0\)'),
+        ("model = 'EncoderDecoder'", r"model must be dict\(\.\.\.\), not 'EncoderDecoder'"),
+        ('model = dict(backbone=dict())', 'model has no type; it has backbone'),
+        ('train_dataloader = 3', 'train_dataloader must be dict'),
+        ("val_dataloader = dict(dataset='CamVid')", 'val_dataloader.dataset must be dict'),
+        (
+            'test_dataloader = dict(batch_size=0)',
+            'test_dataloader.batch_size must be a whole number of at least 1, not 0',
+        ),
+        ('test_dataloader = dict(num_workers=-1)', 'num_workers must be a whole number of at least 0'),
+        ("custom_hooks = ['MyHook']", 'custom_hooks must be a list of dict'),
+        ("test_evaluator = 'IoU'", 'test_evaluator must be dict'),
+        ("log_level = 'LOUD'", "log_level 'LOUD' is unknown"),
+    ],
+)
+def test_a_config_that_no_run_can_take_is_refused_when_it_is_read(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / 'config.py').write_text(text)
+    with pytest.raises(OptionError, match=words):
+        load_config(tmp_path / 'config.py')
+
+
+def test_every_config_of_the_suite_is_of_the_right_shape() -> None:
+    """What is refused is nothing that is in use; parts of configs are read, too."""
+    configs = sorted((Path(__file__).parents[2] / 'configs').rglob('*.py'))
+    assert len(configs) > 100
+    for path in configs[:: len(configs) // 12]:
+        load_config(path)
+
+
+def test_an_override_that_has_no_place_is_named_alone(tmp_path: Path) -> None:
+    (tmp_path / 'config.py').write_text('train_cfg = dict(max_iters=3)\nsteps = [dict(end=3)]\n')
+    good = {'train_cfg.max_iters': 5, 'new_key.a': 1}
+    assert load_config(tmp_path / 'config.py', good).train_cfg.max_iters == 5
+    with pytest.raises(OptionError, match=r'^--cfg-options steps\.4\.end: '):
+        load_config(tmp_path / 'config.py', {**good, 'steps.4.end': 3})
+    with pytest.raises(OptionError, match="no 'trian_cfg'; did you mean 'train_cfg'"):
+        load_config(tmp_path / 'config.py', {'trian_cfg.max_iters': 5})
+
+
+def test_loaders_without_processes_lose_what_needs_them() -> None:
+    loader = dict(num_workers=0, persistent_workers=True, prefetch_factor=2)
+    config = Config(dict(train_dataloader=loader, val_dataloader={**loader, 'num_workers': 2}))
+    fit_workers(config)
+    assert config.train_dataloader == dict(num_workers=0)
+    assert config.val_dataloader.persistent_workers is True

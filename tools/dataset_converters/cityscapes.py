@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.apis.programs import add_debug_option, at_least, program
 
 
 @program
@@ -18,7 +18,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument('--link', action='store_true', help='symbolic links to the pictures instead of copies')
     parser.add_argument('--force', action='store_true', help='replace the target when it exists')
-    parser.add_argument('--num-workers', type=int, default=2, help='threads that decode files (default: 2)')
+    parser.add_argument('--num-workers', type=at_least(0), default=2, help='threads that decode files (default: 2)')
     add_debug_option(parser)
     args = parser.parse_args(argv)
 

@@ -18,7 +18,10 @@ def set_up(device: str, threads: int | None) -> None:
     Raises:
         OptionError: If it is not there, or the number of threads is none.
     """
-    kind = torch.device(device).type
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise OptionError(f"--device '{device}' is unknown; use cpu, cuda or cuda:1") from error
     if kind == 'cpu':
         keep_large_buffers()
     elif kind == 'cuda' and not torch.cuda.is_available():
