@@ -16,7 +16,9 @@ from denseclip.apis.programs import add_debug_option, program
 from denseclip.engine.atomic import replacing
 from denseclip.weights import (
     read_checkpoint,
+    require_usable,
     resolve,
+    usable_target,
     weight_file,
     write_safetensors,
 )
@@ -49,6 +51,7 @@ def write(target: Path, state: dict[str, Tensor], meta: dict[str, Any], wrapper:
         plain = {key: value for key, value in meta.items() if isinstance(value, (str, int, float, list, tuple))}
         write_safetensors(state, target, plain)
         return
+    require_usable(state, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial:
         torch.save({'meta': meta, wrapper: state}, partial)
@@ -60,7 +63,9 @@ def main(argv: list[str]) -> None:
     args = parse_args(argv)
     if args.target.exists() and not args.force:
         raise UserError(f"'{args.target}' exists; choose another name or pass --force.")
+    usable_target(args.target)
     checkpoint = read_checkpoint(weight_file(resolve(args.source)), trust=args.trust)
+    require_usable(checkpoint.state_dict, args.source)
     state = convert(checkpoint.state_dict, args.converter, inverse=args.inverse)
     meta = {**checkpoint.meta, 'converter': args.converter, 'inverse': int(args.inverse)}
     write(args.target, state, meta, CONVERTERS[args.converter].wrapper if args.inverse else 'state_dict')

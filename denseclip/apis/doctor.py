@@ -149,7 +149,7 @@ def check_extras() -> Iterator[Finding]:
 
 def check_cache() -> Iterator[Finding]:
     """The folder where text embeddings are kept between runs."""
-    from denseclip.clip.text_bank import default_cache_dir
+    from denseclip.clip.text_cache import default_cache_dir
 
     folder = default_cache_dir()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())

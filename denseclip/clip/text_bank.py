@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,20 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from denseclip.weights import WeightFileError, read_state_dict, write_safetensors
+from denseclip.core.precision import autocast_dtype
 
 from .templates import fill, resolve_templates
 from .text import TextTower
+from .text_cache import TextCache
 from .vocabulary import Vocabulary
 
-_FORMAT = 1  # part of every cache key; raise it when the meaning of the stored tensors changes
+_FORMAT = 2  # part of every cache key; raise it when the meaning of the stored tensors changes
 _IN_MEMORY = 20_000  # names; 40 MB of 512 numbers each
-
-
-def default_cache_dir() -> Path:
-    """``$DENSECLIP_CACHE/text``, else ``~/.cache/denseclip/text``."""
-    root = os.environ.get('DENSECLIP_CACHE')
-    return (Path(root) if root else Path.home() / '.cache' / 'denseclip') / 'text'
 
 
 @dataclass(frozen=True)
@@ -79,14 +72,13 @@ class TextBank:
 
     What is remembered belongs to one state of the tower's weights and tokenizer, one list of templates and one dtype:
     change any of these and the tower runs again. In memory names are kept one by one, so that only the names of another
-    vocabulary that were not met before are encoded. On disk there is a safetensors file per list of names, written
-    under a temporary name and renamed, so a killed process leaves none half-written.
+    vocabulary that were not met before are encoded. On disk there is a file per list of names, see :class:`TextCache`.
 
     Args:
         tower: Encodes prompts.
         templates: A set's name or sentences, see :func:`denseclip.clip.templates.resolve_templates`.
         merge: ``'mean'`` or ``'max'``.
-        cache_dir: Folder of the disk cache; None keeps results in memory only. See :func:`default_cache_dir`.
+        cache_dir: Folder of the disk cache; None keeps results in memory only. See ``text_cache.default_cache_dir``.
         batch_size: Prompts per pass through the tower.
     """
 
@@ -103,7 +95,7 @@ class TextBank:
         self.tower = tower
         self.templates = resolve_templates(templates)
         self.merge = merge
-        self.cache_dir = Path(cache_dir) if cache_dir is not None else None
+        self.cache = TextCache(cache_dir) if cache_dir is not None else None
         self.batch_size = batch_size
         self._memory: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
 
@@ -130,7 +122,8 @@ class TextBank:
     def key(self, prompts: Iterable[str]) -> str:
         """Name of the cache entry for these names in the present state of the tower."""
         parameter = next(self.tower.parameters())
-        content = [_FORMAT, self.tower.fingerprint(), list(self.templates), list(prompts), str(parameter.dtype)]
+        how = [str(parameter.dtype), str(autocast_dtype(parameter.device.type))]
+        content = [_FORMAT, self.tower.fingerprint(), list(self.templates), list(prompts), how]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def _name_embeddings(self, prompts: tuple[str, ...]) -> Tensor:
@@ -141,15 +134,15 @@ class TextBank:
             return self._run_tower(prompts)  # without values there is no fingerprint to keep embeddings by
         state, key = self.key(()), self.key(prompts)
         new = tuple(dict.fromkeys(name for name in prompts if (state, name) not in self._memory))
-        found = self._read(key) if new else None
+        shape = (len(prompts), self.tower.embed_dim)
+        found = self.cache.read(key, shape, parameter.dtype) if new and self.cache is not None else None
         if found is not None:
             self._remember(state, prompts, found.to(device))
         elif new:
             self._remember(state, new, self._run_tower(new))
         rows = torch.stack([self._memory[state, name].to(device) for name in prompts])
-        path = self._path(key)
-        if path is not None and found is None and (new or not path.is_file()):
-            self._write(path, rows, prompts)
+        if self.cache is not None and found is None and (new or not self.cache.has(key)):
+            self.cache.write(key, rows, {'templates': list(self.templates), 'names': list(prompts)})
         for name in prompts:
             self._memory.move_to_end((state, name))
         while len(self._memory) > _IN_MEMORY:
@@ -163,23 +156,3 @@ class TextBank:
         sentences = [fill(template, name) for name in prompts for template in self.templates]
         embeddings = F.normalize(self.tower.encode(sentences, self.batch_size), dim=-1)
         return F.normalize(embeddings.unflatten(0, (len(prompts), -1)).mean(dim=1), dim=-1)
-
-    def _read(self, key: str) -> Tensor | None:
-        path = self._path(key)
-        if path is None or not path.is_file():
-            return None
-        try:
-            return read_state_dict(path)['embeddings']
-        except (WeightFileError, KeyError, OSError) as error:
-            warnings.warn(f'text cache entry is unusable and will be written anew: {error}', stacklevel=2)
-            return None
-
-    def _write(self, path: Path, embeddings: Tensor, prompts: tuple[str, ...]) -> None:
-        try:
-            about = {'templates': list(self.templates), 'names': list(prompts)}
-            write_safetensors({'embeddings': embeddings}, path, about)
-        except OSError as error:
-            warnings.warn(f'text embeddings are not cached on disk: {error}', stacklevel=2)
-
-    def _path(self, key: str) -> Path | None:
-        return self.cache_dir / f'{key}.safetensors' if self.cache_dir is not None else None

@@ -9,10 +9,11 @@ from .io import (
     read_checkpoint,
     read_state_dict,
     strip_prefix,
-    write_safetensors,
 )
 from .positions import resize_positions
 from .source import resolve, weight_file
+from .usable import require_usable
+from .writing import usable_target, write_safetensors
 
 __all__ = [
     'Checkpoint',
@@ -20,6 +21,7 @@ __all__ = [
     'UntrustedWeightsError',
     'WeightFileError',
     'WeightMismatchError',
+    'require_usable',
     'is_torchscript',
     'load_into',
     'read_checkpoint',
@@ -27,6 +29,7 @@ __all__ = [
     'resize_positions',
     'resolve',
     'strip_prefix',
+    'usable_target',
     'weight_file',
     'write_safetensors',
 ]

@@ -1,4 +1,4 @@
-"""The one reader and the one writer of weight files.
+"""The one reader of weight files.
 
 Order of trust: safetensors (pure data) first, ``torch.load(weights_only=True)`` next, TorchScript archives through a
 reader that runs nothing, and a refusal for the rest unless the caller says ``trust=True``. The format is told from the
@@ -10,13 +10,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import json
-import os
 import pickle
 import re
 import struct
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +37,6 @@ __all__ = [
     'read_checkpoint',
     'read_state_dict',
     'strip_prefix',
-    'write_safetensors',
 ]
 
 WEIGHT_SUFFIXES = ('.safetensors', '.pt', '.pth', '.bin', '.ckpt')
@@ -131,7 +127,10 @@ def _together(path: Path, parts: dict[Path, Checkpoint], named: dict[Path, list[
 
 
 def _read_one(path: Path, trust: bool) -> Checkpoint:
-    path = _existing_file(path)
+    return _read_format(_existing_file(path), trust)
+
+
+def _read_format(path: Path, trust: bool) -> Checkpoint:
     kind = _sniff(path)
     if kind == 'safetensors':
         return _read_safetensors(path)
@@ -192,6 +191,8 @@ def _unpickle(path: Path, trust: bool) -> Any:
 
 
 def _torch_load(path: Path, trust: bool) -> Any:
+    from safetensors import SafetensorError
+
     try:
         try:
             return _unpickle(path, trust)
@@ -214,7 +215,7 @@ def _torch_load(path: Path, trust: bool) -> Any:
             f"refused to read '{path}': {what}, and unpickling that can run code. Nothing was run. If you trust its "
             'author, pass trust=True (--trust on the command line), or convert it to safetensors once.'
         ) from None
-    except _DAMAGED as error:
+    except (*_DAMAGED, SafetensorError) as error:  # torch takes any file of that name for safetensors
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         if trust and isinstance(error, ImportError | AttributeError):
             raise WeightFileError(f"'{path}' needs code that is not installed here ({text}).") from error
@@ -262,62 +263,3 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
 def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The entries whose name starts with ``prefix``, without it."""
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-
-
-def write_safetensors(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write tensors to a safetensors file so that an interruption leaves the old file or the new one, never a half.
-
-    Args:
-        state: Name to tensor; shared storages are written once per name.
-        path: Target; its folder is created.
-        metadata: Extra text about the file; values that are not strings are stored as JSON.
-
-    Returns:
-        The path written.
-
-    Raises:
-        PermissionError: If the folder is not writable.
-    """
-    from safetensors.torch import save_file
-
-    path = Path(path)
-    text = {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
-    except PermissionError as error:
-        raise PermissionError(
-            f"no permission to write '{path}': choose another folder or change its rights."
-        ) from error
-    temporary = Path(name)
-    try:
-        os.close(handle)
-        save_file(_unshared(state), name, metadata=text)
-        with temporary.open('rb+') as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600, which would hide the file from other users
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors on the CPU, each with a storage of its own, as the format demands."""
-    storages: set[int] = set()
-    tensors = {}
-    for key, value in state.items():
-        value = value.detach().cpu().contiguous()
-        storage = value.untyped_storage()
-        if storage.data_ptr() in storages or storage.nbytes() != value.nbytes:
-            value = value.clone()
-        storages.add(value.untyped_storage().data_ptr())
-        tensors[key] = value
-    return tensors
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .io import read_state_dict, write_safetensors
+from .io import read_state_dict
+from .usable import require_usable
+from .writing import usable_target, write_safetensors
 
 # Norms, biases and batch statistics stay in float32: they weigh nothing, and a small variance underflows in float16.
 _HALF_FROM_ELEMENTS = 4096
@@ -80,7 +82,9 @@ def publish(
         raise ValueError(f'"{out}" must end in .safetensors.')
     if out.exists():
         raise FileExistsError(f'"{out}" exists; remove it or choose another name.')
+    usable_target(out)
     state = read_state_dict(checkpoint)
+    require_usable(state, checkpoint)
     path = write_safetensors(to_half(state) if half else state, out, metadata)
     content = path.read_bytes()
     return Published(path, hashlib.sha256(content).hexdigest(), len(content))

@@ -1,11 +1,14 @@
 """Text embeddings are computed once per vocabulary and state of the weights."""
 
+import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
+from open_clip.tokenizer import SimpleTokenizer
 
-from denseclip.clip.text import CLIPTextTower
-from denseclip.clip.text_bank import TextBank, default_cache_dir
+from denseclip.clip.text import BPETokenizer, CLIPTextTower, FullLengthTextTower
+from denseclip.clip.text_bank import TextBank
+from denseclip.clip.text_cache import default_cache_dir
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.weights import read_checkpoint
 
@@ -78,7 +81,9 @@ def test_second_load_comes_from_disk(tower, tmp_path, monkeypatch):
     assert 'automobile' in read_checkpoint(entry).meta['names']
 
 
-@pytest.mark.parametrize('change', ['weights', 'names', 'templates', 'dtype', 'tokenizer'])
+@pytest.mark.parametrize(
+    'change', ['weights', 'names', 'templates', 'dtype', 'tokenizer', 'cleaning', 'positions', 'pool']
+)
 def test_any_change_runs_the_tower_again(tower, tmp_path, change):
     bank = TextBank(tower, cache_dir=tmp_path)
     prompts = Vocabulary.parse(WORDS).prompts
@@ -92,9 +97,35 @@ def test_any_change_runs_the_tower_again(tower, tmp_path, change):
         bank = TextBank(tower, 'photo', cache_dir=tmp_path)
     elif change == 'dtype':
         tower.double()
+    elif change == 'cleaning':
+        tower.tokenizer = BPETokenizer(SimpleTokenizer(clean='canonicalize'))
+    elif change == 'positions':
+        tower.positional_embedding = torch.nn.Parameter(tower.positional_embedding[:20].detach())
+    elif change == 'pool':
+        tower.pool, tower.eos_id = 'eos', 49407
     else:
         tower.tokenizer = None
     assert bank.key(prompts) != before
+
+
+@pytest.mark.parametrize('change', [dict(no_causal_mask=True), dict(pool_type='first')])
+def test_what_leaves_no_trace_in_the_weights_changes_the_key(change):
+    """A mask or a pooling rule has no parameters, and once two such towers shared their entries."""
+    keys = set()
+    for options in ({}, change):
+        torch.manual_seed(0)
+        text = {**dict(context_length=12, width=16, heads=2, layers=1, pool_type='last'), **options}
+        clip = open_clip.CustomTextCLIP(8, dict(layers=1, width=16, patch_size=8, image_size=16, head_width=8), text)
+        tower = FullLengthTextTower(clip.text, BPETokenizer(), context_length=12, embed_dim=8, width=16)
+        keys.add(TextBank(tower).key(['road']))
+    assert len(keys) == 2
+
+
+def test_autocast_has_entries_of_its_own(tower):
+    bank = TextBank(tower)
+    plain = bank.key(['road'])
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert bank.key(['road']) != plain
 
 
 def test_names_joined_differently_do_not_collide(tower):

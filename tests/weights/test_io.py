@@ -16,8 +16,8 @@ from denseclip.weights import (
     read_checkpoint,
     read_state_dict,
     write_safetensors,
+    writing,
 )
-from denseclip.weights import io as weights_io
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*torch.jit.*:FutureWarning')
 
@@ -56,7 +56,7 @@ def test_interrupted_write_leaves_the_old_file(tmp_path, state, monkeypatch):
     def killed(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(weights_io.os, 'fsync', killed)
+    monkeypatch.setattr(writing.os, 'fsync', killed)
     with pytest.raises(KeyboardInterrupt):
         write_safetensors({'other': torch.zeros(99)}, path)
     assert path.read_bytes() == before
@@ -213,3 +213,13 @@ def test_the_format_is_told_from_the_content_and_never_from_the_name(tmp_path, n
     torch.save({'a': torch.arange(3.0)}, path.with_suffix('.pth'), _use_new_zipfile_serialization=new_format)
     path.with_suffix('.pth').rename(path)
     assert torch.equal(read_state_dict(path)['a'], torch.arange(3.0))
+
+
+@pytest.mark.parametrize('content', [bytes(200), b'\xff' * 64, b'not weights at all', bytes(8) + b'{}'])
+@pytest.mark.parametrize('name', ['w.safetensors', 'w.pth', 'w'])
+def test_bytes_of_no_format_are_one_line_whatever_the_name(tmp_path, content, name):
+    """torch takes any file that is called safetensors for one, and says so with an error of that library."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightFileError, match=name) as caught:
+        read_checkpoint(tmp_path / name)
+    assert '\n' not in str(caught.value)

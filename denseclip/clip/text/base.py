@@ -140,9 +140,10 @@ class TextTower(nn.Module):
         parameters = dict(self.named_parameters())
         probe = torch.stack([p.detach().flatten()[0].float() for p in parameters.values()]).tolist()
         settings = f'{type(self).__name__} {self.context_length} {self.tokenizer and self.tokenizer.identity}'
+        settings = f'{settings} {self._structure()}'
         key = (settings, *((p.data_ptr(), p._version) for p in parameters.values()), *probe)
         if self._identity is None or self._identity[0] != key:
-            digest = hashlib.sha256(f'{settings} {self._structure()}'.encode())
+            digest = hashlib.sha256(settings.encode())
             for name, value in (*parameters.items(), *self.named_buffers()):
                 digest.update(f'{name}{tuple(value.shape)}{value.dtype}'.encode())
                 digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
