@@ -122,7 +122,8 @@ def load_weights(
         own = model.state_dict()
         other_shape = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
         state = {key: value for key, value in state.items() if key not in other_shape}
-        if not own.keys() & state.keys():
+        known = tuple(not_saved_prefixes(model))  # loaded where a file has them, though never saved
+        if given and not any(key in own or key.startswith(known) for key in state):
             raise WeightMismatchError(
                 f"'{source}': none of its {given} tensors fits {type(model).__name__} by name and shape; it belongs to "
                 'another model, or needs a converter (tools/convert_checkpoint.py)'

@@ -40,12 +40,13 @@ class OptionError(ValueError):
     """Options that contradict each other, the config, or what lies on disk; the tools print it without a traceback."""
 
 
-def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None, *, whole: bool = True) -> Config:
     """Read a config file.
 
     Args:
         path: The file.
         overrides: ``--cfg-options``: dotted keys and values.
+        whole: Whether it describes a whole model; otherwise changes to one.
 
     Returns:
         The config.
@@ -65,7 +66,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise OptionError(f"config file '{path}' cannot be read: {_told(error)}") from error
     if overrides:
         _merge(config, overrides)
-    for fault in faults(config):
+    for fault in faults(config, whole=whole):
         raise OptionError(f"config '{path}': {fault}")
     return config
 

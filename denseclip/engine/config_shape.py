@@ -26,13 +26,14 @@ _MAPPINGS_OR_LISTS = ('val_evaluator', 'test_evaluator', 'param_scheduler')
 _PLAIN = (str, int, float, bool)
 
 
-def faults(config: Mapping[str, Any]) -> Iterable[str]:
+def faults(config: Mapping[str, Any], *, whole: bool = True) -> Iterable[str]:
     """Sentences about parts of the wrong kind.
 
     Objects that are built already are left alone; only what no run can take is named.
 
     Args:
         config: A complete config, or a part of one.
+        whole: Whether it should be complete: a model then needs its type.
     """
     for key in _MAPPINGS:
         if isinstance(config.get(key), (*_PLAIN, list, tuple)):
@@ -40,7 +41,8 @@ def faults(config: Mapping[str, Any]) -> Iterable[str]:
     for key in _MAPPINGS_OR_LISTS:
         if isinstance(config.get(key), _PLAIN):
             yield f'{key} must be dict(type=...) or a list of such, not {config[key]!r:.80}'
-    yield from _untyped_model(config.get('model'))
+    if whole:
+        yield from _untyped_model(config.get('model'))
     yield from _loaders(config)
     hooks = config.get('custom_hooks')
     if isinstance(hooks, _PLAIN) or (isinstance(hooks, list | tuple) and any(isinstance(h, _PLAIN) for h in hooks)):

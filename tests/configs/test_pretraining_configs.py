@@ -47,7 +47,9 @@ def test_trains_saves_and_exports(path: Path, tmp_path: Path, monkeypatch: pytes
     assert [n for n, p in runner.model.named_parameters() if p.requires_grad and p not in state] == []
     arguments = [str(CONFIGS / path), str(tmp_path / 'iter_2.pth'), str(tmp_path / 'out')]
     monkeypatch.setattr(sys, 'argv', ['export_pretrained.py', *arguments])
-    runpy.run_path(str(CONFIGS.parent / 'tools' / 'export_pretrained.py'), run_name='__main__')
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(CONFIGS.parent / 'tools' / 'export_pretrained.py'), run_name='__main__')
+    assert done.value.code == 0
     assert ' MB' in capsys.readouterr().out
     weights = next((tmp_path / 'out').glob('*.safetensors'))
     assert weights.stat().st_size < 6_000_000  # both bundled files together stay under 12 MB

@@ -211,7 +211,7 @@ def _use_protocol(
 
 def _use_own_set(model: dict[str, Any], path: str) -> dict[str, Any]:
     """Change a model to what the config of a set says; the config of the data set."""
-    config = load_config(path).to_dict()
+    config = load_config(path, whole=False).to_dict()
     dataset = (config.get('test_dataloader') or {}).get('dataset')
     if dataset is None:
         raise OptionError(f"config '{path}' describes no set: it has no test_dataloader")
