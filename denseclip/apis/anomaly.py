@@ -292,11 +292,18 @@ class AnomalyInferencer:
         """
         pictures, several = pictures_of(image, channel_order)
         answers = self._predict(pictures, (object, domain, defects))
-        found = [_result(picture, *answer) for picture, answer in zip(pictures, answers, strict=True)]
+        found = [result_of(picture, *answer) for picture, answer in zip(pictures, answers, strict=True)]
         return found if several else found[0]
 
 
-def _result(picture: Picture, scores: np.ndarray, score: float) -> AnomalyResult:
+def result_of(picture: Picture, scores: np.ndarray, score: float) -> AnomalyResult:
+    """A result calibrated by itself.
+
+    Args:
+        picture: The picture.
+        scores: Raw map in its size, float32.
+        score: Raw score.
+    """
     own = Calibration.of_quantiles(lambda share: float(np.quantile(scores, share)))
     return AnomalyResult(scores, score, picture.rgb, picture.source, own, Calibration.of_scores([score]))
 

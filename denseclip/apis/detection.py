@@ -13,6 +13,7 @@ from PIL import Image
 
 from denseclip.apis.files import prepare_folder, write_file
 from denseclip.visualization.boxes import boxes_picture
+from denseclip.visualization.palette import overlay_palette
 
 DETECTION_SUFFIXES = ('_boxes.png', '_boxes.json')
 
@@ -58,7 +59,8 @@ class Detections:
 
     def overlay(self) -> Image.Image:
         """The picture with boxes, masks, names and scores."""
-        return boxes_picture(self.image, self.boxes, self.labels, self.scores, self.names, self.palette, self.masks)
+        palette = overlay_palette(self.names, self.palette[: len(self.names)])
+        return boxes_picture(self.image, self.boxes, self.labels, self.scores, self.names, palette, self.masks)
 
     def to_list(self) -> list[dict[str, Any]]:
         """One dictionary per object: ``class``, ``label``, ``score``, ``box`` and, where known, ``mask``.

@@ -15,6 +15,7 @@ from PIL import Image
 from denseclip.apis.files import prepare_folder, write_file
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.structures.panoptic import ids_to_rgb
+from denseclip.visualization.palette import overlay_palette
 from denseclip.visualization.segments import segment_titles, segments_picture
 
 PANOPTIC_SUFFIXES = ('_overlay.png', '_panoptic.png', '_panoptic.json')
@@ -120,7 +121,8 @@ class PanopticSegmentation:
         """The picture with coloured segments, outlines, names, and a legend outside it."""
         labels = [segment.label for segment in self.segments]
         names = self.vocabulary.names
-        return segments_picture(self.image, self.ids, labels, names, self.palette[: len(names)], opacity)
+        palette = overlay_palette(names, self.palette[: len(names)])
+        return segments_picture(self.image, self.ids, labels, names, palette, opacity)
 
     def to_dict(self) -> dict[str, Any]:
         """COCO's ``segments_info`` with names: what ``<stem>_panoptic.json`` holds."""

@@ -16,6 +16,7 @@ from denseclip.apis.files import prepare_folder, write_file
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.visualization.label_png import encode_label_png
 from denseclip.visualization.overlay import overlay_picture
+from denseclip.visualization.palette import overlay_palette
 
 RESULT_SUFFIXES = ('_overlay.png', '_labels.png', '_areas.csv')
 BACKGROUND_NAME = 'background'
@@ -108,7 +109,8 @@ class Segmentation:
             opacity: of the class colours, 0..1.
         """
         background = len(self.vocabulary) if len(self.names) > len(self.vocabulary) else None
-        return overlay_picture(self.image, self.label_map, self.names, self.palette, opacity, background)
+        palette = overlay_palette(self.names, self.palette, background)
+        return overlay_picture(self.image, self.label_map, self.names, palette, opacity, background)
 
     def save(self, folder: str | Path, stem: str | None = None, force: bool = False) -> list[Path]:
         """Write ``<stem>_overlay.png``, ``<stem>_labels.png`` and ``<stem>_areas.csv``.

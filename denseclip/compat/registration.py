@@ -20,7 +20,6 @@ LOCATIONS = {
     'RUNNERS': 'denseclip.engine',
     'OPTIM_WRAPPER_CONSTRUCTORS': 'denseclip.engine',
     'PARAM_SCHEDULERS': 'denseclip.engine',
-    'VISUALIZERS': 'denseclip.visualization.task_visualizer',
 }
 """Name of the root registry to the module whose import registers what belongs there."""
 

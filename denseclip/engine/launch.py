@@ -282,21 +282,10 @@ def _enable_lr_scaling(config: Config) -> None:
 
 
 def _draw_predictions(config: Config, options: TestOptions) -> None:
-    hook = config.get('default_hooks', {}).get('visualization')
-    if not hook:
-        raise OptionError("--show and --show-dir need default_hooks.visualization=dict(type='SegVisualizationHook')")
-    hook.draw, hook.interval = True, 1  # MMSeg's default draws every 50th image only
-    task = (config.model.get('test_cfg') or {}).get('task', 'semantic')
-    if task != 'semantic' and config.visualizer.type == 'SegLocalVisualizer':
-        config.visualizer.type = 'MaskTaskVisualizer'  # MMSeg's draws label maps only
-    if options.show:
-        hook.show, hook.wait_time = True, options.wait_time
-    if options.show_dir:
-        folder = str(empty_folder(options.show_dir, '--show-dir', force=options.force).resolve())
-        if hook.type == 'DetVisualizationHook':  # MMDetection's hook draws only when it has a folder of its own
-            hook.test_out_dir = folder
-        else:
-            config.visualizer.save_dir = folder
+    folder = empty_folder(options.show_dir, '--show-dir', force=options.force) if options.show_dir else None
+    painter = ConfigDict(type='PaintedResultsHook', show=options.show, wait_time=options.wait_time)
+    painter.folder = None if folder is None else str(folder.resolve())
+    config.custom_hooks = [*(config.get('custom_hooks') or []), painter]
 
 
 def read_vocabulary(source: str) -> Vocabulary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,19 +86,33 @@ def name_results(runner: Runner) -> None:
         runner: Of a test, built.
     """
     metrics = [metric for metric in runner.test_loop.evaluator.metrics if hasattr(metric, 'output_names')]
-    dataset = runner.test_loop.dataloader.dataset
-    if not metrics or not hasattr(dataset, 'get_data_info'):
-        return
-    groups: defaultdict[tuple[Any, Any], dict[str, None]] = defaultdict(dict)
+    names = result_stems(runner.test_loop.dataloader.dataset, ('category', 'defect_type')) if metrics else {}
+    if names:
+        for metric in metrics:
+            metric.output_names = type(metric.output_names)(names)
+
+
+def result_stems(dataset: Any, within: Sequence[str] = ()) -> dict[str, str]:
+    """A file stem for the results of every picture of a data set.
+
+    Args:
+        dataset: A data set of MMEngine; of others nothing is known.
+        within: Entries of a picture's information: only pictures that agree in them need different stems.
+
+    Returns:
+        Stems by the paths of the pictures.
+    """
+    if not hasattr(dataset, 'get_data_info'):
+        return {}
+    groups: defaultdict[tuple[Any, ...], dict[str, None]] = defaultdict(dict)
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         if 'img_path' in info:
-            groups[info.get('category'), info.get('defect_type')][str(info['img_path'])] = None
+            groups[tuple(info.get(key) for key in within)][str(info['img_path'])] = None
     names: dict[str, str] = {}
     for pictures in groups.values():
         names.update(zip(pictures, output_stems([Path(picture) for picture in pictures]), strict=True))
-    for metric in metrics:
-        metric.output_names = type(metric.output_names)(names)
+    return names
 
 
 def staging(folder: Path) -> Path:

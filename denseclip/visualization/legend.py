@@ -51,10 +51,14 @@ class Legend:
         return round(2.3 * self.font_size)
 
     def column_width(self) -> int:
-        """Width that shows names of up to 24 letters or so in full."""
+        """Width that shows all names in full, as far as they have at most 60 letters or so."""
         font = load_font(self.font_size)
         widest = max((text_width(font, entry.name) for entry in self.entries), default=0)
-        return round(min(max(widest, 5 * self.font_size), 15 * self.font_size) + 6 * self.font_size)
+        return min(max(widest, 5 * self.font_size), 36 * self.font_size) + 3 * self.font_size + self._share_width()
+
+    def _share_width(self) -> int:
+        font = load_font(self.font_size)
+        return max((text_width(font, format_share(entry.share)) for entry in self.entries), default=0)
 
     def size(self, columns: int, width: int | None = None) -> tuple[int, int]:
         """Width and height for a number of columns; ``width`` is the room for the note (default: below the entries)."""
@@ -68,7 +72,7 @@ class Legend:
         return max(8, round(0.8 * self.font_size))
 
     def _note_lines(self, width: int) -> list[str]:
-        return wrap(load_font(self._note_size), self.note, width)
+        return wrap(load_font(self._note_size), self.note, width, max_lines=24)
 
     def draw(self, canvas: Image.Image, left: int, top: int, columns: int, width: int) -> None:
         """Draw into an RGB picture.
@@ -97,7 +101,7 @@ class Legend:
         fill_rounded(canvas, (left, top, left + swatch, top + swatch), max(2, swatch // 4), entry.color)
         text_left = left + swatch + round(0.65 * size)
         share = format_share(entry.share)
-        room = left + width - text_left - text_width(font, share) - size
+        room = left + width - text_left - self._share_width() - size
         draw.text((text_left, middle), shorten(font, entry.name, room), font=font, fill=INK, anchor='lm')
         draw.text((left + width, middle), share, font=font, fill=MUTED, anchor='rm')
         bar_top, thickness = top + round(1.48 * size), max(2, round(0.2 * size))

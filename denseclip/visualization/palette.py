@@ -18,6 +18,18 @@ _SEEDS = (
     (0xFF, 0x8C, 0x2E), (0x6E, 0x0F, 0x3C),
 )  # fmt: skip
 _GRID = 28
+_TO_CONES = np.array([
+    [0.4122214708, 0.2119034982, 0.0883024619],
+    [0.5363325363, 0.6806995451, 0.2817188376],
+    [0.0514459929, 0.1073969566, 0.6299787005],
+])  # fmt: skip
+_TO_LAB = np.array([
+    [0.2104542553, 1.9779984951, 0.0259040371],
+    [0.7936177850, -2.4285922050, 0.7827717662],
+    [-0.0040720468, 0.4505937099, -0.8086757660],
+])  # fmt: skip
+_LIGHTNESS = (0.45, 0.92)
+_LEAST_CHROMA = 0.06
 _MSEG_SETS = ('cityscapes', 'ade', 'voc', 'pcontext', 'cocostuff', 'loveda', 'potsdam', 'isaid')
 
 
@@ -52,6 +64,65 @@ def known_palette(names: Sequence[str]) -> np.ndarray | None:
         ``K x 3`` RGB, or None.
     """
     return _known_palettes().get(tuple(name.casefold() for name in names))
+
+
+def overlay_palette(names: Sequence[str], palette: np.ndarray, background: int | None = None) -> np.ndarray:
+    """Colours that can be seen over photographs, where those of a data set cannot.
+
+    Palettes of data sets are made for label maps: VOC's begins with black, CamVid's has six colours that are hardly
+    lighter, and grey over a photograph is nearly invisible. Colours that are light and strong enough stay. The others
+    are lifted, with their hue, or replaced where that would be like another class's.
+
+    Args:
+        names: class names in label order.
+        palette: ``K x 3`` RGB.
+        background: label of what is no class; like a class called "background", it is grey.
+
+    Returns:
+        ``K x 3`` RGB, ``uint8``; the palette itself if it is that of :func:`distinct_palette`.
+    """
+    palette = np.asarray(palette, dtype=np.uint8).reshape(-1, 3)
+    count = len(palette)
+    free = np.array([k != background and names[k].casefold() != 'background' for k in range(count)], dtype=bool)
+    own = distinct_palette(count)
+    if np.array_equal(palette[free], own[free]) or np.array_equal(palette[free], own[: int(free.sum())]):
+        return np.where(free[:, None], palette, np.array(BACKGROUND_COLOR, dtype=np.uint8))
+    lab = to_oklab(palette)
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    seen = (lab[:, 0] >= _LIGHTNESS[0]) & (lab[:, 0] <= _LIGHTNESS[1]) & (chroma >= _LEAST_CHROMA)
+    least = 0.08 if count <= 40 else 0.03
+    colours, taken = palette.copy(), [to_oklab(np.array(BACKGROUND_COLOR))]
+    colours[~free] = BACKGROUND_COLOR
+    for keep in (True, False):  # colours that stay have the first choice
+        for k in np.flatnonzero(free & (seen == keep)):
+            wish = lab[k] if keep else _lifted(lab[k])
+            colour = palette[k] if keep else from_oklab(wish)
+            if not keep or min(np.linalg.norm(wish - other) for other in taken) < least:
+                colour = _apart(colour, taken, least)
+            colours[k] = colour
+            taken.append(to_oklab(colour))
+    return colours
+
+
+def _lifted(lab: np.ndarray) -> np.ndarray:
+    """A colour of the same hue that can be seen; grey becomes a cool one."""
+    chroma = float(np.hypot(lab[1], lab[2]))
+    hue = np.array([-0.45, -0.89]) if chroma < 0.02 else lab[1:] / chroma
+    lightness = np.clip(lab[0] + 0.12, 0.58, 0.8)
+    return np.array([lightness, *(hue * np.clip(chroma, 0.12, 0.2))])
+
+
+def _apart(colour: np.ndarray, taken: Sequence[np.ndarray], least: float) -> np.ndarray:
+    """A colour, or the candidate farthest from all that are taken if it is too near to one of them."""
+    places = np.stack(taken)
+    if np.linalg.norm(places - to_oklab(colour), axis=1).min() >= least:
+        return colour
+    candidates, lab = _candidates()
+    strong = (lab[:, 0] >= _LIGHTNESS[0]) & (np.hypot(lab[:, 1], lab[:, 2]) >= 0.1)
+    distance = np.full(int(strong.sum()), np.inf)
+    for place in places:
+        np.minimum(distance, ((lab[strong] - place) ** 2).sum(1), out=distance)
+    return candidates[strong][int(distance.argmax())]
 
 
 def palette_for(names: Sequence[str], background: bool = False) -> np.ndarray:
@@ -123,13 +194,19 @@ def to_oklab(rgb: np.ndarray) -> np.ndarray:
     """
     value = np.asarray(rgb, dtype=np.float64) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    cone = np.cbrt(linear @ np.array([
-        [0.4122214708, 0.2119034982, 0.0883024619],
-        [0.5363325363, 0.6806995451, 0.2817188376],
-        [0.0514459929, 0.1073969566, 0.6299787005],
-    ]))  # fmt: skip
-    return cone @ np.array([
-        [0.2104542553, 1.9779984951, 0.0259040371],
-        [0.7936177850, -2.4285922050, 0.7827717662],
-        [-0.0040720468, 0.4505937099, -0.8086757660],
-    ])  # fmt: skip
+    return np.cbrt(linear @ _TO_CONES) @ _TO_LAB
+
+
+def from_oklab(lab: np.ndarray) -> np.ndarray:
+    """OKLab to sRGB, the nearest that a screen has.
+
+    Args:
+        lab: ``... x 3``.
+
+    Returns:
+        ``... x 3``, ``uint8``.
+    """
+    cone = np.asarray(lab, dtype=np.float64) @ np.linalg.inv(_TO_LAB)
+    linear = np.clip(cone**3 @ np.linalg.inv(_TO_CONES), 0, 1)
+    value = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return (value * 255 + 0.5).astype(np.uint8)

@@ -61,18 +61,25 @@ def draw_tags(
     taken: list[tuple[int, int, int, int]] = []
     for label in order:
         x, y, radius = widest_spot(small == label)
-        box = _tag_box(names[label], font, font_size, (x + 0.5) / size[0] * width, (y + 0.5) / size[1] * height)
-        fits = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
+        place = (x + 0.5) / size[0] * width, (y + 0.5) / size[1] * height
+        box = _tag_box(names[label], font, font_size, *place, (width, height))
+        fits = box[2] <= width and box[3] <= height
         if radius / scale < 0.8 * font_size or not fits or any(_overlap(box, other) for other in taken):
             continue
         taken.append(box)
         _draw_tag(canvas, box, names[label], font, font_size, tuple(int(c) for c in palette[label]))
 
 
-def _tag_box(name: str, font: Font, font_size: int, x: float, y: float) -> tuple[int, int, int, int]:
+def _tag_box(
+    name: str, font: Font, font_size: int, x: float, y: float, limit: tuple[int, int]
+) -> tuple[int, int, int, int]:
     width = text_width(font, name) + round(2.1 * font_size)
     height = round(1.75 * font_size)
     left, top = round(x - width / 2), round(y - height / 2)
+    # A name beside the border moves inwards, where it is whole.
+    margin = font_size // 3
+    left = max(margin, min(left, limit[0] - width - margin))
+    top = max(margin, min(top, limit[1] - height - margin))
     return left, top, left + width, top + height
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'tests/engine/toy_fpn.py'
@@ -83,7 +84,10 @@ def test_test_writes_maps_and_pictures_once(trained: Path, data_root: Path, tmp_
     tool = load_tool('test')
     tool.main([*call, *options(data_root, 'experiment_name=first')])
     assert len(list(out.glob('*.png'))) == 2
-    assert len(list(show.rglob('vis_image/*.png'))) == 2
+    names = sorted(p.name for p in out.glob('*.png'))
+    assert sorted(p.name for p in show.iterdir()) == names  # flat, under the names of the pictures
+    width = Image.open(data_root / f'val/{names[0]}').width
+    assert all(Image.open(p).width > width for p in show.iterdir())  # the suite's overlay, with its legend
     with pytest.raises(SystemExit, match=r'holds earlier results.*--force'):
         tool.main([*call, *options(data_root)])
     tool.main([*call, '--force', *options(data_root, 'experiment_name=second')])

@@ -123,6 +123,47 @@ def test_legend_fits_its_size():
     assert drawn[:, 1].max() < 20 + width
 
 
+def test_names_are_not_cut_where_there_is_room(monkeypatch):
+    rooms = {}
+    note = lambda font, text, room: rooms.update({text: room}) or text  # noqa: E731
+    monkeypatch.setattr('denseclip.visualization.legend.shorten', note)
+    names = ['sky', 'building facade with windows', 'the pavement next to the road that people walk on', 'background']
+    for share in (1.0, 0.123, 0.0002):
+        for size in (14, 40):
+            legend = Legend([LegendEntry(name, (200, 30, 30), share) for name in names], '', size)
+            width, height = legend.size(1)
+            legend.draw(Image.new('RGB', (width, height)), 0, 0, 1, width)
+            assert all(text_width(load_font(size), name) <= rooms[name] for name in names)
+
+
+def test_what_was_not_found_is_listed_in_full():
+    image, labels = halves(300, 420)
+    names = ['left', 'right', *(f'a class with a long name {k}' for k in range(12))]
+    notes = []
+
+    def note(font, text, limit, max_lines=3):
+        notes.append(wrap(font, text, limit, max_lines))
+        return notes[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('denseclip.visualization.legend.wrap', note)
+        overlay_picture(image, labels, names, distinct_palette(14))
+    assert all('…' not in line for lines in notes[-1:] for line in lines)
+    assert 'name 11' in ' '.join(notes[-1])
+
+
+def test_names_beside_the_border_move_inwards(monkeypatch):
+    boxes = []
+    monkeypatch.setattr(
+        'denseclip.visualization.tags._draw_tag', lambda canvas, box, name, *a: boxes.append((name, box))
+    )
+    labels = np.zeros((300, 400), np.uint8)
+    labels[:, 330:] = 1
+    overlay_picture(np.zeros((300, 400, 3), np.uint8), labels, ['sky', 'facade of the building'], distinct_palette(2))
+    assert {name for name, _ in boxes} == {'sky', 'facade of the building'}
+    assert all(box[0] >= 0 and box[2] <= 400 for _, box in boxes)
+
+
 def test_font_without_matplotlib(monkeypatch):
     monkeypatch.setattr('denseclip.visualization.fonts.find_spec', lambda _: None)
     load_font.cache_clear()

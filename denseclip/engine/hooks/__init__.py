@@ -1,6 +1,7 @@
 """Hooks that MMEngine runs during training and testing."""
 
 from .non_finite_loss import NonFiniteLossHook
+from .painted_results import PaintedResultsHook
 from .precise_bn import PreciseBNHook
 from .recipe_check import RecipeCheckHook
 from .safe_checkpoint import SafeCheckpointHook
@@ -10,6 +11,7 @@ from .vocabulary_check import VocabularyCheckHook
 
 __all__ = [
     'NonFiniteLossHook',
+    'PaintedResultsHook',
     'PreciseBNHook',
     'RecipeCheckHook',
     'SafeCheckpointHook',
