@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -70,7 +71,11 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
         One stem per path.
     """
     stems = [path.stem for path in paths]
-    for detail in (_with_suffix, _with_folder, _with_all_folders):
+    depth = max((len(_folders(path)) for path in paths), default=0)
+    details: list[Callable[[Path], str]] = [_with_suffix]
+    for count in range(1, depth + 1):
+        details += [functools.partial(_with_folders, count=count, name=name) for name in (_stem, _with_suffix)]
+    for detail in details:
         clashes = _clashes(stems)
         candidates = [
             detail(path) if stem.casefold() in clashes else stem for path, stem in zip(paths, stems, strict=True)
@@ -88,13 +93,16 @@ def _with_suffix(path: Path) -> str:
     return f'{path.stem}_{path.suffix[1:]}' if path.suffix else path.stem
 
 
-def _with_folder(path: Path) -> str:
-    return f'{path.absolute().parent.name}_{path.stem}'
+def _stem(path: Path) -> str:
+    return path.stem
 
 
-def _with_all_folders(path: Path) -> str:
-    folders = [part.strip(':\\/') for part in path.absolute().parent.parts]
-    return '_'.join([*filter(None, folders), _with_suffix(path)])
+def _with_folders(path: Path, count: int, name: Callable[[Path], str]) -> str:
+    return '_'.join([*_folders(path)[-count:], name(path)])
+
+
+def _folders(path: Path) -> list[str]:
+    return [name for part in path.absolute().parent.parts if (name := part.strip(':\\/'))]
 
 
 def _numbered(stems: Sequence[str]) -> list[str]:

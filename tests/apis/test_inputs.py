@@ -57,6 +57,8 @@ def test_suffixes_are_of_formats_that_can_be_opened():
         (['d/car.jpg', 'd/car.png', 'd/x.png'], ['car_jpg', 'car_png', 'x']),
         (['left/car.jpg', 'right/car.jpg'], ['left_car', 'right_car']),
         (['left/car.jpg', 'right/CAR.jpg'], ['left_car', 'right_CAR']),
+        (['nut/good/0.png', 'pill/good/0.png', 'pill/bad/0.png'], ['nut_good_0', 'pill_good_0', 'pill_bad_0']),
+        (['l/0.png', 'l/0.jpg', 'r/0.png'], ['l_0_png', 'l_0_jpg', 'r_0_png']),
     ],
 )
 def test_stems(paths, stems):
