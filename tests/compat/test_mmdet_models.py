@@ -28,7 +28,8 @@ def _detector(config, **backbone):
 def _batch(model, masks):
     from mmdet.testing import demo_mm_inputs
 
-    packed = demo_mm_inputs(2, [(3, 64, 64), (3, 48, 64)], num_items=[2, 0], with_mask=masks)
+    # 96 wide: a level of one column has no trustworthy bfloat16 gradient (findings/bfloat16_conv_weight_gradient_...)
+    packed = demo_mm_inputs(2, [(3, 64, 96), (3, 48, 96)], num_items=[2, 0], with_mask=masks)
     return model.data_preprocessor(packed, training=True)
 
 
@@ -53,8 +54,8 @@ def test_loss_and_predict(config, backbone, autocast):
     )
     assert torch.isfinite(total)
     total.backward()
-    # not summed: in bfloat16 PyTorch's CPU kernels at times give NaN to single parameters of random weights
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+    gradient = sum(p.grad.abs().sum() for p in model.parameters() if p.grad is not None)
+    assert torch.isfinite(gradient) and gradient > 0
     model.eval()
     with torch.no_grad(), torch.autocast('cpu', dtype=torch.bfloat16, enabled=autocast):
         results = model(**data, mode='predict')
