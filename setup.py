@@ -48,6 +48,7 @@ TRAIN = [
 ]
 MINING = ['nltk>=3.9.1']  # nouns of captions, with its English tagger; 3.9.1 reads no pickles
 SUPERPIXELS = ['scikit-image']  # masks without a trained generator
+SUPERVISION = ['supervision>=0.25']  # results as its Detections; tracking, counting and drawing are its matter
 TEST = [
     'pytest>=8',
     'pytest-xdist>=3.6',  # the suite on all cores
@@ -58,6 +59,7 @@ TEST = [
     *DEMO,
     *TRAIN,
     *MINING,
+    *SUPERVISION,
     *SUPERPIXELS,  # also an independent count of connected regions
 ]
 
@@ -87,6 +89,7 @@ setup(
         'train': TRAIN,
         'mining': MINING,
         'superpixels': SUPERPIXELS,
+        'supervision': SUPERVISION,
         'test': TEST,
     },
     entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import mmcv
 import numpy as np
@@ -20,13 +20,13 @@ from denseclip.apis.batches import run
 from denseclip.apis.bundled import ROOTS
 from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
-from denseclip.apis.files import prepare_folder, write_file
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
 from denseclip.apis.inferencer import choose_device
+from denseclip.apis.results.base import Region, Result
 from denseclip.apis.turns import builds, keep_last, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.structures import AnomalyDataSample
-from denseclip.visualization.anomaly import Box, boxes_of, draw_boxes, draw_outline, heat_overlay
+from denseclip.visualization.anomaly import Box, areas_of, boxes_of, draw_boxes, draw_outline, heat_overlay
 
 DEFAULT_CONFIG = 'configs/anovl/anovl-tfa_vit-b16-plus_folder-240x240.py'
 Subject = tuple[str | None, str | None, str | Sequence[str] | None]
@@ -35,11 +35,12 @@ Subject = tuple[str | None, str | None, str | Sequence[str] | None]
 LIMIT = 0.5
 """Calibrated score at which the usual ends."""
 
-RESULT_SUFFIXES = ('_heat.png', '_mask.png', '_map.tiff')
+DEFECT = 'anomaly'
+"""Name of the one class of defects."""
 
 
 @dataclass(frozen=True, eq=False)
-class AnomalyResult:
+class AnomalyResult(Result):
     """What a model says about one picture; ``anomaly_map`` and ``pred_score`` mean what anomalib means by them.
 
     Attributes:
@@ -49,7 +50,10 @@ class AnomalyResult:
         source: Its file, if it came from one.
         pixels: Brings raw pixel scores to 0..1.
         pictures: Brings raw picture scores to 0..1.
+        threshold: Calibrated score from which on a pixel counts as anomalous.
     """
+
+    kind: ClassVar[str] = 'anomaly'
 
     anomaly_map: np.ndarray
     pred_score: float
@@ -57,6 +61,17 @@ class AnomalyResult:
     source: Path | None
     pixels: Calibration
     pictures: Calibration
+    threshold: float = LIMIT
+
+    @property
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """One class, ``'anomaly'``."""
+        return (DEFECT,)
+
+    @property
+    def scores(self) -> np.ndarray:  # type: ignore[override]
+        """:attr:`score` as an array of one, ``float32``."""
+        return np.array([self.score], dtype=np.float32)
 
     @property
     def score(self) -> float:
@@ -68,40 +83,52 @@ class AnomalyResult:
         """Calibrated score of every pixel, 0..1, float32, shape (H, W)."""
         return self.pixels(self.anomaly_map).astype(np.float32)
 
-    def mask(self, threshold: float = LIMIT) -> np.ndarray:
-        """Pixels whose calibrated score reaches a threshold, bool, shape (H, W)."""
-        return self.anomaly_map >= self.pixels.raw(threshold)
+    def mask(self, threshold: float | None = None) -> np.ndarray:
+        """Pixels whose calibrated score reaches a threshold (:attr:`threshold` by default), bool, shape (H, W)."""
+        return self.anomaly_map >= self.pixels.raw(self.threshold if threshold is None else threshold)
 
-    def boxes(self, threshold: float = LIMIT) -> list[Box]:
+    def boxes(self, threshold: float | None = None) -> list[Box]:
         """Boxes around the connected areas of :meth:`mask`, highest calibrated score first."""
         return boxes_of(self.mask(threshold), self.score_map)
 
-    def overlay(self, threshold: float = LIMIT) -> Image.Image:
+    def overlay(self, threshold: float | None = None) -> Image.Image:
         """The picture with the heat of the map over it, and outlines and boxes at the threshold."""
         thickness = max(1, round(min(self.image.shape[:2]) / 300))
         heat = draw_outline(heat_overlay(self.image, self.score_map), self.mask(threshold), thickness)
         return Image.fromarray(draw_boxes(heat, self.boxes(threshold), thickness))
 
+    def regions(self) -> Iterator[Region]:
+        """The connected areas of :meth:`mask`, highest calibrated score first, without specks."""
+        for mask, score in areas_of(self.mask(), self.score_map):
+            yield Region.of_mask(0, DEFECT, mask, score)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See :meth:`Result.to_dict`; ``score`` (calibrated) and ``raw_score`` are those of the picture."""
+        said = {'score': self.score, 'raw_score': self.pred_score, 'threshold': self.threshold}
+        return {**super().to_dict(), **said}
+
     def save(
-        self, folder: str | Path, stem: str | None = None, threshold: float = LIMIT, force: bool = False
+        self,
+        folder: str | Path,
+        stem: str | None = None,
+        force: bool = False,
+        formats: str | Sequence[str] | None = None,
+        threshold: float | None = None,
     ) -> list[Path]:
         """Write ``<stem>_heat.png``, ``<stem>_mask.png`` (0 and 255) and ``<stem>_map.tiff`` (raw scores, float32).
 
         Args:
-            folder: Made when there is none.
-            stem: By default that of the picture's file, or ``picture``.
-            threshold: Calibrated score of the mask and the outlines.
-            force: Whether earlier results may be overwritten.
+            folder: See :meth:`Result.save`.
+            stem: See there.
+            force: See there.
+            formats: See there.
+            threshold: Calibrated score of masks and outlines in place of :attr:`threshold`.
 
         Raises:
-            UserError: If the folder cannot be written to, or holds such results and ``force`` is False.
+            UserError: See there.
         """
-        stem = stem or (self.source.stem if self.source else 'picture')
-        names = [stem + suffix for suffix in RESULT_SUFFIXES]
-        folder = prepare_folder(folder, names, force)
-        pictures = (self.overlay(threshold), mask_picture(self.mask(threshold)), Image.fromarray(self.anomaly_map))
-        contents = (encode(picture, Path(name).suffix) for picture, name in zip(pictures, names, strict=True))
-        return [write_file(folder / name, content) for name, content in zip(names, contents, strict=True)]
+        shown = self if threshold is None else replace(self, threshold=threshold)
+        return super(AnomalyResult, shown).save(folder, stem, force, formats)
 
 
 def mask_picture(mask: np.ndarray) -> Image.Image:

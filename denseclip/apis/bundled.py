@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -11,6 +12,28 @@ from denseclip.apis.errors import UserError
 _PACKAGE = Path(__file__).resolve().parents[1]
 ROOTS = (_PACKAGE, _PACKAGE.parent)
 """Where ``checkpoints/`` and ``configs/`` may stand: inside an installed package, beside it in a source checkout."""
+_ZOO = 'checkpoints/model_zoo.yml'
+
+
+def package_root() -> Path:
+    """The folder that holds ``checkpoints/`` and ``configs/``.
+
+    Raises:
+        UserError: If this copy of the package came without them.
+    """
+    root = next((root for root in ROOTS if (root / _ZOO).is_file()), None)
+    if root is None:
+        raise UserError(f'there is no bundled model: {_incomplete(_ZOO)}')
+    return root
+
+
+def read_zoo() -> dict[str, Any]:
+    """The content of ``checkpoints/model_zoo.yml``.
+
+    Raises:
+        UserError: See :func:`package_root`.
+    """
+    return yaml.safe_load((package_root() / _ZOO).read_text(encoding='utf-8'))
 
 
 def default_model() -> tuple[Path, Path]:
@@ -22,10 +45,7 @@ def default_model() -> tuple[Path, Path]:
     Raises:
         UserError: if this copy of the package came without them.
     """
-    root = next((root for root in ROOTS if (root / 'checkpoints' / 'model_zoo.yml').is_file()), None)
-    if root is None:
-        raise UserError(f'there is no bundled model: {_incomplete("checkpoints/model_zoo.yml")}')
-    zoo = yaml.safe_load((root / 'checkpoints' / 'model_zoo.yml').read_text(encoding='utf-8'))
+    root, zoo = package_root(), read_zoo()
     entry = next(model for model in zoo['models'] if model['name'] == zoo['default'])
     for name in (entry['config'], entry['file']):
         if not (root / name).is_file():

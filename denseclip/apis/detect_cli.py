@@ -40,16 +40,16 @@ def run_detect(args: argparse.Namespace) -> int:
     if not 0 <= args.score <= 1:
         raise UserError(f'--score {args.score:g} must be between 0 and 1.')
     require_host_stack('denseclip detect')
-    from denseclip.apis.detection import DETECTION_SUFFIXES
     from denseclip.apis.detector import Detector
     from denseclip.apis.files import prepare_folder
     from denseclip.apis.images import UnreadableImageError
     from denseclip.apis.inputs import expand_inputs, output_stems
     from denseclip.apis.progress import busy, track
+    from denseclip.apis.results.formats import endings
 
     paths = expand_inputs(args.images)
     stems = output_stems(paths)
-    folder = prepare_folder(args.out, [stem + suffix for stem in stems for suffix in DETECTION_SUFFIXES], args.force)
+    folder = prepare_folder(args.out, [stem + suffix for stem in stems for suffix in endings('instance')], args.force)
     with busy('loading the model'):
         detector = Detector(args.config, args.weights, args.device, trust=args.trust)
     failures = []

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
-from denseclip.apis.files import prepare_folder, write_file
+from denseclip.apis.results.base import Region, Result
+from denseclip.structures.outlines import run_lengths
 from denseclip.visualization.boxes import boxes_picture
 from denseclip.visualization.palette import overlay_palette
 
-DETECTION_SUFFIXES = ('_boxes.png', '_boxes.json')
-
 
 @dataclass(frozen=True, eq=False)
-class Detections:
+class Detections(Result):
     """Objects found in a picture, surest first.
 
     Attributes:
@@ -32,6 +30,8 @@ class Detections:
         image: the picture, ``H x W x 3`` RGB, ``uint8``.
         source: the picture's file, if it came from one.
     """
+
+    kind: ClassVar[str] = 'instance'
 
     boxes: np.ndarray
     labels: np.ndarray
@@ -77,33 +77,13 @@ class Detections:
             for box, label, score in zip(self.boxes, self.labels, self.scores, strict=True)
         ]
         if self.masks is not None:
-            from pycocotools import mask as coco_mask
-
             for entry, mask in zip(found, self.masks, strict=True):
-                coded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-                entry['mask'] = {'size': list(coded['size']), 'counts': coded['counts'].decode('ascii')}
+                entry['mask'] = run_lengths(mask)
         return found
 
-    def save(self, folder: str | Path, stem: str | None = None, force: bool = False) -> list[Path]:
-        """Write ``<stem>_boxes.png`` and ``<stem>_boxes.json``.
-
-        Args:
-            folder: made when there is none.
-            stem: by default that of the picture's file, or ``picture``.
-            force: whether earlier results may be overwritten.
-
-        Returns:
-            The two files.
-
-        Raises:
-            UserError: if the folder cannot be written to, or holds such results and ``force`` is False.
-        """
-        stem = stem or (self.source.stem if self.source else 'picture')
-        files = [stem + suffix for suffix in DETECTION_SUFFIXES]
-        folder = prepare_folder(folder, files, force)
-        picture = io.BytesIO()
-        self.overlay().save(picture, 'PNG')
-        height, width = self.image.shape[:2]
-        content = {'width': width, 'height': height, 'classes': list(self.names), 'objects': self.to_list()}
-        contents: tuple[bytes | str, ...] = (picture.getvalue(), json.dumps(content, ensure_ascii=False, indent=1))
-        return [write_file(folder / name, data) for name, data in zip(files, contents, strict=True)]
+    def regions(self) -> Iterator[Region]:
+        """The objects, surest first."""
+        for place, label in enumerate(self.labels.tolist()):
+            x1, y1, x2, y2 = (float(value) for value in self.boxes[place])
+            mask = None if self.masks is None else self.masks[place]
+            yield Region(label, self.names[label], (x1, y1, x2, y2), mask, float(self.scores[place]))

@@ -77,11 +77,9 @@ def load_mask_inferencer(args: argparse.Namespace, vocabulary: Vocabulary | None
 
 def result_suffixes(task: str | None) -> tuple[str, ...]:
     """Endings of the files that a task writes."""
-    from denseclip.apis.detection import DETECTION_SUFFIXES
-    from denseclip.apis.panoptic import PANOPTIC_SUFFIXES
-    from denseclip.apis.segmentation import RESULT_SUFFIXES
+    from denseclip.apis.results.formats import endings
 
-    return {'panoptic': PANOPTIC_SUFFIXES, 'instance': DETECTION_SUFFIXES}.get(task or '', RESULT_SUFFIXES)
+    return endings(task or 'semantic')
 
 
 def format_masks(result: Segmentation | PanopticSegmentation | Detections) -> str:

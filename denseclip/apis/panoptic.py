@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
-from denseclip.apis.files import prepare_folder, write_file
+from denseclip.apis.results.base import Region, Result
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.structures.panoptic import ids_to_rgb
 from denseclip.visualization.palette import overlay_palette
 from denseclip.visualization.segments import segment_titles, segments_picture
-
-PANOPTIC_SUFFIXES = ('_overlay.png', '_panoptic.png', '_panoptic.json')
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Segment:
 
 
 @dataclass(frozen=True, eq=False)
-class PanopticSegmentation:
+class PanopticSegmentation(Result):
     """Which segment every pixel belongs to.
 
     Attributes:
@@ -57,12 +52,19 @@ class PanopticSegmentation:
         source: the picture's file, if it came from one.
     """
 
+    kind: ClassVar[str] = 'panoptic'
+
     ids: np.ndarray
     segments: tuple[Segment, ...]
     vocabulary: Vocabulary
     palette: np.ndarray
     image: np.ndarray
     source: Path | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Name of every class."""
+        return self.vocabulary.names
 
     @classmethod
     def of(
@@ -124,7 +126,16 @@ class PanopticSegmentation:
         palette = overlay_palette(names, self.palette[: len(names)])
         return segments_picture(self.image, self.ids, labels, names, palette, opacity)
 
+    def regions(self) -> Iterator[Region]:
+        """The segments."""
+        for s in self.segments:
+            yield Region.of_mask(s.label, s.title, self.ids == s.id, s.score, s.is_thing)
+
     def to_dict(self) -> dict[str, Any]:
+        """See :meth:`Result.to_dict`; ``segments_info`` is there, too, see :meth:`segments_info`."""
+        return {**super().to_dict(), 'segments_info': self.segments_info()['segments_info']}
+
+    def segments_info(self) -> dict[str, Any]:
         """COCO's ``segments_info`` with names: what ``<stem>_panoptic.json`` holds."""
         height, width = self.ids.shape
         return {
@@ -143,33 +154,6 @@ class PanopticSegmentation:
                 for s in self.segments
             ],
         }
-
-    def save(self, folder: str | Path, stem: str | None = None, force: bool = False) -> list[Path]:
-        """Write ``<stem>_overlay.png``, ``<stem>_panoptic.png`` and ``<stem>_panoptic.json``.
-
-        The map is in COCO's panoptic format: the id of a pixel is ``R + 256 G + 65536 B``.
-
-        Args:
-            folder: made when there is none.
-            stem: by default that of the picture's file, or ``picture``.
-            force: whether earlier results may be overwritten.
-
-        Returns:
-            The three files.
-
-        Raises:
-            UserError: if the folder cannot be written to, or holds such results and ``force`` is False.
-        """
-        stem = stem or (self.source.stem if self.source else 'picture')
-        files = [stem + suffix for suffix in PANOPTIC_SUFFIXES]
-        folder = prepare_folder(folder, files, force)
-        pictures = []
-        for picture in (self.overlay(), Image.fromarray(ids_to_rgb(self.ids))):
-            data = io.BytesIO()
-            picture.save(data, 'PNG')
-            pictures.append(data.getvalue())
-        contents: tuple[bytes | str, ...] = (*pictures, json.dumps(self.to_dict(), ensure_ascii=False, indent=1))
-        return [write_file(folder / name, content) for name, content in zip(files, contents, strict=True)]
 
 
 def format_segments(result: PanopticSegmentation) -> str:

@@ -8,17 +8,16 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
 
-from denseclip.apis.files import prepare_folder, write_file
+from denseclip.apis.results.base import Region, Result
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.visualization.label_png import encode_label_png
 from denseclip.visualization.overlay import overlay_picture
 from denseclip.visualization.palette import overlay_palette
 
-RESULT_SUFFIXES = ('_overlay.png', '_labels.png', '_areas.csv')
 BACKGROUND_NAME = 'background'
 
 
@@ -45,7 +44,7 @@ class ClassArea:
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
+class Segmentation(Result):
     """What is where in a picture.
 
     Attributes:
@@ -57,6 +56,8 @@ class Segmentation:
         decided_by: which part of a two-stage model a class is owed to, by class name; empty for other models.
     """
 
+    kind: ClassVar[str] = 'semantic'
+
     label_map: np.ndarray
     vocabulary: Vocabulary
     palette: np.ndarray
@@ -65,7 +66,7 @@ class Segmentation:
     decided_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Name of every label."""
         return result_names(self.vocabulary)
 
@@ -112,33 +113,15 @@ class Segmentation:
         palette = overlay_palette(self.names, self.palette, background)
         return overlay_picture(self.image, self.label_map, self.names, palette, opacity, background)
 
-    def save(self, folder: str | Path, stem: str | None = None, force: bool = False) -> list[Path]:
-        """Write ``<stem>_overlay.png``, ``<stem>_labels.png`` and ``<stem>_areas.csv``.
+    def regions(self) -> Iterator[Region]:
+        """The classes that were found, in label order; not the background."""
+        counts = np.bincount(self.label_map.reshape(-1), minlength=len(self.names))
+        for label, name in enumerate(self.vocabulary.names):
+            if counts[label]:
+                yield Region.of_mask(label, name, self.label_map == label)
 
-        The label PNG has one number per pixel, the classes' colours as palette and their names as metadata
-        (:func:`denseclip.visualization.read_label_png`).
-
-        Args:
-            folder: made when there is none.
-            stem: by default that of the picture's file, or ``picture``.
-            force: whether earlier results may be overwritten.
-
-        Returns:
-            The three files.
-
-        Raises:
-            UserError: if the folder cannot be written to, or holds such results and ``force`` is False.
-        """
-        stem = stem or (self.source.stem if self.source else 'picture')
-        files = [stem + suffix for suffix in RESULT_SUFFIXES]
-        folder = prepare_folder(folder, files, force)
-        overlay = io.BytesIO()
-        self.overlay().save(overlay, 'PNG')
-        labels = encode_label_png(self.label_map, self.names, self.palette)
-        contents: tuple[bytes | str, ...] = (overlay.getvalue(), labels, self._areas_csv())
-        return [write_file(folder / name, content) for name, content in zip(files, contents, strict=True)]
-
-    def _areas_csv(self) -> str:
+    def areas_csv(self) -> str:
+        """Label, class, pixels and share of every class, as a table."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator='\n')
         more = ['decided by'] if self.decided_by else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -79,14 +79,32 @@ def boxes_of(mask: np.ndarray, scores: np.ndarray) -> list[Box]:
         mask: bool, shape (H, W).
         scores: Scores, shape (H, W).
     """
+    return [box for _, box in _boxes_by_number(mask, scores)[1]]
+
+
+def areas_of(mask: np.ndarray, scores: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+    """The areas that :func:`boxes_of` puts boxes around, and their scores.
+
+    Args:
+        mask: bool, shape (H, W).
+        scores: Scores, shape (H, W).
+
+    Yields:
+        A mask, bool, shape (H, W), and the highest score inside.
+    """
+    labels, found = _boxes_by_number(mask, scores)
+    for number, box in found:
+        yield labels == number, box.score
+
+
+def _boxes_by_number(mask: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, list[tuple[int, Box]]]:
+    """The number of the area of every pixel, and numbers and boxes of areas that are no specks."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count < 2:
-        return []
     peaks = np.full(count, -np.inf)
     np.maximum.at(peaks, labels[mask], scores[mask])
     large = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] >= _MIN_AREA * mask.size]
     found = []
     for k in large:
         x, y, width, height = map(int, stats[k, :4])
-        found.append(Box(x, y, width, height, float(peaks[k])))
-    return sorted(found, key=lambda box: (-box.score, box.y, box.x))
+        found.append((k, Box(x, y, width, height, float(peaks[k]))))
+    return labels, sorted(found, key=lambda entry: (-entry[1].score, entry[1].y, entry[1].x))

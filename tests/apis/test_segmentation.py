@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.segmentation import RESULT_SUFFIXES, Segmentation
+from denseclip.apis.results.formats import endings
+from denseclip.apis.segmentation import Segmentation
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.visualization import palette_for, read_label_png
 
@@ -53,7 +54,7 @@ def test_a_class_may_be_called_background():
 def test_save(tmp_path):
     result = make()
     files = result.save(tmp_path / 'out', 'shot')
-    assert [f.name for f in files] == ['shot' + suffix for suffix in RESULT_SUFFIXES]
+    assert [f.name for f in files] == ['shot' + suffix for suffix in endings('semantic')]
     assert sorted(tmp_path.glob('out/*')) == sorted(files)
     labels, names = read_label_png(files[1])
     np.testing.assert_array_equal(labels, result.label_map)

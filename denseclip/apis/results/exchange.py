@@ -1,0 +1,164 @@
+"""Results in the forms of other tools: dictionaries, COCO, labelme, supervision."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from denseclip.apis.results.base import Region, Result
+from denseclip.structures.outlines import has_holes, outlines, run_lengths
+
+_LABELME = '5.5.0'
+
+
+def dictionary(result: Result) -> dict[str, Any]:
+    """See :meth:`Result.to_dict`."""
+    height, width = result.image.shape[:2]
+    return {
+        'kind': result.kind,
+        'source': _source(result),
+        'width': width,
+        'height': height,
+        'classes': list(result.names),
+        'objects': [_entry(region, result.names) for region in result.regions()],
+    }
+
+
+def _entry(region: Region, names: tuple[str, ...]) -> dict[str, Any]:
+    entry: dict[str, Any] = {'class': names[region.label], 'label': region.label}
+    if region.title != names[region.label]:
+        entry['title'] = region.title
+    entry['box'] = [round(value, 2) for value in region.box]
+    entry['area'] = round(region.area, 2)
+    if region.score is not None:
+        entry['score'] = round(region.score, 6)
+    if region.is_thing is not None:
+        entry['is_thing'] = region.is_thing
+    if region.mask is not None:
+        entry['mask'] = run_lengths(region.mask)
+    return entry
+
+
+def coco_data(result: Result, polygons: bool = False) -> dict[str, Any]:
+    """See :meth:`Result.to_coco`."""
+    height, width = result.image.shape[:2]
+    image = {'id': 1, 'file_name': _source(result) or f'{result.stem}.png', 'width': width, 'height': height}
+    things: dict[int, int] = {}
+    annotations = []
+    for number, region in enumerate(result.regions(), start=1):
+        x1, y1, x2, y2 = region.box
+        entry: dict[str, Any] = {
+            'id': number,
+            'image_id': 1,
+            'category_id': region.label + 1,
+            'bbox': [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
+            'area': round(region.area, 2),
+            'iscrowd': 0,
+        }
+        if region.score is not None:
+            entry['score'] = round(region.score, 6)
+        if region.mask is not None:
+            exact = polygons and not has_holes(region.mask)
+            entry['segmentation'] = _flat(outlines(region.mask)) if exact else run_lengths(region.mask)
+        if region.is_thing is not None:
+            things[region.label] = int(region.is_thing)
+        annotations.append(entry)
+    categories = [
+        {'id': label + 1, 'name': name, 'supercategory': ''} | ({'isthing': things[label]} if label in things else {})
+        for label, name in enumerate(result.names)
+    ]
+    return {'images': [image], 'annotations': annotations, 'categories': categories}
+
+
+def _flat(polygons: list[np.ndarray]) -> list[list[float]]:
+    return [polygon.ravel().tolist() for polygon in polygons]
+
+
+def labelme_data(result: Result, beside: str | Path | None = None, tolerance: float = 1.0) -> dict[str, Any]:
+    """See :meth:`Result.to_labelme`."""
+    height, width = result.image.shape[:2]
+    shapes = [
+        shape
+        for number, region in enumerate(result.regions(), start=1)
+        for shape in _shapes(region, result.names, number, tolerance)
+    ]
+    if result.source is None:
+        path, data = f'{result.stem}.png', _base64_png(result.image)
+    else:
+        start = Path.cwd() if beside is None else Path(beside)
+        path, data = Path(os.path.relpath(result.source, start)).as_posix(), None
+    return {
+        'version': _LABELME,
+        'flags': {},
+        'shapes': shapes,
+        'imagePath': path,
+        'imageData': data,
+        'imageHeight': height,
+        'imageWidth': width,
+    }
+
+
+def _shapes(region: Region, names: tuple[str, ...], group: int, tolerance: float) -> Iterator[dict[str, Any]]:
+    said = '' if region.score is None else f'score {region.score:.3f}'
+    common = {'label': names[region.label], 'description': said, 'flags': {}}
+    if region.mask is None:
+        x1, y1, x2, y2 = region.box
+        corners = [[x1, y1], [x2, y2]]
+        yield {**common, 'points': corners, 'group_id': None, 'shape_type': 'rectangle', 'mask': None}
+    elif has_holes(region.mask):
+        x1, y1, x2, y2 = (int(value) for value in Region.of_mask(0, '', region.mask).box)
+        part = _base64_png(region.mask[y1:y2, x1:x2].astype(np.uint8) * np.uint8(255))
+        corners = [[x1, y1], [x2 - 1, y2 - 1]]  # labelme counts the last pixel in
+        yield {**common, 'points': corners, 'group_id': None, 'shape_type': 'mask', 'mask': part}
+    else:
+        polygons = outlines(region.mask, tolerance)
+        for polygon in polygons:
+            together = group if len(polygons) > 1 else None
+            yield {
+                **common,
+                'points': polygon.tolist(),
+                'group_id': together,
+                'shape_type': 'polygon',
+                'mask': None,
+            }
+
+
+def supervision_detections(result: Result) -> Any:
+    """See :meth:`Result.to_supervision`."""
+    try:
+        import supervision
+    except ImportError as error:
+        raise ImportError(
+            "to_supervision() needs the package supervision: pip install 'denseclip-suite[supervision]'"
+        ) from error
+
+    regions = list(result.regions())
+    masks = [region.mask for region in regions if region.mask is not None]
+    scores = [np.nan if region.score is None else region.score for region in regions]
+    labels = np.array([region.label for region in regions], dtype=int)
+    return supervision.Detections(
+        xyxy=np.array([region.box for region in regions], dtype=np.float32).reshape(-1, 4),
+        mask=np.stack(masks) if masks and len(masks) == len(regions) else None,
+        confidence=None if np.isnan(scores).all() else np.array(scores, dtype=np.float32),
+        class_id=labels,
+        data={'class_name': np.array([result.names[label] for label in labels], dtype=str)},
+    )
+
+
+def _source(result: Result) -> str | None:
+    from denseclip.apis.names import readable
+
+    return None if result.source is None else readable(result.source)
+
+
+def _base64_png(pixels: np.ndarray) -> str:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, 'PNG')
+    return base64.b64encode(out.getvalue()).decode('ascii')
