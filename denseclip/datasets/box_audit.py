@@ -7,7 +7,7 @@ that is what should be found.
 from __future__ import annotations
 
 import difflib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +17,7 @@ from mmdet.datasets import CocoDataset
 
 from denseclip.datasets.audit_report import Problem
 from denseclip.datasets.box_report import SIZE_LIMITS, BoxAuditReport, ClassCount
-from denseclip.datasets.coco_json import read_coco
+from denseclip.datasets.coco_json import CocoFault, Content, open_coco
 from denseclip.datasets.coco_objects import box_fault, is_number, mask_fault
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
 from denseclip.datasets.named_coco import NamedCocoDataset, ids_by_name, shifted_label
@@ -45,15 +45,16 @@ def audit_boxes(
     """
     report = BoxAuditReport({str(name): ClassCount() for name in dataset.metainfo['classes']})
     try:
-        content = read_coco(dataset.ann_file)
+        content, faults = open_coco(dataset.ann_file)
     except UnreadableFileError as error:
         report.problems.append(Problem('unreadable', str(error)))
         return report
+    report.num_samples = len(content['images'])
+    report.problems += [Problem(fault.kind, f'{dataset.ann_file}: {fault.message}') for fault in faults]
+    content = _without(content, faults, report)
     images, annotations = content['images'], content['annotations']
-    report.num_samples = len(images)
     report.problems += _repeated(images, ('id', 'file_name'), 'pictures')
     report.problems += _repeated(annotations, ('id',), 'annotations')
-    categories = {entry['id']: str(entry['name']) for entry in content['categories']}
     report.problems += _class_problems(dataset, content, report)
     folder = Path(dataset.data_prefix.get('img') or '')
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
@@ -65,9 +66,30 @@ def audit_boxes(
                 report.turns.add(str(folder / str(entry['file_name'])), found)
             if progress:
                 progress()
-    _count_boxes(report, images, annotations, categories, masks=masks)
+    _count_boxes(report, dataset.ann_file, content, masks=masks)
     report.problems += _crowded_classes(report)
     return report
+
+
+def _without(content: Content, faults: Sequence[CocoFault], report: BoxAuditReport) -> Content:
+    """What can be looked at further: pictures and categories that can be told apart, objects without a fault.
+
+    A faulty object still is one of its class.
+    """
+    kinds: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for fault in faults:
+        kinds[fault.part, fault.place].add(fault.kind)
+    left_out = {place for place, found in kinds.items() if place[0] == 'annotations' or found & {'ids', 'unreadable'}}
+    kept = {
+        part: [entry for place, entry in enumerate(content[part]) if (part, place) not in left_out]
+        for part in ('images', 'annotations', 'categories')
+    }
+    names = {entry['id']: str(entry['name']) for entry in kept['categories']}
+    for (part, place), found in kinds.items():
+        name = names.get(content[part][place]['category_id']) if part == 'annotations' and 'ids' not in found else None
+        if name in report.classes:
+            report.classes[name].plain += 1
+    return kept
 
 
 def _repeated(entries: Iterable[Mapping[str, Any]], keys: tuple[str, ...], what: str) -> list[Problem]:
@@ -89,6 +111,8 @@ def _measure(folder: Path, entry: Mapping[str, Any]) -> PictureSize | Problem:
 
 def _size_problems(folder: Path, entry: Mapping[str, Any], size: PictureSize, *, upright: bool) -> list[Problem]:
     """Whether a picture has the size that the annotation file says."""
+    if any(key in entry and not is_number(entry[key]) for key in ('height', 'width')):
+        return []  # a problem of its own already
     path, said = folder / str(entry['file_name']), (entry.get('height'), entry.get('width'))
     message = f'{path}: is {size.read(upright=upright)} (h, w), the annotation file says {said}'
     fault = size.fault(said, message, upright=upright, in_config=True)
@@ -134,19 +158,16 @@ def _near(name: str, others: Sequence[str]) -> str | None:
 
 
 def _count_boxes(
-    report: BoxAuditReport,
-    images: list[dict[str, Any]],
-    annotations: list[dict[str, Any]],
-    categories: Mapping[Any, str],
-    *,
-    masks: bool,
+    report: BoxAuditReport, path: str, content: Mapping[str, Sequence[Mapping[str, Any]]], *, masks: bool
 ) -> None:
     """Check every annotation and count what training will use."""
+    images = content['images']
+    categories = {entry['id']: str(entry['name']) for entry in content['categories']}
     sizes = {entry['id']: (entry.get('width'), entry.get('height'), entry['file_name']) for entry in images}
     in_picture: Counter[Any] = Counter()
     pictures: dict[str, set[Any]] = {name: set() for name in report.classes}
-    for entry in annotations:
-        where = f'annotation {entry["id"]}'
+    for entry in content['annotations']:
+        where = f'{path}: annotation {entry["id"]}'
         if entry['image_id'] not in sizes:
             report.problems.append(Problem('ids', f'{where}: there is no picture with the id {entry["image_id"]!r}'))
             continue
@@ -171,6 +192,7 @@ def _count_boxes(
         count = report.classes[name]
         if entry.get('iscrowd'):
             count.crowd += 1
+            count.difficult += bool(entry.get('difficult'))
             continue
         count.boxes += 1
         count.sizes[_size_name(entry['bbox'][2] * entry['bbox'][3])] += 1
@@ -203,9 +225,14 @@ def _object_problems(
 
 
 def _crowded_classes(report: BoxAuditReport) -> list[Problem]:
-    """Classes that nothing would be learnt of; not asked where objects of unknown class or picture may be theirs."""
+    """Classes that nothing would be learnt of; not asked where objects of unknown class or picture may be theirs.
+
+    Where there are others to learn, a class whose every object somebody marked difficult is a hint: MMDetection's
+    reader of VOC leaves such objects out, too.
+    """
     if any(problem.kind == 'ids' for problem in report.problems):
         return []
+    some = any(count.plain for count in report.classes.values())
     return [
         Problem(
             'crowd',
@@ -213,7 +240,7 @@ def _crowded_classes(report: BoxAuditReport) -> list[Problem]:
             'scores leave out; take the mark off with denseclip new-dataset --crowds objects',
         )
         for name, count in report.classes.items()
-        if count.crowd and not count.plain
+        if count.crowd and not count.plain and not (some and count.difficult == count.crowd)
     ]
 
 

@@ -20,6 +20,7 @@ class ClassCount:
         boxes: All that training uses.
         pictures: Pictures that hold at least one.
         crowd: Crowd regions, which training ignores.
+        difficult: Those of them that VOC's files mark difficult.
         plain: Objects that are no crowd, those with a fault included.
         sizes: Boxes of each of COCO's sizes.
     """
@@ -27,6 +28,7 @@ class ClassCount:
     boxes: int = 0
     pictures: int = 0
     crowd: int = 0
+    difficult: int = 0
     plain: int = 0
     sizes: Counter[str] = field(default_factory=Counter)
 
@@ -71,17 +73,32 @@ class BoxAuditReport:
             found.append(f'no box of: {", ".join(without[:8])}; their AP is undefined and left out of the mean')
         if self.absent:
             found.append(f'no category of the file is called: {", ".join(self.absent[:8])}; is that so, or misspelt?')
-        crowds = sum(count.crowd for count in self.classes.values())
-        if crowds:
-            boxes = crowds + sum(count.boxes for count in self.classes.values())
-            found.append(
-                f'{crowds} of {boxes} objects are marked iscrowd=1, which training and scores leave out; some tools '
-                'mark every mask so (CVAT, Datumaro), or every mask with a hole (supervision): '
-                '`denseclip new-dataset --crowds objects` takes the mark off'
-            )
+        found += self._left_out()
         if self.num_samples and self.empty > self.num_samples / 2:
             found.append(f'{self.empty} of {self.num_samples} pictures have no box: is that so, or are files missing?')
         return found + self.turns.hints()
+
+    def _left_out(self) -> list[str]:
+        """Objects that are marked so that training and scores leave them out, by what marked them."""
+        found = []
+        difficult = sum(count.difficult for count in self.classes.values())
+        crowds = sum(count.crowd for count in self.classes.values()) - difficult
+        objects = difficult + crowds + sum(count.boxes for count in self.classes.values())
+        if difficult:
+            found.append(
+                f'{difficult} of {objects} objects are marked difficult, which training and scores leave out, as '
+                "MMDetection's reader of VOC does; --crowds objects takes them in"
+            )
+        for name, count in self.classes.items():
+            if count.difficult and not count.plain:
+                found.append(f'all objects of {name} are marked difficult, so nothing is learnt of it')
+        if crowds:
+            found.append(
+                f'{crowds} of {objects} objects are marked iscrowd=1, which training and scores leave out; some tools '
+                'mark every mask so (CVAT, Datumaro), or every mask with a hole (supervision): '
+                '`denseclip new-dataset --crowds objects` takes the mark off'
+            )
+        return found
 
     def render(self, *, max_problems: int = 20) -> str:
         """The report as text: table of classes, problems (at most ``max_problems`` lines of each kind), advice."""

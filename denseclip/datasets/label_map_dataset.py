@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
 from denseclip.datasets.audit_report import Problem
+from denseclip.datasets.files import read_label_map
 
 NO_CLASS = 254
 """What an id of the files becomes that is neither a class nor ignored, so that it can never be taken for another."""
@@ -48,6 +50,7 @@ class LabelMapDataset(BaseSegDataset):
     ) -> None:
         super().__init__(ann_file=ann_file, lazy_init=True, **kwargs)
         self.listed_problems: list[Problem] = []
+        self._classes_in: dict[int, list[int]] = {}
         count = len(self._metainfo.get('classes') or ())
         ids = tuple(class_ids) or tuple(range(count))
         if len(ids) != count or len(set(ids)) != count or set(ids) & set(ignore_ids):
@@ -83,6 +86,24 @@ class LabelMapDataset(BaseSegDataset):
             }
             for picture, labels in pairs
         ]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Classes in a label map, which MMEngine's ``ClassBalancedDataset`` asks for.
+
+        Args:
+            idx: Place of the sample.
+
+        Returns:
+            The labels that its pixels are trained as, without those that are ignored.
+
+        Raises:
+            UnreadableFileError: The label map is damaged.
+        """
+        if idx not in self._classes_in:  # the wrapper asks twice
+            ids = np.unique(read_label_map(self.get_data_info(idx)['seg_map_path'])).tolist()
+            labels = {loader_id(i, self.reduce_zero_label, self.label_map) for i in ids}
+            self._classes_in[idx] = sorted(labels & {*range(len(self._metainfo['classes']))})
+        return self._classes_in[idx]
 
 
 def label_map(class_ids: Sequence[int], ignore_ids: Sequence[int] = (), ignore_index: int = 255) -> dict[int, int]:

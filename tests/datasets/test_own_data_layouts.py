@@ -351,6 +351,22 @@ def test_voc_difficult_objects_are_left_out_of_training_and_said(tmp_path: Path)
     assert any('4 of 8 objects are marked difficult' in note for note in data.notes)
 
 
+def test_a_voc_class_of_difficult_objects_only_is_a_hint(tmp_path: Path) -> None:
+    root = voc(tmp_path / 'mine', (10, 10, 20, 30))
+    for path in (root / 'Annotations').glob('*.xml'):
+        text = path.read_text()
+        start = text.index('<object>')
+        more = text[start:].replace('</object>', '<difficult>1</difficult></object>', 1).replace('a dog', 'a cat')
+        path.write_text(text[: text.index('</annotation>')] + more)
+    made = new_dataset(root, tmp_path / 'mine.py')
+    said = '\n'.join(report.render() for report in made.reports.values())
+    assert made.ok and made.perfect['val'].scores == {'box AP': 1.0} and made.vocabulary.names == ('a cat', 'a dog')
+    assert 'objects are marked difficult, which training and scores leave out' in said and 'iscrowd' not in said
+    assert 'all objects of a cat are marked difficult, so nothing is learnt of it' in said
+    taken = new_dataset(root, tmp_path / 'mine.py', crowds='objects', force=True)
+    assert taken.ok and not any(count.crowd for count in taken.reports['train'].classes.values())
+
+
 def test_voc_folders_of_splits(tmp_path: Path) -> None:
     for split in ('train', 'valid'):
         root = voc(tmp_path / split, (10, 10, 20, 30), count=2)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from denseclip.datasets.coco_json import read_coco
+from denseclip.datasets.coco_json import Content, open_coco, read_coco
 from denseclip.datasets.coco_objects import is_side
-from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, split_by_name
+from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, raise_if_any, split_by_name
 from denseclip.datasets.files import UnreadableFileError
 from denseclip.datasets.named_coco import ids_by_name
 from denseclip.datasets.own_data.data import BoxData, BoxSplit, Conversion
-from denseclip.datasets.own_data.mend import RENAMINGS, Content, mend_coco, merge_coco, unmark_crowds
+from denseclip.datasets.own_data.mend import RENAMINGS, mend_coco, merge_coco, unmark_crowds
 from denseclip.datasets.own_data.splits import ALIASES, split_of
 
 _NAMES = ('_annotations.coco', 'annotations', 'instances', 'labels', 'coco', 'result')
@@ -55,7 +55,7 @@ def coco_files(folder: Path, besides: Collection[Path] = ()) -> dict[str, list[P
 def _holds_objects(path: Path) -> bool:
     """Whether a file is one of boxes or masks, not of captions, panoptic segments or anything else."""
     try:
-        content = read_coco(path)
+        content, _ = open_coco(path)
     except UnreadableFileError:
         return False
     return all('bbox' in entry or 'segmentation' in entry for entry in content['annotations'][:100])
@@ -82,10 +82,11 @@ def from_coco(folder: Path, files: Mapping[str, list[Path]], how: Conversion) ->
     if whole is None:
         raise ConversionError(f'{folder}: found {", ".join(named)}, but none to train on')
     contents: dict[str, Content] = {}
+    read = _read([path for paths in files.values() for path in paths], folder)
     pictures: dict[str, Path] = {}
     made: set[str] = set()
     for split, paths in files.items():
-        content, place, lines = _read_split(folder, paths)
+        content, place, lines = _read_split(folder, {path: read[path] for path in paths})
         split = 'train' if split == 'all' else split
         contents[split], pictures[split] = content, place
         notes += lines
@@ -112,24 +113,33 @@ def from_coco(folder: Path, files: Mapping[str, list[Path]], how: Conversion) ->
     return describe(splits, tuple(notes))
 
 
-def _read_split(folder: Path, paths: list[Path]) -> tuple[Content, Path, list[str]]:
-    """Mended content of a split's files, the folder of its pictures, and what was changed."""
-    parts, notes = {}, []
+def _read(paths: list[Path], folder: Path) -> dict[Path, Content]:
+    """Content of all annotation files; what is wrong with any of them is said at once."""
+    contents, problems = {}, []
     for path in paths:
         try:
-            content = read_coco(path)
+            contents[path] = read_coco(path)
         except UnreadableFileError as error:
-            raise ConversionError(str(error)) from error
+            problems.append(str(error))
+    raise_if_any(problems, folder)
+    return contents
+
+
+def _read_split(folder: Path, contents: Mapping[Path, Content]) -> tuple[Content, Path, list[str]]:
+    """Mended content of a split's files, the folder of its pictures, and what was changed."""
+    parts: dict[Path, tuple[Content, Path]] = {}
+    notes: list[str] = []
+    for path, content in contents.items():
         place, lines = _locate(folder, path, content)
         notes += [*lines, *mend_coco(content, path, place)]
         parts[path] = (content, place)
-    if len(paths) == 1:
-        return *parts[paths[0]], notes
+    if len(parts) == 1:
+        return *next(iter(parts.values())), notes
     try:
         content, place = merge_coco(parts)
     except ValueError as error:
         raise ConversionError(str(error)) from error
-    return content, place, [*notes, f'{" and ".join(map(str, paths))} are read as one set, categories by name']
+    return content, place, [*notes, f'{" and ".join(map(str, parts))} are read as one set, categories by name']
 
 
 def describe(splits: dict[str, BoxSplit], notes: tuple[str, ...]) -> BoxData:
@@ -149,7 +159,7 @@ def describe(splits: dict[str, BoxSplit], notes: tuple[str, ...]) -> BoxData:
         ids = ids_by_name(content, path)
     except ValueError as error:
         raise ConversionError(str(error)) from error
-    names = sorted(ids, key=lambda name: (isinstance(ids[name], str), ids[name]))
+    names = sorted(ids, key=lambda name: ids[name])
     classes = tuple(name for name in names if counts[ids[name]])
     if not classes:
         raise ConversionError(f'{path}: holds no box of a known category')

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from denseclip.datasets.coco_json import Content
 from denseclip.datasets.coco_objects import (
     is_number,
     is_side,
@@ -25,8 +26,6 @@ from denseclip.datasets.named_coco import ids_by_name
 
 CROWDS = ('auto', 'keep', 'objects')
 """What becomes of ``iscrowd: 1``: taken off where a class has nothing else, kept, or taken off everywhere."""
-
-Content = dict[str, list[dict[str, Any]]]
 
 
 def mend_coco(content: Content, source: str | Path, pictures: Path) -> list[str]:

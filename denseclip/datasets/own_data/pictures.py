@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from denseclip.datasets.coco_json import Content
 from denseclip.datasets.coco_objects import mask_area, mask_fault
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, place, split_by_name
 from denseclip.datasets.files import UnreadableFileError, picture_size
 from denseclip.datasets.own_data.coco import describe
 from denseclip.datasets.own_data.data import BoxData, BoxSplit, Conversion
-from denseclip.datasets.own_data.mend import Content, mend_coco, unmark_crowds
+from denseclip.datasets.own_data.mend import mend_coco, unmark_crowds
 from denseclip.datasets.own_data.splits import ALIASES
 
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -158,6 +159,9 @@ def as_box_data(found: Found, how: Conversion) -> BoxData:
     for split, listed in pictures.items():
         contents[split], cut = to_coco(listed, found.classes)
         notes += cut
+        if found.marked:  # the audit tells objects that somebody marked from the crowds of a tool
+            for entry in contents[split]['annotations']:
+                entry |= {'difficult': 1} if entry['iscrowd'] else {}
         notes += mend_coco(contents[split], split, how.target)
         kept = how.crowds if how.crowds != 'auto' or not found.marked else 'keep'
         notes += [f'{split}: {line}' for line in unmark_crowds(contents[split], kept)]
