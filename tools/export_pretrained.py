@@ -17,6 +17,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument('checkpoint', help='checkpoint that it wrote')
     parser.add_argument('out', help='folder to write into')
     parser.add_argument('--full', action='store_true', help='keep float32 (default: large tensors in float16)')
+    parser.add_argument('--trust', action='store_true', help='read a pickle even if that runs code in it')
     add_debug_option(parser)
     args = parser.parse_args(argv)
 
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> None:
     from denseclip.models.pretraining import export_pretrained
 
     config = load_config(args.config)
-    state = read_training_file(args.checkpoint)['state_dict']
+    state = read_training_file(args.checkpoint, trust=args.trust)['state_dict']
     path = export_pretrained(config.model, state, args.out, half=not args.full)
     print(f'{path}  {path.stat().st_size / 1e6:.2f} MB')
 

@@ -14,6 +14,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument('out', help='file to write, *.safetensors')
     parser.add_argument('--full', action='store_true', help='keep float32 (default: large tensors in float16)')
     parser.add_argument('--note', nargs='*', default=[], metavar='KEY=VALUE', help='facts to store in the file')
+    parser.add_argument('--trust', action='store_true', help='read a pickle even if that runs code in it')
     add_debug_option(parser)
     args = parser.parse_args(argv)
     wrong = [note for note in args.note if '=' not in note]
@@ -22,9 +23,8 @@ def main(argv: list[str]) -> None:
 
     from denseclip.weights.publish import publish
 
-    result = publish(
-        args.checkpoint, args.out, half=not args.full, metadata=dict(note.split('=', 1) for note in args.note)
-    )
+    notes = dict(note.split('=', 1) for note in args.note)
+    result = publish(args.checkpoint, args.out, half=not args.full, metadata=notes, trust=args.trust)
     print(f'{result.path}  {result.size / 1e6:.2f} MB  sha256 {result.sha256}')
 
 

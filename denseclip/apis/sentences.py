@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import errno
 import os
@@ -21,6 +22,7 @@ _END_OF_TRACEBACK = re.compile(r'^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?',
 _PART = re.compile(r"^cfg should be a dict, ConfigDict or Config, but got <class '(?P<kind>\w+)'>")
 _UNTYPED = re.compile(r'^`cfg` or `default_args` must contain the key "type", but got (?P<part>.*)', re.DOTALL)
 _LACKS = re.compile(r"^'ConfigDict' object has no attribute '(?P<key>\w+)'")
+_NO_CLASSES = re.compile(r"^<class '(?P<name>[\w.]+)'> must implement `get_cat_ids` method")
 _ARGUMENT = re.compile(r"^(?P<name>[\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(?P<key>\w+)'")
 _ARGUMENTS = re.compile(r'^(?P<name>[\w.]+)\.__init__\(\) missing \d+ required .*?arguments?: (?P<keys>.+)$')
 _LABEL = re.compile(r'^Target (?P<label>-?\d+) is out of bounds|device-side assert triggered')
@@ -55,7 +57,7 @@ def _one_line(error: BaseException) -> str:
     if text and (isinstance(error, ValueError) or (isinstance(error, KeyError) and ' ' in text)):
         return f'{text} ({kind} of {_origin(error)}; --debug shows where)'
     if isinstance(error, AssertionError) and not text:
-        text = _asserted(error)
+        text = _failed_line(error)
     return f'unexpected {kind}: {text or "without a message"} (--debug shows where)'
 
 
@@ -140,6 +142,53 @@ def _arguments(error: BaseException, text: str) -> str | None:
     return None
 
 
+def _balanced(error: BaseException, text: str) -> str | None:
+    """MMEngine's ``ClassBalancedDataset`` around a data set that does not say which classes a picture holds."""
+    found = _NO_CLASSES.match(text) if isinstance(error, NotImplementedError) else None
+    if found is None:
+        return None
+    return (
+        f'ClassBalancedDataset asks which classes each picture holds, and {found["name"].rpartition(".")[2]} does '
+        "not say it; use type='LabelMapDataset' with the same folders for label maps, type='NamedCocoDataset' for "
+        'boxes, or leave the wrapper out'
+    )
+
+
+_HOSTS = ('mmseg', 'mmdet', 'mmengine', 'mmcv')
+
+
+def _asserted(error: BaseException, text: str) -> str | None:
+    """A check in a host's class that fails without words: who checks what, and the values that do not hold."""
+    frames = list(traceback.walk_tb(error.__traceback__)) if isinstance(error, AssertionError) else []
+    package = str(frames[-1][0].f_globals.get('__name__', '')).partition('.')[0] if frames else ''
+    if package not in _HOSTS:
+        return None
+    values = frames[-1][0].f_locals
+    owner = type(values['self']).__name__ if 'self' in values else frames[-1][0].f_code.co_name
+    if text:
+        return f'{owner} of {package}: {text} (--debug shows where)'
+    line = traceback.extract_tb(error.__traceback__)[-1].line or ''
+    if not line.startswith('assert '):
+        return None
+    needs = line.removeprefix('assert ').rstrip('\\ ')
+    given = ', '.join(f'{name} is {values[name]!r:.60}' for name in _names(needs) if _is_plain(values.get(name)))
+    but = f', but {given}; look for it in the config' if given else ''
+    return f'{owner} of {package} needs {needs}{but} (--debug shows where)'
+
+
+def _names(expression: str) -> list[str]:
+    """Variables in an expression, each once."""
+    try:
+        tree = ast.parse(expression, mode='eval')
+    except SyntaxError:
+        return []
+    return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | list | tuple | dict)
+
+
 def _label(error: BaseException, text: str) -> str | None:
     """A label that the model has no class for, as the loss says it."""
     found = _LABEL.search(text)
@@ -175,6 +224,8 @@ RULES = (
     _unknown_type,
     _config_part,
     _arguments,
+    _balanced,
+    _asserted,
     _label,
     _memory,
     _full_disk,
@@ -202,7 +253,7 @@ def _origin(error: BaseException) -> str:
     return Path(parts[parts.index('site-packages') + 1]).stem if 'site-packages' in parts[:-1] else 'Python'
 
 
-def _asserted(error: BaseException) -> str:
+def _failed_line(error: BaseException) -> str:
     """The check that failed, as it is written."""
     frames = traceback.extract_tb(error.__traceback__)
     return f'{frames[-1].line} in {Path(frames[-1].filename).name}' if frames else ''

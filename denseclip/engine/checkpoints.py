@@ -123,7 +123,9 @@ def load_weights(
         other_shape = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
         state = {key: value for key, value in state.items() if key not in other_shape}
         known = tuple(not_saved_prefixes(model))  # loaded where a file has them, though never saved
-        if given and not any(key in own or key.startswith(known) for key in state):
+        if not given:
+            raise WeightMismatchError(f"'{source}' holds no tensor, so nothing would start from it; name another file")
+        if not any(key in own or key.startswith(known) for key in state):
             raise WeightMismatchError(
                 f"'{source}': none of its {given} tensors fits {type(model).__name__} by name and shape; it belongs to "
                 'another model, or needs a converter (tools/convert_checkpoint.py)'

@@ -118,7 +118,9 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     config = load_config(config_path, options.overrides)
     if config.get('train_dataloader') is None or config.get('train_cfg') is None:
         raise OptionError(f"config '{config_path}' has no train_dataloader and train_cfg: it can only be tested")
+    _require_model(config, config_path)
     _require_schedule(config)
+    _set_randomness(config, options)
     if options.resume not in (None, 'auto') and not Path(str(options.resume)).is_file():
         raise OptionError(f"checkpoint '{options.resume}' to resume from does not exist")
     require_data(config, ('train', 'val'))
@@ -126,7 +128,6 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     use_amp(config, wanted=options.amp)
     if options.auto_scale_lr:
         _enable_lr_scaling(config)
-    _set_randomness(config, options)
     _set_resume(config, options.resume, work_dir)
     use_suite_hooks(config)
     config.verbose = options.verbose
@@ -160,6 +161,7 @@ def test(
     config = load_config(config_path, options.overrides)
     if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
         raise OptionError(f"config '{config_path}' has no test_dataloader and test_evaluator")
+    _require_model(config, config_path)
     _require_checkpoint(checkpoint, config)
     vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else None
     require_data(config, ('test',))
@@ -218,6 +220,12 @@ def _build_runner(config: Config, launcher: str) -> Any:
     return RUNNERS.build(config)
 
 
+def _require_model(config: Config, config_path: str | Path) -> None:
+    if not config.get('model'):
+        given = f'model={config.model!r}' if 'model' in config else 'no model'
+        raise OptionError(f"config '{config_path}' has {given}: it takes model=dict(type=...)")
+
+
 def _require_checkpoint(checkpoint: str | Path | None, config: Config) -> None:
     """A source with a scheme is looked up when it is read; a plain path must exist now."""
     if checkpoint is None:
@@ -266,6 +274,8 @@ def _set_resume(config: Config, resume: str | None, work_dir: Path) -> None:
 def _set_randomness(config: Config, options: TrainOptions) -> None:
     randomness = config.setdefault('randomness', ConfigDict(seed=None))
     if options.seed is not None:
+        if not 0 <= options.seed < 2**32:
+            raise OptionError(f'--seed {options.seed}: it takes a whole number from 0 to {2**32 - 1}')
         randomness.seed = options.seed
     randomness.setdefault('seed', None)
     if options.deterministic:

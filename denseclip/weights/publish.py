@@ -58,7 +58,12 @@ def to_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def publish(
-    checkpoint: str | Path, out: str | Path, *, half: bool = True, metadata: Mapping[str, Any] | None = None
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    half: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> Published:
     """Write the weights of a checkpoint for release.
 
@@ -69,6 +74,7 @@ def publish(
         out: the safetensors file to write.
         half: store large tensors in half precision.
         metadata: short facts to store in the file (config, licence, ...).
+        trust: read a pickle even if that runs code in it.
 
     Returns:
         Path, checksum and size.
@@ -83,7 +89,7 @@ def publish(
     if out.exists():
         raise FileExistsError(f'"{out}" exists; remove it or choose another name.')
     usable_target(out)
-    state = read_state_dict(checkpoint)
+    state = read_state_dict(checkpoint, trust=trust)
     require_usable(state, checkpoint)
     path = write_safetensors(to_half(state) if half else state, out, metadata)
     content = path.read_bytes()

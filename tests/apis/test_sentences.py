@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.registry import MODELS
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch.utils.data import DataLoader
 
 from denseclip.apis.errors import UserError
@@ -85,6 +85,11 @@ def test_a_check_without_words_is_shown_as_it_is_written() -> None:
         (dict(type='mmseg.ResNet', depth=18, depht=3), "ResNet takes no argument 'depht'"),
         (dict(depth=18), "a part of the config has no type: {'depth': 18}"),
         (None, 'must be dict(type=...) is a NoneType'),
+        (
+            dict(type='mmseg.FCNHead', in_channels=[8, 4], in_index=[0], input_transform='resize_concat', channels=4)
+            | dict(num_classes=2),
+            'FCNHead of mmseg needs len(in_channels) == len(in_index), but in_channels is [8, 4], in_index is [0]',
+        ),
     ],
 )
 def test_faults_of_a_part_of_a_config(settings: dict | None, words: str) -> None:
@@ -128,3 +133,12 @@ def test_texts_of_other_packages_say_their_kind() -> None:
     error = raised(lambda: torch.nn.functional.interpolate(torch.zeros(1, 1, 2, 2)))
     assert isinstance(error, ValueError)
     assert re.fullmatch(r'either size or scale_factor .* \(ValueError of torch; --debug shows where\)', one_line(error))
+
+
+def test_balancing_classes_of_a_data_set_that_does_not_say_them(tmp_path: Path) -> None:
+    init_default_scope('mmseg')
+    inner = dict(type='BaseSegDataset', data_prefix=dict(img_path=str(tmp_path)), metainfo=dict(classes=['a', 'b']))
+    (tmp_path / 'a.jpg').touch()
+    error = raised(lambda: DATASETS.build(dict(type='ClassBalancedDataset', dataset=inner, oversample_thr=0.5)))
+    line = one_line(error)
+    assert 'BaseSegDataset does not say it' in line and "type='LabelMapDataset'" in line

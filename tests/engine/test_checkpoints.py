@@ -145,3 +145,8 @@ def test_a_moved_work_directory_still_finds_its_checkpoint(tmp_path: Path) -> No
         last_checkpoint(tmp_path)
     (tmp_path / 'iter_5.pth').touch()
     assert last_checkpoint(tmp_path) == tmp_path / 'iter_5.pth'
+
+
+def test_a_start_from_nothing_is_refused() -> None:
+    with pytest.raises(WeightMismatchError, match="'x' holds no tensor"):
+        load_weights(network(), {}, source='x', strict=False)

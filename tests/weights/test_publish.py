@@ -1,6 +1,9 @@
 """Published weights: small, complete, never overwritten."""
 
 import hashlib
+import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,3 +54,26 @@ def test_never_overwrites(checkpoint, tmp_path):
 def test_refuses_what_half_precision_cannot_hold():
     with pytest.raises(ValueError, match='"huge" holds values'):
         to_half({'huge': torch.full((5000,), 1e6)})
+
+
+class Note:
+    """Foreign to every allow-list, and harmless."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_trusted_checkpoint_is_published(checkpoint, tmp_path, capsys):
+    sys.path.insert(0, str(Path(__file__).parents[2] / 'tools'))
+    import publish_model
+
+    path, marker, out = tmp_path / 'theirs.pth', tmp_path / 'ran', tmp_path / 'out.safetensors'
+    torch.save({'state_dict': checkpoint[1], 'run': Note(marker)}, path)
+    with pytest.raises(SystemExit):
+        publish_model.main([str(path), str(out)])
+    assert '--trust' in capsys.readouterr().err and not marker.exists() and not out.exists()
+    assert publish_model.main([str(path), str(out), '--trust']) == 0
+    assert marker.exists() and read_state_dict(out).keys() == checkpoint[1].keys()
