@@ -17,20 +17,19 @@ from pathlib import Path
 
 PACKAGE = 'denseclip'
 LAYERS = (
-    ('version',),
+    ('version', 'files'),
     ('compat',),
-    ('core',),
-    ('structures',),
+    ('structures', 'core.precision'),
     ('weights',),
     ('clip',),
-    ('mining',),
+    ('core',),
     ('models.functional',),
-    ('evaluation', 'visualization'),
-    ('datasets',),
+    ('visualization',),
+    ('datasets', 'evaluation'),
     ('models',),
+    ('mining',),
     ('engine',),
     ('apis',),
-    ('cli',),
 )
 """Rooms of the package from the ground up. A module imports from its own layer and from those below."""
 FRONT = (PACKAGE, f'{PACKAGE}.__main__')  # the entrance looks into every room
@@ -91,7 +90,9 @@ class House:
             'circles of imports': len(self.circles),
             f'pairs of equal functions of {SMALLEST} lines and more': len(self.doubles),
         }
-        return '\n'.join(['| what | count |', '| --- | ---: |', *(f'| {name} | {value} |' for name, value in rows.items())])
+        return '\n'.join(
+            ['| what | count |', '| --- | ---: |', *(f'| {name} | {value} |' for name, value in rows.items())]
+        )
 
 
 def spread(numbers: list[int]) -> str:
@@ -192,7 +193,9 @@ def circles(imports: list[tuple[str, str]]) -> list[list[str]]:
 
     reach = {name: reached(name) for name in list(forward)}
     groups = {
-        tuple(sorted(other for other in reach[name] if name in reach.get(other, ()))) for name in reach if name in reach[name]
+        tuple(sorted(other for other in reach[name] if name in reach.get(other, ())))
+        for name in reach
+        if name in reach[name]
     }
     return [list(group) for group in sorted(groups)]
 

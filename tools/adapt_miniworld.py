@@ -29,11 +29,11 @@ from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.clip.loading import load_clip
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.miniworld import MiniworldDataset, write_miniworld
-from denseclip.engine.atomic import write_text
 from denseclip.engine.checkpoints import read_training_file
 from denseclip.engine.config import OptionError, load_config, use_suite_hooks
 from denseclip.engine.launch import TrainOptions, train
 from denseclip.engine.runner import SuiteRunner
+from denseclip.files.atomic import write_text
 from denseclip.mining import (
     CaptionPairs,
     LabelMapPairs,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.programs import add_debug_option, program
-from denseclip.engine.atomic import replacing
+from denseclip.files.atomic import replacing
 from denseclip.weights import (
     read_checkpoint,
     require_usable,

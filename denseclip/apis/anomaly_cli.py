@@ -57,10 +57,10 @@ def run_anomaly(args: argparse.Namespace) -> int:
     from denseclip.apis.anomaly_folder import check_threshold, items_in, stray_masks
     from denseclip.apis.anomaly_output import output_names
     from denseclip.apis.files import prepare_folder
-    from denseclip.apis.inputs import output_stems
     from denseclip.apis.names import readable
     from denseclip.apis.progress import busy
-    from denseclip.engine.scratch import exit_on_signals
+    from denseclip.files.scratch import exit_on_signals
+    from denseclip.files.stems import output_stems
 
     items, threshold = items_in(args.folder), threshold_of(args.threshold)
     check_threshold(threshold, items)

@@ -22,9 +22,9 @@ from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, folder_mask_places,
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.anomaly_pairs import MaskFinder, split_pairs, strays
 from denseclip.datasets.files import UnreadableFileError
-from denseclip.engine.scratch import ScratchFolder
 from denseclip.evaluation.anomaly import BinnedPixels, check_pair, curve_of, f1_max, image_measures, pixel_measures
 from denseclip.evaluation.anomaly.measures import IMAGE_MEASURES
+from denseclip.files.scratch import ScratchFolder
 
 KEPT_SIDE = 1024
 """Long side at which maps wait on disk for their calibration; they come from a coarse patch grid and are smooth."""

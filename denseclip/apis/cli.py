@@ -141,8 +141,9 @@ def run_segment(args: argparse.Namespace) -> int:
     """``denseclip segment``: results of every picture that can be read, then a list of those that cannot."""
     from denseclip.apis.files import prepare_folder
     from denseclip.apis.images import UnreadableImageError
-    from denseclip.apis.inputs import expand_inputs, output_stems
+    from denseclip.apis.inputs import expand_inputs
     from denseclip.apis.progress import busy, track
+    from denseclip.files.stems import output_stems
 
     vocabulary = vocabulary_from_args(args)
     if vocabulary is not None:

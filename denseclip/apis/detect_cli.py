@@ -43,9 +43,10 @@ def run_detect(args: argparse.Namespace) -> int:
     from denseclip.apis.detector import Detector
     from denseclip.apis.files import prepare_folder
     from denseclip.apis.images import UnreadableImageError
-    from denseclip.apis.inputs import expand_inputs, output_stems
+    from denseclip.apis.inputs import expand_inputs
     from denseclip.apis.progress import busy, track
     from denseclip.apis.results.formats import endings
+    from denseclip.files.stems import output_stems
 
     paths = expand_inputs(args.images)
     stems = output_stems(paths)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from denseclip.engine.atomic import commit, partial_name
+from denseclip.files.atomic import commit, partial_name
 
 CARD = 'pairs.json'
 FOLDER = 'pairs'

@@ -16,9 +16,9 @@ from mmengine.registry import METRICS, DefaultScope
 from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 
-from ..apis.inputs import output_stems
 from ..datasets.sources import dataset_class, inner_datasets
-from .atomic import commit, partial_name
+from ..files.atomic import commit, partial_name
+from ..files.stems import output_stems
 from .config import OptionError
 
 _LABEL_STEPS = ('LoadAnnotations', 'LoadWideAnnotations', 'CheckLabelRange')
@@ -79,7 +79,7 @@ def _with_optional_labels(steps: Any) -> Any:
 def name_results(runner: Runner) -> None:
     """Tell the metrics that write a file per picture how to name it.
 
-    Usually a result has the picture's own stem; see :func:`denseclip.apis.inputs.output_stems`. Metrics of anomalies
+    Usually a result has the picture's own stem; see :func:`denseclip.files.stems.output_stems`. Metrics of anomalies
     write a folder for each category and kind of defect, so that names must differ within these only.
 
     Args:

@@ -12,8 +12,8 @@ from typing import Any
 
 from mmengine.utils.dl_utils import collect_env
 
+from ..files.atomic import write_text
 from ..version import __version__
-from .atomic import write_text
 
 _PACKAGES = (
     'torch',

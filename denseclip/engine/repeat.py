@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic import write_text
+from ..files.atomic import write_text
 from .checkpoints import last_checkpoint
 
 Command = Callable[[str, Sequence[str]], None]

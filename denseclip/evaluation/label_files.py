@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from denseclip.engine.atomic import replacing
+from denseclip.files.atomic import replacing
 
 
 class OutputNames:

@@ -14,8 +14,8 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
-from denseclip.engine.atomic import write_text
 from denseclip.evaluation.panoptic_metric import to_array
+from denseclip.files.atomic import write_text
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO

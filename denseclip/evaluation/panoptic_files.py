@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from denseclip.engine.atomic import write_text
 from denseclip.evaluation.label_files import write_picture
 from denseclip.evaluation.panoptic_quality import PanopticFormatError
+from denseclip.files.atomic import write_text
 from denseclip.structures.panoptic import ids_to_rgb, rgb_to_ids
 
 

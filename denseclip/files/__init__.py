@@ -1,1 +1,1 @@
-"""Files and folders on disk, for every room: whole or not at all, gone when they should be, under names of their own."""
+"""Files and folders on disk: whole or not at all, gone when they should be, under names of their own."""

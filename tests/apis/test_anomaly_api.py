@@ -16,7 +16,7 @@ import denseclip
 from denseclip.apis import AnomalyInferencer, UserError
 from denseclip.apis.anomaly import default_config
 from denseclip.apis.anomaly_folder import Item, inspect_pictures
-from denseclip.engine.scratch import exit_on_signals
+from denseclip.files.scratch import exit_on_signals
 
 ANOVL = dict(type='AnoVL', clip=dict(config=TINY_CLIP), dual_layers=3, views=False, tiles=True, keep_ratio=True)
 

@@ -13,7 +13,7 @@ from PIL import Image
 from denseclip.datasets.converters import ConversionError, convert_camvid
 from denseclip.datasets.converters.layout import complete_or_absent
 from denseclip.datasets.generated import write_dataset
-from denseclip.engine.scratch import MARKER
+from denseclip.files.scratch import MARKER
 
 REPOSITORY = Path(__file__).parents[2]
 

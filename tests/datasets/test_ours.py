@@ -36,7 +36,7 @@ from denseclip.datasets.converters.layout import complete_or_absent
 from denseclip.datasets.converters.voc_boxes import convert_bccd, convert_voc_boxes
 from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.own_data import recognise
-from denseclip.engine.scratch import MARKER
+from denseclip.files.scratch import MARKER
 
 SIZE = (24, 32)
 XML = (

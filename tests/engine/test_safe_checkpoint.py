@@ -21,8 +21,8 @@ from mmengine.fileio import LocalBackend
 from mmengine.logging import MessageHub
 from mmengine.runner import save_checkpoint
 
-from denseclip.engine.atomic import PARTIAL_SUFFIX
 from denseclip.engine.hooks import SafeCheckpointHook
+from denseclip.files.atomic import PARTIAL_SUFFIX
 
 
 class Killed(BaseException):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from denseclip.engine.atomic import replacing, write_text
+from denseclip.files.atomic import replacing, write_text
 
 
 @pytest.mark.parametrize('error', [OSError(28, 'No space left on device'), KeyboardInterrupt(), ValueError('x')])

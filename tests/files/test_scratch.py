@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from denseclip.engine.scratch import MARKER, ScratchFolder, exit_on_signals, sweep
+from denseclip.files.scratch import MARKER, ScratchFolder, exit_on_signals, sweep
 
 fork = multiprocessing.get_context('fork')
 

@@ -16,7 +16,7 @@ from denseclip.datasets.anomaly_layouts import SPLITS, Entry, list_magnetic_tile
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, place, raise_if_any
 from denseclip.datasets.files import UnreadableFileError, picture_size
-from denseclip.engine.atomic import write_text
+from denseclip.files.atomic import write_text
 
 MAGNETIC_TILE_THRESHOLD = 127
 """Grey value above which a pixel of a magnetic-tile mask is defective."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from denseclip.datasets.converters.ours import ConversionError, check_apart, check_replaceable, record
 from denseclip.datasets.files import UnreadableFileError, picture_size, read_label_map
-from denseclip.engine.scratch import ScratchFolder, exit_on_signals, sweep
+from denseclip.files.scratch import ScratchFolder, exit_on_signals, sweep
 
 MAX_NAMED = 10
 """How many files an error message lists before it only counts the rest."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from denseclip.engine.scratch import MARKER
+from denseclip.files.scratch import MARKER
 from denseclip.version import __version__
 
 _NOBODYS = frozenset({'.DS_Store', 'Thumbs.db', 'desktop.ini'})

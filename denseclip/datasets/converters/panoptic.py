@@ -20,7 +20,7 @@ from denseclip.datasets.converters.cityscapes import SCORED
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, raise_if_any
 from denseclip.datasets.converters.relabel import matched_names
 from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
-from denseclip.engine.atomic import write_text
+from denseclip.files.atomic import write_text
 from denseclip.structures.panoptic import ids_to_rgb
 
 _ADE_FOLDERS = {'train': 'training', 'val': 'validation'}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from denseclip.engine.atomic import partial_name, write_text
+from denseclip.files.atomic import partial_name, write_text
 
 from .layouts import LAYOUTS, Layout, MiniworldError, Request
 

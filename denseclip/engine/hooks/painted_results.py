@@ -17,7 +17,7 @@ from PIL import Image
 from denseclip.visualization.palette import overlay_palette, palette_for
 from denseclip.visualization.samples import sample_picture
 
-from ..atomic import commit, partial_name
+from ...files.atomic import commit, partial_name
 from .vocabulary_check import unwrap_model
 
 

@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..atomic import partial_name, remove_partial_files, replacing, write_text
+from ...files.atomic import partial_name, remove_partial_files, replacing, write_text
 
 
 @HOOKS.register_module()

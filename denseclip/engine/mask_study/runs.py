@@ -10,7 +10,7 @@ from typing import Any
 
 from denseclip.datasets.miniworld import write_miniworld
 
-from ..atomic import write_text
+from ...files.atomic import write_text
 from ..config import OptionError, load_config
 from ..launch import TestOptions, TrainOptions, test, train
 from .table import write_table

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_text
+from ...files.atomic import write_text
 from .variants import VARIANTS
 
 COLUMNS = ('mIoU-unseen', 'mIoU-seen', 'PQ-unseen', 'PQ-seen', 'PQ', 'recall-unseen', 'recall-seen')

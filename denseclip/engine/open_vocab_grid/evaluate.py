@@ -18,7 +18,7 @@ from mmseg.evaluation.metrics import IoUMetric
 from torch.utils.data import DataLoader, Subset
 
 from ...compat.logs import quiet
-from ..atomic import write_text
+from ...files.atomic import write_text
 from ..benchmark.memory import high_water_bytes
 from ..checkpoints import load_weights, read_training_file
 from .cells import Cell

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from mmengine.registry import DefaultScope
 
-from ..atomic import remove_partial_files
+from ...files.atomic import remove_partial_files
 from ..data.samples import absent_data
 from .cells import Cell
 from .evaluate import DONE, FAILED, Progress, evaluate_cell

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.open_vocab import SETS, published
-from ..atomic import write_text
+from ...files.atomic import write_text
 
 COLUMNS = (
     'preset',

@@ -15,12 +15,12 @@ from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from PIL import Image
 
-from denseclip.engine.atomic import write_text
 from denseclip.evaluation.anomaly.binned import DEFAULT_BINS, BinnedPixels
 from denseclip.evaluation.anomaly.measures import AP_MODES, AUPRO_MODES, image_measures, pixel_measures
 from denseclip.evaluation.anomaly.pixels import ExactPixels, PixelScores, check_pair
 from denseclip.evaluation.anomaly.table import ResultTable
 from denseclip.evaluation.label_files import OutputNames, write_picture
+from denseclip.files.atomic import write_text
 
 PIXEL_MODES = ('exact', 'binned', 'none')
 NO_CATEGORY = 'all'

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from denseclip.engine.atomic import partial_name
+from denseclip.files.atomic import partial_name
 
 from .. import world
 from ..kinds import CLASSES, UNSEEN
