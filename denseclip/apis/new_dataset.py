@@ -74,6 +74,7 @@ def new_dataset(
     kind: str | None = None,
     ids: Sequence[int] = (),
     ignore: Sequence[str] = (),
+    colors: str = 'auto',
     progress_file: TextIO | None = None,
 ) -> NewDataset:
     """Write a config that trains on a folder of somebody's own data, and audit the data through it.
@@ -95,6 +96,7 @@ def new_dataset(
         ids: Ids of the classes in label maps, in the order of the words, such as ``(0, 255)``.
         ignore: Ids in label maps (or names, where a file says them) that are no class; 255 is none unless ``ids`` says
             so.
+        colors: See there.
         progress_file: Where the audit draws its progress.
 
     Returns:
@@ -123,11 +125,12 @@ def new_dataset(
         kind=kind,
         ids=ids,
         ignore=ignore,
+        colors=colors,
         check=partial(_vocabulary, words=words),
     )
     vocabulary = _vocabulary(data, words)
-    if isinstance(data, BoxData) and (ids or ignore):
-        raise UserError('--ids and --ignore are for label maps, but the folder is read as boxes; see --kind')
+    if isinstance(data, BoxData) and (ids or ignore or colors != 'auto'):
+        raise UserError('--ids, --ignore and --colors are for label maps, but the folder is read as boxes; see --kind')
     kind = 'boxes' if isinstance(data, BoxData) else 'label maps'
     base_file = Path(base) if base else _bundled_config(BASES[kind])
     entries = {'_base_': _relative_base(base_file, out)}
@@ -224,9 +227,11 @@ def _check_ids(data: LabelMapData, count: int) -> None:
         raise UserError(f'one class leaves nothing to tell it from: name the ground, too ("ground; crack"){white}')
     strange = sorted({*data.ids} - {*data.ids_of(count)})
     if strange:
+        known = {*data.ids_of(count), *data.ignored, 255}
+        found = data.look(known) if data.look else ''
         raise UserError(
             f'--classes names {count} classes, but the label maps hold the ids {_ids(data.ids)} (255 is ignored); '
-            f'{_cure(data, count, strange)}'
+            f'{_cure(data, count, strange)}' + (f'. In the files: {found}' if found else '')
         )
 
 

@@ -41,6 +41,13 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--ignore', nargs='+', default=[], metavar='ID', help='label maps: ids that are no class, such as 11'
     )
+    parser.add_argument(
+        '--colors',
+        default='auto',
+        metavar='NAME',
+        help='label maps of colours: the set whose colours they have (camvid, camvid11, cityscapes, voc); auto '
+        'reads a list beside them or takes the one set that has all of them (%(default)s)',
+    )
     parser.add_argument('--reduce-zero-label', action='store_true', help='label maps: 0 is no class (--ignore 0)')
     parser.add_argument(
         '--val-share', type=float, default=0.2, help='part to validate on, where nothing is split yet (%(default)s)'
@@ -85,6 +92,7 @@ def run_new_dataset(args: argparse.Namespace) -> int:
         kind={'maps': 'label maps'}.get(args.kind, args.kind),
         ids=args.ids or (),
         ignore=[*args.ignore, *(['0'] if args.reduce_zero_label else [])],
+        colors=args.colors,
         progress_file=sys.stderr if sys.stderr.isatty() else None,
     )
     print(made.vocabulary.describe())

@@ -33,12 +33,12 @@ class ClassFile:
     """What such a file says.
 
     Attributes:
-        path: The file.
+        path: The file, or what else says it, in words.
         names: By id, without those that are no class.
         colours: Id of each colour, 255 for what is no class; empty where ids stand in the label maps.
     """
 
-    path: Path
+    path: Path | str
     names: dict[int, str]
     colours: dict[Colour, int]
 

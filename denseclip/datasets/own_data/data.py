@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,8 @@ class Conversion:
         corners: How VOC-XML files count pixels, one of :data:`~denseclip.datasets.own_data.voc.CORNERS`.
         ids: Ids of the classes in label maps, in the order of the names; empty: all that are not ignored.
         ignore: Ids (or names, where a file says them) that are no class.
+        colors: Set whose colours label maps have, one of
+            :data:`~denseclip.datasets.own_data.palettes.PALETTES`; ``auto`` looks into them.
         check: Called with label maps as they were recognised, before anything is made; may raise.
     """
 
@@ -37,6 +39,7 @@ class Conversion:
     corners: str = 'auto'
     ids: tuple[int, ...] = ()
     ignore: tuple[str, ...] = ()
+    colors: str = 'auto'
     check: Callable[[Any], object] | None = None
 
 
@@ -117,6 +120,7 @@ class LabelMapData:
         class_ids: Id of each class; empty: in the order of the ids that are not ignored.
         ignored: Ids that are no class; 255 is always ignored unless it is one of ``class_ids``.
         reader: Reads label maps of any kind as these ids.
+        look: Says all that is wrong with the files, in words, given the ids that are a class or ignored.
         notes: What was decided and done on the way, a line each.
     """
 
@@ -129,6 +133,7 @@ class LabelMapData:
     class_ids: tuple[int, ...] = ()
     ignored: tuple[int, ...] = ()
     reader: MapReader = MapReader({})
+    look: Callable[[Collection[int]], str] | None = None
     notes: tuple[str, ...] = ()
 
     def ids_of(self, count: int) -> tuple[int, ...]:

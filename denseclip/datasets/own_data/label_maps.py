@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from denseclip.datasets.own_data.endings import picture_cores
 from denseclip.datasets.own_data.folders import Groups
 from denseclip.datasets.own_data.map_files import MapReader
 from denseclip.datasets.own_data.map_splits import Part, find_pairs
+from denseclip.datasets.own_data.palettes import AUTO, as_class_file, guess, insist
+from denseclip.datasets.own_data.survey import in_words, survey
 
 _SAMPLE = 200  # label maps that are read to learn which ids occur; the audit reads all
 _UNSAID = {(0, 0, 0): 255, (224, 224, 192): 255}  # black and VOC's border, where no class has that colour
@@ -41,14 +44,16 @@ def from_label_maps(folder: Path, groups: Groups, how: Conversion) -> LabelMapDa
         ConversionError: If names do not fit together, no label map can be read, or what has to be made cannot be.
     """
     parts, notes = find_pairs(folder, groups, how)
-    known = find_class_file(folder)
+    known = _classes(folder, parts, how)
     notes += [f'classes from {known.path}'] if known else []
     ignored = _ignored(how, known)
     colours = {**_UNSAID, **known.colours} if known and known.colours else {}
     reader = MapReader(colours, how.ids, _narrowed(how.ids, ignored))
     ids, as_is = _sample(parts, reader)
     left = tuple(sorted(ids - ({255} - {*how.ids}) - {*ignored}))
-    data = LabelMapData({}, '', '', left, 255 in ids, reader=reader, notes=tuple(notes))
+    data = LabelMapData(
+        {}, '', '', left, 255 in ids, reader=reader, look=partial(_findings, parts, reader), notes=tuple(notes)
+    )
     if reader.narrowed:
         data = replace(data, class_ids=tuple(range(len(how.ids))))
     else:
@@ -59,6 +64,27 @@ def from_label_maps(folder: Path, groups: Groups, how: Conversion) -> LabelMapDa
     if how.check:
         how.check(data)
     return _with_splits(data, parts, how, as_is=as_is)
+
+
+def _findings(parts: Mapping[str, Part], reader: MapReader, known: Collection[int]) -> str:
+    return in_words(survey(parts, reader, known))
+
+
+def _classes(folder: Path, parts: Mapping[str, Part], how: Conversion) -> ClassFile | None:
+    """What ids or colours mean: as asked for, from a file, or by colours of a known set."""
+    if how.colors != AUTO:
+        return insist(how.colors, _spread(parts))
+    name = None
+    known = find_class_file(folder)
+    if known is None:
+        name = guess(_spread(parts))
+    return as_class_file(name) if name else known
+
+
+def _spread(parts: Mapping[str, Part]) -> list[Path]:
+    """Label maps spread over all splits."""
+    paths = [pair.label for part in parts.values() for pair in part.pairs.values() if pair.label.is_file()]
+    return paths[:: max(1, len(paths) // _SAMPLE)]
 
 
 def _ignored(how: Conversion, known: ClassFile | None) -> tuple[int, ...]:
@@ -95,10 +121,9 @@ def _narrowed(ids: tuple[int, ...], ignored: tuple[int, ...]) -> dict[int, int]:
 
 def _sample(parts: Mapping[str, Part], reader: MapReader) -> tuple[set[int], bool]:
     """Ids in label maps spread over all splits, and whether training can read the files as they are."""
-    paths = [pair.label for part in parts.values() for pair in part.pairs.values() if pair.label.is_file()]
     ids: set[int] = set()
     errors, as_is, readable = [], True, False
-    for path in paths[:: max(1, len(paths) // _SAMPLE)]:
+    for path in _spread(parts):
         try:
             found, same = reader.read(path)
         except UnreadableFileError as error:  # the audit names it, with all else that is wrong

@@ -16,6 +16,7 @@ from denseclip.datasets.own_data.label_maps import from_label_maps
 from denseclip.datasets.own_data.labelme import from_labelme, labelme_files
 from denseclip.datasets.own_data.map_splits import holds_label_maps
 from denseclip.datasets.own_data.mend import CROWDS
+from denseclip.datasets.own_data.palettes import AUTO, PALETTES
 from denseclip.datasets.own_data.voc import CORNERS, from_voc, voc_folder
 from denseclip.datasets.own_data.yolo import from_yolo, yolo_pictures
 
@@ -31,6 +32,7 @@ def recognise(
     kind: str | None = None,
     ids: Sequence[int] = (),
     ignore: Sequence[str] = (),
+    colors: str = 'auto',
     check: Callable[[LabelMapData], object] | None = None,
 ) -> BoxData | LabelMapData:
     """Find out what a folder holds.
@@ -48,6 +50,8 @@ def recognise(
         kind: ``'boxes'`` or ``'label maps'``, where a folder holds both; by default boxes are read.
         ids: Ids of the classes in label maps, in the order of the names; by default all that are not ignored.
         ignore: Ids in label maps (or names, where a file says them) that are no class.
+        colors: Set whose colours label maps have (``camvid``, ``cityscapes``, ``voc`` ...); by default a list beside
+            them says what they mean, or the colours do where they are those of one known set only.
         check: Called with label maps as they were recognised, before files are made; may raise.
 
     Returns:
@@ -60,13 +64,17 @@ def recognise(
     folder = Path(folder)
     if not folder.is_dir():
         raise ConversionError(f'{folder}: no such folder')
-    for name, value, known in (('crowds', crowds, CROWDS), ('corners', corners, CORNERS)):
+    for name, value, known in (
+        ('crowds', crowds, CROWDS),
+        ('corners', corners, CORNERS),
+        ('colors', colors, (AUTO, *PALETTES)),
+    ):
         if value not in known:
             raise ConversionError(f'{name} is {value!r}, none of {", ".join(known)}')
     beside = Path(os.path.abspath(folder))  # noqa: PTH100  (without following links, and '.' has a name then)
     if converted:
         check_apart(Path(converted), [folder])
-    how = Conversion(folder, Path(), val_share, force, crowds, corners, tuple(ids), tuple(ignore), check)
+    how = Conversion(folder, Path(), val_share, force, crowds, corners, tuple(ids), tuple(ignore), colors, check)
     groups = scan(folder)
     maps = holds_label_maps(groups)
     if kind != 'label maps':

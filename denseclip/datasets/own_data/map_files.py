@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,9 +75,8 @@ class MapReader:
         if strange and (image.mode == 'P' or all(key % 0x10101 == 0 for key in found.tolist())):
             return None
         if strange:
-            listed = ', '.join(f'({key >> 16}, {key >> 8 & 255}, {key & 255})' for key in strange[:5])
-            more = f' and {len(strange) - 5} more' if len(strange) > 5 else ''
-            raise UnreadableFileError(f'{path}: holds colours that no class has: {listed}{more}')
+            listed = listed_colours((key >> 16, key >> 8 & 255, key & 255) for key in strange)
+            raise UnreadableFileError(f'{path}: holds colours that no class has: {listed}')
         ids = np.array([table[int(key)] for key in found], dtype=np.uint8)
         return ids[inverse.reshape(keys.shape)]
 
@@ -103,7 +102,23 @@ def _grey(path: Path, image: Image.Image) -> np.ndarray:
     lossy = 8 if path.suffix.lower() in LOSSY else 0
     if not solid or np.abs(colours.astype(np.int16) - level[..., None]).max(initial=0) > lossy:
         raise UnreadableFileError(
-            f'{path}: holds {pixels.shape[2]} channels ({image.mode}) of colours, and nothing says which class each '
-            'is. Put a labelmap.txt with a line "name:R,G,B::" for each class into the folder of the data set'
+            f'{path}: holds {pixels.shape[2]} channels ({image.mode}) of colours, {_sorts(pixels)}, and nothing says '
+            'which class each is. Put a labelmap.txt with a line "name:R,G,B::" for each class into the folder of the '
+            'data set, or name a known set with --colors'
         )
     return level.copy()
+
+
+def _sorts(pixels: np.ndarray) -> str:
+    """The colours of a picture in words; (H, W, C)."""
+    if pixels.shape[2] < 3:
+        return 'greys that are partly transparent'
+    found = np.unique(pixels[..., :3].reshape(-1, 3), axis=0)
+    return listed_colours((int(r), int(g), int(b)) for r, g, b in found)
+
+
+def listed_colours(colours: Iterable[Colour], most: int = 5) -> str:
+    """Colours as text, the first of them and how many more there are."""
+    found = sorted(colours)
+    more = f' and {len(found) - most} more' if len(found) > most else ''
+    return ', '.join(str(colour) for colour in found[:most]) + more

@@ -231,6 +231,31 @@ def test_all_findings_are_said_in_one_run(tmp_path: Path) -> None:
     assert 'v 00.x.png: cannot be read' in made.reports['val'].render() and not made.ok
 
 
+def test_an_unknown_id_hides_no_other_finding(tmp_path: Path) -> None:
+    write(tmp_path / 'own', Layout(count=6))
+    images, masks = tmp_path / 'own/images/train', tmp_path / 'own/masks/train'
+    Image.fromarray(np.full((6, 8), 77, np.uint8)).save(masks / 't 00.x.png')
+    (images / 't 01.x.png').write_bytes(b'no picture')
+    (masks / 't 02.x.png').unlink()
+    Image.fromarray(np.full((3, 8), 1, np.uint8)).save(masks / 't 03.x.png')
+    Image.fromarray(np.full((6, 8), 1, np.uint8)).save(masks / 'stray.png')
+    (tmp_path / 'own/masks/val/v 00.x.png').write_bytes(b'')
+    with pytest.raises(UserError) as caught:
+        new_dataset(tmp_path / 'own', tmp_path / 'own.py', classes='sky; road; tree')
+    for said in (
+        'hold the ids 0, 1, 2, 77 (255 is ignored)',
+        '--ignore 77',
+        't 00.x.png: label ids out of range: 77',
+        't 01.x.png: cannot be read',
+        't 02.x.png: has no label map',
+        't 03.x.png: size (3, 8) differs from its picture (6, 8)',
+        'stray.png: has no picture',
+        'v 00.x.png: cannot be read',
+    ):
+        assert said in str(caught.value), str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ['own']
+
+
 @pytest.mark.parametrize('kind', ['grey', 'rgb'])
 def test_findings_about_listed_pairs_are_said_by_every_audit(tmp_path: Path, kind: str) -> None:
     write(tmp_path / 'own', Layout('flat', kind=kind, count=6, suffixes=('.png', '.jpg')))
