@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from denseclip.core.placement import resize, size_of
 from denseclip.models.builder import build_module
 from denseclip.structures.mask_proposals import MaskProposer
 
@@ -37,9 +37,6 @@ class PictureProposals:
         Shape:
             - image: :math:`(3, H, W)`; result: :math:`(Q, H, W)`
         """
-        size = (image.shape[-2], image.shape[-1])
+        size = size_of(image)
         meta = {**info, 'img_shape': size, 'ori_shape': size, 'pad_shape': size}
-        shares = self.proposer(image[None], [meta]).mask_logits.float().sigmoid()
-        if tuple(shares.shape[-2:]) != size:
-            shares = F.interpolate(shares, size=size, mode='bilinear', align_corners=False)
-        return shares[0]
+        return resize(self.proposer(image[None], [meta]).mask_logits.float().sigmoid(), size)[0]

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmseg.structures import SegDataSample
 
+from denseclip.core.placement import Placement, upper_left
 from denseclip.models.functional import mask_inference
 from denseclip.models.functional.mask_inference import (
-    MaskGeometry,
     instance_predictions,
     panoptic_segments,
     semantic_labels,
     semantic_scores,
 )
-from denseclip.models.segmentors.mask_results import MaskTasks, geometry_of, mask_boxes
+from denseclip.models.segmentors.mask_results import MaskTasks, mask_boxes
 
 
 def queries(seed, num=8, classes=5, size=(6, 7), peaked=4.0):
@@ -24,6 +24,10 @@ def queries(seed, num=8, classes=5, size=(6, 7), peaked=4.0):
     logits = torch.randn(num, classes + 1, generator=generator) * peaked
     probabilities = logits.softmax(dim=-1)
     return probabilities[:, :-1], probabilities[:, -1], torch.randn(num, *size, generator=generator) * 3
+
+
+def placed(sample, size=(32, 32)):
+    return Placement.of(sample.metainfo, size)
 
 
 def plain_panoptic(classes, void, masks, things, score_threshold, overlap_threshold):
@@ -70,7 +74,7 @@ def test_panoptic_equals_the_plain_loop_whatever_the_chunks(seed, score, overlap
 @given(st.integers(0, 10_000), st.integers(1, 70), st.booleans(), st.booleans())
 def test_label_map_by_chunks_equals_the_argmax_of_all_scores(seed, classes, merge_first, resized):
     probabilities, _, masks = queries(seed, classes=classes)
-    geometry = MaskGeometry((24, 28), (20, 27), (31, 40)) if resized else MaskGeometry()
+    geometry = Placement((24, 28), upper_left((20, 27)), (31, 40)) if resized else Placement()
     if merge_first:
         scores = geometry.finish(semantic_scores(probabilities, geometry.enlarge(masks)))
     else:
@@ -84,7 +88,7 @@ def test_label_map_by_chunks_equals_the_argmax_of_all_scores(seed, classes, merg
 
 def test_probabilities_may_be_given_instead_of_logits():
     probabilities, _, masks = queries(0)
-    geometry = MaskGeometry(out=(11, 9))
+    geometry = Placement(out=(11, 9))
     merged = F.interpolate(
         torch.einsum('qk,qhw->khw', probabilities, masks.sigmoid())[None], size=(11, 9), mode='bilinear'
     )
@@ -106,7 +110,7 @@ def test_a_thousand_prompts_never_make_all_planes():
             return out
 
     with Watch():
-        labels = semantic_labels(probabilities, masks, MaskGeometry((64, 64), None, (96, 128)), budget=2**20)
+        labels = semantic_labels(probabilities, masks, Placement((64, 64), None, (96, 128)), budget=2**20)
     assert labels.dtype == torch.int16 and labels.shape == (96, 128)
     assert 0 < largest <= 1.1 * 2**20
 
@@ -121,7 +125,7 @@ def test_no_query_left_is_an_empty_map():
         assert not found.ids.any() and found.segments_info() == []
     objects = instance_predictions(classes[:0], masks[:0], is_thing=things)
     assert objects.masks.shape == (0, 6, 7) and objects.scores.shape == (0,)
-    assert semantic_labels(classes[:0], masks[:0], MaskGeometry((12, 14), None, (5, 5))).unique().tolist() == [0]
+    assert semantic_labels(classes[:0], masks[:0], Placement((12, 14), None, (5, 5))).unique().tolist() == [0]
 
 
 def test_instances_are_the_best_pairs_and_scored_by_their_masks():
@@ -157,8 +161,6 @@ def test_what_does_not_fit_is_named():
         MaskTasks('boxes')
     with pytest.raises(ValueError, match='empty'):
         MaskTasks([])
-    with pytest.raises(ValueError, match='left or above'):
-        geometry_of({'img_padding_size': (1, 0, 0, 0)}, (4, 4))
 
 
 def test_all_tasks_from_the_same_queries():
@@ -167,9 +169,9 @@ def test_all_tasks_from_the_same_queries():
     things = [True, False, False, True, False]
     sample = SegDataSample(metainfo=meta)
     MaskTasks(('semantic', 'panoptic', 'instance'), score_threshold=0.2, overlap_threshold=0.3, topk=7).write(
-        sample, classes, masks, (32, 32), things, void
+        sample, classes, masks, placed(sample), things, void
     )
-    geometry = MaskGeometry((32, 32), (28, 30), (56, 60))
+    geometry = Placement((32, 32), upper_left((28, 30)), (56, 60))
     assert torch.equal(sample.pred_sem_seg.data[0], semantic_scores(classes, geometry.apply(masks)).argmax(0))
     info = sample.pred_panoptic_seg.segments_info
     assert sample.pred_panoptic_seg.data.unique().tolist() == [0, *(s['id'] for s in info)] and info
@@ -183,17 +185,17 @@ def test_all_tasks_from_the_same_queries():
 def test_semantic_alone_merges_before_resizing_and_may_keep_scores():
     classes, _, masks = queries(4, size=(8, 8))
     meta = dict(img_padding_size=(0, 2, 0, 4), ori_shape=(56, 60))
-    geometry = MaskGeometry((32, 32), (28, 30), (56, 60))
+    geometry = Placement((32, 32), upper_left((28, 30)), (56, 60))
     expected = geometry.finish(semantic_scores(classes, geometry.enlarge(masks)))
     for keep in (False, True):
         sample = SegDataSample(metainfo=meta)
-        MaskTasks(keep_logits=keep).write(sample, classes, masks, (32, 32), [True] * 5)
+        MaskTasks(keep_logits=keep).write(sample, classes, masks, placed(sample), [True] * 5)
         assert torch.equal(sample.pred_sem_seg.data[0], expected.argmax(0))
         assert ('seg_logits' in sample) is keep
     tasks = MaskTasks()
     tasks.set_task('instance')
     sample = SegDataSample(metainfo=meta)
-    tasks.write(sample, classes, masks, (32, 32), [True] * 5)
+    tasks.write(sample, classes, masks, placed(sample), [True] * 5)
     assert 'pred_instances' in sample and 'pred_sem_seg' not in sample
 
 
@@ -208,7 +210,7 @@ def test_results_of_flipped_pictures_are_turned_back(direction):
         if flip['flip']:
             flip['flip_direction'] = direction
         sample = SegDataSample(metainfo=dict(img_shape=(32, 32), ori_shape=(50, 40), **flip))
-        tasks.write(sample, classes, planes, (32, 32), [True, False] * 2 + [True], void)
+        tasks.write(sample, classes, planes, placed(sample), [True, False] * 2 + [True], void)
         found.append(sample)
     plain, turned = found
     torch.testing.assert_close(turned.seg_logits.data, plain.seg_logits.data)
@@ -235,8 +237,8 @@ def test_chunks_decide_as_the_whole_in_half_precision():
 def test_proposals_are_all_masks():
     classes, _, masks = queries(4, size=(8, 8))
     sample = SegDataSample(metainfo=dict(img_shape=(28, 30), ori_shape=(56, 60)))
-    MaskTasks('proposals').write(sample, classes, masks, (32, 32), [True] * 5)
-    expected = MaskGeometry((32, 32), (28, 30), (56, 60)).apply(masks) > 0
+    MaskTasks('proposals').write(sample, classes, masks, placed(sample), [True] * 5)
+    expected = Placement((32, 32), upper_left((28, 30)), (56, 60)).apply(masks) > 0
     assert torch.equal(sample.pred_proposals.masks, expected) and 'pred_sem_seg' not in sample
 
 
@@ -250,10 +252,10 @@ def test_all_tensors_are_made_on_the_device_of_the_masks():
         classes, masks = torch.rand(6, 4), torch.randn(6, 8, 8)
         for task, field in (('semantic', 'pred_sem_seg'), ('proposals', 'pred_proposals')):
             sample = SegDataSample(metainfo=dict(img_shape=(28, 30), ori_shape=(56, 60)))
-            MaskTasks(task).write(sample, classes, masks, (32, 32), [True] * 4, torch.rand(6))
+            MaskTasks(task).write(sample, classes, masks, placed(sample), [True] * 4, torch.rand(6))
             assert all(value.device.type == 'cuda' for value in getattr(sample, field).values())
         things = torch.tensor([True] * 6)
-        geometry = MaskGeometry((32, 32), (28, 30), (56, 60))
+        geometry = Placement((32, 32), upper_left((28, 30)), (56, 60))
         found = mask_inference._compete(classes[:, 0], masks, geometry, budget=1)
         number, leaders = mask_inference._number_segments(torch.arange(6), things, things)
         boxes = mask_boxes(masks > 0)

@@ -3,7 +3,8 @@
 import torch
 
 from denseclip.clip.preprocess import PreprocessSpec
-from denseclip.models.functional.pictures import denormalize_pictures, normalize_pictures, pad_to_multiple
+from denseclip.core.placement import pad_to_multiple
+from denseclip.models.functional.pictures import denormalize_pictures, normalize_pictures
 
 SPEC = PreprocessSpec(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
 

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from denseclip.models.functional.mask_inference import MaskGeometry, semantic_labels
+from denseclip.core.placement import Placement
+from denseclip.models.functional.mask_inference import semantic_labels
 from denseclip.models.functional.region_crops import RegionCrops
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.region_classifier import RegionClassifier
@@ -175,7 +176,7 @@ def prepare_merge(options: RegionOptions, name: str) -> Callable[[], Tensor]:
     generator = torch.Generator().manual_seed(1)
     scores = torch.randn(options.masks, options.classes, generator=generator).mul(3).softmax(dim=1).to(options.device)
     if name == FAST:
-        return lambda: semantic_labels(scores, masks, MaskGeometry(out=options.size), are_logits=False)
+        return lambda: semantic_labels(scores, masks, Placement(out=options.size), are_logits=False)
     return lambda: torch.einsum('qk,qhw->khw', scores, masks).argmax(dim=0)
 
 

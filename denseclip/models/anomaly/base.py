@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut
 from denseclip.core.lazy_weights import LazyWeights
+from denseclip.core.placement import Placement, resize, size_of
 from denseclip.structures import AnomalyDataSample
 
 from .clip_parts import is_fresh, load_parts
@@ -213,8 +213,8 @@ class AnomalyModel(LazyWeights, BaseModel):
         for sample, answer, value in zip(samples, scores, values, strict=True):
             size = tuple(sample.get('ori_shape', answer.map.shape))[:2]
             pixels = answer.map[None]
-            if self.map_size == 'original' and size != tuple(answer.map.shape):
-                pixels = F.interpolate(pixels[None], size=size, mode='bilinear', align_corners=False)[0]
+            if self.map_size == 'original':
+                pixels = resize(pixels, size)
             sample.anomaly_map = PixelData(data=pixels)
             sample.pred_score = value
         return samples
@@ -244,5 +244,4 @@ class AnomalyModel(LazyWeights, BaseModel):
 
 def _without_padding(picture: Tensor, sample: AnomalyDataSample | None) -> Tensor:
     """The picture (3, H, W) without what a data preprocessor added at the right and bottom."""
-    shape = sample.get('img_shape') if sample is not None else None
-    return picture.contiguous() if shape is None else picture[:, : shape[0], : shape[1]].contiguous()
+    return Placement.of({} if sample is None else sample.metainfo, size_of(picture)).cut(picture).contiguous()

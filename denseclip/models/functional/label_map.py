@@ -21,11 +21,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-Size = tuple[int, int]
-Box = tuple[int, int, int, int]
+from denseclip.core.placement import Box, Size, Windows, resize
 
 DEFAULT_BUDGET = 16 * 2**20
 """Bytes of one chunk of planes: small enough to stay in a CPU's cache, which is also the fastest choice."""
@@ -86,7 +84,7 @@ def chunked_label_map(
     def source(start: int, stop: int) -> Tensor:
         part = planes[start:stop]
         for size in path[:-1]:
-            part = _resize(part, size)
+            part = resize(part, size)
         return _crop(part, valid)
 
     return _running_argmax(source, planes, out_size, path or [start_size], chunk, budget)
@@ -135,20 +133,10 @@ def slide_label_map(
         # Small pictures: there is nothing to add up, and a mean over one window changes no number.
         return chunked_label_map(window_logits[0], [img_size, final], chunk, valid=valid, budget=budget)
     windows = [w.contiguous() for w in window_logits]
-    like = windows[0]
-    windows_at = np.zeros(img_size, dtype=np.int64)  # counted in NumPy: no wait for a device, nothing to look at on it
-    for top, bottom, left, right in boxes:
-        windows_at[top:bottom, left:right] += 1
-    if not windows_at.all():
-        raise ValueError(f'the windows leave a part of the {img_size[0]}x{img_size[1]} input uncovered.')
-    count = torch.as_tensor(windows_at, dtype=like.dtype, device=like.device).unsqueeze(0)
+    grid = Windows(boxes, img_size)
 
     def source(start: int, stop: int) -> Tensor:
-        merged = like.new_zeros((stop - start, *img_size))
-        for logits, (top, bottom, left, right) in zip(windows, boxes, strict=True):
-            part = _resize(logits[start:stop], (bottom - top, right - left))
-            merged[:, top:bottom, left:right] += part
-        return _crop(merged.div_(count), valid)
+        return _crop(grid.mean(logits[start:stop] for logits in windows), valid)
 
     path = [img_size, final, *((bottom - top, right - left) for top, bottom, left, right in boxes)]
     return _running_argmax(source, windows[0], final, path, chunk, budget)
@@ -195,21 +183,15 @@ def _spans(total: int, chunk: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], total], strict=True))
 
 
-def _resize(planes: Tensor, size: Size) -> Tensor:
-    if planes.shape[-2:] == size:
-        return planes
-    return F.interpolate(planes[None], size=size, mode='bilinear', align_corners=False)[0]
-
-
 def _resize_rows(planes: Tensor, size: Size, top: int, bottom: int) -> Tensor:
-    """Rows ``top:bottom`` of ``_resize(planes, size)``.
+    """Rows ``top:bottom`` of ``resize(planes, size)``.
 
     Columns are interpolated by PyTorch on the few source rows needed (interpolating to the same height leaves rows
     unchanged), rows by the kernel's own formula ``fma(a, 1 - t, round(b t))``, spelled out in float64.
     """
     height, width = size
     if (top, bottom) == (0, height):
-        return _resize(planes, size)
+        return resize(planes, size)
     in_height, device = planes.shape[-2], planes.device
     scale = np.float64(np.float32(in_height / height))
     position = np.maximum((scale * (np.arange(top, bottom) + 0.5) - 0.5).astype(np.float32), 0)
@@ -217,7 +199,7 @@ def _resize_rows(planes: Tensor, size: Size, top: int, bottom: int) -> Tensor:
     high = np.minimum(low + 1, in_height - 1)
     weight = torch.as_tensor(np.clip(position - low, 0, 1).astype(np.float32), device=device)[:, None]
     first, last = int(low[0]), int(high[-1]) + 1
-    stripes = _resize(planes[:, first:last].contiguous(), (last - first, width))
+    stripes = resize(planes[:, first:last].contiguous(), (last - first, width))
     upper = stripes[:, torch.as_tensor(low - first, device=device)].double() * (1 - weight).double()
     lower = stripes[:, torch.as_tensor(high - first, device=device)] * weight
     return (upper + lower.double()).to(planes.dtype)

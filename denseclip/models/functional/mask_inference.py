@@ -14,70 +14,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .label_map import label_dtype
+from denseclip.core.placement import Placement
 
-Size = tuple[int, int]
+from .label_map import label_dtype
 
 DEFAULT_BUDGET = 64 * 2**20
 """Bytes of one chunk of full-size planes."""
 
 # PyTorch takes another bilinear kernel, with other rounding, for fewer planes.
 _MIN_PLANES = 4
-_FLIPPED_AXES = {'horizontal': (-1,), 'vertical': (-2,), 'diagonal': (-2, -1)}
 
 
-@dataclass(frozen=True)
-class MaskGeometry:
-    """How mask logits reach the picture's own size: enlarged to the padded input, cut to the picture, resized.
-
-    All resizing is bilinear with ``align_corners=False``.
-
-    Attributes:
-        padded: Height and width of the network's input; None: the masks are of that size already.
-        valid: Height and width of the part without padding, which lies right and below; None: there is none.
-        out: Height and width of the result; None: that of the unpadded input.
-        flip: Direction in which the picture was flipped, ``'horizontal'``, ``'vertical'`` or ``'diagonal'``, which is
-            undone at the end; None: it was not.
-    """
-
-    padded: Size | None = None
-    valid: Size | None = None
-    out: Size | None = None
-    flip: str | None = None
-
-    def enlarge(self, planes: Tensor) -> Tensor:
-        """Planes at the size of the padded input, (C, h, w) to (C, H, W)."""
-        return planes if self.padded is None else _resize(planes, self.padded)
-
-    def finish(self, planes: Tensor) -> Tensor:
-        """Planes of the padded input cut to the picture, resized and turned back, (C, H, W) to (C, H', W')."""
-        if self.valid is not None:
-            planes = planes[:, : self.valid[0], : self.valid[1]]
-        planes = planes if self.out is None else _resize(planes, self.out)
-        return planes if self.flip is None else planes.flip(_FLIPPED_AXES[self.flip])
-
-    def apply(self, planes: Tensor) -> Tensor:
-        """Both steps."""
-        return self.finish(self.enlarge(planes))
-
-    def result_size(self, masks: Tensor) -> Size:
-        """Height and width of the result for masks (..., h, w)."""
-        height, width = self.padded or (masks.shape[-2], masks.shape[-1])
-        if self.valid is not None:
-            height, width = min(height, self.valid[0]), min(width, self.valid[1])
-        return self.out or (height, width)
-
-    def largest(self, masks: Tensor) -> int:
-        """Pixels of the largest plane on the way."""
-        height, width = self.padded or (masks.shape[-2], masks.shape[-1])
-        out_height, out_width = self.result_size(masks)
-        return max(height * width, out_height * out_width)
-
-
-AS_IS = MaskGeometry()
+AS_IS = Placement()
 
 
 @dataclass(frozen=True)
@@ -139,7 +89,7 @@ def semantic_scores(class_probs: Tensor, mask_logits: Tensor) -> Tensor:
 def semantic_labels(
     class_probs: Tensor,
     mask_logits: Tensor,
-    geometry: MaskGeometry = AS_IS,
+    geometry: Placement = AS_IS,
     *,
     merge_first: bool = True,
     are_logits: bool = True,
@@ -192,7 +142,7 @@ def panoptic_segments(
     class_probs: Tensor,
     mask_logits: Tensor,
     is_thing: Tensor,
-    geometry: MaskGeometry = AS_IS,
+    geometry: Placement = AS_IS,
     *,
     no_object: Tensor | None = None,
     score_threshold: float = 0.8,
@@ -246,7 +196,7 @@ def panoptic_segments(
 def instance_predictions(
     class_probs: Tensor,
     mask_logits: Tensor,
-    geometry: MaskGeometry = AS_IS,
+    geometry: Placement = AS_IS,
     *,
     is_thing: Tensor | None = None,
     topk: int = 100,
@@ -295,7 +245,7 @@ def instance_predictions(
     return MaskInstances(masks[place], labels, scores * quality[place], queries)
 
 
-def _compete(scores: Tensor, mask_logits: Tensor, geometry: MaskGeometry, budget: int) -> tuple[Tensor, Tensor, Tensor]:
+def _compete(scores: Tensor, mask_logits: Tensor, geometry: Placement, budget: int) -> tuple[Tensor, Tensor, Tensor]:
     """Query that wins each pixel, whether the pixel is in that query's own mask, and the area of each mask."""
     size, device = geometry.result_size(mask_logits), mask_logits.device
     # As exact as the values, or rounding would decide between queries of different chunks.
@@ -331,23 +281,17 @@ def _number_segments(labels: Tensor, is_thing: Tensor, accepted: Tensor) -> tupl
     return torch.where(accepted, number[leader], 0), order[leads]
 
 
-def _chunks(mask_logits: Tensor, geometry: MaskGeometry, budget: int) -> Iterator[tuple[int, Tensor]]:
+def _chunks(mask_logits: Tensor, geometry: Placement, budget: int) -> Iterator[tuple[int, Tensor]]:
     """Masks in the picture's size, some at a time, each with the number of its first one."""
     step = max(_MIN_PLANES, budget // max(1, geometry.largest(mask_logits) * mask_logits.element_size()))
     for start in range(0, mask_logits.shape[0], step):
         yield start, geometry.apply(mask_logits[start : start + step])
 
 
-def _apply_in_chunks(mask_logits: Tensor, geometry: MaskGeometry, budget: int) -> Tensor:
+def _apply_in_chunks(mask_logits: Tensor, geometry: Placement, budget: int) -> Tensor:
     if geometry.out is None or geometry.padded is None:
         return geometry.apply(mask_logits)
     return torch.cat([planes for _, planes in _chunks(mask_logits, geometry, budget)])
-
-
-def _resize(planes: Tensor, size: Size) -> Tensor:
-    if planes.shape[-2:] == size or not planes.shape[0]:
-        return planes if planes.shape[0] else planes.new_zeros((0, *size))
-    return F.interpolate(planes[None], size=size, mode='bilinear', align_corners=False)[0]
 
 
 def _check_queries(class_probs: Tensor, mask_logits: Tensor) -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from denseclip.core.placement import Placement, size_of
 from denseclip.structures.mask_proposals import MaskProposals
 
 SURE = 12.0
@@ -40,15 +41,15 @@ class PictureProposer(nn.Module):
         """See :class:`~denseclip.structures.MaskProposer`; masks have the size of the input."""
         planes, scores = [], []
         for image, meta in zip(images, metas, strict=True):
-            height, width = (int(side) for side in meta.get('img_shape', image.shape[1:])[:2])
-            picture = image[:, :height, :width].round().clamp(0, 255).byte().permute(1, 2, 0)
+            placement = Placement.of(meta, size_of(image))
+            picture = placement.cut(image).round().clamp(0, 255).byte().permute(1, 2, 0)
             masks, sure = self.find(picture, meta)
             plane = image.new_zeros((len(masks), *image.shape[1:]))
             if len(masks):
                 masks = masks.to(device=image.device, dtype=image.dtype)
                 if masks.shape[1:] != picture.shape[:2]:
-                    masks = F.interpolate(masks[:, None], size=(height, width), mode='nearest-exact')[:, 0]
-                plane[:, :height, :width] = masks
+                    masks = F.interpolate(masks[:, None], size=picture.shape[:2], mode='nearest-exact')[:, 0]
+                placement.cut(plane)[:] = masks
             planes.append(plane)
             scores.append(image.new_ones(len(masks)) if sure is None else sure.to(image))
         count = max(1, *(len(masks) for masks in planes))

@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from denseclip.core.placement import resize, size_of, whole_multiples
 from denseclip.models.builder import build_module
 from denseclip.models.segmentors.two_stage import TwoStageSegmentor
 from denseclip.models.unsaved import leave_out_of_checkpoints
@@ -62,10 +63,7 @@ class SegmentorMasks(nn.Module):
         prepare = self.segmentor.data_preprocessor
         inputs = (images - prepare.mean.to(images)) / prepare.std.to(images) if prepare._enable_normalize else images
         found = self.segmentor.propose(inputs, [SegDataSample(metainfo=dict(meta)) for meta in metas])
-        divisor = self.segmentor.size_divisor
-        padded = [-(-side // divisor) * divisor for side in images.shape[2:]]
-        masks = found.mask_logits
-        if padded != list(images.shape[2:]):
-            masks = nn.functional.interpolate(masks, size=padded, mode='bilinear', align_corners=False)
-            masks = masks[:, :, : images.shape[2], : images.shape[3]]
+        padded, masks = whole_multiples(size_of(images), self.segmentor.size_divisor), found.mask_logits
+        if padded != size_of(images):
+            masks = resize(masks, padded)[:, :, : images.shape[2], : images.shape[3]]
         return MaskProposals(masks, found.class_embeddings if self.keep_embeddings else None, found.scores)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from denseclip.clip.attention import Affinity
 from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.core.placement import pad_to_multiple
 from denseclip.models.builder import build_module
 from denseclip.models.functional.affinity import similarity_logits
-from denseclip.models.functional.pictures import denormalize_pictures, normalize_pictures, pad_to_multiple
+from denseclip.models.functional.pictures import denormalize_pictures, normalize_pictures
 from denseclip.models.unsaved import leave_out_of_checkpoints
 
 from .base import AffinityProvider

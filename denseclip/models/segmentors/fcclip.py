@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
+from denseclip.core.placement import Placement, pad_to_multiple, resize, size_of, whole_multiples
 from denseclip.core.words import TakesWords
 from denseclip.models.backbones import CLIPMaskTrunk, TrunkFeatures
 from denseclip.models.builder import build_module
@@ -160,8 +160,7 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
     @staticmethod
     def pad(images: Tensor) -> Tensor:
         """Pad normalised pictures with zeros at the right and bottom to multiples of 32."""
-        height, width = padded_size(images)
-        return F.pad(images, (0, width - images.shape[3], 0, height - images.shape[2]))
+        return pad_to_multiple(images, MULTIPLE)
 
     def extract_feat(self, inputs: Tensor) -> TrunkFeatures:
         """Run the trunk on padded pictures (N, 3, H, W)."""
@@ -242,17 +241,14 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
             Data samples with the results of the tasks, see :meth:`MaskTasks.write`.
         """
         samples = data_samples or [SegDataSample() for _ in inputs]
-        for sample in samples:
-            if 'img_shape' not in sample.metainfo and 'img_padding_size' not in sample.metainfo:
-                sample.set_metainfo({'img_shape': tuple(inputs.shape[2:])})
         features = self.extract_feat(inputs)
         proposals = self.propose(features, samples)
         found = self.classify(features, proposals)
-        size = padded_size(inputs)
+        padded = whole_multiples(size_of(inputs), MULTIPLE)
         for n, sample in enumerate(samples):
+            placement = Placement.of(sample.metainfo, size_of(inputs), padded)
             masks, probabilities = proposals.mask_logits[n], found.class_probs[n]
-            with _counting_padding(sample, inputs, size):
-                self.tasks.write(sample, probabilities, masks, size, self.is_thing, found.no_object[n])
+            self.tasks.write(sample, probabilities, masks, placement, self.is_thing, found.no_object[n])
         return samples
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
@@ -269,7 +265,7 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
 
     def _targets(self, inputs: Tensor, samples: Sequence[Any]) -> list[Any]:
         """Segments of the pictures, of the padded size."""
-        size = padded_size(inputs)
+        size = whole_multiples(size_of(inputs), MULTIPLE)
         return mask_targets(samples, len(self.text.names), size, inputs.device)
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> MaskClasses:
@@ -283,32 +279,9 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
 
         features = self.extract_feat(inputs)
         proposals = self.propose(features, batch_data_samples)
-        size = self.pad(inputs[:1]).shape[2:]
-        masks = F.interpolate(proposals.mask_logits, size=size, mode='bilinear', align_corners=False)
+        masks = resize(proposals.mask_logits, whole_multiples(size_of(inputs), MULTIPLE))
         scores = semantic_scores(self.classify(features, proposals).class_probs, masks)
         return scores[:, :, : inputs.shape[2], : inputs.shape[3]]
-
-
-def padded_size(images: Tensor) -> tuple[int, int]:
-    """Height and width of pictures (N, 3, H, W) after padding."""
-    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in images.shape[2:])
-    return height, width
-
-
-@contextmanager
-def _counting_padding(sample: Any, inputs: Tensor, size: tuple[int, int]) -> Iterator[None]:
-    """Let a sample's noted padding, where there is any, count what the model has added to it."""
-    noted = sample.metainfo.get('img_padding_size')
-    if noted is None:
-        yield
-        return
-    left, right, top, bottom = noted
-    right, bottom = right + size[1] - inputs.shape[3], bottom + size[0] - inputs.shape[2]
-    sample.set_metainfo({'img_padding_size': (left, right, top, bottom)})
-    try:
-        yield
-    finally:
-        sample.set_metainfo({'img_padding_size': noted})
 
 
 def _preprocessor(parts: OpenCLIPParts) -> dict[str, Any]:

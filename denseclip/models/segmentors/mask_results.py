@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
+from denseclip.core.placement import Placement
 from denseclip.models.functional.mask_inference import (
-    MaskGeometry,
-    Size,
     instance_predictions,
     panoptic_segments,
     semantic_labels,
@@ -69,7 +67,7 @@ class MaskTasks:
         sample: Any,
         class_probs: Tensor,
         mask_logits: Tensor,
-        input_size: Size,
+        placement: Placement,
         is_thing: Sequence[bool] | Tensor,
         no_object: Tensor | None = None,
     ) -> None:
@@ -81,28 +79,25 @@ class MaskTasks:
         ``pred_proposals`` (``masks`` bool (Q, H, W)).
 
         Args:
-            sample: Data sample with the picture's meta information; changed.
+            sample: Data sample; changed.
             class_probs: Class probabilities of the queries, without "no object".
             mask_logits: Their mask logits.
-            input_size: Height and width of the padded input of the network.
+            placement: Where the picture lies in the input of the network.
             is_thing: Whether each class is countable.
             no_object: Probability of "no object" of each query.
 
         Shape:
             class_probs ``(Q, K)``, mask_logits ``(Q, h, w)``, no_object ``(Q,)``
         """
-        meta = sample.metainfo
-        flip = meta.get('flip_direction', 'horizontal') if meta.get('flip') else None
-        geometry = replace(geometry_of(meta, input_size), flip=flip)
         things = torch.as_tensor(is_thing, dtype=torch.bool, device=class_probs.device)
         if 'semantic' in self.tasks:
-            self._write_semantic(sample, class_probs, mask_logits, geometry)
+            self._write_semantic(sample, class_probs, mask_logits, placement)
         if 'panoptic' in self.tasks:
             found = panoptic_segments(
                 class_probs,
                 mask_logits,
                 things,
-                geometry,
+                placement,
                 no_object=no_object,
                 score_threshold=self.score_threshold,
                 overlap_threshold=self.overlap_threshold,
@@ -110,52 +105,27 @@ class MaskTasks:
             info = {'segments_info': found.segments_info()}
             sample.pred_panoptic_seg = PixelData(metainfo=info, data=found.ids.unsqueeze(0))
         if 'instance' in self.tasks:
-            objects = instance_predictions(class_probs, mask_logits, geometry, is_thing=things, topk=self.topk)
+            objects = instance_predictions(class_probs, mask_logits, placement, is_thing=things, topk=self.topk)
             sample.pred_instances = InstanceData(
                 masks=objects.masks, labels=objects.labels, scores=objects.scores, bboxes=mask_boxes(objects.masks)
             )
 
         if 'proposals' in self.tasks:
-            sample.pred_proposals = InstanceData(masks=geometry.apply(mask_logits) > 0)
+            sample.pred_proposals = InstanceData(masks=placement.apply(mask_logits) > 0)
 
-    def _write_semantic(self, sample: Any, class_probs: Tensor, mask_logits: Tensor, geometry: MaskGeometry) -> None:
+    def _write_semantic(self, sample: Any, class_probs: Tensor, mask_logits: Tensor, placement: Placement) -> None:
         merge_first = self.tasks == ('semantic',) if self.merge_first is None else self.merge_first
         if not self.keep_logits:
-            labels = semantic_labels(class_probs, mask_logits, geometry, merge_first=merge_first)
+            labels = semantic_labels(class_probs, mask_logits, placement, merge_first=merge_first)
         else:
             if merge_first:
-                scores = geometry.finish(semantic_scores(class_probs, geometry.enlarge(mask_logits)))
+                scores = placement.finish(semantic_scores(class_probs, placement.enlarge(mask_logits)))
             else:
-                scores = semantic_scores(class_probs, geometry.apply(mask_logits))
+                scores = semantic_scores(class_probs, placement.apply(mask_logits))
             labels = scores.argmax(dim=0)
             sample.seg_logits = PixelData(data=scores)
         # int64 as MMSeg's: a uint8 tensor indexes as a mask.
         sample.pred_sem_seg = PixelData(data=labels.long().unsqueeze(0))
-
-
-def geometry_of(meta: dict[str, Any], input_size: Size) -> MaskGeometry:
-    """How masks reach the picture's own size, from what MMSeg's or MMDet's pre-processing noted.
-
-    Args:
-        meta: Meta information of a data sample: ``img_padding_size`` (left, right, top, bottom) or ``img_shape``, and
-            ``ori_shape``; what is missing counts as unpadded and unresized.
-        input_size: Height and width of the padded input of the network.
-
-    Raises:
-        ValueError: If the padding is not on the right and below.
-    """
-    height, width = input_size
-    padding = meta.get('img_padding_size')
-    if padding is not None:
-        left, right, top, bottom = (int(side) for side in padding)
-        if left or top:
-            raise ValueError(f'padding {tuple(padding)} is left or above; masks need it on the right and below.')
-        valid = (height - bottom, width - right)
-    else:
-        shape = meta.get('img_shape', input_size)
-        valid = (min(int(shape[0]), height), min(int(shape[1]), width))
-    out = meta.get('ori_shape', valid)
-    return MaskGeometry(padded=input_size, valid=valid, out=(int(out[0]), int(out[1])))
 
 
 def mask_boxes(masks: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from denseclip.core.placement import pad_to_multiple, size_of, whole_multiples
 from denseclip.models.builder import build_module
 from denseclip.models.heads.mask2former import MaskPredictions, PixelFeatures
 from denseclip.models.heads.query_guide import QueryGuide
@@ -74,8 +75,7 @@ class OVSeg(TwoStageSegmentor):
 
     def pad(self, images: Tensor) -> Tensor:
         """Pad normalised pictures with zeros at the right and bottom to multiples of 32."""
-        right, bottom = (-side % self.size_divisor for side in (images.shape[3], images.shape[2]))
-        return F.pad(images, (0, right, 0, bottom)) if right or bottom else images
+        return pad_to_multiple(images, self.size_divisor)
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:  # type: ignore[override]
         """Maps of the backbone for pictures (N, 3, H, W), padded here, finest first."""
@@ -134,6 +134,6 @@ class OVSeg(TwoStageSegmentor):
         with self.text.training_words():
             features = self.extract_feat(inputs)
             predictions = self.generate(features, self.query_guide(inputs.shape[0], data_samples), all_layers=True)
-            height, width = (-(-side // self.size_divisor) * self.size_divisor for side in inputs.shape[2:])
-            targets = mask_targets(data_samples, len(self.text.names), (height, width), inputs.device)
+            size = whole_multiples(size_of(inputs), self.size_divisor)
+            targets = mask_targets(data_samples, len(self.text.names), size, inputs.device)
             return self.decode_head.loss(predictions, targets)

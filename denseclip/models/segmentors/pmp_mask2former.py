@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
@@ -16,6 +15,7 @@ from torch import Tensor
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
+from denseclip.core.placement import Placement, resize, size_of
 from denseclip.core.words import TakesWords
 from denseclip.models.functional.mask_inference import semantic_scores
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
@@ -151,17 +151,16 @@ class PMPMask2Former(PromptGuided, TextMask2Former):
             return super().predict(inputs, data_samples)
         samples = data_samples or [SegDataSample() for _ in inputs]
         masks, probabilities = self._masks(inputs, samples)
-        size = (inputs.shape[2], inputs.shape[3])
         for sample, classes, logits in zip(samples, probabilities, masks, strict=True):
-            self.tasks.write(sample, classes[:, :-1], logits, size, self.is_thing, classes[:, -1])
+            placement = Placement.of(sample.metainfo, size_of(inputs))
+            self.tasks.write(sample, classes[:, :-1], logits, placement, self.is_thing, classes[:, -1])
         return samples
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Class scores (N, K, H, W) of whole pictures in their size."""
         samples = [SegDataSample(metainfo=meta) for meta in batch_img_metas]
         masks, probabilities = self._masks(inputs, samples)
-        masks = F.interpolate(masks, size=inputs.shape[2:], mode='bilinear', align_corners=False)
-        return semantic_scores(probabilities[..., :-1], masks)
+        return semantic_scores(probabilities[..., :-1], resize(masks, size_of(inputs)))
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Any:
         """Class logits and mask logits of all outputs, see :meth:`GuidedMask2FormerHead.decode`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from denseclip.clip.towers import DenseReadOut
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
+from denseclip.core.placement import Placement, size_of, whole_multiples
 from denseclip.core.precision import full_precision
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.ensemble import STAGES, Stages
-from denseclip.models.functional.mask_inference import MaskGeometry
 from denseclip.models.functional.text_logits import merge_synonyms
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.region_classifier import RegionClassifier, RegionEmbeddings
@@ -31,7 +30,6 @@ from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.structures.mask_proposals import MaskProposals
 
 from .label_inference import LabelMapInference
-from .mask_results import geometry_of
 from .two_stage_results import SELECTIONS, MaskClasses, TwoStageResults
 
 OTHERS = 'others'
@@ -298,36 +296,32 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         slide = self.test_cfg.mode == 'slide'
         if slide:
             for sample, scores in zip(samples, self.slide_inference(inputs, []), strict=True):
-                geometry = self._geometry(sample, inputs)
-                self._results(MaskGeometry(out=geometry.out)).write_scores(sample, _cut(scores, geometry), scored)
+                placement = self._placement(sample, inputs)
+                self._results(Placement(out=placement.out)).write_scores(sample, placement.cut(scores), scored)
             return samples
         for sample, found in zip(samples, self._masks_of(inputs, samples), strict=True):
-            geometry, masks, classes = found
-            self._results(MaskGeometry(out=geometry.out)).write(sample, classes, masks, scored)
+            placement, masks, classes = found
+            self._results(Placement(out=placement.out)).write(sample, classes, masks, scored)
         return samples
 
     def _masks_of(self, inputs: Tensor, samples: Sequence[Any]) -> Any:
-        """Geometry, mask probabilities in the unpadded input's size, and classes of each picture in turn."""
+        """Placement, mask probabilities in the unpadded input's size, and classes of each picture in turn."""
         proposals = _at_least_one(self.propose(inputs, samples))
         pictures = self.colours(inputs)
         for n, sample in enumerate(samples):
-            geometry = self._geometry(sample, inputs)
-            masks = _cut(geometry.enlarge(proposals.mask_logits[n]), geometry).sigmoid()
+            placement = self._placement(sample, inputs)
+            masks = placement.cut(placement.enlarge(proposals.mask_logits[n])).sigmoid()
             embeddings, scores = (
                 None if value is None else value[n] for value in (proposals.class_embeddings, proposals.scores)
             )
-            yield geometry, masks, self.classify(_cut(pictures[n], geometry), masks, embeddings, scores)
+            yield placement, masks, self.classify(placement.cut(pictures[n]), masks, embeddings, scores)
 
-    def _geometry(self, sample: Any, inputs: Tensor) -> MaskGeometry:
-        meta = sample.metainfo
-        if not {'img_shape', 'img_padding_size'} & set(meta):
-            meta = {**meta, 'img_shape': tuple(inputs.shape[2:])}
-        height, width = (-(-side // self.size_divisor) * self.size_divisor for side in inputs.shape[2:])
-        return replace(geometry_of(meta, (inputs.shape[2], inputs.shape[3])), padded=(height, width))
+    def _placement(self, sample: Any, inputs: Tensor) -> Placement:
+        return Placement.of(sample.metainfo, size_of(inputs), whole_multiples(size_of(inputs), self.size_divisor))
 
-    def _results(self, geometry: MaskGeometry) -> TwoStageResults:
+    def _results(self, placement: Placement) -> TwoStageResults:
         threshold = self.region_classifier.threshold if self.region_classifier is not None else 0.5
-        return TwoStageResults(self.vocabulary, self.selection, threshold, geometry)
+        return TwoStageResults(self.vocabulary, self.selection, threshold, placement)
 
     def num_channels(self) -> int:
         """Number of class planes."""
@@ -337,7 +331,7 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         """Class scores (N, K, H, W) in the size of the input; zero where the vocabulary's background is."""
         samples = [SegDataSample() for _ in inputs]
         found = self._masks_of(inputs, samples)
-        return torch.stack([self._results(MaskGeometry()).planes(classes, masks) for _, masks, classes in found])
+        return torch.stack([self._results(Placement()).planes(classes, masks) for _, masks, classes in found])
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
         """See :meth:`head_logits`."""
@@ -371,11 +365,6 @@ def _at_least_one(proposals: MaskProposals) -> MaskProposals:
         None if embeddings is None else F.pad(embeddings, (0, 0, 0, 1)),
         None if scores is None else F.pad(scores, (0, 1)),
     )
-
-
-def _cut(planes: Tensor, geometry: MaskGeometry) -> Tensor:
-    """Planes of the padded input without the padding."""
-    return planes if geometry.valid is None else planes[:, : geometry.valid[0], : geometry.valid[1]]
 
 
 def _build_classifier(spec: Mapping[str, Any] | RegionClassifier, clip: Any, parts: OpenCLIPParts) -> Any:

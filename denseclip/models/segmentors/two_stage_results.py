@@ -10,8 +10,9 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.placement import Placement
 from denseclip.models.functional.ensemble import Stages, best_masks, combine_stages, deciding_stage
-from denseclip.models.functional.mask_inference import MaskGeometry, semantic_labels
+from denseclip.models.functional.mask_inference import semantic_labels
 
 SELECTIONS = ('all', 'best')
 
@@ -55,7 +56,7 @@ class TwoStageResults:
         geometry: How planes reach the picture's size.
     """
 
-    def __init__(self, vocabulary: Vocabulary, selection: str, threshold: float, geometry: MaskGeometry) -> None:
+    def __init__(self, vocabulary: Vocabulary, selection: str, threshold: float, geometry: Placement) -> None:
         self.vocabulary, self.selection = vocabulary, selection
         self.threshold, self.geometry = threshold, geometry
 

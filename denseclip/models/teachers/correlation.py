@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from denseclip.core.placement import pad_to_multiple
 from denseclip.models.builder import build_module
-from denseclip.models.functional.pictures import normalize_pictures, pad_to_multiple
+from denseclip.models.functional.pictures import normalize_pictures
 from denseclip.models.functional.pooling import correlations
 
 from .base import Teacher

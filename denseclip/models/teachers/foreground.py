@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from denseclip.core.placement import pad_to_multiple
 from denseclip.models.builder import build_module
 from denseclip.models.functional.found_seed import background_seed
-from denseclip.models.functional.pictures import normalize_pictures, pad_to_multiple
+from denseclip.models.functional.pictures import normalize_pictures
 from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 from denseclip.weights.convert import convert
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denseclip.core.placement import pad_to_multiple
 from denseclip.models.functional.background import assign_background
-from denseclip.models.functional.pictures import pad_to_multiple
 from denseclip.models.functional.pooling import correlation_pool, suppress_weak
 from denseclip.models.teachers import DINOTeacher, DINOTower, FOUNDSeedTeacher, FOUNDTeacher
 from denseclip.weights import load_into, strip_prefix

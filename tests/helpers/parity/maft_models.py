@@ -11,10 +11,10 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from denseclip.clip.towers import DenseReadOut
+from denseclip.core.placement import Placement
 from denseclip.models.backbones import CLIPMaskTrunk
 from denseclip.models.functional.mask_inference import semantic_scores
 from denseclip.models.segmentors import FCCLIP, MAFTPlus
-from denseclip.models.segmentors.mask_results import geometry_of
 from denseclip.weights import load_into, strip_prefix
 from denseclip.weights.convert import convert
 
@@ -106,7 +106,7 @@ def expect_predictions(fixture: Fixture, model: Any) -> None:
     merge_first = not fixture.config['panoptic_on']
     for n, sample in enumerate(samples):
         fixture.expect(f'mask_cls{n}', (both[n] + 1e-8).log())
-        geometry = geometry_of(sample.metainfo, tuple(images.shape[2:]))
+        geometry = Placement.of(sample.metainfo, tuple(images.shape[2:]))
         masks, classes = proposals.mask_logits[n], found.class_probs[n]
         if merge_first:
             scores = geometry.finish(semantic_scores(classes, geometry.enlarge(masks)))

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from denseclip.core.placement import Placement, upper_left
 from denseclip.datasets.transforms.pillow_resize import PillowResizeShortSide, resize_label_map, resize_picture
 from denseclip.models.functional.mask_inference import (
-    MaskGeometry,
     instance_predictions,
     panoptic_segments,
     semantic_labels,
@@ -49,7 +49,7 @@ def postprocess(fixture: Fixture) -> None:
 @consumes('maft_pmp', 'sem_seg_postprocess')
 def sem_seg_postprocess(fixture: Fixture) -> None:
     config = fixture.config
-    geometry = MaskGeometry(valid=tuple(config['image_size']), out=tuple(config['output']))
+    geometry = Placement(valid=upper_left(config['image_size']), out=tuple(config['output']))
     fixture.expect('r', geometry.apply(fixture.input('r')))
 
 

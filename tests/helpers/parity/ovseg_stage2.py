@@ -19,7 +19,7 @@ from denseclip.clip.half_rounding import round_through_half
 from denseclip.clip.mask_prompts import MaskPrompts
 from denseclip.clip.towers import DenseReadOut, ViTTower, build_vit
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.models.functional.mask_inference import MaskGeometry
+from denseclip.core.placement import Placement
 from denseclip.models.functional.mask_prompts import encode_with_masks, kept_patches, patch_coverage
 from denseclip.models.functional.region_crops import crop_regions, expand_boxes, mask_boxes
 from denseclip.models.open_clip_parts import OpenCLIPParts
@@ -177,7 +177,7 @@ def check_ensemble(fixture: Fixture) -> None:
         policy = dict(background='prompts', background_names=['others']) if names < classes else {}
         words = Vocabulary.of(dict(classes=[f'class {k}' for k in range(names - bool(policy))], **policy))
         sample = SegDataSample()
-        TwoStageResults(words, selection, fixture.config['mask_thr'], MaskGeometry()).write(sample, both, masks, True)
+        TwoStageResults(words, selection, fixture.config['mask_thr'], Placement()).write(sample, both, masks, True)
         return sample.seg_logits.data
 
     for match in list(fixture.outputs(r'semseg_w([\d.]+)')):
