@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denseclip.weights import WeightFileError, read_checkpoint, write_safetensors
+from denseclip.weights import WeightFileError, read_safetensors, write_safetensors
 
 
 def default_cache_dir() -> Path:
@@ -59,7 +59,7 @@ class TextCache:
         if not self.has(key):
             return None
         try:
-            found = read_checkpoint(path)
+            found = read_safetensors(path)
             rows = found.state_dict.get('embeddings')
             fault = 'it holds no embeddings' if rows is None else _fault(rows, found.meta, shape, dtype)
         except (WeightFileError, OSError) as error:

@@ -7,6 +7,7 @@ from .io import (
     is_torchscript,
     load_into,
     read_checkpoint,
+    read_safetensors,
     read_state_dict,
     strip_prefix,
 )
@@ -25,6 +26,7 @@ __all__ = [
     'is_torchscript',
     'load_into',
     'read_checkpoint',
+    'read_safetensors',
     'read_state_dict',
     'resize_positions',
     'resolve',

@@ -108,6 +108,14 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     return _read_one(path, trust)
 
 
+def read_safetensors(path: str | Path) -> Checkpoint:
+    """Read a file that must be safetensors: nothing else in it is looked at. Errors as in :func:`read_state_dict`."""
+    path = _existing_file(Path(path))
+    if _sniff(path) != 'safetensors':
+        raise WeightFileError(f"'{path}' is no safetensors file.")
+    return _read_safetensors(path)
+
+
 def _together(path: Path, parts: dict[Path, Checkpoint], named: dict[Path, list[str]] | None = None) -> Checkpoint:
     """One checkpoint from its shards.
 

@@ -61,6 +61,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     'a flipped bit in the header': (lambda f: flip(f, 12), 'unusable'),
     'cut': (lambda f: f.write_bytes(f.read_bytes()[:-8]), 'damaged or truncated'),
     'empty': (lambda f: f.write_bytes(b''), 'is empty'),
+    'a pickle of another protocol': (lambda f: f.write_bytes(b'\x80\x00'), 'no safetensors file'),
+    'a checkpoint of PyTorch': (lambda f: torch.save({'embeddings': torch.ones(5, 8)}, f), 'no safetensors file'),
     'another file': (lambda f: save_file({'x': torch.ones(2)}, f), 'no embeddings'),
     'no checksum': (lambda f: save_file(load_file(f), f), 'checksum'),
 }

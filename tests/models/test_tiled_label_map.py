@@ -82,7 +82,7 @@ def test_only_classes_that_nearly_tie_are_resized(monkeypatch):
     maps[0][5] = maps[0][9]
     expected = chunked_label_map(maps[0], [(128, 128), (100, 150)])
     counts, resized = [], module._resized_label_map
-    monkeypatch.setattr(module, '_resized_label_map', lambda m, *a: counts.append(len(m[0])) or resized(m, *a))
+    monkeypatch.setattr(module, '_resized_label_map', lambda m, *a: counts.append(len(a[-1])) or resized(m, *a))
     assert torch.equal(tiled_label_map(maps, None, (128, 128), (100, 150)), expected)
     assert len(counts) == 1 and counts[0] < 15
 

@@ -57,6 +57,7 @@ def chunked_label_map(
     *,
     valid: Box | None = None,
     budget: int = DEFAULT_BUDGET,
+    classes: Tensor | None = None,
 ) -> Tensor:
     """Label map of one picture after successive bilinear resizes (``align_corners=False``) of its scores.
 
@@ -66,9 +67,10 @@ def chunked_label_map(
         chunk: classes handled at a time; by default as many as fit ``budget``. At least four are taken.
         valid: ``(top, bottom, left, right)`` of the part to keep before the last resize (without the padding).
         budget: bytes that one chunk of resized planes may take.
+        classes: the classes that take part, (C,) of int64, taken chunk by chunk without a copy of all; by default all.
 
     Returns:
-        The index of the largest score per pixel, in :func:`label_dtype`.
+        The index of the largest score per pixel (its place in ``classes``), in :func:`label_dtype`.
 
     Raises:
         ValueError: if ``logits`` is not ``K x h x w``, is empty, or ``valid`` leaves nothing.
@@ -82,12 +84,13 @@ def chunked_label_map(
     out_size = path[-1] if path else _valid_size(start_size, valid)
 
     def source(start: int, stop: int) -> Tensor:
-        part = planes[start:stop]
+        part = _chosen(planes, classes, start, stop)
         for size in path[:-1]:
             part = resize(part, size)
         return _crop(part, valid)
 
-    return _running_argmax(source, planes, out_size, path or [start_size], chunk, budget)
+    total = len(planes if classes is None else classes)
+    return _running_argmax(source, planes, total, out_size, path or [start_size], chunk, budget)
 
 
 def slide_label_map(
@@ -99,6 +102,7 @@ def slide_label_map(
     *,
     valid: Box | None = None,
     budget: int = DEFAULT_BUDGET,
+    classes: Tensor | None = None,
 ) -> Tensor:
     """Label map of sliding-window inference: mean of overlapping windows, then one resize to the picture's size.
 
@@ -113,9 +117,10 @@ def slide_label_map(
         chunk: classes handled at a time; by default as many as fit ``budget``. At least four are taken.
         valid: ``(top, bottom, left, right)`` of the input without padding.
         budget: bytes that one chunk of resized planes may take.
+        classes: as for :func:`chunked_label_map`.
 
     Returns:
-        The index of the largest score per pixel, in :func:`label_dtype`.
+        The index of the largest score per pixel (its place in ``classes``), in :func:`label_dtype`.
 
     Raises:
         ValueError: if the numbers of windows and boxes differ, or a part of the input is in no window.
@@ -131,20 +136,27 @@ def slide_label_map(
     final = _valid_size(img_size, valid) if out_size is None else _size(out_size)
     if [tuple(box) for box in boxes] == [(0, img_size[0], 0, img_size[1])]:
         # Small pictures: there is nothing to add up, and a mean over one window changes no number.
-        return chunked_label_map(window_logits[0], [img_size, final], chunk, valid=valid, budget=budget)
+        path = [img_size, final]
+        return chunked_label_map(window_logits[0], path, chunk, valid=valid, budget=budget, classes=classes)
     windows = [w.contiguous() for w in window_logits]
     grid = Windows(boxes, img_size)
 
     def source(start: int, stop: int) -> Tensor:
-        return _crop(grid.mean(logits[start:stop] for logits in windows), valid)
+        return _crop(grid.mean(_chosen(logits, classes, start, stop) for logits in windows), valid)
 
     path = [img_size, final, *((bottom - top, right - left) for top, bottom, left, right in boxes)]
-    return _running_argmax(source, windows[0], final, path, chunk, budget)
+    total = len(windows[0] if classes is None else classes)
+    return _running_argmax(source, windows[0], total, final, path, chunk, budget)
+
+
+def _chosen(planes: Tensor, classes: Tensor | None, start: int, stop: int) -> Tensor:
+    return planes[start:stop] if classes is None else planes.index_select(0, classes[start:stop])
 
 
 def _running_argmax(
     source: Callable[[int, int], Tensor],
     like: Tensor,
+    num_classes: int,
     out_size: Size,
     path: Sequence[Size],
     chunk: int | None,
@@ -152,9 +164,9 @@ def _running_argmax(
 ) -> Tensor:
     """Argmax over the classes of ``source(start, stop)`` resized to ``out_size``, by class chunks and row bands.
 
-    ``like`` has the number of classes, the type and the device of the scores; ``path`` lists the sizes resized to.
+    ``like`` has the type and the device of the scores; ``path`` lists the sizes resized to.
     """
-    num_classes, (height, width) = like.shape[0], out_size
+    height, width = out_size
     largest = max(h * w for h, w in path) * like.element_size()
     chunk = max(chunk or budget // largest, _MIN_CHANNELS)
     if any(h + w <= _SMALL_KERNEL for h, w in path) or like.shape[1:].numel() == 1:

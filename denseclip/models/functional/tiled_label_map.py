@@ -80,17 +80,22 @@ def tiled_label_map(
         # A rounding step apart or equal: fewer than four planes would meet another kernel, so others are added.
         order = torch.cat([rivals.nonzero()[:, 0], (~rivals).nonzero()[:, 0]])
         some = order[: max(4, int(rivals.sum()))].sort().values
-        exact = _resized_label_map([m[some] for m in maps], boxes, img_size, out_size, valid)
+        exact = _resized_label_map(maps, boxes, img_size, out_size, valid, some)
         labels[close] = some[exact[close].long()].to(labels.dtype)
     return labels
 
 
 def _resized_label_map(
-    maps: Sequence[Tensor], boxes: Sequence[Box] | None, img_size: Size, out_size: Size, valid: Box | None
+    maps: Sequence[Tensor],
+    boxes: Sequence[Box] | None,
+    img_size: Size,
+    out_size: Size,
+    valid: Box | None,
+    classes: Tensor | None = None,
 ) -> Tensor:
     if boxes is None:
-        return chunked_label_map(maps[0], [img_size, out_size], valid=valid)
-    return slide_label_map(maps, boxes, img_size, out_size, valid=valid)
+        return chunked_label_map(maps[0], [img_size, out_size], valid=valid, classes=classes)
+    return slide_label_map(maps, boxes, img_size, out_size, valid=valid, classes=classes)
 
 
 def _axes(
@@ -113,7 +118,8 @@ def _axes(
         or first.shape[0] * out_size[0] * out_size[1] < _LEAST_NUMBERS
         or any(sum(size) <= 128 or max(size) > _LARGEST_SIDE for size in sizes)
         or torch.get_float32_matmul_precision() != 'highest'
-        or not all(bool(m.isfinite().all()) for m in maps)
+        # of the extremes, which pass NaN on: isfinite() of all scores would make copies of them
+        or not all(bool(torch.stack(m.detach().aminmax()).isfinite().all()) for m in maps)
     ):
         return None
     down = _axis(first.shape[1], rows, img_size[0], (valid[0], min(valid[1], img_size[0])), out_size[0])
@@ -152,14 +158,17 @@ def _by_tiles(maps: Sequence[Tensor], down: _Axis, across: _Axis, out_size: Size
     close = torch.zeros(out_size, dtype=torch.bool, device='cpu')
     rivals = torch.zeros(classes, dtype=torch.bool, device='cpu')
     wide = len(across.windows)
-    columns = [torch.cat([m.detach() for m in maps[i::wide]], dim=1).permute(2, 0, 1) for i in range(wide)]
+    stacks = [[m.detach() for m in maps[i::wide]] for i in range(wide)]
+    # One window is the scores themselves, not a copy of them.
+    columns = [(s[0] if len(s) == 1 else torch.cat(s, dim=1)).permute(2, 0, 1) for s in stacks]
     spans = [(x, min(x + _TILE[1], out_size[1])) for x in range(0, out_size[1], _TILE[1])]
     used = [(across.matrix[left:right] != 0).any(dim=0).nonzero()[:, 0] for left, right in spans]
     for top in range(0, out_size[0], _TILE[0]):
         band = down.matrix[top : top + _TILE[0]]
         near = (band != 0).any(dim=0).nonzero()[:, 0]
         # Windows side by side, their columns still patches: (windows * patches, K, rows).
-        strip = torch.cat([c.index_select(2, near) @ band[:, near].T for c in columns])
+        parts = [c.index_select(2, near) @ band[:, near].T for c in columns]
+        strip = parts.pop() if wide == 1 else torch.cat(parts)
         high, low = strip.amax(dim=2), strip.amin(dim=2)
         for (left, right), patches in zip(spans, used, strict=True):
             most, least = high[patches].amax(dim=0), low[patches].amin(dim=0)
@@ -180,4 +189,5 @@ def _by_tiles(maps: Sequence[Tensor], down: _Axis, across: _Axis, out_size: Size
             if bool(tied.any()):
                 close[tile] = tied
                 rivals[able[contenders[:, tied.flatten()].any(dim=1)]] = True
+        del strip, parts, high, low  # else they would still be held while the next ones are made
     return labels, close, rivals
