@@ -26,7 +26,7 @@ from denseclip.apis.results.base import Region, Result
 from denseclip.apis.turns import builds, keep_last, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.structures import AnomalyDataSample
-from denseclip.visualization.anomaly import Box, areas_of, boxes_of, draw_boxes, draw_outline, heat_overlay
+from denseclip.visualization.anomaly_pictures import Box, areas_of, boxes_of, draw_boxes, draw_outline, heat_overlay
 
 DEFAULT_CONFIG = 'configs/anovl/anovl-tfa_vit-b16-plus_folder-240x240.py'
 Subject = tuple[str | None, str | None, str | Sequence[str] | None]

@@ -28,7 +28,7 @@ class TakesWords:
     text: ClassEmbeddings
     dataset_meta: Any
     is_thing: Tensor = torch.zeros(0, dtype=torch.bool, device='cpu')
-    _things: Any = None
+    _things_asked_for: Any = None
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -108,7 +108,7 @@ class TakesWords:
         flags = self._thing_flags(vocabulary) if things is None else thing_flags(vocabulary, things)
         self.use_words(vocabulary, embeddings)
         self.is_thing = torch.as_tensor(flags, dtype=torch.bool, device='cpu')
-        self._things = self._things if things is None else things
+        self._things_asked_for = self._things_asked_for if things is None else things
         self.show_names(self.label_names())
 
     def use_words(self, vocabulary: Vocabulary, embeddings: Tensor | None) -> None:
@@ -127,7 +127,7 @@ class TakesWords:
     def _thing_flags(self, vocabulary: Vocabulary) -> tuple[bool, ...]:
         """Which classes are countable by what was said before, which may have been about other classes."""
         try:
-            return thing_flags(vocabulary, self._things)
+            return thing_flags(vocabulary, self._things_asked_for)
         except VocabularyError:
             return thing_flags(vocabulary)
 

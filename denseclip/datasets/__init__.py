@@ -8,7 +8,7 @@ from denseclip.datasets import (  # noqa: F401  (register layouts)
     generated_panoptic,
     generated_pictures,
 )
-from denseclip.datasets.anomaly import AnomalyFolderDataset, MagneticTileDataset, MVTecADDataset, VisADataset
+from denseclip.datasets.anomaly_sets import AnomalyFolderDataset, MagneticTileDataset, MVTecADDataset, VisADataset
 from denseclip.datasets.bccd import BCCDDataset
 from denseclip.datasets.camvid import CamVidDataset
 from denseclip.datasets.captions import CaptionedImages

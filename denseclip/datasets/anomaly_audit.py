@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from denseclip.datasets.anomaly import AnomalyDataset
 from denseclip.datasets.anomaly_masks import read_mask_values, threshold_of
 from denseclip.datasets.anomaly_pairs import strays
+from denseclip.datasets.anomaly_sets import AnomalyDataset
 from denseclip.datasets.audit_report import Problem, render_problems
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
 

@@ -18,8 +18,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.utils import ProgressBar
 from mmseg.datasets import BaseSegDataset
 
-from denseclip.datasets.anomaly import AnomalyDataset
 from denseclip.datasets.anomaly_audit import AnomalyAuditReport, audit_anomalies
+from denseclip.datasets.anomaly_sets import AnomalyDataset
 from denseclip.datasets.audit_report import AuditReport, Problem
 from denseclip.datasets.box_audit import BoxAuditReport, audit_boxes
 from denseclip.datasets.config_parts import has_boxes

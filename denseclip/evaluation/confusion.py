@@ -87,7 +87,7 @@ class SemanticScores:
         return {'gt': self.miou_gt, 'gt_or_predicted': self.miou_gt_or_predicted}[divisor]
 
 
-def semantic_scores(confusion: Tensor, sets: Mapping[str, Sequence[int]] | None = None) -> SemanticScores:
+def scores_of_confusion(confusion: Tensor, sets: Mapping[str, Sequence[int]] | None = None) -> SemanticScores:
     """Scores of a confusion matrix.
 
     Args:

@@ -13,7 +13,7 @@ from mmengine.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
-from .confusion import DIVISORS, SemanticScores, confusion_matrix, semantic_scores
+from .confusion import DIVISORS, SemanticScores, confusion_matrix, scores_of_confusion
 from .label_files import OutputNames, write_label_map
 
 
@@ -105,7 +105,7 @@ class SemanticMetric(BaseMetric):
         side = len(self.classes) + 1
         where, counts = (torch.cat(parts) for parts in zip(*results, strict=True))
         confusion = torch.zeros(side * side, dtype=torch.long).index_add_(0, where, counts).view(side, side)
-        self.scores = semantic_scores(confusion, self._set_indices())
+        self.scores = scores_of_confusion(confusion, self._set_indices())
         self._log(self.scores)
         return self._summary(self.scores)
 

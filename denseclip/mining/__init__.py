@@ -5,7 +5,7 @@ not publish this part of their code.
 """
 
 from .encoder import RegionEncoder
-from .matching import best_masks
+from .matching import best_regions
 from .nouns import NLTKNouns, NounExtractor, WordListNouns, caption_nouns, noun_extractor
 from .proposals import PictureProposals
 from .run import MiningResult, mine, shard
@@ -21,7 +21,7 @@ __all__ = [
     'PictureProposals',
     'RegionEncoder',
     'WordListNouns',
-    'best_masks',
+    'best_regions',
     'caption_nouns',
     'mine',
     'noun_extractor',

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def best_masks(
+def best_regions(
     regions: Tensor,
     words: Tensor,
     valid: Tensor | None = None,

@@ -22,7 +22,7 @@ from denseclip.datasets.label_map_dataset import loader_id
 from denseclip.datasets.pair_store import MaskNounPair
 
 from .encoder import RegionEncoder
-from .matching import best_masks
+from .matching import best_regions
 from .nouns import NounExtractor, caption_nouns
 
 TITLE = 'a photo of a {} in the scene'
@@ -59,7 +59,7 @@ class CaptionPairs:
         captions: How many captions of a picture to read, at least 1; None: all.
         title: Sentence of a pair.
         min_area: Smallest share of the picture that a mask may cover.
-        min_score: See :func:`~denseclip.mining.matching.best_masks`.
+        min_score: See :func:`~denseclip.mining.matching.best_regions`.
         mutual: See there.
         about: Further plain data for the card, such as the config of the proposer.
 
@@ -103,7 +103,7 @@ class CaptionPairs:
         if not len(masks):
             return []
         regions, valid = self.encoder.regions(image, masks)
-        words, chosen, scores = best_masks(
+        words, chosen, scores = best_regions(
             regions, self.encoder.words(nouns), min_score=self.min_score, mutual=self.mutual
         )
         planes = masks[valid].cpu().numpy()

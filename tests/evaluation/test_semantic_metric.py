@@ -14,7 +14,7 @@ from mmseg.evaluation import IoUMetric
 from PIL import Image
 
 from denseclip.evaluation import SemanticMetric
-from denseclip.evaluation.confusion import confusion_matrix, semantic_scores
+from denseclip.evaluation.confusion import confusion_matrix, scores_of_confusion
 
 NAMES = ('a', 'b', 'c', 'd', 'e')
 
@@ -119,7 +119,7 @@ def test_results_of_processes_may_be_put_together() -> None:
 
 def test_nothing_true_gives_no_score_but_no_crash() -> None:
     truth = torch.full((4, 4), 255)
-    scores = semantic_scores(confusion_matrix(torch.zeros(4, 4), truth, 2))
+    scores = scores_of_confusion(confusion_matrix(torch.zeros(4, 4), truth, 2))
     assert np.isnan(scores.miou_gt) and scores.classes_gt == 0
 
 

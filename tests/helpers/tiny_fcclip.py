@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from denseclip.models.builder import build_module
-from denseclip.models.heads.mask2former import MaskMatcher
+from denseclip.models.heads.mask2former import PointMaskMatcher
 
 TEXT = dict(width=16, heads=2, layers=1)
 TRUNKS: dict[str, dict[str, Any]] = {
@@ -89,5 +89,5 @@ def first_queries_match() -> Iterator[None]:
         order = [torch.arange(len(t.labels), device=class_logits.device) for t in targets]
         return [(places, places) for places in order]
 
-    with patch.object(MaskMatcher, '__call__', match):
+    with patch.object(PointMaskMatcher, '__call__', match):
         yield

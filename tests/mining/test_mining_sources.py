@@ -22,7 +22,7 @@ from denseclip.datasets import CaptionedImages, MiniworldDataset
 from denseclip.datasets.files import read_label_map
 from denseclip.datasets.miniworld import CLASSES, write_miniworld
 from denseclip.datasets.pair_store import PairStore
-from denseclip.mining import CaptionPairs, LabelMapPairs, PictureProposals, RegionEncoder, WordListNouns, best_masks
+from denseclip.mining import CaptionPairs, LabelMapPairs, PictureProposals, RegionEncoder, WordListNouns, best_regions
 from denseclip.mining.sources import class_ids, large_masks, read_picture
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.pretraining import ContrastiveCLIP
@@ -72,13 +72,13 @@ def captions(root: Path) -> CaptionedImages:
 def test_best_masks() -> None:
     regions = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     words = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.8, 0.6]])
-    word, region, score = best_masks(regions, words)
+    word, region, score = best_regions(regions, words)
     assert (word.tolist(), region.tolist()) == ([0, 1, 2], [1, 0, 2])
-    assert best_masks(regions, words, torch.tensor([True, False, True]))[1].tolist() == [2, 0, 2]
-    assert best_masks(regions, words, min_score=0.97)[0].tolist() == [0, 1]
-    assert best_masks(regions[:2], words, mutual=True)[0].tolist() == [0, 1]
-    assert len(best_masks(regions[:0], words)[0]) == 0
-    assert len(best_masks(regions, words, torch.zeros(3, dtype=torch.bool))[0]) == 0
+    assert best_regions(regions, words, torch.tensor([True, False, True]))[1].tolist() == [2, 0, 2]
+    assert best_regions(regions, words, min_score=0.97)[0].tolist() == [0, 1]
+    assert best_regions(regions[:2], words, mutual=True)[0].tolist() == [0, 1]
+    assert len(best_regions(regions[:0], words)[0]) == 0
+    assert len(best_regions(regions, words, torch.zeros(3, dtype=torch.bool))[0]) == 0
     assert score.tolist() == pytest.approx([1.0, 1.0, 0.96])
 
 

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from denseclip.models.functional.anomaly import (
+from denseclip.models.functional.anomaly_losses import probability_dice_loss, probability_focal_loss
+from denseclip.models.functional.anomaly_scores import (
     abnormal_probability,
     adaptation_loss,
     cut_tiles,
@@ -14,7 +15,6 @@ from denseclip.models.functional.anomaly import (
     tile_starts,
     upsample,
 )
-from denseclip.models.functional.anomaly_losses import probability_dice_loss, probability_focal_loss
 from denseclip.models.functional.anomaly_views import COUNT, picture_views
 from denseclip.models.functional.anomaly_windows import (
     harmonic_mean,

@@ -9,7 +9,7 @@ from mmseg.structures import SegDataSample
 from tiny_fcclip import CLASSES, TRUNKS, first_queries_match, semantic_samples, stripes, tiny_fcclip
 
 from denseclip.models.backbones import CLIPMaskTrunk
-from denseclip.models.functional.vocabulary_ensemble import MaskClasses
+from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities
 from denseclip.models.segmentors import ScoreAverageTTAModel
 
 KINDS = ('FCCLIP', 'MAFTPlus')
@@ -62,7 +62,7 @@ def test_classes_may_change_at_any_time() -> None:
         assert model.forward(images, mode='tensor').class_probs.shape == (1, 6, 300)
         assert model.dataset_meta['classes'][-1] == 'thing 299' and model.num_classes == 300
         model.set_vocabulary(['grass'])  # one class takes all that is not void
-        only: MaskClasses = model.forward(images, mode='tensor')
+        only: MaskProbabilities = model.forward(images, mode='tensor')
         torch.testing.assert_close(only.class_probs[..., 0] + only.no_object, torch.ones(1, 6))
         model.set_vocabulary(CLASSES)
         torch.testing.assert_close(model.forward(images, mode='tensor').class_probs, first.class_probs)

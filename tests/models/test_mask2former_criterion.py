@@ -13,9 +13,9 @@ from tiny_mask_generator import halves
 from denseclip.models.heads.mask2former import (
     LayerPrediction,
     MaskCriterion,
-    MaskMatcher,
     MaskPredictions,
     PixelFeatures,
+    PointMaskMatcher,
 )
 
 SIZE = (16, 24)
@@ -54,7 +54,7 @@ def test_right_predictions_cost_little_and_wrong_ones_much():
 def test_matches_are_the_right_ones_in_any_order():
     targets = [halves(0, 2, 1, size=SIZE), halves(size=SIZE)]
     layer, order = perfect(targets), torch.randperm(5)
-    matches = MaskMatcher(num_points=50)(layer.class_logits[:, order], layer.mask_logits[:, order], targets)
+    matches = PointMaskMatcher(num_points=50)(layer.class_logits[:, order], layer.mask_logits[:, order], targets)
     assert order[matches[0][0]].tolist() == matches[0][1].tolist()
     assert [len(part) for part in matches[1]] == [0, 0]
 

@@ -12,7 +12,7 @@ from mmdet.models.layers import DetrTransformerDecoder
 from mmengine.structures import InstanceData
 
 from denseclip.models.heads.mask2former.outputs import LayerPrediction
-from denseclip.models.heads.maskformer import MaskFormerCriterion, MaskMatcher, OpenVocabMaskFormerHead
+from denseclip.models.heads.maskformer import MaskFormerCriterion, OpenVocabMaskFormerHead, WholeMaskMatcher
 from denseclip.models.heads.maskformer.transformer import Decoder
 
 CHANNELS = [4, 6, 8, 10]
@@ -196,7 +196,7 @@ def test_values_that_are_not_finite_are_named() -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 999), st.lists(st.integers(0, 2), min_size=0, max_size=3, unique=True), st.integers(1, 3))
 def test_layers_matched_together_are_matched_as_alone(seed: int, labels: list[int], layers: int) -> None:
-    matcher, targets = MaskMatcher(), [target(*labels), target(0)]
+    matcher, targets = WholeMaskMatcher(), [target(*labels), target(0)]
     made = [prediction(2, seed=seed + i) for i in range(layers)]
     logits, masks = torch.stack([p.class_logits for p in made]), torch.stack([p.mask_logits for p in made])
     together = matcher(logits, masks, targets)
@@ -219,7 +219,7 @@ def fixed_matches(monkeypatch: pytest.MonkeyPatch) -> None:
         pairs = [(torch.arange(len(t.labels), device='cpu'),) * 2 for t in targets]
         return [pairs] * len(class_logits)
 
-    monkeypatch.setattr(MaskMatcher, '__call__', match)
+    monkeypatch.setattr(WholeMaskMatcher, '__call__', match)
 
 
 def loss_of(model: OpenVocabMaskFormerHead) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from denseclip.visualization.anomaly import Box, boxes_of, draw_boxes, draw_outline, heat_colours, heat_overlay
+from denseclip.visualization.anomaly_pictures import Box, boxes_of, draw_boxes, draw_outline, heat_colours, heat_overlay
 
 
 def test_heat_grows_lighter_and_leaves_usual_areas_alone():

@@ -1,6 +1,6 @@
 """Evaluation of open-vocabulary segmentation: the sets, the published protocols and the published numbers."""
 
-from denseclip.datasets.open_vocab.protocols import PROTOCOLS, Protocol, Setting, default_protocol, protocol
+from denseclip.datasets.open_vocab.protocols import PROTOCOLS, EvaluationProtocol, Setting, default_protocol, protocol
 from denseclip.datasets.open_vocab.published import PUBLISHED, Published, published
 from denseclip.datasets.open_vocab.sets import MINIWORLD, SETS, EvaluationSet, evaluation_set
 
@@ -10,7 +10,7 @@ __all__ = [
     'PUBLISHED',
     'SETS',
     'EvaluationSet',
-    'Protocol',
+    'EvaluationProtocol',
     'Published',
     'Setting',
     'default_protocol',

@@ -73,7 +73,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """One way to take the numbers.
 
     Attributes:
@@ -172,11 +172,11 @@ def _maskclip_orig() -> dict[str, Setting]:
 
 _MINOR_WORDS = 'the published lists of names differ a little from ours where the specification does not give them'
 
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
     {
         p.name: p
         for p in (
-            Protocol(
+            EvaluationProtocol(
                 'dinoiser',
                 'CLIP-DINOiser (Wysoczanska et al., ECCV 2024), code at a954aae: windows of 448 at short side 448',
                 _LAION,
@@ -186,7 +186,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                     '"background" is a prompt like any other',
                 ),
             ),
-            Protocol(
+            EvaluationProtocol(
                 'sclip',
                 'SCLIP (Wang et al., ECCV 2024): windows of 224 at short side 336, background as words for stuff',
                 _OPENAI,
@@ -200,7 +200,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 ),
                 notes=(_MINOR_WORDS,),
             ),
-            Protocol(
+            EvaluationProtocol(
                 'clearclip',
                 'ClearCLIP (Lan et al., ECCV 2024): windows of 448, "background" as a prompt',
                 _OPENAI,
@@ -217,14 +217,14 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                     _MINOR_WORDS,
                 ),
             ),
-            Protocol(
+            EvaluationProtocol(
                 'naclip',
                 'NACLIP (Hajimiri et al., WACV 2025): as SCLIP, VOC as whole pictures',
                 _OPENAI,
                 _naclip(),
                 notes=('its thresholds are not documented and not applied', _MINOR_WORDS),
             ),
-            Protocol(
+            EvaluationProtocol(
                 'naclip_pamr',
                 'NACLIP with PAMR: 10 iterations, dilations 8 and 16',
                 _OPENAI,
@@ -232,7 +232,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 pamr=MappingProxyType(dict(iterations=10, dilations=(8, 16))),
                 notes=('its thresholds are not documented and not applied', _MINOR_WORDS),
             ),
-            Protocol(
+            EvaluationProtocol(
                 'proxyclip',
                 'ProxyCLIP (Lan et al., ECCV 2024): windows of 336',
                 _OPENAI,
@@ -244,7 +244,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 ),
                 notes=(_MINOR_WORDS,),
             ),
-            Protocol(
+            EvaluationProtocol(
                 'maskclip_orig',
                 "MaskCLIP (Zhou et al., ECCV 2022), the paper's code at 245d31f: whole pictures",
                 _OPENAI,
@@ -257,7 +257,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                     'trained otherwise, and so does this protocol',
                 ),
             ),
-            Protocol(
+            EvaluationProtocol(
                 'miniworld',
                 'this suite: whole pictures of 128, one sentence per name, the small CLIP trained on miniworld',
                 ('local-dir:checkpoints/miniworld_clip', None),
@@ -283,7 +283,7 @@ _DEFAULTS = {
 }
 
 
-def protocol(name: str) -> Protocol:
+def protocol(name: str) -> EvaluationProtocol:
     """Find a protocol by name.
 
     Raises:
@@ -296,7 +296,7 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def default_protocol(preset: str, set_name: str | None = None) -> Protocol:
+def default_protocol(preset: str, set_name: str | None = None) -> EvaluationProtocol:
     """The protocol that a method's own paper used, as far as it is defined here; else ``dinoiser``.
 
     Args:

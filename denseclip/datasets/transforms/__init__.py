@@ -1,6 +1,6 @@
 """Transforms for data pipelines, registered in MMEngine's root registry."""
 
-from denseclip.datasets.transforms.anomaly import LoadAnomalyMask, LoadPicture, PackAnomalyInputs, ResizePicture
+from denseclip.datasets.transforms.anomaly_inputs import LoadAnomalyMask, LoadPicture, PackAnomalyInputs, ResizePicture
 from denseclip.datasets.transforms.brightness import RandomBrightness
 from denseclip.datasets.transforms.captions import PackCaption
 from denseclip.datasets.transforms.label_range import CheckLabelRange, LabelRangeError

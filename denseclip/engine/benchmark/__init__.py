@@ -4,7 +4,7 @@ Comparisons run both versions in one process, in turn, and report the ratio of t
 busy machine mean little.
 """
 
-from .anomaly import AnomalyOptions, benchmark_anomaly
+from .anomaly_measures import AnomalyOptions, benchmark_anomaly
 from .label_map import LabelMapOptions, benchmark_label_map
 from .model import benchmark_model
 from .report import Report, Table

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from denseclip.models.anomaly import dual_path as dual_path_module
 from denseclip.models.anomaly.dual_path import dual_path
-from denseclip.models.functional.anomaly import abnormal_probability
+from denseclip.models.functional.anomaly_scores import abnormal_probability
 from denseclip.models.functional.anomaly_views import picture_views
 
 from .patching import wrapped

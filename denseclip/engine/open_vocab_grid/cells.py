@@ -16,7 +16,7 @@ from mmengine.registry import MODELS
 from mmseg.registry import DATASETS
 
 from ...clip.presets import PRESETS, preset
-from ...datasets.open_vocab import EvaluationSet, Protocol, default_protocol, evaluation_set, protocol
+from ...datasets.open_vocab import EvaluationProtocol, EvaluationSet, default_protocol, evaluation_set, protocol
 from ...models.segmentors.correlation_pooling import CorrelationPoolingSegmentor
 from ...models.segmentors.dinoiser import CLIPDINOiser
 from ..config import OptionError, load_config
@@ -180,7 +180,7 @@ def cell_config(name: str, set_name: str, protocol_name: str, options: CellOptio
 
 
 def _use_protocol(
-    model: dict[str, Any], name: str, entry: EvaluationSet, rules: Protocol, options: CellOptions
+    model: dict[str, Any], name: str, entry: EvaluationSet, rules: EvaluationProtocol, options: CellOptions
 ) -> dict[str, Any]:
     """Change a model to what a protocol does with a set; the config of the data set."""
     setting = rules.setting(entry.name)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denseclip.core.precision import full_precision
-from denseclip.models.functional.anomaly import probability_adaptation_loss, state_cosines
+from denseclip.models.functional.anomaly_scores import probability_adaptation_loss, state_cosines
 
 from .state_text import StateText
 
@@ -97,7 +97,7 @@ class TestTimeAdaptation:
         weight_decay: Of AdamW.
         noise_std: Standard deviation of the noise on patch embeddings (the authors' 0.05 * 1.1).
         seed: Of the draws; the authors' are 111 (MVTec) and 42 (VisA).
-        entropy_weight: See :func:`denseclip.models.functional.anomaly.adaptation_loss`.
+        entropy_weight: See :func:`denseclip.models.functional.anomaly_scores.adaptation_loss`.
         contrast_weight: Likewise.
         carry_over: Keep the optimizer's state between the pictures of an object, as the authors do.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from denseclip.clip.towers import DenseReadOut
 from denseclip.core.precision import full_precision
-from denseclip.models.functional.anomaly import abnormal_probability, cut_tiles, smooth, stitch_tiles, upsample
+from denseclip.models.functional.anomaly_scores import abnormal_probability, cut_tiles, smooth, stitch_tiles, upsample
 from denseclip.models.functional.anomaly_views import COUNT, picture_views
 
 from .adaptation import Draws, TestTimeAdaptation

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from denseclip.clip.towers import DenseReadOut
 from denseclip.core.precision import full_precision
-from denseclip.models.functional.anomaly import abnormal_probability, upsample
 from denseclip.models.functional.anomaly_losses import probability_dice_loss, probability_focal_loss
+from denseclip.models.functional.anomaly_scores import abnormal_probability, upsample
 from denseclip.structures import AnomalyDataSample
 from denseclip.weights import load_into, read_state_dict, resolve, strip_prefix, weight_file
 from denseclip.weights.convert import convert

@@ -14,7 +14,7 @@ from denseclip.clip.blocks import run_block
 from denseclip.clip.towers import DenseReadOut
 from denseclip.clip.towers.vit import ViTTower
 from denseclip.core.precision import full_precision
-from denseclip.models.functional.anomaly import abnormal_probability, upsample
+from denseclip.models.functional.anomaly_scores import abnormal_probability, upsample
 from denseclip.models.functional.anomaly_windows import (
     harmonic_mean,
     harmonic_over_windows,

@@ -44,7 +44,7 @@ class RegionCrops:
     valid: Tensor
 
 
-def mask_boxes(masks: Tensor, threshold: float = 0.5) -> tuple[Tensor, Tensor]:
+def tight_boxes(masks: Tensor, threshold: float = 0.5) -> tuple[Tensor, Tensor]:
     """Tight boxes of masks.
 
     Args:
@@ -130,7 +130,7 @@ def crop_regions(
     """
     if masks.shape[-2:] != image.shape[-2:]:
         raise ValueError(f'masks of {tuple(masks.shape[-2:])} for a picture of {tuple(image.shape[-2:])} pixels.')
-    tight, valid = mask_boxes(masks, threshold)
+    tight, valid = tight_boxes(masks, threshold)
     boxes = clamp_boxes(expand_boxes(tight, expand), image.shape[-2:])
     soft = matting and masks.dtype != torch.bool
     colour = image.new_tensor(list(fill))[:, None, None]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class MaskClasses(NamedTuple):
+class MaskProbabilities(NamedTuple):
     """Classes of masks, as probabilities: ``class_probs`` and ``no_object`` of a mask add up to one.
 
     Attributes:
@@ -42,7 +42,7 @@ def seen_classes(names_per_class: Iterable[Sequence[str]], training_names: Itera
 
 def geometric_ensemble(
     in_logits: Tensor, out_logits: Tensor, seen: Tensor, alpha: float, beta: float, valid: Tensor | None = None
-) -> MaskClasses:
+) -> MaskProbabilities:
     r"""Classes by the weighted geometric mean of both classifiers.
 
     :math:`p \propto p_{in}^{1-a} p_{out}^{a}`, with :math:`a = \alpha` for classes seen in training and
@@ -71,7 +71,7 @@ def geometric_ensemble(
     return _with_void((1 - share) * inside + share * outside, in_logits)
 
 
-def out_of_vocabulary(in_logits: Tensor, out_logits: Tensor) -> MaskClasses:
+def out_of_vocabulary(in_logits: Tensor, out_logits: Tensor) -> MaskProbabilities:
     """Classes by CLIP alone; only "void" is the trained classifier's (MAFT+).
 
     Args:
@@ -84,8 +84,8 @@ def out_of_vocabulary(in_logits: Tensor, out_logits: Tensor) -> MaskClasses:
     return _with_void(out_logits[..., :-1].float(), in_logits.float())
 
 
-def _with_void(scores: Tensor, in_logits: Tensor) -> MaskClasses:
+def _with_void(scores: Tensor, in_logits: Tensor) -> MaskProbabilities:
     """Softmax of class scores, scaled to what "void" leaves over."""
     log_all = F.log_softmax(in_logits, dim=-1)
     log_rest = torch.logsumexp(log_all[..., :-1], dim=-1, keepdim=True)
-    return MaskClasses((F.log_softmax(scores, dim=-1) + log_rest).exp(), log_all[..., -1].exp())
+    return MaskProbabilities((F.log_softmax(scores, dim=-1) + log_rest).exp(), log_all[..., -1].exp())

@@ -22,7 +22,7 @@ from denseclip.core.words import TakesWords
 from denseclip.models.backbones import CLIPMaskTrunk, TrunkFeatures
 from denseclip.models.builder import build_module
 from denseclip.models.functional.text_logits import text_logits
-from denseclip.models.functional.vocabulary_ensemble import MaskClasses, geometric_ensemble, seen_classes
+from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities, geometric_ensemble, seen_classes
 from denseclip.models.heads.mask2former import MaskPredictions
 from denseclip.models.heads.query_guide import QueryGuide
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
@@ -110,7 +110,7 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
         self.alpha, self.beta, self.ensemble_on_valid_mask = alpha, beta, ensemble_on_valid_mask
         self.test_cfg = ConfigDict(test_cfg or {})
         self.tasks = MaskTasks(**self.test_cfg)
-        self._things = things
+        self._things_asked_for = things
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, things)
 
@@ -205,7 +205,7 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
         scale = self.head.decoder.classifier.logit_scale
         return text_logits(proposals.class_embeddings, *self.text_rows(), scale)
 
-    def classify(self, features: TrunkFeatures, proposals: MaskProposals) -> MaskClasses:
+    def classify(self, features: TrunkFeatures, proposals: MaskProposals) -> MaskProbabilities:
         """Classes of masks, whatever made them.
 
         Args:
@@ -268,7 +268,7 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
         size = whole_multiples(size_of(inputs), MULTIPLE)
         return mask_targets(samples, len(self.text.names), size, inputs.device)
 
-    def _forward(self, inputs: Tensor, data_samples: Any = None) -> MaskClasses:
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> MaskProbabilities:
         """Classes of the masks, see :meth:`classify`."""
         features = self.extract_feat(inputs)
         return self.classify(features, self.propose(features, data_samples))

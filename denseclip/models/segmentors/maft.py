@@ -16,7 +16,7 @@ from denseclip.models.backbones.base import batch_norms_to_eval
 from denseclip.models.builder import build_module
 from denseclip.models.functional.maft_losses import compensation_loss, mask_aware_loss
 from denseclip.models.functional.text_logits import text_logits
-from denseclip.models.functional.vocabulary_ensemble import MaskClasses, out_of_vocabulary
+from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities, out_of_vocabulary
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.structures.mask_proposals import MaskProposals
 
@@ -128,7 +128,7 @@ class MAFTPlus(FCCLIP):
         # "void" belongs to the trained classifier: what is learnt here does not change it.
         return self.transfer(rows.detach(), self.backbone.embed_pixels(features, self.scrambled_pixels))
 
-    def classify(self, features: TrunkFeatures, proposals: MaskProposals) -> MaskClasses:
+    def classify(self, features: TrunkFeatures, proposals: MaskProposals) -> MaskProbabilities:
         """Classes of masks: CLIP's, and "void" from the trained classifier."""
         return out_of_vocabulary(self.trained_logits(proposals), self.clip_logits(features, proposals.mask_logits))
 

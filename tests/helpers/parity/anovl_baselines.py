@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from denseclip.models.functional.anomaly import abnormal_probability
 from denseclip.models.functional.anomaly_losses import probability_dice_loss, probability_focal_loss
+from denseclip.models.functional.anomaly_scores import abnormal_probability
 from denseclip.models.functional.anomaly_windows import (
     harmonic_mean,
     harmonic_over_windows,

@@ -12,7 +12,7 @@ from denseclip.datasets.transforms import ResizePicture
 from denseclip.evaluation.anomaly import aupro_200, image_measures, pixel_measures
 from denseclip.models.anomaly import AnoVL, PictureScore
 from denseclip.models.anomaly.adaptation import Draws
-from denseclip.models.functional.anomaly import cut_tiles
+from denseclip.models.functional.anomaly_scores import cut_tiles
 
 from .anovl_common import other_tensors, rows_first, small_clip, weights_of, with_tolerances
 from .anovl_metrics import collect

@@ -15,7 +15,7 @@ from denseclip.clip.towers import DenseReadOut
 from denseclip.models.anomaly.adaptation import FeatureAdapter
 from denseclip.models.anomaly.dual_path import DualStep, dual_blocks, dual_path
 from denseclip.models.anomaly.state_text import StateText
-from denseclip.models.functional import anomaly as functional
+from denseclip.models.functional import anomaly_scores as functional
 from denseclip.models.functional.anomaly_views import picture_views
 from denseclip.weights import load_into, strip_prefix
 

@@ -20,8 +20,8 @@ from denseclip.models.heads.mask2former import (
     LayerPrediction,
     MaskCriterion,
     MaskedQueryDecoder,
-    MaskMatcher,
     PixelFeatures,
+    PointMaskMatcher,
     TextClassifier,
     sine_positions,
 )
@@ -185,7 +185,7 @@ def segments(fixture: Fixture) -> list[InstanceData]:
 @consumes('maft_pmp', 'matcher')
 def check_matcher(fixture: Fixture) -> None:
     config = fixture.config
-    matcher = MaskMatcher(config['cost_class'], config['cost_mask'], config['cost_dice'], config['num_points'])
+    matcher = PointMaskMatcher(config['cost_class'], config['cost_mask'], config['cost_dice'], config['num_points'])
     logits, masks, targets = fixture.input('pred_logits'), fixture.input('pred_masks'), segments(fixture)
     points = [draw for _, draw in fixture.inputs('points')]
     for index, draw in enumerate(points):

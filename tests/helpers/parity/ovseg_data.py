@@ -17,7 +17,7 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.datasets.converters import coco, pascal_context
 from denseclip.datasets.converters.ade20k_full import SHORT_SIDE, decode_numbers, full_table
 from denseclip.datasets.converters.relabel import apply_table, id_table, shrink_labels, shrunk_size
-from denseclip.evaluation.confusion import confusion_matrix, semantic_scores
+from denseclip.evaluation.confusion import confusion_matrix, scores_of_confusion
 from denseclip.models.segmentors.mask_targets import mask_targets
 
 from .fixtures import Fixture
@@ -32,7 +32,7 @@ def check_metric(fixture: Fixture) -> None:
     assert len(pairs) == config['images']
     confusion = sum(confusion_matrix(p, g, config['num_classes'], config['ignore']) for p, g in pairs)
     fixture.expect('confusion', confusion)
-    scores = semantic_scores(confusion, config['evaluation_set'])
+    scores = scores_of_confusion(confusion, config['evaluation_set'])
     for name, value in (('iou', scores.iou), ('acc', scores.accuracy)):
         expected = fixture.tensors[f'out.{name}']
         assert torch.equal(value.isnan(), expected.isnan())
@@ -60,7 +60,7 @@ def check_semantic_metrics(fixture: Fixture) -> None:
     pairs = [(scores.argmax(dim=0), fixture.input(f'gt{i}')) for i, scores in fixture.inputs('scores')]
     confusion = sum(confusion_matrix(prediction, truth, count, ignored) for prediction, truth in pairs)
     fixture.expect('conf', confusion)
-    scores = semantic_scores(confusion)
+    scores = scores_of_confusion(confusion)
     for suffix, divisor in (('reference', 'gt_or_predicted'), ('new', 'gt')):
         for name, value in (
             ('mIoU', scores.miou(divisor)),

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from denseclip.models.heads.mask2former.outputs import LayerPrediction
 from denseclip.models.heads.maskformer import (
     MaskFormerCriterion,
-    MaskMatcher,
     OpenVocabMaskFormerHead,
     PyramidPixelDecoder,
+    WholeMaskMatcher,
 )
 from denseclip.weights import load_into, strip_prefix
 from denseclip.weights.convert import convert
@@ -184,7 +184,7 @@ def check_criterion(fixture: Fixture) -> None:
     layers.append(LayerPrediction(leaves['pred_masks'], leaves['pred_logits']))
 
     check_costs(fixture, targets)
-    matcher = MaskMatcher(config['cost_class'], config['cost_mask'], config['cost_dice'])
+    matcher = WholeMaskMatcher(config['cost_class'], config['cost_mask'], config['cost_dice'])
     settings = dict(
         no_object_weight=config['no_object_weight'],
         focal_alpha=config['focal_alpha'],
@@ -215,4 +215,4 @@ def check_costs(fixture: Fixture, targets: list[InstanceData]) -> None:
             if fixture.has(f'out.{name}{index}'):
                 only = [float(place == other) for other in range(3)]
                 inputs = [fixture.input(key)[index][None] for key in ('pred_logits', 'pred_masks')]
-                fixture.expect(f'{name}{index}', MaskMatcher(*only).cost(*inputs, target)[0])
+                fixture.expect(f'{name}{index}', WholeMaskMatcher(*only).cost(*inputs, target)[0])

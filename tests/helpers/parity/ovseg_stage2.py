@@ -21,7 +21,7 @@ from denseclip.clip.towers import DenseReadOut, ViTTower, build_vit
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.placement import Placement
 from denseclip.models.functional.mask_prompts import encode_with_masks, kept_patches, patch_coverage
-from denseclip.models.functional.region_crops import crop_regions, expand_boxes, mask_boxes
+from denseclip.models.functional.region_crops import crop_regions, expand_boxes, tight_boxes
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.region_classifier import RegionClassifier
 from denseclip.models.segmentors.label_inference import LabelMapInference
@@ -93,7 +93,7 @@ def check_regions(fixture: Fixture) -> None:
     size = (config['region_size'],) * 2
     how = dict(threshold=config['mask_thr'], fill=config['fill_value'], expand=config['expand_ratio'])
     how['matting'] = config['mask_matting']
-    boxes, valid = mask_boxes(masks, config['mask_thr'])
+    boxes, valid = tight_boxes(masks, config['mask_thr'])
     fixture.expect('valid', valid)
     fixture.expect('boxes_xyxy', boxes.float())
     fixture.expect('expanded_boxes', expand_boxes(boxes, config['expand_ratio']).int())

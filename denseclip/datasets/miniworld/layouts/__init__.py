@@ -1,8 +1,8 @@
 """Miniworld on disk, in the layouts of real data sets."""
 
-from .anomaly import MVTecAD, VisA
 from .base import Job, Layout, MiniworldError, Request
 from .coco import COCO
+from .inspection import MVTecAD, VisA
 from .semantic import ADE20K, VOC, Cityscapes, COCOStuff, PascalContext
 
 LAYOUTS: dict[str, type[Layout]] = {

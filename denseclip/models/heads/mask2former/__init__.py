@@ -4,7 +4,7 @@ from .classifiers import LinearClassifier, TextClassifier
 from .criterion import MaskCriterion
 from .decoder import MaskedQueryDecoder
 from .head import OpenVocabMask2FormerHead
-from .matcher import MaskMatcher
+from .matcher import PointMaskMatcher
 from .outputs import LayerPrediction, MaskPredictions, PixelFeatures
 from .pixel_decoder import DeformableAttention, DeformablePixelDecoder
 from .positions import sine_positions
@@ -15,7 +15,7 @@ __all__ = [
     'LayerPrediction',
     'LinearClassifier',
     'MaskCriterion',
-    'MaskMatcher',
+    'PointMaskMatcher',
     'MaskPredictions',
     'MaskedQueryDecoder',
     'OpenVocabMask2FormerHead',

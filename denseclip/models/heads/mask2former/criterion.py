@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from denseclip.core.precision import full_precision
 
-from .matcher import MaskMatcher, Match
+from .matcher import Match, PointMaskMatcher
 from .outputs import LayerPrediction, MaskPredictions
 
 
@@ -53,7 +53,7 @@ class MaskCriterion(nn.Module):
         self.num_points = num_points
         self.oversample_ratio = oversample_ratio
         self.importance_sample_ratio = importance_sample_ratio
-        self.matcher = MaskMatcher(class_weight, mask_weight, dice_weight, num_points)
+        self.matcher = PointMaskMatcher(class_weight, mask_weight, dice_weight, num_points)
 
     def forward(self, predictions: MaskPredictions, targets: Sequence[InstanceData]) -> dict[str, Tensor]:
         """Weighted losses of all layers in ``predictions``.

@@ -17,7 +17,7 @@ Match = tuple[Tensor, Tensor]
 """Queries and the segments they answer for, index for index."""
 
 
-class MaskMatcher:
+class PointMaskMatcher:
     """Hungarian matching with the costs of Mask2Former (Cheng et al., CVPR 2022, section 3.3).
 
     All masks of a picture, predicted and true, are sampled at the same random points.

@@ -2,14 +2,14 @@
 
 from .criterion import MaskFormerCriterion
 from .head import OpenVocabMaskFormerHead
-from .matcher import MaskMatcher
+from .matcher import WholeMaskMatcher
 from .pixel_decoder import EncoderPixelDecoder, PyramidPixelDecoder
 from .predictor import QueryPredictor
 
 __all__ = [
     'EncoderPixelDecoder',
     'MaskFormerCriterion',
-    'MaskMatcher',
+    'WholeMaskMatcher',
     'OpenVocabMaskFormerHead',
     'PyramidPixelDecoder',
     'QueryPredictor',

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
 from ..mask2former.outputs import LayerPrediction
-from .matcher import MaskMatcher, Match
+from .matcher import Match, WholeMaskMatcher
 
 
 class MaskFormerCriterion(nn.Module):
@@ -40,13 +40,13 @@ class MaskFormerCriterion(nn.Module):
         no_object_weight: float = 0.1,
         focal_alpha: float = 0.25,
         focal_gamma: float = 2.0,
-        matcher: MaskMatcher | None = None,
+        matcher: WholeMaskMatcher | None = None,
     ) -> None:
         super().__init__()
         self.weights = {'loss_ce': class_weight, 'loss_mask': mask_weight, 'loss_dice': dice_weight}
         self.no_object_weight = no_object_weight
         self.focal_alpha, self.focal_gamma = focal_alpha, focal_gamma
-        self.matcher = matcher or MaskMatcher(class_weight, mask_weight, dice_weight)
+        self.matcher = matcher or WholeMaskMatcher(class_weight, mask_weight, dice_weight)
         self.dice = DiceLoss(naive_dice=True, eps=1.0)
 
     def forward(self, layers: Sequence[LayerPrediction], targets: Sequence[InstanceData]) -> dict[str, Tensor]:

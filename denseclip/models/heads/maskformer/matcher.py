@@ -17,7 +17,7 @@ Match = tuple[Tensor, Tensor]
 """Queries of a picture, ascending, and the target of each, on the CPU."""
 
 
-class MaskMatcher:
+class WholeMaskMatcher:
     """Best one-to-one assignment of targets to queries by class, focal and dice cost (MaskFormer, section 3.2).
 
     Args:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from denseclip.datasets.anomaly import AnomalyDataset
 from denseclip.datasets.anomaly_layouts import SPLITS, Entry, list_magnetic_tile, list_visa
 from denseclip.datasets.anomaly_masks import read_mask
+from denseclip.datasets.anomaly_sets import AnomalyDataset
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, place, raise_if_any
 from denseclip.datasets.files import UnreadableFileError, picture_size
 from denseclip.files.atomic import write_text
