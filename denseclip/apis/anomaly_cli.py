@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from denseclip.apis.errors import UserError, report_failures
+from denseclip.files.names import shown
 
 _EXAMPLE = 'example: denseclip anomaly shots/ --object "metal nut" --defects "scratch; dent" --out inspection'
 
@@ -57,8 +58,8 @@ def run_anomaly(args: argparse.Namespace) -> int:
     from denseclip.apis.anomaly_folder import check_threshold, items_in, stray_masks
     from denseclip.apis.anomaly_output import output_names
     from denseclip.apis.files import prepare_folder
-    from denseclip.apis.names import readable
     from denseclip.apis.progress import busy
+    from denseclip.files.names import readable
     from denseclip.files.scratch import exit_on_signals
     from denseclip.files.stems import output_stems
 
@@ -90,8 +91,8 @@ def _inspect(
     """Inspect the pictures and write the results; the waiting maps go whatever happens."""
     from denseclip.apis.anomaly_folder import inspect_pictures
     from denseclip.apis.anomaly_output import write_outputs
-    from denseclip.apis.names import readable
     from denseclip.apis.progress import track
+    from denseclip.files.names import readable
 
     found = inspect_pictures(inferencer, items, threshold, track=lambda them: track(them, len(them), 'inspecting'))
     found.notes += [readable(line) for line in strays]
@@ -107,7 +108,7 @@ def _inspect(
             track=lambda them: track(them, len(them), 'writing'),
         )
         print(summary_text(found))
-        print(f'written: {", ".join(map(str, written))}')
+        print(f'written: {", ".join(map(shown, written))}')
     finally:
         found.close()
     return report_failures(found.failures, len(items))
@@ -130,16 +131,14 @@ def threshold_of(text: str) -> str | float:
 
 def summary_text(found: Any, lines: int = 15) -> str:
     """The highest scores and the measures, for the terminal."""
-    from denseclip.apis.names import readable
-
     scores, order = found.scores, found.order()
     flagged = int((scores >= found.thresholds.picture).sum())
-    shown = [f'  {scores[i]:.3f}  {found.raw[i]:>10.6g}  {readable(found.items[i].path)}' for i in order[:lines]]
+    rows = [f'  {scores[i]:.3f}  {found.raw[i]:>10.6g}  {shown(found.items[i].path)}' for i in order[:lines]]
     more = [f'  ... and {len(order) - lines} more'] if len(order) > lines else []
     head = (
         f'{len(order)} pictures, {flagged} anomalous (threshold {found.thresholds.picture:.3f}; {found.thresholds.how})'
     )
     measures = '  '.join(f'{k} {100 * v:.1f}' for k, v in found.measures.items() if v == v)
-    notes = [f'note: {line}' for line in found.notes[:lines]]
+    notes = [f'note: {shown(line)}' for line in found.notes[:lines]]
     notes += [f'  ... and {len(found.notes) - lines} more notes'] if len(found.notes) > lines else []
-    return '\n'.join([head, '  score         raw  picture', *shown, *more, *([measures] if measures else []), *notes])
+    return '\n'.join([head, '  score         raw  picture', *rows, *more, *([measures] if measures else []), *notes])

@@ -17,13 +17,13 @@ from denseclip.apis.anomaly_calibration import Calibration
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError, read_image
 from denseclip.apis.inputs import expand_inputs, image_suffixes
-from denseclip.apis.names import readable
 from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, folder_mask_places, list_folder, magnetic_tile_folders
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.anomaly_pairs import MaskFinder, split_pairs, strays
 from denseclip.datasets.files import UnreadableFileError
 from denseclip.evaluation.anomaly import BinnedPixels, check_pair, curve_of, f1_max, image_measures, pixel_measures
 from denseclip.evaluation.anomaly.measures import IMAGE_MEASURES
+from denseclip.files.names import readable
 from denseclip.files.scratch import ScratchFolder
 
 KEPT_SIDE = 1024

@@ -15,7 +15,7 @@ from PIL import Image
 from denseclip.apis.anomaly import AnomalyResult, encode, mask_picture
 from denseclip.apis.anomaly_folder import Inspection
 from denseclip.apis.files import write_file
-from denseclip.apis.names import readable
+from denseclip.files.names import readable
 from denseclip.visualization.anomaly_report import Card, Report
 
 FIXED_NAMES = ('report.html', 'scores.csv', 'boxes.csv', 'summary.json')

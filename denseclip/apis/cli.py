@@ -21,7 +21,9 @@ from denseclip.apis.mask_methods import (
     result_suffixes,
 )
 from denseclip.apis.methods import add_method_options, load_method
-from denseclip.apis.programs import explain, keep_printing
+from denseclip.apis.output import shown_output
+from denseclip.apis.programs import explain
+from denseclip.files.names import shown
 from denseclip.version import __version__
 
 if TYPE_CHECKING:
@@ -42,7 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 on success, 2 when something could not be done, 130 after Ctrl-C.
     """
-    keep_printing()
+    with shown_output():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Read the arguments and do what they say."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.run is None:
@@ -164,7 +171,7 @@ def run_segment(args: argparse.Namespace) -> int:
             failures.append(error)
             continue
         written = result.save(folder, stem, force=True)
-        print(f'\n{format_masks(result)}\n  written: {", ".join(str(file) for file in written)}')
+        print(f'\n{format_masks(result)}\n  written: {", ".join(map(shown, written))}')
     return report_failures(failures, len(paths))
 
 
@@ -199,7 +206,7 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
     else:
         found, notes = file_vocabulary(args.classes_file)
     for note in notes:
-        print(f'note: {note}')
+        print(f'note: {shown(note)}')
     return Vocabulary(found.classes, **background)
 
 
@@ -256,14 +263,15 @@ def format_areas(result: Segmentation) -> str:
     height, width = result.label_map.shape
     areas = sorted(result.areas(), key=lambda area: (-area.pixels, area.label))
     found = [area for area in areas if area.pixels]
-    room = max(len('class'), *(len(area.name) for area in found))
+    names = {area.name: shown(area.name) for area in areas}
+    room = max(len('class'), *(len(names[area.name]) for area in found))
     who = result.decided_by
     more = '  decided by' if who else ''
-    lines = [f'{result.source}  {width} x {height}', f'  {"class":<{room}}  {"pixels":>12}  {"share":>8}{more}']
+    lines = [f'{shown(result.source)}  {width} x {height}', f'  {"class":<{room}}  {"pixels":>12}  {"share":>8}{more}']
     for area in found:
         decider = f'  {who[area.name]}' if area.name in who else ''
-        lines.append(f'  {area.name:<{room}}  {area.pixels:>12,}  {format_share(area.share):>8}{decider}')
-    absent = [area.name for area in areas if not area.pixels]
+        lines.append(f'  {names[area.name]:<{room}}  {area.pixels:>12,}  {format_share(area.share):>8}{decider}')
+    absent = [names[area.name] for area in areas if not area.pixels]
     if absent:
         more = f' and {len(absent) - 20} more' if len(absent) > 20 else ''
         lines.append(f'  not found: {", ".join(absent[:20])}{more}')

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.errors import UserError, report_failures
+from denseclip.files.names import shown
 
 if TYPE_CHECKING:
     from denseclip.apis.detection import Detections
@@ -61,13 +62,13 @@ def run_detect(args: argparse.Namespace) -> int:
             failures.append(error)
             continue
         written = found.save(folder, stem, force=True)
-        print(f'\n{summary_text(found)}\n  written: {", ".join(map(str, written))}')
+        print(f'\n{summary_text(found)}\n  written: {", ".join(map(shown, written))}')
     return report_failures(failures, len(paths))
 
 
 def summary_text(found: Detections) -> str:
     """How many objects of which class, for the terminal."""
     height, width = found.image.shape[:2]
-    lines = [f'{found.source}  {width} x {height}  {len(found)} objects']
-    lines += [f'  {count:>5} x {name}' for name, count in found.counts().items()]
+    lines = [f'{shown(found.source)}  {width} x {height}  {len(found)} objects']
+    lines += [f'  {count:>5} x {shown(name)}' for name, count in found.counts().items()]
     return '\n'.join(lines)

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from denseclip.apis.errors import EXIT_ERROR
+from denseclip.files.names import shown
 
 _EPILOG = 'example: denseclip new-dataset data/mine --out mine.py --classes "sky; building = house; pole"'
 
@@ -78,7 +79,7 @@ def run_new_dataset(args: argparse.Namespace) -> int:
 
     words, notes = typed_classes(args.classes)
     for note in notes:
-        print(f'note: {note}')
+        print(f'note: {shown(note)}')
     made = new_dataset(
         args.folder,
         args.out,
@@ -97,16 +98,16 @@ def run_new_dataset(args: argparse.Namespace) -> int:
     )
     print(made.vocabulary.describe())
     for note in made.notes:
-        print(note)
+        print(shown(note))
     for split, report in made.reports.items():
         print(f'\n== {split} ==\n{report.render()}')
         if split in made.perfect:
             print(made.perfect[split].render())
     if 'test' not in made.data.splits:
         print('\nno test pictures: the config tests on those to validate on')
-    print(f'\nwritten: {made.config}')
+    print(f'\nwritten: {shown(made.config)}')
     if not made.ok:
-        print(f'next: mend the data, then python tools/check_dataset.py {made.config}')
+        print(f'next: mend the data, then python tools/check_dataset.py {shown(made.config)}')
         return EXIT_ERROR
-    print(f'next: python tools/train.py {made.config}')
+    print(f'next: python tools/train.py {shown(made.config)}')
     return 0

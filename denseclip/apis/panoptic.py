@@ -12,6 +12,7 @@ from PIL import Image
 
 from denseclip.apis.results.base import Region, Result
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.files.names import shown
 from denseclip.visualization.palette import overlay_palette
 from denseclip.visualization.segments import segment_titles, segments_picture
 
@@ -162,12 +163,14 @@ def format_segments(result: PanopticSegmentation) -> str:
 
     height, width = result.ids.shape
     listed = sorted(result.segments, key=lambda s: (-s.pixels, s.id))
-    room = max(len('(no segment)'), *(len(s.title) for s in listed)) if listed else len('(no segment)')
+    room = max(len('(no segment)'), *(len(shown(s.title)) for s in listed)) if listed else len('(no segment)')
     lines = [
-        f'{result.source}  {width} x {height}',
+        f'{shown(result.source)}  {width} x {height}',
         f'  {"segment":<{room}}  {"pixels":>12}  {"share":>8}  {"score":>6}',
     ]
-    lines += [f'  {s.title:<{room}}  {s.pixels:>12,}  {format_share(s.share):>8}  {s.score:>6.2f}' for s in listed]
+    lines += [
+        f'  {shown(s.title):<{room}}  {s.pixels:>12,}  {format_share(s.share):>8}  {s.score:>6.2f}' for s in listed
+    ]
     free = int((result.ids == 0).sum())
     if free:
         lines.append(f'  {"(no segment)":<{room}}  {free:>12,}  {format_share(free / result.ids.size):>8}')

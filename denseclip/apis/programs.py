@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from denseclip.apis.errors import EXIT_ERROR, EXIT_INTERRUPTED
+from denseclip.apis.output import shown_output
 from denseclip.apis.sentences import one_line
 
 DEBUG = '--debug'
@@ -70,14 +71,14 @@ def program(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
         arguments = list(sys.argv[1:] if argv is None else argv)
-        keep_printing()
-        try:
-            code = main(arguments) or 0
-            sys.stdout.flush()
-        except (Exception, KeyboardInterrupt) as error:
-            if DEBUG in arguments and isinstance(error, Exception):
-                raise
-            raise ProgramExit(*explain(error, name)) from error
+        with shown_output():
+            try:
+                code = main(arguments) or 0
+                sys.stdout.flush()
+            except (Exception, KeyboardInterrupt) as error:
+                if DEBUG in arguments and isinstance(error, Exception):
+                    raise
+                raise ProgramExit(*explain(error, name)) from error
         return code
 
     return run
@@ -104,13 +105,6 @@ def explain(error: BaseException, name: str) -> tuple[str, int]:
         sys.stderr.write(line + '\n')  # one write: lines of several processes do not mix
         sys.stderr.flush()
     return line, code
-
-
-def keep_printing() -> None:
-    """Print names that the terminal's encoding does not have with a mark in place of the character."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'):
-            stream.reconfigure(errors='replace')
 
 
 def _rank() -> str:

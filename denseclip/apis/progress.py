@@ -10,11 +10,13 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from denseclip.apis.output import plain, shown_output
+
 Item = TypeVar('Item')
 
 
 def _progress(*columns: BarColumn | MofNCompleteColumn) -> Progress:
-    console = Console(stderr=True)
+    console = Console(file=plain(sys.stderr))
     # What is printed to a terminal meanwhile goes above the bar; a redirected standard output stays as it is.
     return Progress(
         SpinnerColumn(),
@@ -32,14 +34,14 @@ def _progress(*columns: BarColumn | MofNCompleteColumn) -> Progress:
 @contextmanager
 def busy(description: str) -> Iterator[None]:
     """Show a spinner and the time while one long step runs."""
-    with _progress() as progress:
+    with _progress() as progress, shown_output():
         progress.add_task(description, total=None)
         yield
 
 
 def track(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
     """Pass items on and show how many are done."""
-    with _progress(BarColumn(), MofNCompleteColumn()) as progress:
+    with _progress(BarColumn(), MofNCompleteColumn()) as progress, shown_output():
         task = progress.add_task(description, total=total)
         for item in items:
             yield item

@@ -11,8 +11,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from denseclip.apis.names import readable
 from denseclip.compat.versions import require_host_stack
+from denseclip.files.names import shown
 
 _PACKAGE = Path(__file__).parents[1]
 _NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC), errno.EFBIG}
@@ -40,9 +40,9 @@ def one_line(error: BaseException) -> str:
         error: What was raised. An error of a process that loads data is told by what happened there.
 
     Returns:
-        Text without line breaks, bytes of file names that are no text as escapes.
+        Text without line breaks, control characters and bytes of file names that are no text as escapes.
     """
-    return readable(_one_line(error))
+    return shown(_one_line(error))
 
 
 def _one_line(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..files.names import shown
 from .class_lists import LIST_SUFFIXES, ClassList, VocabularyError, parse_text, read_list
 
 BACKGROUND_POLICIES = ('none', 'prompts', 'threshold', 'learned')
@@ -231,9 +232,12 @@ class Vocabulary:
         """The vocabulary as it was understood, one class a line."""
         lines = [f'{len(self)} class{"es" * (len(self) != 1)}, background: {self.background}']
         for k, entry in enumerate(self.classes):
-            lines.append(f'  {k:3d}  {entry.name}' + (f' = {", ".join(entry.synonyms)}' if entry.synonyms else ''))
+            lines.append(
+                f'  {k:3d}  {shown(entry.name)}'
+                + (f' = {", ".join(map(shown, entry.synonyms))}' if entry.synonyms else '')
+            )
         if self.background_names:
-            lines.append(f'  {len(self):3d}  background = {", ".join(self.background_names)}')
+            lines.append(f'  {len(self):3d}  background = {", ".join(map(shown, self.background_names))}')
         if self.threshold is not None:
             lines.append(f'       background where the best score is below {self.threshold:g}')
         return '\n'.join(lines)

@@ -18,6 +18,7 @@ from denseclip.datasets.anomaly_pairs import strays
 from denseclip.datasets.anomaly_sets import AnomalyDataset
 from denseclip.datasets.audit_report import Problem, render_problems
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
+from denseclip.files.names import shown
 
 
 @dataclass
@@ -74,7 +75,7 @@ class AnomalyAuditReport:
 
     def render(self, *, max_problems: int = 20) -> str:
         """The report as text: table of categories, problems (at most ``max_problems`` lines of each kind), advice."""
-        room = max(len('category'), *map(len, self.categories)) if self.categories else len('category')
+        room = max(map(len, ('category', *map(shown, self.categories))))
         lines = [
             f'{"category":<{room}}  {"normal":>7}  {"anomalous":>9}  {"masks":>6}  {"defective":>9}  sizes (h x w)'
         ]
@@ -82,13 +83,12 @@ class AnomalyAuditReport:
             share = f'{100 * count.defective / count.masks:.2f} %' if count.masks else '–'
             sizes = ', '.join(f'{h} x {w} ({n})' for (h, w), n in count.sizes.most_common(2))
             more = f' and {len(count.sizes) - 2} more' if len(count.sizes) > 2 else ''
-            lines.append(
-                f'{name:<{room}}  {count.normal:>7}  {count.anomalous:>9}  {count.masks:>6}  {share:>9}  {sizes}{more}'
-            )
-            kinds = ', '.join(f'{kind} {n}' for kind, n in sorted(count.defects.items()) if kind)
+            numbers = f'{count.normal:>7}  {count.anomalous:>9}  {count.masks:>6}  {share:>9}'
+            lines.append(f'{shown(name):<{room}}  {numbers}  {sizes}{more}')
+            kinds = ', '.join(f'{shown(kind)} {n}' for kind, n in sorted(count.defects.items()) if kind)
             lines += [f'{"":<{room}}    {kinds}'] if kinds else []
         lines += render_problems(self.problems, max_problems)
-        lines += ['', *(f'HINT {line}' for line in self.suggestions())] if self.suggestions() else []
+        lines += ['', *(f'HINT {shown(line)}' for line in self.suggestions())] if self.suggestions() else []
         verdict = (
             'OK' if self.ok else f'{len(self.problems)} problem(s): results on this data set would fail or mislead'
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from denseclip.datasets.files import PictureSize
+from denseclip.files.names import shown
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def render_problems(problems: Sequence[Problem], max_problems: int) -> list[str]
     for kind, count in Counter(problem.kind for problem in problems).items():
         lines += ['', f'PROBLEM {kind}: {count}']
         messages = [problem.message for problem in problems if problem.kind == kind]
-        lines += [f'  {message}' for message in messages[:max_problems]]
+        lines += [f'  {shown(message)}' for message in messages[:max_problems]]
         lines += [f'  ... and {count - max_problems} more'] if count > max_problems else []
     return lines
 
@@ -159,9 +160,10 @@ class AuditReport:
     def render(self, *, max_problems: int = 20) -> str:
         """The report as text: table of classes, problems (at most ``max_problems`` lines of each kind), advice."""
         lines = [f'{self.num_samples} samples, {self.num_pixels} labelled pixels, sizes (h x w): {self._sizes()}', '']
-        width = max(map(len, (*self.classes, 'out of range')))
+        names = [shown(name) for name in self.classes]
+        width = max(map(len, (*names, 'out of range')))
         lines.append(f'{"id":>4}  {"class":<{width}}  {"pixels":>9}  {"files":>7}')
-        for index, name in enumerate(self.classes):
+        for index, name in enumerate(names):
             share = self._share(int(self.class_pixels[index]))
             lines.append(f'{index:>4}  {name:<{width}}  {share:>9}  {self.class_files[index]:>7}')
         lines.append(f'{"":>4}  {"ignored":<{width}}  {self._share(self.ignored_pixels):>9}')
@@ -170,7 +172,7 @@ class AuditReport:
             ids = ', '.join(f'{i} ({self._share(n)})' for i, n in sorted(self.wrong_pixels.items())[:20])
             lines.append(f'      ids of the files out of range: {ids}')
         lines += render_problems(self.problems, max_problems)
-        lines += ['', *(f'HINT {line}' for line in self.suggestions())] if self.suggestions() else []
+        lines += ['', *(f'HINT {shown(line)}' for line in self.suggestions())] if self.suggestions() else []
         lines += [
             '',
             'OK' if self.ok else f'{len(self.problems)} problem(s): training on this data set would fail or mislead',

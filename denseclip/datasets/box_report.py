@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from denseclip.datasets.audit_report import Problem, TurnedPictures, render_problems
+from denseclip.files.names import shown
 
 SIZE_LIMITS = {'small': 32.0**2, 'medium': 96.0**2, 'large': math.inf}
 """Largest area in pixels of COCO's three sizes of object."""
@@ -106,12 +107,12 @@ class BoxAuditReport:
             f'{self.num_samples} pictures, {self.empty} of them without a box, at most {self.most} boxes in one',
             '',
         ]
-        width = max(map(len, ('class', *self.classes)))
+        width = max(map(len, ('class', *map(shown, self.classes))))
         head = ''.join(f'{name:>8}' for name in SIZE_LIMITS)
         lines.append(f'{"class":<{width}}  {"boxes":>8}  {"pictures":>8}  {"crowd":>6}{head}')
         for name, count in self.classes.items():
             sizes = ''.join(f'{count.sizes[size]:>8}' for size in SIZE_LIMITS)
-            lines.append(f'{name:<{width}}  {count.boxes:>8}  {count.pictures:>8}  {count.crowd:>6}{sizes}')
+            lines.append(f'{shown(name):<{width}}  {count.boxes:>8}  {count.pictures:>8}  {count.crowd:>6}{sizes}')
         lines += render_problems(self.problems, max_problems)
-        lines += ['', *(f'HINT {line}' for line in self.suggestions())] if self.suggestions() else []
+        lines += ['', *(f'HINT {shown(line)}' for line in self.suggestions())] if self.suggestions() else []
         return '\n'.join([*lines, '', 'OK' if self.ok else 'NOT OK'])

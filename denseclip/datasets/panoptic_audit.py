@@ -16,6 +16,7 @@ from denseclip.datasets.audit_report import Problem, TurnedPictures, render_prob
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
 from denseclip.datasets.panoptic import AnnotationError, PanopticSegmentsDataset
 from denseclip.datasets.transforms.panoptic import read_segment_ids
+from denseclip.files.names import shown
 from denseclip.structures.panoptic import VOID
 
 
@@ -101,16 +102,16 @@ class PanopticAuditReport:
             f'void {self._share(self.void)} of the pixels',
             '',
         ]
-        width = max(map(len, ('class', *self.classes)))
+        width = max(map(len, ('class', *map(shown, self.classes))))
         lines.append(
             f'{"id":>4}  {"class":<{width}}  {"kind":<5}  {"pixels":>9}  {"segments":>8}  {"pictures":>8}  crowd'
         )
         for label, (name, count) in enumerate(self.classes.items()):
             kind, share = 'thing' if count.thing else 'stuff', self._share(count.pixels)
             numbers = f'{count.segments:>8}  {count.pictures:>8}  {count.crowd:>5}'
-            lines.append(f'{label:>4}  {name:<{width}}  {kind}  {share:>9}  {numbers}')
+            lines.append(f'{label:>4}  {shown(name):<{width}}  {kind}  {share:>9}  {numbers}')
         lines += render_problems(self.problems, max_problems)
-        lines += ['', *(f'HINT {line}' for line in self.suggestions())] if self.suggestions() else []
+        lines += ['', *(f'HINT {shown(line)}' for line in self.suggestions())] if self.suggestions() else []
         return '\n'.join([*lines, '', 'OK' if self.ok else 'NOT OK'])
 
     def _share(self, pixels: int) -> str:

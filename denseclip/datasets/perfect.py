@@ -17,6 +17,8 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from denseclip.files.names import shown
+
 _FULL = 0.9995  # scores are rounded to three decimals
 
 
@@ -46,7 +48,7 @@ class PerfectScore:
         found = ', '.join(f'{name} {value:.3f}' for name, value in self.scores.items())
         lines = [f'perfect {self.model}: {found}'] if found else []
         lines += [*self.notes, *(f'PROBLEM perfect {self.model}: {line}' for line in self.problems)]
-        return '\n'.join(lines)
+        return '\n'.join(map(shown, lines))
 
 
 def is_full(score: float) -> bool:

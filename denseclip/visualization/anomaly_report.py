@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Protocol
 
+from denseclip.files.names import shown
 from denseclip.visualization.legend import format_share
 
 _BARS = 20
@@ -88,7 +89,7 @@ class Report:
     def html(self) -> str:
         """The whole page."""
         flagged = sum(card.anomalous for card in self.cards)
-        title = f'Inspection: {escape(self.object_name)}'
+        title = f'Inspection: {_text(self.object_name)}'
         facts = [
             _fact(str(len(self.cards)), 'pictures'),
             _fact(str(flagged), 'anomalous'),
@@ -100,7 +101,7 @@ class Report:
             style=_STYLE,
             script=_SCRIPT,
             facts=''.join(facts),
-            how=escape(
+            how=_text(
                 f'Thresholds: pictures {self.limits.picture:.3f}, pixels {self.limits.pixel:.3f} ({self.limits.how}).'
             ),
             histogram=self._histogram(),
@@ -137,29 +138,34 @@ class Report:
     def _notes(self) -> str:
         if not self.notes:
             return ''
-        lines = ''.join(f'<li>{escape(line)}</li>' for line in self.notes)
+        lines = ''.join(f'<li>{_text(line)}</li>' for line in self.notes)
         return f'<section class="failures"><h2>Notes</h2><ul>{lines}</ul></section>'
 
     def _failures(self) -> str:
         if not self.failures:
             return ''
-        lines = ''.join(f'<li>{escape(line)}</li>' for line in self.failures)
+        lines = ''.join(f'<li>{_text(line)}</li>' for line in self.failures)
         return f'<section class="failures"><h2>Not readable: {len(self.failures)}</h2><ul>{lines}</ul></section>'
 
 
+def _text(value: str) -> str:
+    """Text of a user's as text of the page: no markup, and control characters as escapes, for HTML has none of them."""
+    return escape(shown(value, keep='\n\t'))
+
+
 def _fact(value: str, what: str) -> str:
-    return f'<div class="fact"><b>{escape(value)}</b><span>{escape(what)}</span></div>'
+    return f'<div class="fact"><b>{_text(value)}</b><span>{_text(what)}</span></div>'
 
 
 def _card(card: Card) -> str:
     kind = 'anomalous' if card.anomalous else 'normal'
-    label = f'<span class="label{" wrong" if card.wrong else ""}">{escape(card.label)}</span>' if card.label else ''
+    label = f'<span class="label{" wrong" if card.wrong else ""}">{_text(card.label)}</span>' if card.label else ''
     areas = 'no area'
     if card.regions:
         areas = f'{card.regions} area{"" if card.regions == 1 else "s"}, {format_share(card.area)}'
-    name, path = escape(card.name), escape(card.path)
+    name, path = _text(card.name), _text(card.path)
     return (
-        f'<figure class="{kind}{" miss" if card.wrong else ""}" data-name="{escape(card.name.lower())}">'
+        f'<figure class="{kind}{" miss" if card.wrong else ""}" data-name="{_text(card.name.lower())}">'
         f'<div class="pictures"><img class="heat" src="{card.heat}" alt="heat map of {name}" loading="lazy">'
         f'<img class="photo" src="{card.photo}" alt="{name}" loading="lazy"></div>'
         f'<figcaption><div class="line"><span class="name" title="{path}">{name}</span>'

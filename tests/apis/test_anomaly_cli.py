@@ -244,3 +244,14 @@ def test_names_that_are_no_text_are_written_with_escapes(run, labelled, tmp_path
     page = (out / 'report.html').read_text(encoding='utf-8')
     assert 'caf\\xe9 \n&lt;b&gt;' in page and '<b>,' not in page and 'torn\\xff.png' in page
     assert 'torn\\xff.png' in ''.join(json.loads((out / 'summary.json').read_text(encoding='utf-8'))['unreadable'])
+
+
+def test_names_that_steer_a_terminal_are_shown_there_and_on_the_page(run, labelled, tmp_path):
+    odd = labelled / 'scratch' / 'a\x1b[2J\u202eb.png'
+    (labelled / 'scratch' / 's2.png').rename(odd)
+    (labelled / 'masks/scratch/s2.png').rename(labelled / 'masks/scratch' / odd.name)
+    code, printed, err = run(labelled)
+    assert code == 0 and 'a\\x1b[2J\\u202eb.png' in printed and '\x1b' not in printed + err
+    page = (tmp_path / 'out/report.html').read_text(encoding='utf-8')
+    assert 'a\\x1b[2J\\u202eb' in page and '\x1b' not in page and '\u202e' not in page
+    assert str(odd) in {row['file'] for row in rows(tmp_path / 'out/scores.csv')}

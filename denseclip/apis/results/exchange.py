@@ -153,7 +153,7 @@ def supervision_detections(result: Result) -> Any:
 
 
 def _source(result: Result) -> str | None:
-    from denseclip.apis.names import readable
+    from denseclip.files.names import readable
 
     return None if result.source is None else readable(result.source)
 

@@ -1,12 +1,13 @@
 """Names in words."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denseclip.apis.names import readable
+from denseclip.files.names import readable, shown, shown_lines
 
 
 def test_what_is_no_text_is_escaped() -> None:
@@ -27,3 +28,17 @@ def test_any_name_can_be_written_and_text_stays(name: bytes) -> None:
 @given(st.text())
 def test_text_stays(name: str) -> None:
     assert readable(name) == name
+
+
+@given(st.text())
+def test_nothing_that_is_shown_steers_a_terminal(text: str) -> None:
+    assert not any(unicodedata.category(character) in ('Cc', 'Zl', 'Zp') for character in shown(text))
+    assert shown(shown(text)) == shown(text)
+    kept = [c for c in shown_lines(text) if unicodedata.category(c) == 'Cc' and c not in '\n\t']
+    assert kept in ([], ['\r'])
+    assert text.count('\n') == shown_lines(text).count('\n')
+
+
+def test_direction_marks_and_breaks_are_escapes() -> None:
+    assert shown('a\u202eb\n\x1b[2J\x85\0') == 'a\\u202eb\\n\\x1b[2J\\x85\\x00'
+    assert shown('Straße 犬 e\u0301') == 'Straße 犬 e\u0301'
