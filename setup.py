@@ -78,7 +78,7 @@ setup(
     package_dir={'denseclip.checkpoints': 'checkpoints', 'denseclip.configs': 'configs'},
     package_data={
         'denseclip': ['py.typed', '**/*.txt', '**/*.json'],
-        'denseclip.checkpoints': ['*.safetensors', '*.yml', '*.md', 'miniworld_*/*'],
+        'denseclip.checkpoints': ['*.safetensors', '*.json', '*.yml', '*.md', 'miniworld_*/*'],
         'denseclip.configs': ['**/*.py', '**/*.md', '**/*.yml'],
     },
     install_requires=CORE,

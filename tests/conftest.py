@@ -7,6 +7,14 @@ from mmengine.visualization import Visualizer
 import denseclip  # noqa: F401
 
 
+@pytest.fixture(autouse=True, scope='session')
+def own_cache(tmp_path_factory):
+    """Text that tests encode is kept in a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('DENSECLIP_CACHE', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
 @pytest.fixture(autouse=True, scope='module')
 def own_scope_of_modules():
     """No module leaves the default scope of its shared fixtures to the next one."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis import anomaly_cli, detect_cli, miniworld_cli, new_dataset_cli
-from denseclip.apis.errors import EXIT_ERROR, UserError, report_failures
+from denseclip.apis.errors import EXIT_ERROR, UserError, check_share, report_failures
 from denseclip.apis.mask_methods import (
     MASK_CONFIGS,
     add_mask_options,
@@ -28,7 +28,6 @@ from denseclip.version import __version__
 
 if TYPE_CHECKING:
     from denseclip.apis.inferencer import Inferencer
-    from denseclip.apis.segmentation import Segmentation
     from denseclip.clip.vocabulary import Vocabulary
 
 DEFAULT_BACKGROUND_NAMES = ('background', 'something else')
@@ -129,6 +128,19 @@ def _add_segment_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--pretrained', metavar='TAG', help="its weights: a tag of open_clip or a file (default: OpenAI's, fetched)"
     )
+    parser.add_argument(
+        '--min-confidence',
+        type=float,
+        metavar='P',
+        help='leave out classes (segments, objects) whose score is lower, 0..1; see the table. Pixels go to the '
+        'next best class that is left',
+    )
+    parser.add_argument(
+        '--min-area',
+        type=float,
+        metavar='SHARE',
+        help='leave out classes (segments, objects) that cover less of the picture, 0..1',
+    )
     add_mask_options(parser)
     add_method_options(parser)
     parser.add_argument('--device', metavar='DEVICE', help='such as cpu or cuda:0 (default: CUDA where there is any)')
@@ -152,6 +164,8 @@ def run_segment(args: argparse.Namespace) -> int:
     from denseclip.apis.progress import busy, track
     from denseclip.files.stems import output_stems
 
+    check_share('--min-confidence', args.min_confidence)
+    check_share('--min-area', args.min_area)
     vocabulary = vocabulary_from_args(args)
     if vocabulary is not None:
         print(vocabulary.describe())
@@ -166,7 +180,7 @@ def run_segment(args: argparse.Namespace) -> int:
     failures = []
     for path, stem in track(zip(paths, stems, strict=True), len(paths), 'segmenting'):
         try:
-            result = inferencer.segment(path)
+            result = inferencer.segment(path, min_confidence=args.min_confidence, min_area=args.min_area)
         except UnreadableImageError as error:
             failures.append(error)
             continue
@@ -254,28 +268,6 @@ def _preset_inferencer(args: argparse.Namespace, vocabulary: Vocabulary | None) 
         raise UserError(f'--preset {args.preset} brings no classes; give --classes or --classes-file.')
     clip = args.clip or DEFAULT_CLIP
     return Inferencer.from_preset(args.preset, vocabulary, clip, args.pretrained, args.device, trust=args.trust)
-
-
-def format_areas(result: Segmentation) -> str:
-    """A table of the classes found in a picture, largest first, for the terminal."""
-    from denseclip.visualization.legend import format_share
-
-    height, width = result.label_map.shape
-    areas = sorted(result.areas(), key=lambda area: (-area.pixels, area.label))
-    found = [area for area in areas if area.pixels]
-    names = {area.name: shown(area.name) for area in areas}
-    room = max(len('class'), *(len(names[area.name]) for area in found))
-    who = result.decided_by
-    more = '  decided by' if who else ''
-    lines = [f'{shown(result.source)}  {width} x {height}', f'  {"class":<{room}}  {"pixels":>12}  {"share":>8}{more}']
-    for area in found:
-        decider = f'  {who[area.name]}' if area.name in who else ''
-        lines.append(f'  {names[area.name]:<{room}}  {area.pixels:>12,}  {format_share(area.share):>8}{decider}')
-    absent = [names[area.name] for area in areas if not area.pixels]
-    if absent:
-        more = f' and {len(absent) - 20} more' if len(absent) > 20 else ''
-        lines.append(f'  not found: {", ".join(absent[:20])}{more}')
-    return '\n'.join(lines)
 
 
 if __name__ == '__main__':

@@ -45,11 +45,19 @@ class Detections(Result):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def above(self, score: float) -> Detections:
-        """The objects whose score is at least ``score``."""
-        keep = self.scores >= score
+    def above(self, score: float, share: float = 0.0) -> Detections:
+        """The objects with at least this score, whose mask (or box) covers at least this share of the picture."""
+        keep = (self.scores >= score) & (self._shares() >= share)
         masks = None if self.masks is None else self.masks[keep]
         return replace(self, boxes=self.boxes[keep], labels=self.labels[keep], scores=self.scores[keep], masks=masks)
+
+    def _shares(self) -> np.ndarray:
+        """Part of the picture that each mask covers, or each box where there are none."""
+        height, width = self.image.shape[:2]
+        if self.masks is not None:
+            return self.masks.mean(axis=(1, 2)) if len(self.masks) else np.zeros(0)
+        sides = np.clip(self.boxes[:, 2:] - self.boxes[:, :2], 0, None)
+        return sides.prod(axis=1) / (height * width)
 
     def counts(self) -> dict[str, int]:
         """Number of objects of every class that was found, most frequent first."""

@@ -40,3 +40,13 @@ def report_failures(failures: Sequence[Exception], count: int) -> int:
     head = f'\ndenseclip: error: {len(failures)} of {count} pictures failed:'
     sys.stderr.write('\n'.join([head, *(f'  {one_line(failure)}' for failure in failures)]) + '\n')
     return EXIT_ERROR
+
+
+def check_share(name: str, value: float | None) -> None:
+    """Refuse an option that is no number in 0..1; None is no option.
+
+    Raises:
+        UserError: Then.
+    """
+    if value is not None and not 0 <= value <= 1:
+        raise UserError(f'{name} is {value:g}; it must be between 0 and 1.')

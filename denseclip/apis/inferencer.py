@@ -15,6 +15,7 @@ from torch import nn
 
 from denseclip.apis.batches import described, run
 from denseclip.apis.bundled import default_model
+from denseclip.apis.confidence import Wishes, find_calibration
 from denseclip.apis.config import build_transforms, dataset_meta, inference_config, inference_steps, resizes
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
@@ -25,6 +26,8 @@ from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.models.functional.ensemble import DECIDERS
 from denseclip.models.functional.label_map import label_dtype
+from denseclip.models.segmentors.word_scoring import score_sample
+from denseclip.structures.word_scores import Calibration, ScoreRequest
 from denseclip.visualization.palette import palette_for
 
 _MAX_SIDE = 2048
@@ -64,6 +67,10 @@ class Inferencer:
         vocabulary: classes to tell apart, in any form that ``Vocabulary.of`` knows; by default the model's own.
         trust: allow weights in a pickle that runs code while it is read.
 
+    Attributes:
+        calibration: Makes confidences of what the model sees of a word; read from beside the weights, None if none is
+            there: results then have ranks, see :class:`Segmentation`.
+
     Raises:
         UserError: if config, weights, device or vocabulary cannot be used.
         WeightFileError: if the weights cannot be read.
@@ -94,6 +101,7 @@ class Inferencer:
         load_weights(model, checkpoint['state_dict'], source=weights, strict=True)
         meta = checkpoint['meta'].get('dataset_meta') or dataset_meta(cfg)
         self._set_up(model.to(place), inference_steps(cfg), meta)
+        self.calibration: Calibration | None = find_calibration(weights)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
@@ -124,7 +132,10 @@ class Inferencer:
         """
         place = choose_device(device)
         model, steps = preset_model(preset, vocabulary, clip, pretrained, trust, **settings)
-        return cls.from_model(model.to(place), steps)
+        inferencer = cls.from_model(model.to(place), steps)
+        if not settings:
+            inferencer.calibration = find_calibration(pretrained or clip, preset)
+        return inferencer
 
     @classmethod
     def from_model(
@@ -146,6 +157,7 @@ class Inferencer:
         self._transforms = build_transforms(steps)
         self._limit = None if resizes(steps) else _MAX_SIDE
         self._turn: Turn = turn_of(model)
+        self.calibration = None
         own = getattr(model, 'vocabulary', None)
         if own is None:
             names = meta.get('classes') or [f'class {k}' for k in range(self.model.decode_head.num_classes)]
@@ -245,15 +257,41 @@ class Inferencer:
 
     @overload
     def segment(
-        self, image: ImageLike, classes: Any = None, *, channel_order: ChannelOrder | None = None
+        self,
+        image: ImageLike,
+        classes: Any = None,
+        *,
+        channel_order: ChannelOrder | None = None,
+        min_confidence: float | None = None,
+        min_area: float | None = None,
+        pixel_scores: bool = False,
+        scores: bool = True,
     ) -> Segmentation: ...
 
     @overload
     def segment(
-        self, image: Images, classes: Any = None, *, channel_order: ChannelOrder | None = None
+        self,
+        image: Images,
+        classes: Any = None,
+        *,
+        channel_order: ChannelOrder | None = None,
+        min_confidence: float | None = None,
+        min_area: float | None = None,
+        pixel_scores: bool = False,
+        scores: bool = True,
     ) -> list[Segmentation]: ...
 
-    def segment(self, image: Any, classes: Any = None, *, channel_order: ChannelOrder | None = None) -> Any:
+    def segment(
+        self,
+        image: Any,
+        classes: Any = None,
+        *,
+        channel_order: ChannelOrder | None = None,
+        min_confidence: float | None = None,
+        min_area: float | None = None,
+        pixel_scores: bool = False,
+        scores: bool = True,
+    ) -> Any:
         """Segment a picture, or several.
 
         Args:
@@ -263,37 +301,68 @@ class Inferencer:
             classes: words to look for in this picture, in any form that ``Vocabulary.of`` knows, such as
                 ``'road; car=automobile,vehicle; sky'`` or a list; None takes the present ones (:attr:`vocabulary`).
             channel_order: ``'bgr'`` for arrays of OpenCV and mmcv; arrays and tensors are RGB otherwise.
+            min_confidence: classes with a lower score (:attr:`Segmentation.scores`) are left out, 0..1. Their pixels go
+                to the next best class that is left; where none is left, to ``nothing``.
+            min_area: classes that cover a smaller share of the picture are left out likewise, 0..1.
+            pixel_scores: also give :attr:`Segmentation.pixel_scores`, ``4 K H W`` bytes.
+            scores: whether to find out how sure the model is of each class (:attr:`Segmentation.scores`); without,
+                the others above cannot be asked for, and a picture takes up to a tenth less time.
 
         Returns:
             The result in the picture's own size; a list of results for several pictures.
 
         Raises:
             UnreadableImageError: if the file cannot be read.
-            UserError: if it is no picture; and see :meth:`set_vocabulary`.
+            UserError: if it is no picture, or a share is not in 0..1; and see :meth:`set_vocabulary`.
         """
-        return self._segment(image, classes, channel_order)
+        return self._segment(image, classes, channel_order, Wishes(min_confidence, min_area, pixel_scores, scores))
 
-    def _segment(self, image: Any, classes: Any, channel_order: ChannelOrder | None, things: Any = None) -> Any:
+    def _segment(
+        self, image: Any, classes: Any, channel_order: ChannelOrder | None, wishes: Wishes, things: Any = None
+    ) -> Any:
         pictures, several = pictures_of(image, channel_order)
         wanted = None if classes is None else Vocabulary.of(classes)
         with self._turn:
             words = self._words_of_call(wanted, things)
-            samples = self._run(pictures)
-        results = [self._result(s, words, p.rgb, p.source) for s, p in zip(samples, pictures, strict=True)]
+            samples = self._run(pictures, wishes.request(self.calibration, words.vocabulary))
+        results = [self._result(s, words, p.rgb, p.source, wishes) for s, p in zip(samples, pictures, strict=True)]
         return results if several else results[0]
 
-    def _result(self, sample: Any, words: Words, pixels: np.ndarray, source: Path | None) -> Any:
+    def _result(self, sample: Any, words: Words, pixels: np.ndarray, source: Path | None, wishes: Wishes) -> Any:
         """A model's data sample for people."""
+        del wishes  # the model has heeded them
         height, width = pixels.shape[:2]
         names = result_names(words.vocabulary)
         labels = sample.pred_sem_seg.data[0, :height, :width].to(label_dtype(len(names))).cpu().numpy()
-        return Segmentation(labels, words.vocabulary, words.palette, pixels, source, _deciders(sample, names))
+        found = getattr(sample, 'word_scores', None)
+        planes = getattr(sample, 'pixel_scores', None)
+        return Segmentation(
+            labels,
+            words.vocabulary,
+            words.palette,
+            pixels,
+            source,
+            _deciders(sample, names),
+            scores=None if found is None else found.scores.cpu().numpy(),
+            score_kind=None if found is None else found.kind,
+            left_out=() if found is None else tuple(names[k] for k in found.left_out.nonzero()[:, 0].tolist()),
+            pixel_scores=None if planes is None else planes.data[:, :height, :width].float().cpu().numpy(),
+            evidence=None if found is None or found.evidence is None else found.evidence.cpu().numpy(),
+        )
 
-    def _run(self, pictures: Sequence[Picture]) -> list[Any]:
+    def _run(self, pictures: Sequence[Picture], request: ScoreRequest | None) -> list[Any]:
         """The model's data samples for pictures, larger than they where a strip was extended; in the model's turn."""
         packed = [self._transforms(described(picture, self._limit)) for picture in pictures]
-        with torch.inference_mode():
-            return run(packed, self.model.test_step)
+        self.model.score_request = request
+        try:
+            with torch.inference_mode():
+                samples = run(packed, self.model.test_step)
+                if request is not None:
+                    for sample in samples:
+                        score_sample(request, sample)
+                return samples
+        finally:
+            self.model.score_request = None
 
 
 def _make_palette(vocabulary: Vocabulary) -> np.ndarray:
@@ -349,6 +418,10 @@ def segment(
     clip: str | None = None,
     pretrained: str | Path | None = None,
     channel_order: ChannelOrder | None = None,
+    min_confidence: float | None = None,
+    min_area: float | None = None,
+    pixel_scores: bool = False,
+    scores: bool = True,
 ) -> Segmentation:
     """Segment a picture, or several, by words.
 
@@ -367,6 +440,10 @@ def segment(
         clip: its CLIP model.
         pretrained: CLIP's weights.
         channel_order: ``'bgr'`` for arrays of OpenCV and mmcv.
+        min_confidence: see :meth:`Inferencer.segment`, as the next three.
+        min_area: see there.
+        pixel_scores: see there.
+        scores: see there.
 
     Returns:
         The result in the picture's own size; a list of results for several pictures.
@@ -379,15 +456,22 @@ def segment(
         >>> result.mask('car').mean()  # doctest: +SKIP
         >>> denseclip.segment('street.jpg', 'road; car; sky', preset='sclip')  # doctest: +SKIP
     """
+    how: dict[str, Any] = {
+        'channel_order': channel_order,
+        'min_confidence': min_confidence,
+        'min_area': min_area,
+        'pixel_scores': pixel_scores,
+        'scores': scores,
+    }
     if preset is None:
         if clip is not None or pretrained is not None:
             raise UserError("clip and pretrained go with preset (such as 'maskclip'); name one, or leave them out.")
         inferencer = _shared_inferencer(config and str(config), weights and str(weights), device)
         words = inferencer.own_vocabulary if classes is None else classes
-        return inferencer.segment(image, words, channel_order=channel_order)
+        return inferencer.segment(image, words, **how)
     if config is not None or weights is not None:
         raise UserError('preset is a model of its own: leave config and weights out, or the preset.')
     if classes is None:
         raise UserError(f"preset '{preset}' brings no classes; say what to look for.")
     found = _shared_preset(preset, clip or DEFAULT_CLIP, pretrained and str(pretrained), device)
-    return found.segment(image, classes, channel_order=channel_order)
+    return found.segment(image, classes, **how)

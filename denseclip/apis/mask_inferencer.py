@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from denseclip.apis.confidence import Wishes
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder
@@ -120,6 +121,10 @@ class MaskInferencer(Inferencer):
         things: Sequence[str] | str | None = None,
         *,
         channel_order: ChannelOrder | None = None,
+        min_confidence: float | None = None,
+        min_area: float | None = None,
+        pixel_scores: bool = False,
+        scores: bool = True,
     ) -> Any:
         """Segment a picture, or several; arguments and errors as in :meth:`Inferencer.segment`.
 
@@ -128,24 +133,31 @@ class MaskInferencer(Inferencer):
             classes: See there.
             things: Countable classes among ``classes``; None: see :meth:`set_vocabulary`.
             channel_order: See there.
+            min_confidence: Least score of a class, a segment or an instance, by the task; for instances it takes the
+                place of :attr:`score`.
+            min_area: Least share of the picture of a class, a segment or an instance.
+            pixel_scores: See there; for semantic results.
+            scores: See there; segments and instances have scores anyway.
 
         Returns:
             What the task says, in the picture's own size: :class:`Segmentation`, :class:`PanopticSegmentation`, or
             :class:`Detections` with masks, surest first; a list of them for several pictures.
         """
-        return self._segment(image, classes, channel_order, things)
+        wishes = Wishes(min_confidence, min_area, pixel_scores, scores)
+        return self._segment(image, classes, channel_order, wishes, things)
 
     def _result(
-        self, sample: Any, words: Words, pixels: np.ndarray, source: Path | None
+        self, sample: Any, words: Words, pixels: np.ndarray, source: Path | None, wishes: Wishes
     ) -> Segmentation | PanopticSegmentation | Detections:
         height, width = pixels.shape[:2]
         vocabulary, palette = words.vocabulary, words.palette
         if 'pred_panoptic_seg' in sample:
             found = sample.pred_panoptic_seg
             ids = found.data[0, :height, :width].cpu().numpy()
-            return PanopticSegmentation.of(ids, found.segments_info, vocabulary, palette, pixels, source)
+            result = PanopticSegmentation.of(ids, found.segments_info, vocabulary, palette, pixels, source)
+            return result.above(wishes.min_confidence or 0.0, wishes.min_area or 0.0)
         if 'pred_instances' not in sample:
-            return super()._result(sample, words, pixels, source)
+            return super()._result(sample, words, pixels, source, wishes)
         objects = sample.pred_instances
         objects = objects[objects.scores.sort(descending=True, stable=True).indices]
         limit = np.array([width, height, width, height], dtype=np.float32)
@@ -158,4 +170,4 @@ class MaskInferencer(Inferencer):
             palette,
             pixels,
             source,
-        ).above(self.score)
+        ).above(self.score if wishes.min_confidence is None else wishes.min_confidence, wishes.min_area or 0.0)

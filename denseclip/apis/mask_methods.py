@@ -84,7 +84,7 @@ def result_suffixes(task: str | None) -> tuple[str, ...]:
 
 def format_masks(result: Segmentation | PanopticSegmentation | Detections) -> str:
     """What was found in a picture, for the terminal."""
-    from denseclip.apis.cli import format_areas
+    from denseclip.apis.area_table import format_areas
     from denseclip.apis.detect_cli import summary_text
     from denseclip.apis.detection import Detections
     from denseclip.apis.panoptic import PanopticSegmentation, format_segments

@@ -97,6 +97,22 @@ class PanopticSegmentation(Result):
         )
         return cls(table[ids], segments, vocabulary, palette, image, source)
 
+    @property
+    def scores(self) -> np.ndarray:  # type: ignore[override]
+        """Probability of the class of every segment, 0..1, ``float32``."""
+        return np.array([segment.score for segment in self.segments], dtype=np.float32)
+
+    def above(self, score: float, share: float = 0.0) -> PanopticSegmentation:
+        """Without the segments that score less or cover a smaller share of the picture; their pixels have none then."""
+        kept = [s for s in self.segments if s.score >= score and s.share >= share]
+        if len(kept) == len(self.segments):
+            return self
+        found: list[Mapping[str, Any]] = [
+            {'id': s.id, 'category_id': s.label, 'isthing': s.is_thing, 'score': s.score} for s in kept
+        ]
+        ids = np.where(np.isin(self.ids, [s.id for s in kept]), self.ids, 0)
+        return type(self).of(ids, found, self.vocabulary, self.palette, self.image, self.source)
+
     def mask(self, title: str) -> np.ndarray:
         """Where a segment is.
 

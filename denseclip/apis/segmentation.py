@@ -8,17 +8,22 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
 from denseclip.apis.results.base import Region, Result
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.structures.word_scores import CHANCES, score_title
 from denseclip.visualization.overlay import overlay_picture
 from denseclip.visualization.palette import overlay_palette
 
 BACKGROUND_NAME = 'background'
+NOTHING_NAME = 'nothing'
+"""Name of pixels of no class, where all classes were left out."""
+BY_CHANCE, LEFT_OUT = 'no better than chance', 'left out'
+_NOTHING_COLOUR = (128, 128, 128)
 
 
 def result_names(vocabulary: Vocabulary) -> tuple[str, ...]:
@@ -35,12 +40,16 @@ class ClassArea:
         label: its number in the label map.
         pixels: number of pixels.
         share: part of the picture, 0..1.
+        score: how sure the model is that the picture shows it, 0..1, see :attr:`Segmentation.scores`; None: not known.
+        by_chance: whether that is no better than chance.
     """
 
     name: str
     label: int
     pixels: int
     share: float
+    score: float | None = None
+    by_chance: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +63,16 @@ class Segmentation(Result):
         image: the picture, ``H x W x 3`` RGB, ``uint8``.
         source: the picture's file, if it came from one.
         decided_by: which part of a two-stage model a class is owed to, by class name; empty for other models.
+        scores: how sure the model is that the picture shows each class, one per label in the order of :attr:`names`,
+            0..1, ``float32``; NaN for labels without words. None: the model gives none.
+        score_kind: what scores mean. ``'calibrated'``: the probability that the picture shows it, if as many words are
+            right as wrong. ``'rank'``: the part of unrelated words that fit the picture less well. ``'probability'``:
+            the best probability of any place among the classes given. Only the first is calibrated.
+        left_out: classes that were left out, for their score or their area.
+        pixel_scores: ``K x H x W`` probabilities of the classes at each pixel, ``float32``, if they were asked for;
+            those of models that classify masks need not sum to one.
+        evidence: what calibrated scores and ranks are made of, a row per class, see
+            ``denseclip.models.functional.word_evidence``.
     """
 
     kind: ClassVar[str] = 'semantic'
@@ -64,17 +83,64 @@ class Segmentation(Result):
     image: np.ndarray
     source: Path | None = None
     decided_by: Mapping[str, str] = field(default_factory=dict)
+    scores: np.ndarray | None = None
+    score_kind: str | None = None
+    left_out: tuple[str, ...] = ()
+    pixel_scores: np.ndarray | None = None
+    evidence: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        names = result_names(self.vocabulary)
+        if self.label_map.size and int(self.label_map.max()) == len(names):
+            names = (*names, NOTHING_NAME)
+            object.__setattr__(self, 'palette', np.vstack([self.palette, np.array([_NOTHING_COLOUR], np.uint8)]))
+        object.__setattr__(self, '_names', names)
+        if self.scores is not None:
+            scores = np.full(len(names), np.nan, dtype=np.float32)
+            scores[: len(self.scores)] = self.scores
+            object.__setattr__(self, 'scores', scores)
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Name of every label."""
-        return result_names(self.vocabulary)
+        """Name of every label: the classes, then ``background`` or ``nothing`` where there are such pixels."""
+        return self._names  # type: ignore[attr-defined]
 
     def areas(self) -> list[ClassArea]:
         """Pixels and share of every class, in label order; classes that were not found have 0."""
         counts = np.bincount(self.label_map.reshape(-1), minlength=len(self.names))
         total = self.label_map.size
-        return [ClassArea(n, k, int(counts[k]), float(counts[k] / total)) for k, n in enumerate(self.names)]
+        doubtful = set(self.no_better_than_chance)
+        return [
+            ClassArea(name, k, int(counts[k]), float(counts[k] / total), self._score(k), name in doubtful)
+            for k, name in enumerate(self.names)
+        ]
+
+    def _score(self, label: int) -> float | None:
+        known = self.scores is not None and not np.isnan(self.scores[label])
+        return float(self.scores[label]) if known else None  # type: ignore[index]
+
+    def score(self, name: str) -> float | None:
+        """How sure the model is that the picture shows a class, 0..1; None: not known.
+
+        Args:
+            name: class name or one of its synonyms; case does not count.
+
+        Raises:
+            KeyError: if no class has this name; the message suggests the nearest.
+        """
+        return self._score(self._label(name))
+
+    @property
+    def no_better_than_chance(self) -> tuple[str, ...]:
+        """Classes for which the picture speaks no more than for words that have nothing to do with it.
+
+        Calibrated scores: below 0.5; ranks: below 0.95. For other scores chance is not known, and none is named.
+        """
+        least = CHANCES.get(self.score_kind or '')
+        if least is None or self.scores is None:
+            return ()
+        pairs = zip(self.vocabulary.names, self.scores, strict=False)
+        return tuple(name for name, score in pairs if score < least)
 
     def mask(self, name: str) -> np.ndarray:
         """Where a class is.
@@ -88,17 +154,19 @@ class Segmentation(Result):
         Raises:
             KeyError: if no class has this name; the message suggests the nearest.
         """
+        return self.label_map == self._label(name)
+
+    def _label(self, name: str) -> int:
         labels = dict(self._labels_by_name())
         label = labels.get(name.casefold())
         if label is None:
             near = difflib.get_close_matches(name.casefold(), labels, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ''
             raise KeyError(f"no class is called '{name}'{hint} Classes: {', '.join(self.names[:20])}")
-        return self.label_map == label
+        return label
 
     def _labels_by_name(self) -> Iterator[tuple[str, int]]:
-        if len(self.names) > len(self.vocabulary):
-            yield BACKGROUND_NAME, len(self.vocabulary)
+        yield from ((name, k) for k, name in enumerate(self.names) if k >= len(self.vocabulary))
         for label, entry in enumerate(self.vocabulary.classes):
             for name in entry.names:
                 yield name.casefold(), label
@@ -111,22 +179,47 @@ class Segmentation(Result):
         """
         background = len(self.vocabulary) if len(self.names) > len(self.vocabulary) else None
         palette = overlay_palette(self.names, self.palette, background)
-        return overlay_picture(self.image, self.label_map, self.names, palette, opacity, background)
+        return overlay_picture(
+            self.image,
+            self.label_map,
+            self.names,
+            palette,
+            opacity,
+            background,
+            doubtful=self.no_better_than_chance,
+            left_out=self.left_out,
+        )
 
     def regions(self) -> Iterator[Region]:
         """The classes that were found, in label order; not the background."""
         counts = np.bincount(self.label_map.reshape(-1), minlength=len(self.names))
         for label, name in enumerate(self.vocabulary.names):
             if counts[label]:
-                yield Region.of_mask(label, name, self.label_map == label)
+                yield Region.of_mask(label, name, self.label_map == label, self._score(label))
+
+    def to_dict(self) -> dict[str, Any]:
+        """See :meth:`Result.to_dict`; where there are scores with ``score_kind`` and ``left_out``, names and scores."""
+        found = super().to_dict()
+        if self.scores is not None:
+            left_out = [{'class': name, 'score': self.score(name)} for name in self.left_out]
+            found |= {'score_kind': self.score_kind, 'left_out': left_out}
+        return found
 
     def areas_csv(self) -> str:
         """Label, class, pixels and share of every class, as a table."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator='\n')
-        more = ['decided by'] if self.decided_by else []
-        writer.writerow(['label', 'class', 'pixels', 'share', *more])
+        writer.writerow(
+            [
+                *('label', 'class', 'pixels', 'share'),
+                *([] if self.scores is None else [score_title(self.score_kind), 'remark']),
+                *(['decided by'] if self.decided_by else []),
+            ]
+        )
         for area in self.areas():
-            who = [self.decided_by.get(area.name, '')] if self.decided_by else []
-            writer.writerow([area.label, area.name, area.pixels, f'{area.share:.6f}', *who])
+            row: list[Any] = [area.label, area.name, area.pixels, f'{area.share:.6f}']
+            if self.scores is not None:
+                remark = LEFT_OUT if area.name in self.left_out else BY_CHANCE if area.by_chance else ''
+                row += ['' if area.score is None else f'{area.score:.4f}', remark]
+            writer.writerow(row + ([self.decided_by.get(area.name, '')] if self.decided_by else []))
         return text.getvalue()

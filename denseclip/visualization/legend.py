@@ -24,11 +24,18 @@ class LegendEntry:
         name: class name.
         color: RGB.
         share: part of the picture, 0..1.
+        doubtful: whether the class is there by chance: its name is grey, with a question mark.
     """
 
     name: str
     color: Color
     share: float
+    doubtful: bool = False
+
+    @property
+    def title(self) -> str:
+        """What is written."""
+        return f'{self.name} ?' if self.doubtful else self.name
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Legend:
     def column_width(self) -> int:
         """Width that shows all names in full, as far as they have at most 60 letters or so."""
         font = load_font(self.font_size)
-        widest = max((text_width(font, entry.name) for entry in self.entries), default=0)
+        widest = max((text_width(font, entry.title) for entry in self.entries), default=0)
         return min(max(widest, 5 * self.font_size), 36 * self.font_size) + 3 * self.font_size + self._share_width()
 
     def _share_width(self) -> int:
@@ -102,7 +109,8 @@ class Legend:
         text_left = left + swatch + round(0.65 * size)
         share = format_share(entry.share)
         room = left + width - text_left - self._share_width() - size
-        draw.text((text_left, middle), shorten(font, entry.name, room), font=font, fill=INK, anchor='lm')
+        ink = MUTED if entry.doubtful else INK
+        draw.text((text_left, middle), shorten(font, entry.title, room), font=font, fill=ink, anchor='lm')
         draw.text((left + width, middle), share, font=font, fill=MUTED, anchor='rm')
         bar_top, thickness = top + round(1.48 * size), max(2, round(0.2 * size))
         fill_rounded(canvas, (text_left, bar_top, left + width, bar_top + thickness), thickness, TRACK)

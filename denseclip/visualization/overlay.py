@@ -28,6 +28,8 @@ def overlay_picture(
     opacity: float = 0.5,
     background: int | None = None,
     tags: bool = True,
+    doubtful: Sequence[str] = (),
+    left_out: Sequence[str] = (),
 ) -> Image.Image:
     """Show a segmentation.
 
@@ -41,6 +43,8 @@ def overlay_picture(
         opacity: of the class colours, 0..1.
         background: label of the background, which is shown paler and last in the legend.
         tags: whether to write names into the areas.
+        doubtful: names of classes that the picture shows no more than any other word: marked in areas and legend.
+        left_out: names of classes that were not to be shown; the legend's note names them apart.
 
     Returns:
         An RGB picture.
@@ -64,9 +68,12 @@ def overlay_picture(
     canvas = Image.fromarray(draw_boundaries(colored, labels, max(1, round(extent / 700))))
     if tags:
         named = [k for k in order if shares[k] >= _TAGGED_SHARE and k != background]
-        draw_tags(canvas, labels, names, palette, named, int(np.clip(extent / 50, 12, 64)))
-    entries = [LegendEntry(names[k], tuple(int(c) for c in palette[k]), float(shares[k])) for k in order]
-    return with_legend(canvas, make_legend(entries, names, order, font_size))
+        titles = [f'{name} ?' if name in doubtful else name for name in names]
+        draw_tags(canvas, labels, titles, palette, named, int(np.clip(extent / 50, 12, 64)))
+    entries = [
+        LegendEntry(names[k], tuple(int(c) for c in palette[k]), float(shares[k]), names[k] in doubtful) for k in order
+    ]
+    return with_legend(canvas, make_legend(entries, names, order, font_size, left_out))
 
 
 def to_drawing_size(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,16 +89,28 @@ def to_drawing_size(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
     return shrunk, cv2.resize(labels.astype(kind, copy=False), size, interpolation=cv2.INTER_NEAREST)
 
 
-def make_legend(entries: list[LegendEntry], names: Sequence[str], order: Sequence[int], font_size: int) -> Legend:
+def make_legend(
+    entries: list[LegendEntry],
+    names: Sequence[str],
+    order: Sequence[int],
+    font_size: int,
+    left_out: Sequence[str] = (),
+) -> Legend:
     """The largest classes, and in words what is not shown."""
     absent = [name for k, name in enumerate(names) if k not in set(order)]
     notes = []
+    if any(entry.doubtful for entry in entries):
+        notes.append('?: no better than chance')
     if len(entries) > _MAX_ENTRIES:
         notes.append(f'and {len(entries) - _MAX_ENTRIES} smaller classes')
-    if absent:
-        listed = ', '.join(absent[:12])
-        notes.append(f'not found: {listed}' + (f' and {len(absent) - 12} more' if len(absent) > 12 else ''))
+    notes += _listed('not found', [name for name in absent if name not in left_out])
+    notes += _listed('left out', [name for name in absent if name in left_out])
     return Legend(entries[:_MAX_ENTRIES], '; '.join(notes), font_size)
+
+
+def _listed(title: str, names: list[str]) -> list[str]:
+    more = f' and {len(names) - 12} more' if len(names) > 12 else ''
+    return [f'{title}: {", ".join(names[:12])}{more}'] if names else []
 
 
 def with_legend(picture: Image.Image, legend: Legend) -> Image.Image:

@@ -103,14 +103,32 @@ def projected_cosine(features: Tensor, weight: Tensor, bias: Tensor, text: Tenso
     Returns:
         Cosine map, (N, K, h, w).
     """
-    n, _, h, w = features.shape
+    return unit_cosine(unit_pixels(features, weight, bias), weight, bias, text)
+
+
+def unit_pixels(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The part of :func:`projected_cosine` that no text takes part in: ``[f; 1] / |e|``.
+
+    Shape:
+        - features: :math:`(N, C, h, w)`; result: :math:`(N, C + 1, h, w)`
+    """
     affine = torch.cat([weight, bias.unsqueeze(1)], dim=1)  # E, C+1
-    pixels = features.flatten(2)
-    pixels = torch.cat([pixels, pixels.new_ones(n, 1, pixels.shape[2])], dim=1)  # N, C+1, hw
-    numerator = (F.normalize(text, dim=-1) @ affine).expand(n, -1, -1) @ pixels
+    pixels = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
     # The quadratic form is a small difference of large terms: it stays in float32 under autocast.
     with full_precision(features.device.type):
         gram = affine.float().t() @ affine.float()
-        squared = (torch.matmul(gram, pixels.float()) * pixels.float()).sum(dim=1, keepdim=True)
+        flat = pixels.float().flatten(2)
+        squared = (torch.matmul(gram, flat) * flat).sum(dim=1, keepdim=True)
         inverse_length = squared.clamp_min(1e-12).rsqrt()
-    return (numerator * inverse_length.to(numerator.dtype)).view(n, -1, h, w)
+    return pixels * inverse_length.to(pixels.dtype).view_as(pixels[:, :1])
+
+
+def unit_cosine(pixels: Tensor, weight: Tensor, bias: Tensor, text: Tensor) -> Tensor:
+    """The rest of :func:`projected_cosine`, from :func:`unit_pixels`.
+
+    Shape:
+        - pixels: :math:`(N, C + 1, h, w)`; result: :math:`(N, K, h, w)`
+    """
+    n, _, h, w = pixels.shape
+    affine = torch.cat([weight, bias.unsqueeze(1)], dim=1)
+    return ((F.normalize(text, dim=-1) @ affine).expand(n, -1, -1) @ pixels.flatten(2)).view(n, -1, h, w)

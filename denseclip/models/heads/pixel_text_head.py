@@ -12,7 +12,7 @@ from mmseg.models.decode_heads.fpn_head import FPNHead
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from denseclip.models.functional.matching import projected_cosine
+from denseclip.models.functional.matching import unit_cosine, unit_pixels
 
 
 @MODELS.register_module()
@@ -82,10 +82,27 @@ class PixelTextFPNHead(FPNHead):
             )
         if self.detach_text:
             text = text.detach()
+        return self.compare(self.unit_pixels(levels), text)
+
+    def unit_pixels(self, levels: Sequence[Tensor]) -> Tensor:
+        """What :meth:`compare` takes, (N, channels + 1, h, w): once for however many texts."""
         features = self.pixel_features(levels)
-        if self.dropout is not None:
-            features = self.dropout(features)
-        weight, bias = self.conv_seg.weight.flatten(1), self.conv_seg.bias
-        assert bias is not None
-        cosine = projected_cosine(features, weight, bias, text)
+        return unit_pixels(features if self.dropout is None else self.dropout(features), *self._projection)
+
+    def compare(self, pixels: Tensor, text: Tensor) -> Tensor:
+        """Logits of :meth:`unit_pixels`.
+
+        Args:
+            pixels: (N, channels + 1, h, w).
+            text: Text embeddings, (N or 1, K, E).
+
+        Returns:
+            (N, K, h, w).
+        """
+        cosine = unit_cosine(pixels, *self._projection, text)
         return cosine * self.log_scale.clamp(max=math.log(100.0)).exp()
+
+    @property
+    def _projection(self) -> tuple[Tensor, Tensor]:
+        assert self.conv_seg.bias is not None
+        return self.conv_seg.weight.flatten(1), self.conv_seg.bias

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from mmengine.config import ConfigDict
@@ -11,10 +12,15 @@ from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.utils import add_prefix
 from torch import Tensor
 
+from denseclip.clip.unrelated import unrelated_rows, unrelated_words
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.core.unrelated_text import MAX_TEMPLATES
 from denseclip.models.builder import build_module
 from denseclip.models.prompting import PixelTextMatch, PromptingOptions, Spec, TextPrompting, check_choice
+from denseclip.models.text_encoders.class_text import ClassText
 
 from .label_inference import LabelMapInference
+from .word_scoring import Comparison
 
 TEXT_HEAD = (False, True, 'prompted', 'raw')
 
@@ -102,6 +108,7 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
         self.text_head = text_head
+        self.unrelated_text: ClassText | None = None
         self.identity_head = None if identity_head is None else build_module(identity_head)
         self._init_text(text_encoder, context_decoder, vocabulary, options)
 
@@ -149,6 +156,32 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
     def extract_feat(self, inputs: Tensor) -> list[Tensor]:
         """Inputs of the decode head for a batch of images."""
         return self._head_inputs(self.match(inputs))[0]
+
+    def head_scores(self, inputs: Tensor) -> tuple[Tensor, Comparison | None]:
+        """See :class:`LabelMapInference`; unrelated words can be scored where the head compares with raw texts."""
+        text = self._unrelated_text() if self.score_request is not None else None
+        if text is None:
+            return super().head_scores(inputs)
+        raw, *levels = self.extract_feat(inputs)
+        pixels = self.decode_head.unit_pixels(levels)
+        compare = partial(self.decode_head.compare, text=text)
+        return self.decode_head.compare(pixels, raw), Comparison(compare, pixels)
+
+    def _unrelated_text(self) -> Tensor | None:
+        """Embeddings of words that have nothing to do with the vocabulary, (1, M, E); None: it has no use for them."""
+        if self.text_head != 'raw' or self.prompting == 'pre' or not hasattr(self.decode_head, 'compare'):
+            return None
+        if self.unrelated_text is None:
+            self.unrelated_text = self._make_unrelated_text()
+        rows = unrelated_rows(self.vocabulary)
+        return self.unrelated_text(self.text_encoder, self.contexts)[:, rows]
+
+    def _make_unrelated_text(self) -> ClassText:
+        own = self.class_text
+        text = ClassText(own.templates[:MAX_TEMPLATES], None).to(own.tokens.device).eval()
+        num_contexts = 0 if self.contexts is None else self.contexts.shape[1]
+        text.set_vocabulary(Vocabulary.from_names(unrelated_words()), self.text_encoder, num_contexts)
+        return text
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses ``decode.*``, ``aux_identity.*`` (pixel-text) and ``aux*`` of a batch."""

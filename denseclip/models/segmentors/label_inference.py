@@ -13,7 +13,10 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from denseclip.models.functional.label_map import Box
-from denseclip.models.functional.tiled_label_map import tiled_label_map
+from denseclip.structures.word_scores import ScoreRequest, WordScores
+
+from .score_maps import Frame, ScoreMaps, size_of
+from .word_scoring import Comparison, gather, label_wanted, patches_inside, score_words
 
 
 def slide_boxes(size: tuple[int, int], crop: Sequence[int], stride: Sequence[int]) -> list[Box]:
@@ -50,10 +53,16 @@ class LabelMapInference:
     test_cfg: ConfigDict
     align_corners: bool
     keep_logits: bool = False
+    score_request: ScoreRequest | None = None
+    """What is wanted besides labels; None: nothing, which costs nothing."""
 
     def head_logits(self, inputs: Tensor) -> Tensor:
         """Logits at the resolution of the head, (N, K, h, w)."""
         return self._forward(inputs)  # type: ignore[attr-defined]
+
+    def head_scores(self, inputs: Tensor) -> tuple[Tensor, Comparison | None]:
+        """Those logits and, if scores of words are wanted and the model knows other words, how those are scored."""
+        return self.head_logits(inputs), None
 
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """Segment a batch.
@@ -63,7 +72,8 @@ class LabelMapInference:
             data_samples: their meta information; without it results have the input's size.
 
         Returns:
-            Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W).
+            Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W). With
+            :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities.
         """
         flipped = any(s.metainfo.get('flip') for s in data_samples or ())
         wants_logits = self.keep_logits or flipped or self.align_corners
@@ -71,8 +81,12 @@ class LabelMapInference:
             return super().predict(inputs, data_samples)  # type: ignore[misc]
         samples = data_samples or [SegDataSample() for _ in inputs]
         # int64 as MMSeg's: a uint8 tensor indexes as a mask, CityscapesMetric writes -1, ignored labels may be 65535.
-        for sample, labels in zip(samples, self._label_maps(inputs, samples), strict=True):
+        for sample, (labels, words, pixels) in zip(samples, self._label_maps(inputs, samples), strict=True):
             sample.set_data({'pred_sem_seg': PixelData(data=labels.long().unsqueeze(0))})
+            if words is not None:
+                sample.set_data({'word_scores': words})
+            if pixels is not None:
+                sample.set_data({'pixel_scores': PixelData(data=pixels)})
         return samples
 
     def num_channels(self) -> int:
@@ -84,31 +98,47 @@ class LabelMapInference:
         """Whether one logit is thresholded, MMSeg's way of two classes."""
         return self.num_channels() == 1 and self.decode_head.threshold is not None  # type: ignore[attr-defined]
 
-    def _label_maps(self, inputs: Tensor, samples: Sequence[SegDataSample]) -> Iterator[Tensor]:
-        """Label map of each picture in its original size."""
-        size = (inputs.shape[2], inputs.shape[3])
+    def _label_maps(
+        self, inputs: Tensor, samples: Sequence[SegDataSample]
+    ) -> Iterator[tuple[Tensor, WordScores | None, Tensor | None]]:
+        """Label map of each picture in its original size and, if wanted, its words' scores, and those of its pixels."""
+        size = size_of(inputs)
         slide = self.test_cfg.get('mode', 'whole') == 'slide'
-        whole = None if slide else self.head_logits(inputs)
+        whole = None if slide else self.head_scores(inputs)
         for i, sample in enumerate(samples):
-            meta = sample.metainfo
-            left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
-            valid = (top, size[0] - bottom, left, size[1] - right)
-            valid_size = (valid[1] - valid[0], valid[3] - valid[2])
-            out_size = tuple(meta.get('ori_shape', valid_size)[:2])
+            frame = Frame.of(sample.metainfo, size, size)
             if whole is not None:
-                yield tiled_label_map([whole[i]], None, size, out_size, valid)
+                maps = ScoreMaps([whole[0][i]], None)
+                others = None if whole[1] is None else [whole[1].split()[i]]
             else:
-                boxes, logits = self._windows(inputs[i : i + 1])
-                yield tiled_label_map([w for group in logits for w in group], boxes, size, out_size, valid)
+                boxes, groups = self._windows(inputs[i : i + 1])
+                maps, others = gather(boxes, groups)
+            yield self._wanted(maps, others, frame)
 
-    def _windows(self, inputs: Tensor) -> tuple[list[Box], Iterator[Tensor]]:
-        """Boxes of all windows, and their head logits (windows x N, K, h, w) in batches of ``window_batch``."""
+    def _wanted(
+        self, maps: ScoreMaps, others: list[Comparison] | None, frame: Frame
+    ) -> tuple[Tensor, WordScores | None, Tensor | None]:
+        """What :attr:`score_request` asks of one picture."""
+        request = self.score_request
+        if request is None:
+            return maps.label_map(frame), None, None
+        words = score_words(request, maps.maps, patches_inside(maps, frame), others)
+
+        def label(left_out: Tensor | None) -> Tensor:
+            return (maps if left_out is None else maps.without(left_out)).label_map(frame)
+
+        labels, words = label_wanted(request, words, label, self.num_channels())
+        pixels = frame.cut(maps.full(frame)) if request.pixel_scores else None
+        return labels, words, None if pixels is None else words.probabilities(pixels)
+
+    def _windows(self, inputs: Tensor) -> tuple[list[Box], Iterator[tuple[Tensor, Comparison | None]]]:
+        """Boxes of all windows, and their :meth:`head_scores` (windows x N, ...) in batches of ``window_batch``."""
         boxes = slide_boxes((inputs.shape[2], inputs.shape[3]), self.test_cfg['crop_size'], self.test_cfg['stride'])
 
-        def run() -> Iterator[Tensor]:
+        def run() -> Iterator[tuple[Tensor, Comparison | None]]:
             queue = iter(boxes)
             while group := list(islice(queue, self.test_cfg.get('window_batch', 1))):
-                yield self.head_logits(torch.cat([inputs[:, :, box[0] : box[1], box[2] : box[3]] for box in group]))
+                yield self.head_scores(torch.cat([inputs[:, :, box[0] : box[1], box[2] : box[3]] for box in group]))
 
         return boxes, run()
 
@@ -120,7 +150,7 @@ class LabelMapInference:
         total = inputs.new_zeros((n, self.num_channels(), height, width))
         count = inputs.new_zeros((1, 1, height, width))
         queue = iter(boxes)
-        for logits in groups:
+        for logits, _ in groups:
             for window in logits.split(n):
                 top, bottom, left, right = next(queue)
                 size = (bottom - top, right - left)

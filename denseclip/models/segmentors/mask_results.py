@@ -16,6 +16,9 @@ from denseclip.models.functional.mask_inference import (
     semantic_labels,
     semantic_scores,
 )
+from denseclip.structures.word_scores import PROBABILITY, ScoreRequest, WordScores
+
+from .word_scoring import label_wanted
 
 TASKS = ('semantic', 'panoptic', 'instance', 'proposals')
 """What queries can be made into; ``proposals`` are all masks without classes, for measuring their recall."""
@@ -52,6 +55,7 @@ class MaskTasks:
         self.topk = topk
         self.merge_first = merge_first
         self.keep_logits = keep_logits
+        self.score_request: ScoreRequest | None = None
         self.set_task(task)
 
     def set_task(self, task: str | Sequence[str]) -> None:
@@ -114,18 +118,38 @@ class MaskTasks:
             sample.pred_proposals = InstanceData(masks=placement.apply(mask_logits) > 0)
 
     def _write_semantic(self, sample: Any, class_probs: Tensor, mask_logits: Tensor, placement: Placement) -> None:
-        merge_first = self.tasks == ('semantic',) if self.merge_first is None else self.merge_first
-        if not self.keep_logits:
-            labels = semantic_labels(class_probs, mask_logits, placement, merge_first=merge_first)
+        request, scores = self.score_request, None
+
+        def label(left_out: Tensor | None) -> Tensor:
+            nonlocal scores
+            probs = class_probs if left_out is None else class_probs.masked_fill(left_out, -1.0)
+            labels, scores = self._semantic(probs, mask_logits, placement)
+            return labels
+
+        if request is None:
+            labels = label(None)
         else:
-            if merge_first:
-                scores = placement.finish(semantic_scores(class_probs, placement.enlarge(mask_logits)))
-            else:
-                scores = semantic_scores(class_probs, placement.apply(mask_logits))
-            labels = scores.argmax(dim=0)
+            found = class_probs * mask_logits.flatten(1).amax(dim=1, keepdim=True).sigmoid()
+            words = WordScores.of(found.amax(dim=0), PROBABILITY, request)
+            labels, sample.word_scores = label_wanted(request, words, label, class_probs.shape[1])
+            if scores is not None and request.pixel_scores:
+                sample.pixel_scores = PixelData(data=scores.clamp(0.0, 1.0))
+        if self.keep_logits:
             sample.seg_logits = PixelData(data=scores)
         # int64 as MMSeg's: a uint8 tensor indexes as a mask.
         sample.pred_sem_seg = PixelData(data=labels.long().unsqueeze(0))
+
+    def _semantic(self, class_probs: Tensor, mask_logits: Tensor, placement: Placement) -> tuple[Tensor, Tensor | None]:
+        """Label map and, if wanted, class scores (K, H, W)."""
+        merge_first = self.tasks == ('semantic',) if self.merge_first is None else self.merge_first
+        request = self.score_request
+        if not self.keep_logits and (request is None or not request.pixel_scores):
+            return semantic_labels(class_probs, mask_logits, placement, merge_first=merge_first), None
+        if merge_first:
+            scores = placement.finish(semantic_scores(class_probs, placement.enlarge(mask_logits)))
+        else:
+            scores = semantic_scores(class_probs, placement.apply(mask_logits))
+        return scores.argmax(dim=0), scores
 
 
 def mask_boxes(masks: Tensor) -> Tensor:
@@ -180,3 +204,12 @@ class WritesTasks:
     @keep_logits.setter
     def keep_logits(self, keep: bool) -> None:
         self.tasks.keep_logits = keep
+
+    @property
+    def score_request(self) -> ScoreRequest | None:
+        """What semantic results are to say of words, see ``word_scores``."""
+        return self.tasks.score_request
+
+    @score_request.setter
+    def score_request(self, request: ScoreRequest | None) -> None:
+        self.tasks.score_request = request

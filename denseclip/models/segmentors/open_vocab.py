@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,17 @@ from denseclip.clip.towers import ImageTower, TowerOutput
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
+from denseclip.core.unrelated_text import UnrelatedText
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
-from denseclip.models.functional.open_vocab import cosine_scores, region_labels
+from denseclip.models.functional.open_vocab import cosine_scores, merge_names, region_labels
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
+from denseclip.structures.word_scores import ScoreRequest, WordScores
 
 from .label_inference import LabelMapInference
 from .post_processing import PostProcessing, class_probabilities
 from .score_maps import Frame, ScoreMaps, size_of
+from .word_scoring import Comparison, gather, label_wanted, patches_inside, score_words
 
 OUTPUTS = ('probabilities', 'cosines')
 PADDINGS = ('black', 'zero')
@@ -72,7 +76,8 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         affinity: Affinity provider for ``attention='external'``: a module or its config.
         regions: Region provider; each region takes the label that most of its pixels have.
         post: Settings of :class:`PostProcessing`.
-        cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only.
+        cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only. Common nouns that scores
+            of words need are kept in the user's cache (``$DENSECLIP_CACHE``).
         data_preprocessor: MMSeg data preprocessor; None makes one with the normalisation that the weights need.
         test_cfg: See :class:`LabelMapInference`; ``mode`` is ``'whole'`` by default.
         init_cfg: MMEngine initialisation config.
@@ -121,6 +126,8 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         self.tower, text = parts.towers(read_out)
         self.tower.eval().requires_grad_(False)
         self.text = ClassEmbeddings(text, how['templates'], how['merge'], cache_dir)
+        self.unrelated_text = UnrelatedText(text, self.text.bank.templates)
+        self._comparison: Comparison | None = None
         self.affinity = None if how['affinity'] is None else build_module(how['affinity'])
         self.regions = None if regions is None else build_module(regions)
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
@@ -234,6 +241,8 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         """
         text = self.class_embeddings()
         cosines = self.post.denoise(cosine_scores(dense, text.embeddings), self.scale)
+        if self.score_request is not None:
+            self._comparison = self._compare_words(dense, cosines)
         if not self._gives_probabilities:
             return cosines
         probabilities = text.class_scores((cosines * self.scale).softmax(dim=1))
@@ -252,6 +261,19 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         assert out.dense is not None
         return self.class_scores(out.dense, out.keys)
 
+    def head_scores(self, images: Tensor) -> tuple[Tensor, Comparison | None]:
+        """See :class:`LabelMapInference`; the comparison is that of the last :meth:`class_scores`."""
+        self._comparison = None
+        logits = self.head_logits(images)
+        found, self._comparison = self._comparison, None
+        return logits, found
+
+    def _compare_words(self, dense: Tensor, cosines: Tensor) -> Comparison:
+        """How unrelated words are scored on pixel embeddings (N, E, h, w); ``cosines`` are those of the vocabulary."""
+        text = self.unrelated_text(self.vocabulary)
+        offset = (cosines * self.scale).logsumexp(dim=1) if self._gives_probabilities else None
+        return Comparison(lambda features: cosine_scores(features, text) * self.scale, dense, offset)
+
     # --- from scores to labels ----------------------------------------------------------------------------------
 
     def num_channels(self) -> int:
@@ -266,37 +288,85 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             data_samples: Their meta information; without it results have the input's size.
 
         Returns:
-            Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W).
+            Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W). With
+            :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities.
         """
         samples = data_samples or [SegDataSample() for _ in inputs]
         scored = self.keep_logits or any(s.metainfo.get('flip') for s in samples)
-        for sample, (labels, scores) in zip(samples, self._results(inputs, samples, scored), strict=True):
+        wanted = self.score_request
+        for sample, (labels, scores, words) in zip(samples, self._results(inputs, samples, scored), strict=True):
             sample.set_data({'pred_sem_seg': PixelData(data=labels.long().unsqueeze(0))})
             if scored:
                 sample.set_data({'seg_logits': PixelData(data=scores)})
+            if words is not None:
+                sample.set_data({'word_scores': words})
+            if wanted is not None and wanted.pixel_scores:
+                sample.set_data({'pixel_scores': PixelData(data=scores)})
         return samples
 
     def _results(
         self, inputs: Tensor, samples: Sequence[SegDataSample], scored: bool
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Label map and, if asked for or needed on the way, class scores of each picture in its original size."""
+    ) -> Iterator[tuple[Tensor, Tensor | None, WordScores | None]]:
+        """Label map and, if asked for, class scores and scores of the words of each picture in its original size."""
         slide = self.test_cfg.mode == 'slide'
         padded = inputs if self.stretch else self.pad(inputs, self.test_cfg.crop_size if slide else None)
-        whole = None if slide else self.head_logits(padded)
+        whole = None if slide else self.head_scores(padded)
         for i, sample in enumerate(samples):
             frame = Frame.of(sample.metainfo, size_of(inputs), size_of(padded))
             if whole is not None:
-                maps = ScoreMaps([whole[i]], None)
+                maps = ScoreMaps([whole[0][i]], None)
+                others = None if whole[1] is None else [whole[1].split()[i]]
             else:
-                boxes, groups = self._windows(padded[i : i + 1])
-                maps = ScoreMaps([w for group in groups for w in group], boxes)
-            labels, scores = self._finish(maps, frame, padded[i], scored)
-            if self.regions is not None:
-                top, bottom, left, right = frame.valid
-                picture = padded[i, :, top:bottom, left:right]
-                regions = self.regions(picture, self.tower.preprocess, frame.out_size, sample.metainfo)
-                labels = region_labels(labels, regions, self.num_classes)
-            yield labels, scores
+                maps, others = gather(*self._windows(padded[i : i + 1]))
+            yield self._wanted_results(maps, others, frame, padded[i], sample, scored)
+
+    def _wanted_results(
+        self,
+        maps: ScoreMaps,
+        others: list[Comparison] | None,
+        frame: Frame,
+        image: Tensor,
+        sample: SegDataSample,
+        scored: bool,
+    ) -> tuple[Tensor, Tensor | None, WordScores | None]:
+        """What is asked of one picture."""
+        request, scores = self.score_request, None
+
+        def label(left_out: Tensor | None) -> Tensor:
+            nonlocal scores
+            rows = None if left_out is None else left_out[self._class_of_row(maps.maps[0].shape[0])]
+            left = maps if rows is None else maps.without(rows)
+            labels, scores = self._finish(left, frame, image, scored or (request is not None and request.pixel_scores))
+            return labels if self.regions is None else self._by_regions(labels, frame, image, sample)
+
+        if request is None:
+            return label(None), scores, None
+        words = self._score_words(request, maps, others, frame)
+        labels, words = label_wanted(request, words, label, len(self.text.names))
+        return labels, None if scores is None else scores.masked_fill(words.left_out[:, None, None], 0.0), words
+
+    def _score_words(
+        self, request: ScoreRequest, maps: ScoreMaps, others: list[Comparison] | None, frame: Frame
+    ) -> WordScores:
+        text = self.class_embeddings()
+        if self._gives_probabilities:
+            logs = [m.clamp_min(torch.finfo(m.dtype).tiny).log() for m in maps.maps]
+        else:
+            logs = [m * self.scale for m in maps.maps]
+        by_name = logs[0].shape[0] > len(text)
+        merge = partial(merge_names, class_index=text.class_index, num_classes=len(text)) if by_name else None
+        return score_words(request, logs, patches_inside(maps, frame), others, merge)
+
+    def _class_of_row(self, rows: int) -> Tensor:
+        """Class of each plane: planes stand for classes, or for names."""
+        text = self.class_embeddings()
+        return text.class_index if rows > len(text) else torch.arange(rows, device=text.class_index.device)
+
+    def _by_regions(self, labels: Tensor, frame: Frame, image: Tensor, sample: SegDataSample) -> Tensor:
+        assert self.regions is not None
+        top, bottom, left, right = frame.valid
+        regions = self.regions(image[:, top:bottom, left:right], self.tower.preprocess, frame.out_size, sample.metainfo)
+        return region_labels(labels, regions, self.num_classes)
 
     def _finish(self, maps: ScoreMaps, frame: Frame, image: Tensor, scored: bool) -> tuple[Tensor, Tensor | None]:
         """Labels and, if needed, class scores of one picture from the scores of its windows."""

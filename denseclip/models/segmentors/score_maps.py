@@ -72,6 +72,11 @@ class ScoreMaps:
     maps: list[Tensor]
     boxes: Sequence[Box] | None
 
+    def without(self, rows: Tensor) -> ScoreMaps:
+        """The same with some rows, (K,) bool, below all others, so that they win nowhere."""
+        low = min(float(scores.amin()) for scores in self.maps) - 1
+        return ScoreMaps([scores.masked_fill(rows[:, None, None], low) for scores in self.maps], self.boxes)
+
     def label_map(self, frame: Frame) -> Tensor:
         """Labels in the result's size, K full-size planes are never made."""
         return tiled_label_map(self.maps, self.boxes, frame.size, frame.out_size, frame.valid)

@@ -321,7 +321,7 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
 
     def _results(self, placement: Placement) -> TwoStageResults:
         threshold = self.region_classifier.threshold if self.region_classifier is not None else 0.5
-        return TwoStageResults(self.vocabulary, self.selection, threshold, placement)
+        return TwoStageResults(self.vocabulary, self.selection, threshold, placement, self.score_request)
 
     def num_channels(self) -> int:
         """Number of class planes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.placement import Placement
 from denseclip.models.functional.ensemble import Stages, best_masks, combine_stages, deciding_stage
 from denseclip.models.functional.mask_inference import semantic_labels
+from denseclip.structures.word_scores import PROBABILITY, ScoreRequest, WordScores
+
+from .word_scoring import label_wanted
 
 SELECTIONS = ('all', 'best')
 
@@ -45,6 +49,15 @@ class MaskClasses:
         return cls(scores, first, second, valid)
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A label map (H, W), the class scores (K, H, W) that it comes from, and the masks chosen."""
+
+    labels: Tensor | None = None
+    planes: Tensor | None = None
+    chosen: InstanceData | None = None
+
+
 class TwoStageResults:
     """What to make of classified masks.
 
@@ -54,11 +67,19 @@ class TwoStageResults:
         threshold: With ``'best'``, a pixel is in a mask if its share is above this; for a learned background, it is
             covered if that is so for any mask.
         geometry: How planes reach the picture's size.
+        request: What else is wanted.
     """
 
-    def __init__(self, vocabulary: Vocabulary, selection: str, threshold: float, geometry: Placement) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        selection: str,
+        threshold: float,
+        geometry: Placement,
+        request: ScoreRequest | None = None,
+    ) -> None:
         self.vocabulary, self.selection = vocabulary, selection
-        self.threshold, self.geometry = threshold, geometry
+        self.threshold, self.geometry, self.request = threshold, geometry, request
 
     def write(self, sample: Any, classes: MaskClasses, masks: Tensor, scored: bool) -> None:
         """Put the label map of a picture into its data sample.
@@ -76,25 +97,63 @@ class TwoStageResults:
         Shape:
             - masks: :math:`(Q, H, W)`
         """
-        scores = classes.scores
-        if self.selection == 'best':
-            chosen = self._choose(classes, masks)
-            decided = deciding_stage(scores, classes.first, classes.second, classes.valid)[chosen]
-            best, labels = scores[chosen].max(dim=1)
-            sample.mask_classes = InstanceData(labels=labels, scores=best, decided_by=decided, masks_used=chosen)
-            scores, masks = scores[chosen], (masks[chosen] > self.threshold).to(masks.dtype)
-        covered = self._covered(masks)
-        if scored:
-            planes = self.geometry.finish(torch.einsum('qk,qhw->khw', scores.to(masks.dtype), masks))
-            self._put(sample, planes.argmax(dim=0), covered, planes)
-        else:
-            self._put(sample, semantic_labels(scores, masks, self.geometry, are_logits=False), covered, None)
+        made = _Made()
+        wants_planes = scored or (self.request is not None and self.request.pixel_scores)
+
+        def label(left_out: Tensor | None) -> Tensor:
+            nonlocal made
+            made = self._make(classes, masks, wants_planes, left_out)
+            assert made.labels is not None
+            return made.labels
+
+        filled = masks.flatten(1).amax(dim=1) > self.threshold
+        labels = self._wanted(sample, (classes.scores * filled[:, None]).amax(dim=0), label)
+        if made.chosen is not None:
+            sample.mask_classes = made.chosen
+        self._put(sample, labels, made.planes, scored)
 
     def write_scores(self, sample: Any, scores: Tensor, scored: bool) -> None:
         """The same from :meth:`planes` (K, H, W), without padding; there are no masks to tell of any more."""
         planes = self.geometry.finish(scores)
-        covered = planes.amax(dim=0) > 0 if self._blanks else None
-        self._put(sample, planes.argmax(dim=0), covered, planes if scored else None)
+
+        def label(left_out: Tensor | None) -> Tensor:
+            left = planes if left_out is None else planes.masked_fill(left_out[:, None, None], -1.0)
+            labels = left.argmax(dim=0)
+            return labels if not self._blanks else torch.where(left.amax(dim=0) > 0, labels, len(self.vocabulary))
+
+        labels = self._wanted(sample, planes.flatten(1).amax(dim=1), label)
+        self._put(sample, labels, planes, scored)
+
+    def _wanted(self, sample: Any, scores: Tensor, label: Callable[[Tensor | None], Tensor]) -> Tensor:
+        """Labels as the request wants them; it also gets the scores of the words."""
+        if self.request is None:
+            return label(None)
+        words = WordScores.of(scores.clamp(0.0, 1.0), PROBABILITY, self.request)
+        nothing = len(self.vocabulary) if self._blanks else len(scores)
+        labels, sample.word_scores = label_wanted(self.request, words, label, nothing)
+        return labels
+
+    def _make(self, classes: MaskClasses, masks: Tensor, wants_planes: bool, left_out: Tensor | None) -> _Made:
+        """Labels of the classes that are left, with what belongs to them."""
+        scores, chosen = classes.scores, None
+        if left_out is not None:
+            scores = scores.masked_fill(left_out, -1.0)
+        if self.selection == 'best':
+            numbers = self._choose(scores, classes, masks, left_out)
+            decided = deciding_stage(classes.scores, classes.first, classes.second, classes.valid)[numbers]
+            best, labels = scores[numbers].max(dim=1)
+            chosen = InstanceData(labels=labels, scores=best, decided_by=decided, masks_used=numbers)
+            scores, masks = scores[numbers], (masks[numbers] > self.threshold).to(masks.dtype)
+        planes = None
+        if wants_planes:
+            planes = self.geometry.finish(torch.einsum('qk,qhw->khw', scores.to(masks.dtype), masks))
+            labels = planes.argmax(dim=0)
+        else:
+            labels = semantic_labels(scores, masks, self.geometry, are_logits=False)
+        covered = self._covered(masks)
+        if covered is not None:
+            labels = torch.where(covered, labels.long(), len(self.vocabulary))
+        return _Made(labels, planes, chosen)
 
     def planes(self, classes: MaskClasses, masks: Tensor) -> Tensor:
         """Class scores of pixels for :meth:`write_scores`: zero where the background is to be.
@@ -108,7 +167,7 @@ class TwoStageResults:
         """
         scores = classes.scores
         if self.selection == 'best':
-            chosen = self._choose(classes, masks)
+            chosen = self._choose(scores, classes, masks)
             scores, masks = scores[chosen], (masks[chosen] > self.threshold).to(masks.dtype)
         planes = torch.einsum('qk,qhw->khw', scores.to(masks.dtype), masks)
         return planes * (masks.amax(dim=0) > self.threshold) if self._blanks else planes
@@ -117,8 +176,8 @@ class TwoStageResults:
     def _blanks(self) -> bool:
         return self.vocabulary.background == 'learned' or self.selection == 'best'
 
-    def _choose(self, classes: MaskClasses, masks: Tensor) -> Tensor:
-        """The best mask of each class, among those that have pixels and that the second stage has seen, if any has."""
+    def _choose(self, scores: Tensor, classes: MaskClasses, masks: Tensor, left_out: Tensor | None = None) -> Tensor:
+        """The best mask of each class that is left: of those that the second stage has seen, else that have pixels."""
         filled = masks.flatten(1).amax(dim=1) > self.threshold
         seen = filled if classes.second is None else classes.valid
         for candidates in (seen, filled):
@@ -127,7 +186,11 @@ class TwoStageResults:
         else:
             candidates = torch.ones_like(filled)
         numbers = candidates.nonzero()[:, 0]
-        return numbers[best_masks(classes.scores[numbers], skip_last=bool(self.vocabulary.background_names))]
+        skip_last = bool(self.vocabulary.background_names)
+        if left_out is None:
+            return numbers[best_masks(scores[numbers], skip_last)]
+        left = ~left_out[:-1] if skip_last else ~left_out
+        return numbers[best_masks(scores[numbers][:, : len(left)][:, left])]
 
     def _covered(self, masks: Tensor) -> Tensor | None:
         """Pixels of the result that a mask covers; None: all count as covered."""
@@ -136,14 +199,17 @@ class TwoStageResults:
         union = (masks.amax(dim=0, keepdim=True) > self.threshold).to(masks.dtype)
         return self.geometry.finish(union)[0] > 0
 
-    def _put(self, sample: Any, labels: Tensor, covered: Tensor | None, planes: Tensor | None) -> None:
-        labels = labels.long()  # as MMSeg's: a uint8 tensor indexes as a mask
-        if covered is not None:
-            labels = torch.where(covered, labels, len(self.vocabulary))
+    def _put(self, sample: Any, labels: Tensor, planes: Tensor | None, scored: bool) -> None:
         axes = _flipped_axes(sample.metainfo)
-        sample.pred_sem_seg = PixelData(data=labels.flip(axes).unsqueeze(0))
-        if planes is not None:
-            sample.seg_logits = PixelData(data=planes.flip([axis + 1 for axis in axes]))
+        # int64 as MMSeg's: a uint8 tensor indexes as a mask.
+        sample.pred_sem_seg = PixelData(data=labels.long().flip(axes).unsqueeze(0))
+        if planes is None:
+            return
+        planes = planes.flip([axis + 1 for axis in axes])
+        if scored:
+            sample.seg_logits = PixelData(data=planes)
+        if self.request is not None and self.request.pixel_scores:
+            sample.pixel_scores = PixelData(data=planes.clamp(0.0, 1.0))
 
 
 def _flipped_axes(meta: dict[str, Any]) -> list[int]:
