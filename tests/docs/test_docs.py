@@ -109,7 +109,11 @@ def parser_of(program: str, argv: list[str]) -> argparse.ArgumentParser:
 
 def parser_and_arguments(program: str, argv: list[str]) -> tuple[argparse.ArgumentParser, list[str]]:
     """The real parser, and what it gets of the arguments (a tool may take its first word off)."""
-    main = importlib.import_module('denseclip.apis.cli').main if program == 'denseclip' else tool_module(program).main
+    modules = {'denseclip': 'denseclip.apis.cli'}
+    if program in modules or program.startswith('studies.'):
+        main = importlib.import_module(modules.get(program, program)).main
+    else:
+        main = tool_module(program).main
 
     def caught(parser: argparse.ArgumentParser, args: list[str] | None = None, namespace: object = None) -> None:
         raise _Caught(parser, list(sys.argv[1:] if args is None else args))
@@ -153,6 +157,8 @@ def split_tool(words: list[str]) -> tuple[str, list[str]] | None:
     """A program of ours in a command line, and its arguments."""
     if words[0] == 'denseclip':
         return 'denseclip', words[1:]
+    if words[:2] == ['python', '-m'] and words[2].startswith('studies.'):
+        return f'{words[2]}.__main__', words[3:]
     for place, word in enumerate(words):
         if word.startswith('tools/') and word.endswith(('.py', '.sh')):
             return word, words[place + 1 :]
@@ -166,7 +172,7 @@ def test_command_lines_parse(page, capsys):
         if tool is None:
             continue
         program, argv = tool
-        assert program == 'denseclip' or (ROOT / program).is_file(), f'{program} does not exist'
+        assert program.startswith(('denseclip', 'studies.')) or (ROOT / program).is_file(), f'{program} does not exist'
         if program.endswith('.sh'):
             known = options_of(parser_of(f'tools/{LAUNCHERS[Path(program).name]}', []))
             assert {w for w in argv if w.startswith('--')} <= set(known), words
@@ -196,6 +202,7 @@ def test_make_targets_and_extras_exist(page):
 def known_options() -> frozenset[str]:
     """Every option of every program of ours."""
     programs = ['denseclip', *(str(p.relative_to(ROOT)) for p in sorted((ROOT / 'tools').rglob('*.py')))]
+    programs += [f'studies.{p.parent.name}.__main__' for p in sorted((ROOT / 'studies').glob('*/__main__.py'))]
     found: set[str] = set()
     for program in programs:
         if program == 'tools/demo.py':  # hands its arguments to `denseclip segment`
