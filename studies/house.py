@@ -29,7 +29,7 @@ LAYERS = (
     ('models',),
     ('mining',),
     ('engine',),
-    ('apis',),
+    ('apis', 'cli'),
 )
 """Rooms of the package from the ground up. A module imports from its own layer and from those below."""
 FRONT = (PACKAGE, f'{PACKAGE}.__main__')  # the entrance looks into every room

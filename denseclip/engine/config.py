@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from ..compat.amp import enable_amp, lacks_bfloat16_units
 from ..datasets.sources import inner_datasets
+from ..files.shipped import config_file, similar_configs
 from .config_shape import faults
 
 _RESUMABLE = {'IterBasedTrainLoop': 'ResumableIterTrainLoop', 'EpochBasedTrainLoop': 'ResumableEpochTrainLoop'}
@@ -44,7 +45,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None, *,
     """Read a config file.
 
     Args:
-        path: The file.
+        path: The file, or the name of one that comes with the package (see :mod:`denseclip.files.shipped`).
         overrides: ``--cfg-options``: dotted keys and values.
         whole: Whether it describes a whole model; otherwise changes to one.
 
@@ -54,14 +55,15 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None, *,
     Raises:
         OptionError: There is no such file, it cannot be read, or a key of the overrides has no place in it.
     """
-    if Path(path).is_dir():
-        raise OptionError(f"config file '{path}' is a folder{_configs_in(Path(path))}")
-    if not Path(path).is_file():
-        raise OptionError(f"config file '{path}' does not exist{_configs_in(Path(path).parent)}")
-    if Path(path).suffix not in _CONFIG_SUFFIXES:
+    file = config_file(path)
+    if file.is_dir():
+        raise OptionError(f"config file '{path}' is a folder{_configs_in(file)}")
+    if not file.is_file():
+        raise OptionError(f"config file '{path}' does not exist{_configs_near(path)}")
+    if file.suffix not in _CONFIG_SUFFIXES:
         raise OptionError(f"config file '{path}' must end in {', '.join(_CONFIG_SUFFIXES)}")
     try:
-        config = Config.fromfile(str(path))
+        config = Config.fromfile(str(file))
     except (Exception, SystemExit) as error:  # a config is a program: it can fail in any way, or end
         raise OptionError(f"config file '{path}' cannot be read: {_told(error)}") from error
     if overrides:
@@ -74,6 +76,11 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None, *,
 def _configs_in(folder: Path) -> str:
     near = sorted(str(other) for other in folder.glob('*.py')) if folder.is_dir() else []
     return f'; that folder holds {", ".join(near[:8])}' if near else ''
+
+
+def _configs_near(path: str | Path) -> str:
+    similar = similar_configs(path)
+    return _configs_in(Path(path).parent) or (f'; did you mean {" or ".join(similar)}?' if similar else '')
 
 
 def _told(error: BaseException) -> str:

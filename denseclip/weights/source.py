@@ -6,12 +6,17 @@
 ``hf-hub:org/name[@rev]``  a snapshot in the Hugging Face hub cache; fetched when online, found there when offline
 ``package:module/path``    a file or folder inside an installed Python package, found without importing it
 =========================  =================================================================
+
+A path that does not exist here and begins with ``checkpoints/`` is looked for among the files that come with the
+package, so that shipped configs work without a checkout.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path, PurePosixPath
+
+from denseclip.files.shipped import here_or_shipped
 
 from .errors import WeightFileError
 from .hub import hub_reachable
@@ -50,7 +55,7 @@ def resolve(source: str | Path, *, cache_dir: str | Path | None = None) -> Path:
         if scheme == 'hf-hub':
             return _hub_snapshot(rest, cache_dir)
         return _package_path(rest) if scheme == 'package' else _local_dir(rest)
-    path = Path(text).expanduser()
+    path = here_or_shipped(text)
     if not path.exists():
         raise FileNotFoundError(f"'{text}' does not exist; give a file, a folder, or one of {', '.join(SCHEMES)}...")
     return path
@@ -65,7 +70,7 @@ def _example(scheme: str) -> str:
 
 
 def _local_dir(folder: str) -> Path:
-    path = Path(folder).expanduser()
+    path = here_or_shipped(folder)
     if not path.is_dir():
         raise FileNotFoundError(
             f"'local-dir:{folder}': no such folder; it should hold open_clip_config.json and weights."

@@ -1,14 +1,13 @@
 """VOC boxes to COCO's layout: checked completely first, then written completely or not at all."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from denseclip.apis import cli
 from denseclip.datasets.converters import ConversionError
 from denseclip.datasets.converters.voc_boxes import convert_bccd, convert_voc_boxes
 
@@ -131,12 +130,9 @@ def test_other_classes_and_missing_folders(source, tmp_path):
         convert_bccd(source, tmp_path / 'other')
 
 
-def test_the_tool_prints_what_it_found(source, tmp_path, monkeypatch, capsys):
-    tool = str(REPOSITORY / 'tools/dataset_converters/bccd.py')
-    monkeypatch.setattr(sys, 'argv', [tool, str(source), str(tmp_path / 'BCCD')])
+def test_the_command_prints_what_it_found(source, tmp_path, capsys):
     for code, message in ((0, '1 train, 1 val, 1 test'), (2, '--force')):
-        with pytest.raises(SystemExit) as done:
-            runpy.run_path(tool, run_name='__main__')
+        assert cli.main(['convert', 'bccd', str(source), str(tmp_path / 'BCCD')]) == code
         printed = capsys.readouterr()
-        assert done.value.code == code and message in printed.out + printed.err
+        assert message in printed.out + printed.err
         assert ('left out, no width or height: b.xml' in printed.out) is (code == 0)

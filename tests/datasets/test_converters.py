@@ -1,7 +1,6 @@
 """CamVid converter: checks everything first, then writes all or nothing."""
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from denseclip.apis import cli
 from denseclip.datasets.converters import ConversionError, convert_camvid
 from denseclip.datasets.converters.layout import complete_or_absent
 from denseclip.datasets.generated import write_dataset
@@ -109,13 +109,11 @@ def test_interrupted_writing_leaves_the_old_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_command_reports_and_exits(source: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_command_reports_and_exits(source: Path, tmp_path: Path, capsys) -> None:
     """As a program, which succeeds; then once more in this process, which refuses."""
-    command = [str(REPOSITORY / 'tools/dataset_converters/camvid.py'), str(source), str(tmp_path / 'out')]
+    arguments = ['convert', 'camvid', str(source), str(tmp_path / 'out')]
     environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment, check=False)
+    command = [sys.executable, '-m', 'denseclip', *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0 and '3 train, 2 val, 2 test' in done.stdout, done.stderr
-    monkeypatch.setattr(sys, 'argv', command)
-    with pytest.raises(SystemExit) as refused:
-        runpy.run_path(command[0], run_name='__main__')
-    assert refused.value.code == 2 and '--force' in capsys.readouterr().err
+    assert cli.main(arguments) == 2 and '--force' in capsys.readouterr().err

@@ -229,8 +229,7 @@ def test_source_is_never_the_target(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_commands_report_and_exit(tmp_path: Path) -> None:
     source, _ = raw_coco(tmp_path)
-    tool = REPOSITORY / 'tools/dataset_converters/coco_object.py'
-    command = [sys.executable, str(tool), str(source), str(tmp_path / 'out')]
+    command = [sys.executable, '-m', 'denseclip', 'convert', 'coco_object', str(source), str(tmp_path / 'out')]
     first, second = (
         subprocess.run(command, capture_output=True, text=True, env={'PYTHONPATH': str(REPOSITORY)}, check=False)
         for _ in range(2)

@@ -207,10 +207,7 @@ def known_options() -> frozenset[str]:
     for program in programs:
         if program == 'tools/demo.py':  # hands its arguments to `denseclip segment`
             continue
-        parts = ['text', 'labelmap', 'anomaly', 'vocabulary'] if program == 'tools/benchmark.py' else []
-        variants = [[], *([part] for part in parts)]
-        for argv in variants:
-            found |= set(options_of(parser_of(program, argv)))
+        found |= set(options_of(parser_of(program, [])))
     return frozenset(found)
 
 

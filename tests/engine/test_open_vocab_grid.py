@@ -290,7 +290,7 @@ def test_grid_goes_on_where_it_stopped(options: CellOptions, tmp_path: Path) -> 
     states = run_grid(cells, tmp_path, HERE, said.append)
     assert [state.status for state in states] == ['done', 'failed']
     assert 'missing' in states[1].error
-    assert 'dataset_converters/cityscapes.py' in states[1].error and '--data-root cityscapes=' in states[1].error
+    assert 'denseclip convert cityscapes' in states[1].error and '--data-root cityscapes=' in states[1].error
     done, failed = rows(tmp_path)
     if done['set'] != 'VOC20':
         done, failed = failed, done

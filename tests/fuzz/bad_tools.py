@@ -1,4 +1,4 @@
-"""Bad inputs of ``tools/`` and ``tools/dataset_converters/``."""
+"""Bad inputs of ``tools/`` and of ``denseclip convert``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ CONVERTERS = {
     'coco_object': '{} out',
     'coco_stuff164k': '{} out',
     'pascal_context': '{} {} out',
-    'anomaly_meta': 'mvtec {}',
+    'pascal_context459': '{} {} out',
+    'mvtec_meta': '{}',
+    'visa_meta': '{}',
 }
 
 
@@ -195,12 +197,12 @@ def weights(names: Names) -> Iterator[Case]:
 
 
 def converters(names: Names) -> Iterator[Case]:
-    """``tools/dataset_converters``."""
+    """``denseclip convert``."""
     for name, text in CONVERTERS.items():
-        group = f'tools/dataset_converters/{name}.py'
+        group, text = 'denseclip convert', f'convert {name} {text}'
         for source in ('{w}/gone', '{w}/pictures', '{w}/pictures/good.png', '{w}/pictures/empty_folder'):
-            yield case(group, f'source {Path(source).name}', text.format(*[source] * 2), target='out')
-        yield case(group, 'unknown option', f'{text.format(*["{w}/pictures"] * 2)} --quick', target='out')
+            yield case(group, f'{name} source {Path(source).name}', text.format(*[source] * 2), target='out')
+        yield case(group, f'{name} unknown option', f'{text.format(*["{w}/pictures"] * 2)} --quick', target='out')
     for target in (
         '{w}/data/CamVid',
         '{w}/data',
@@ -209,8 +211,8 @@ def converters(names: Names) -> Iterator[Case]:
         '{w}/pictures/good.png',
         '/proc/out',
     ):
-        line = f'{{w}}/data/CamVid {target} --force'
-        yield case('tools/dataset_converters/camvid.py', f'target {target}', line)
+        line = f'convert camvid {{w}}/data/CamVid {target} --force'
+        yield case('denseclip convert', f'target {target}', line)
 
 
 def studies(names: Names) -> Iterator[Case]:

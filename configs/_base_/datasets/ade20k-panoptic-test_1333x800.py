@@ -1,4 +1,4 @@
-# ADE20K panoptic: validation (2000 pictures), 150 classes; files: tools/dataset_converters/ade20k_panoptic.py.
+# ADE20K panoptic: validation (2000 pictures), 150 classes; files: denseclip convert ade20k_panoptic.
 # Evaluation only, as FC-CLIP and MAFT+ take their numbers: short side 800, at most 1333, resized by Pillow.
 # One data set for three tasks: the samples hold the truth of all of them, and `--task` picks an evaluator.
 dataset_type = 'ADE20KPanopticSegments'

@@ -1,5 +1,5 @@
 # ADE20K, full annotation: validation (2000 pictures), 847 classes, 16-bit labels.
-# Get it there: python tools/dataset_converters/ade20k_full.py ADE20K_2021_17_01 data/ade20k_full
+# Get it there: denseclip convert ade20k_full ADE20K_2021_17_01 data/ade20k_full
 # Evaluation only, as OVSeg takes its numbers: short side 512, at most 2048, resized by Pillow.
 dataset_type = 'ADE20KFullDataset'
 data_root = 'data/ade20k_full'

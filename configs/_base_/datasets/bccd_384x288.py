@@ -1,5 +1,5 @@
 # BCCD: blood cells, 205/87/72 pictures of 640 x 480, made 384 x 288. Prepare it, from a checkout of
-# github.com/Shenggan/BCCD_Dataset: python tools/dataset_converters/bccd.py BCCD_Dataset data/BCCD
+# github.com/Shenggan/BCCD_Dataset: denseclip convert bccd BCCD_Dataset data/BCCD
 dataset_type = 'BCCDDataset'
 data_root = 'data/BCCD'
 img_scale = (384, 288)

@@ -1,5 +1,5 @@
 # CamVid in the layout of the SegNet tutorial (367/101/233 pictures of 480 x 360, 11 classes).
-# Get it there: python tools/dataset_converters/camvid.py SRC data/CamVid
+# Get it there: denseclip convert camvid SRC data/CamVid
 dataset_type = 'CamVidDataset'
 data_root = 'data/CamVid'
 crop_size = (320, 400)

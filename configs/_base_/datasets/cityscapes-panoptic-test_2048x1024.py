@@ -1,4 +1,4 @@
-# Cityscapes panoptic, 500 validation pictures, 19 classes; files by tools/dataset_converters/cityscapes_panoptic.py.
+# Cityscapes panoptic, 500 validation pictures, 19 classes; files by denseclip convert cityscapes_panoptic.
 # Evaluation only, at the pictures' own size of 2048 x 1024.
 # One data set for three tasks: the samples hold the truth of all of them, and `--task` picks an evaluator.
 dataset_type = 'CityscapesPanopticSegments'

@@ -1,5 +1,5 @@
 # Cityscapes: val (500 pictures), 19 classes.
-# Get it there: python tools/dataset_converters/cityscapes.py CITYSCAPES data/cityscapes --splits val
+# Get it there: denseclip convert cityscapes CITYSCAPES data/cityscapes --splits val
 # Evaluation only, as CLIP-DINOiser takes its numbers: short side 448 (protocol `dinoiser` of docs/protocols.md).
 dataset_type = 'CityscapesDataset'
 data_root = 'data/cityscapes'

@@ -1,5 +1,5 @@
 # COCO-Object: val2017 of COCO (5000 pictures), 80 things and background.
-# Get it there: python tools/dataset_converters/coco_object.py COCO data/coco_object
+# Get it there: denseclip convert coco_object COCO data/coco_object
 # Evaluation only, as CLIP-DINOiser takes its numbers: short side 448 (protocol `dinoiser` of docs/protocols.md).
 dataset_type = 'COCOObjectDataset'
 data_root = 'data/coco_object'

@@ -1,6 +1,6 @@
 # COCO-Stuff 164k as OVSeg trains on it: 171 classes, crops of 512 pixels, filled up with grey and "ignored".
 # The released config names no resize, so that detectron2's own holds: short side 800, at most 1333.
-# Get it there: python tools/dataset_converters/coco_stuff164k.py COCO data/coco_stuff164k
+# Get it there: denseclip convert coco_stuff164k COCO data/coco_stuff164k
 crop_size = (512, 512)
 train_pipeline = [
     dict(type='LoadImageFromFile'),

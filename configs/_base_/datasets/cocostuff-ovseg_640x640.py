@@ -1,5 +1,5 @@
 # COCO-Stuff 164k as OVSeg trains on it: 171 classes, crops of 640 pixels, filled up with grey and "ignored".
-# Get it there: python tools/dataset_converters/coco_stuff164k.py COCO data/coco_stuff164k
+# Get it there: denseclip convert coco_stuff164k COCO data/coco_stuff164k
 crop_size = (640, 640)
 train_pipeline = [
     dict(type='LoadImageFromFile'),

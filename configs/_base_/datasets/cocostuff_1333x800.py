@@ -1,5 +1,5 @@
 # COCO-Stuff 164k as MAFT+ trains on it: 171 classes, short side 800, at most 1333, no crop, no colours changed.
-# Get it there: python tools/dataset_converters/coco_stuff164k.py COCO data/coco_stuff164k
+# Get it there: denseclip convert coco_stuff164k COCO data/coco_stuff164k
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),

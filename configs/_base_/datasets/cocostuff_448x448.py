@@ -1,5 +1,5 @@
 # COCO-Stuff 164k: val2017 (5000 pictures), 171 classes.
-# Get it there: python tools/dataset_converters/coco_stuff164k.py COCO data/coco_stuff164k
+# Get it there: denseclip convert coco_stuff164k COCO data/coco_stuff164k
 # Evaluation only, as CLIP-DINOiser takes its numbers: short side 448 (protocol `dinoiser` of docs/protocols.md).
 dataset_type = 'COCOStuffDataset'
 data_root = 'data/coco_stuff164k'

@@ -1,5 +1,5 @@
 # PASCAL Context, all 459 classes (5105 pictures), 16-bit labels.
-# Get it there: tools/dataset_converters/pascal_context.py VOC2010 MATRICES data/VOCdevkit/VOC2010_459 --classes 459
+# Get it there: denseclip convert pascal_context459 VOC2010 MATRICES data/VOCdevkit/VOC2010_459
 # Evaluation only, as OVSeg takes its numbers: short side 640, at most 2560, resized by Pillow.
 dataset_type = 'PascalContextDataset459'
 data_root = 'data/VOCdevkit/VOC2010_459'

@@ -1,5 +1,5 @@
 # PASCAL Context, all 459 classes (5105 pictures), 16-bit labels.
-# python tools/dataset_converters/pascal_context.py VOC2010 MATRICES data/VOCdevkit/VOC2010_459 --classes 459
+# denseclip convert pascal_context459 VOC2010 MATRICES data/VOCdevkit/VOC2010_459
 # Evaluation only, as FC-CLIP and MAFT+ take their numbers: short side 800, at most 1333, resized by Pillow.
 dataset_type = 'PascalContextDataset459'
 data_root = 'data/VOCdevkit/VOC2010_459'

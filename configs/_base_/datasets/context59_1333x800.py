@@ -1,5 +1,5 @@
 # PASCAL Context without background (5105 pictures).
-# Get it there: python tools/dataset_converters/pascal_context.py VOC2010 MATRICES data/VOCdevkit/VOC2010
+# Get it there: denseclip convert pascal_context VOC2010 MATRICES data/VOCdevkit/VOC2010
 # Evaluation only, as FC-CLIP and MAFT+ take their numbers: short side 800, at most 1333, resized by Pillow.
 dataset_type = 'PascalContextDataset59'
 data_root = 'data/VOCdevkit/VOC2010'

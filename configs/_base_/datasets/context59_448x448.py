@@ -1,5 +1,5 @@
 # PASCAL Context without background (5105 pictures).
-# Get it there: python tools/dataset_converters/pascal_context.py VOC2010 MATRICES data/VOCdevkit/VOC2010
+# Get it there: denseclip convert pascal_context VOC2010 MATRICES data/VOCdevkit/VOC2010
 # Evaluation only, as CLIP-DINOiser takes its numbers: short side 448 (protocol `dinoiser` of docs/protocols.md).
 dataset_type = 'PascalContextDataset59'
 data_root = 'data/VOCdevkit/VOC2010'

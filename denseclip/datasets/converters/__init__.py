@@ -9,10 +9,13 @@ from denseclip.datasets.converters.inspection import (
     convert_magnetic_tile,
     convert_visa,
     write_anomaly_meta,
+    write_mvtec_meta,
+    write_visa_meta,
 )
 from denseclip.datasets.converters.layout import ConversionError
 from denseclip.datasets.converters.panoptic import convert_ade20k_panoptic, convert_cityscapes_panoptic
 from denseclip.datasets.converters.pascal_context import convert_pascal_context, convert_pascal_context459
+from denseclip.datasets.converters.voc_boxes import convert_bccd
 
 __all__ = [
     'ConversionError',
@@ -20,6 +23,9 @@ __all__ = [
     'convert_magnetic_tile',
     'convert_visa',
     'write_anomaly_meta',
+    'write_mvtec_meta',
+    'write_visa_meta',
+    'convert_bccd',
     'convert_ade20k_full',
     'convert_ade20k_panoptic',
     'convert_camvid',

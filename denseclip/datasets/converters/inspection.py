@@ -13,7 +13,7 @@ from PIL import Image
 
 from denseclip.datasets.anomaly_layouts import SPLITS, Entry, list_magnetic_tile, list_visa
 from denseclip.datasets.anomaly_masks import read_mask
-from denseclip.datasets.anomaly_sets import AnomalyDataset
+from denseclip.datasets.anomaly_sets import AnomalyDataset, MVTecADDataset, VisADataset
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, place, raise_if_any
 from denseclip.datasets.files import UnreadableFileError, picture_size
 from denseclip.files.atomic import write_text
@@ -173,6 +173,23 @@ def write_anomaly_meta(
         raise ConversionError(str(error)) from error
     write_text(target, json.dumps(meta, indent=4) + '\n')
     return {split: sum(map(len, categories.values())) for split, categories in meta.items()}
+
+
+def write_mvtec_meta(source: str | Path, target: str | Path | None = None, *, force: bool = False) -> dict[str, int]:
+    """:func:`write_anomaly_meta` for the folder of MVTec AD; by default ``meta.json`` in it."""
+    return _write_meta(MVTecADDataset, source, target, force)
+
+
+def write_visa_meta(source: str | Path, target: str | Path | None = None, *, force: bool = False) -> dict[str, int]:
+    """:func:`write_anomaly_meta` for the folder of VisA; by default ``meta.json`` in it."""
+    return _write_meta(VisADataset, source, target, force)
+
+
+def _write_meta(
+    kind: type[AnomalyDataset], source: str | Path, target: str | Path | None, force: bool
+) -> dict[str, int]:
+    splits = [kind(str(source), split=split, lazy_init=True) for split in SPLITS]
+    return write_anomaly_meta(splits, target or Path(source) / 'meta.json', force=force)
 
 
 def _is_meta(path: Path) -> bool:

@@ -41,6 +41,12 @@ class BoxCounts:
     boxes: dict[str, int] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        """Pictures in a line, boxes in the next, then what was left out."""
+        lines = [', '.join(f'{count} {split}' for split, count in self.images.items())]
+        lines.append(', '.join(f'{count} x {name}' for name, count in self.boxes.items()))
+        return '\n'.join([*lines, *(f'left out, no width or height: {box}' for box in self.dropped)])
+
 
 @dataclass(frozen=True)
 class VocFolder:

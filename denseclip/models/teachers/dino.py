@@ -70,6 +70,8 @@ class DINOTower(LazyModule):
         **options: Any,
     ) -> None:
         super().__init__()
+        if model_name.startswith('local-dir:'):
+            model_name = f'local-dir:{resolve(model_name)}'
         vit: Any = timm.create_model(model_name, pretrained=False, num_classes=0, **options)
         blocks: Any = getattr(vit, 'blocks', ())
         if not len(blocks) or not hasattr(getattr(blocks[-1], 'attn', None), 'qkv') or _unusual(vit):

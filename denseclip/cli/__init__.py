@@ -1,0 +1,20 @@
+"""Commands, a file for each: the words and options that it takes, and the function that they are handed to.
+
+A command is a module with ``HELP`` (one line), ``add_options(parser)`` and ``run(args) -> int``. Importing it loads
+neither torch nor the host stack, so that ``--help`` and wrong options are answered at once; ``run`` imports what it
+needs. The same module is ``denseclip NAME`` (:func:`denseclip.cli.doors.add_command`) and, from a checkout,
+``tools/NAME.py`` (:func:`denseclip.cli.doors.run_alone`).
+"""
+
+from denseclip.cli import benchmark, check, config, convert, download, test, train
+
+COMMANDS = {
+    'train': train,
+    'test': test,
+    'check': check,
+    'config': config,
+    'convert': convert,
+    'benchmark': benchmark,
+    'download': download,
+}
+"""Word of the command line to the module of its command."""

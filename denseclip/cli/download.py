@@ -1,0 +1,64 @@
+"""``denseclip download``: weights of the model zoo."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from denseclip.files.download import Fetched
+
+    Progress = Callable[[int, int | None], None]
+
+HELP = 'fetch weights of the model zoo, checked and resumable'
+EPILOG = (
+    'examples:\n'
+    '  denseclip download --list\n'
+    '  denseclip download denseclip_fpn_clip-r50_80k_ade20k-512x512\n'
+    'A download that was stopped goes on when it is started again.'
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Words and options of the command."""
+    parser.add_argument('name', nargs='?', metavar='NAME', help='model of the zoo')
+    parser.add_argument('--list', action='store_true', help='show all names')
+    parser.add_argument('--out', metavar='FILE', help='file to make (default: checkpoints/NAME.pth)')
+    parser.add_argument('--force', action='store_true', help='fetch anew, over a file that is there')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch, check, and say what to type next."""
+    from denseclip.apis.errors import UserError
+    from denseclip.apis.zoo import find_model, get_model, zoo_models
+
+    if args.list:
+        models = zoo_models()
+        room = max(map(len, models))
+        for name, model in models.items():
+            print(f'{name:<{room}}  {model.state:<23}  {model.licence}')
+        return 0
+    if args.name is None:
+        raise UserError('name a model: denseclip download NAME; denseclip download --list shows them.')
+    model = find_model(args.name)
+    found = _with_progress(lambda progress: get_model(args.name, args.out, force=args.force, progress=progress))
+    print(f'{found.path}  {found.size / 1e6:.1f} MB')
+    known = 'as the zoo says' if found.checked else 'the zoo knows no sum to compare with'
+    print(f'sha256 {found.sha256} ({known})')
+    print(f'licence: {model.licence}')
+    if model.config:
+        print(f'next: denseclip test {model.config.removeprefix("configs/").removesuffix(".py")} {found.path}')
+    return 0
+
+
+def _with_progress(work: Callable[[Progress], Fetched]) -> Fetched:
+    """Run some work that reports bytes, with a bar on a terminal."""
+    from rich import progress as rich
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn())
+    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task('download', total=None)
+        return work(lambda have, total: bar.update(task, completed=have, total=total))

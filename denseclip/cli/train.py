@@ -1,0 +1,58 @@
+"""``denseclip train``: train a model from a config."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from denseclip.apis.cfg_options import add_cfg_options
+from denseclip.cli.options import add_config, add_launcher
+
+HELP = 'train a model from a config'
+EPILOG = (
+    'examples:\n'
+    '  denseclip train my_data.py --work-dir work_dirs/first\n'
+    '  denseclip train miniworld/clip_vit-xs8_miniworld-64x64 --cfg-options train_cfg.max_iters=100'
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Words and options of the command."""
+    add_config(parser)
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue exactly where a checkpoint stopped; without a value: the last one of the work directory, if any',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (float16 on a GPU, bfloat16 on the CPU)')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale learning rates to the actual batch size')
+    add_cfg_options(parser, '--cfg-options')
+    parser.add_argument('--seed', type=int, help='seed of the run (default: the config, else drawn and logged)')
+    parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
+    add_launcher(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    from denseclip.compat.versions import require_host_stack
+
+    require_host_stack('training')
+    from denseclip.engine.launch import TrainOptions, train
+
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    options = TrainOptions(
+        work_dir=args.work_dir,
+        resume=args.resume,
+        amp=args.amp,
+        auto_scale_lr=args.auto_scale_lr,
+        overrides=args.cfg_options,
+        launcher=args.launcher,
+        seed=args.seed,
+        deterministic=args.deterministic,
+        verbose=args.verbose,
+    )
+    train(args.config, options)
+    return 0

@@ -1,0 +1,87 @@
+"""Models of the zoo by name: bundled ones checked where they are, others fetched from where the zoo says."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from denseclip.apis import cli, zoo
+
+CONTENT = b'weights' * 1000
+SUM = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of made-up models in a folder, which is the current one."""
+    (tmp_path / 'there.pth').write_bytes(CONTENT)
+    (tmp_path / 'own.safetensors').write_bytes(CONTENT)
+    url = (tmp_path / 'there.pth').as_uri()
+    common = {'licence': 'MIT', 'config': 'configs/a/b.py', 'file': None, 'url': None, 'sha256': None}
+    entries = [
+        {**common, 'name': 'sound', 'url': url, 'sha256': SUM},
+        {**common, 'name': 'changed', 'url': url, 'sha256': '0' * 64},
+        {**common, 'name': 'unknown_sum', 'url': url},
+        {**common, 'name': 'nowhere', 'expected': {'source': 'their drive'}},
+        {**common, 'name': 'own', 'file': 'own.safetensors', 'sha256': SUM},
+    ]
+    monkeypatch.setattr(zoo, 'read_zoo', lambda: {'models': entries, 'towers': [{'name': 'a name alone'}]})
+    monkeypatch.setattr(zoo, 'package_root', lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture, *words: str, code: int = 0) -> str:
+    assert cli.main(['download', *words]) == code
+    printed = capsys.readouterr()
+    return printed.err if code else printed.out
+
+
+def test_fetched_checked_and_said(models: Path, capsys: pytest.CaptureFixture) -> None:
+    text = said(capsys, 'sound')
+    assert (models / 'checkpoints/sound.pth').read_bytes() == CONTENT
+    assert f'sha256 {SUM} (as the zoo says)' in text and 'licence: MIT' in text
+    assert 'next: denseclip test a/b checkpoints/sound.pth' in text
+    (models / 'there.pth').unlink()
+    assert 'as the zoo says' in said(capsys, 'sound')  # it is here: nothing is asked for
+    assert 'no sum to compare with' not in text
+
+
+def test_another_file_in_the_way_is_kept(models: Path, capsys: pytest.CaptureFixture) -> None:
+    (models / 'mine.pth').write_bytes(b'mine')
+    assert 'is another file' in said(capsys, 'sound', '--out', 'mine.pth', code=2)
+    assert (models / 'mine.pth').read_bytes() == b'mine'
+    said(capsys, 'sound', '--out', 'mine.pth', '--force')
+    assert (models / 'mine.pth').read_bytes() == CONTENT
+
+
+def test_what_cannot_be_had(models: Path, capsys: pytest.CaptureFixture) -> None:
+    assert 'not the expected file' in said(capsys, 'changed', code=2)
+    assert 'not published as a file (their drive)' in said(capsys, 'nowhere', code=2)
+    assert 'did you mean sound?' in said(capsys, 'sounds', code=2)
+    assert 'name a model' in said(capsys, code=2)
+    assert not (models / 'checkpoints').exists() or list((models / 'checkpoints').iterdir()) == []
+    assert 'no sum to compare with' in said(capsys, 'unknown_sum')
+
+
+def test_bundled_weights_stay_where_they_are(models: Path, capsys: pytest.CaptureFixture) -> None:
+    assert str(models / 'own.safetensors') in said(capsys, 'own')
+    said(capsys, 'own', '--out', 'copy.safetensors')
+    assert (models / 'copy.safetensors').read_bytes() == CONTENT
+    assert 'exists' in said(capsys, 'own', '--out', 'copy.safetensors', code=2)
+    (models / 'own.safetensors').write_bytes(b'half')
+    assert 'is damaged' in said(capsys, 'own', code=2)
+
+
+def test_the_list(models: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = [line.split()[0] for line in said(capsys, '--list').splitlines()]
+    assert rows == ['sound', 'changed', 'unknown_sum', 'nowhere', 'own']
+
+
+def test_what_is_bundled_is_sound() -> None:
+    bundled = [name for name, model in zoo.zoo_models().items() if model.file]
+    assert len(bundled) >= 4
+    assert all(zoo.get_model(name).checked for name in bundled)
+    assert all(model.sha256 or not model.file for model in zoo.zoo_models().values())

@@ -1,0 +1,67 @@
+"""Commands are the same through both doors, answer at once, and know their defaults without loading anything."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from denseclip.apis import cli
+from denseclip.cli import COMMANDS, benchmark
+
+ROOT = Path(__file__).parents[2]
+LIMIT_SECONDS, LIMIT_MODULES = 0.3, 200  # what opening the help may cost
+ASK = """
+import contextlib, io, sys, time
+from denseclip.apis import cli
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    cli.main(sys.argv[1:])
+print(time.process_time(), len(sys.modules), 'torch' in sys.modules or 'mmengine' in sys.modules)
+"""
+
+
+@pytest.mark.parametrize('words', [['--help'], *([name, '--help'] for name in COMMANDS)], ids=lambda w: w[0])
+def test_help_is_light(words: list[str]) -> None:
+    command = [sys.executable, '-c', ASK, *words]
+    runs = [
+        subprocess.run(
+            command, capture_output=True, text=True, check=True, env={'PYTHONPATH': str(ROOT)}
+        ).stdout.split()
+        for _ in range(2)  # the first may compile
+    ]
+    seconds, modules, heavy = float(runs[1][0]), int(runs[1][1]), runs[1][2]
+    assert heavy == 'False' and int(modules) <= LIMIT_MODULES and float(seconds) <= LIMIT_SECONDS
+
+
+def test_benchmark_has_the_defaults_of_its_options() -> None:
+    from denseclip.engine import benchmark as suite
+
+    kinds = {
+        'model': suite.ModelOptions,
+        'text': suite.TextOptions,
+        'labelmap': suite.LabelMapOptions,
+        'anomaly': suite.AnomalyOptions,
+        'vocabulary': suite.VocabularyOptions,
+    }
+    parser = argparse.ArgumentParser()
+    benchmark.add_options(parser)
+    for part, kind in kinds.items():
+        args = vars(parser.parse_args([part, *(['c'] if part in ('model', 'vocabulary') else [])]))
+        for field in dataclasses.fields(kind):
+            if field.name in args and field.name != 'config':
+                assert args[field.name] == field.default, (part, field.name)
+
+
+def test_a_config_is_named_as_it_comes_with_the_package(capsys: pytest.CaptureFixture) -> None:
+    name = 'miniworld/clip_vit-xs8_miniworld-64x64'
+    assert cli.main(['config', '--list', 'clip_vit-xs8']) == 0
+    assert name in capsys.readouterr().out.split()
+    assert cli.main(['config', name, '--cfg-options', 'train_cfg.max_iters=7']) == 0
+    text = capsys.readouterr().out
+    assert 'max_iters=7' in text and 'default_hooks' in text and '_base_' not in text.split('\n', 1)[1]
+    assert cli.main(['config', 'miniworld/clip_vit-xs8_minworld-64x64']) == 2
+    assert f'did you mean {name}' in capsys.readouterr().err
