@@ -122,75 +122,90 @@ def shape_faults(content: Mapping[str, Iterable[Mapping[str, Any]]]) -> Iterator
     Yields:
         The faults in the order of the file, several of an entry if need be.
     """
-    for part, rules in _RULES.items():
+    for part, rules in RULES.items():
         for place, entry in enumerate(content[part]):
             for rule in rules:
-                for key in rule.keys:
-                    if key in entry and not rule.holds(entry[key]):
-                        yield CocoFault(part, place, rule.kind, _said(part, place, entry, key), rule.wanted)
+                for key in rule.broken(entry):
+                    yield CocoFault(part, place, rule.kind, _said(part, place, entry, key), rule.wanted)
     texts = [isinstance(entry['id'], str) for entry in content['images']]
     for place, (entry, text) in enumerate(zip(content['images'], texts, strict=True)):
-        if text != texts[0] and _is_id(entry['id']):
+        if text != texts[0] and is_id(entry['id']):
             yield CocoFault('images', place, 'ids', _said('images', place, entry, 'id'), _ONE_KIND)
 
 
 def _said(part: str, place: int, entry: Mapping[str, Any], key: str) -> str:
     number = entry.get('id')
-    named = f' (id {reprlib.repr(number)})' if key != 'id' and _is_id(number) else ''
+    named = f' (id {reprlib.repr(number)})' if key != 'id' and is_id(number) else ''
     return f'{part}[{place}]{named} has the "{key}" {reprlib.repr(entry[key])}'
 
 
 @dataclass(frozen=True)
-class _Rule:
-    """What a value must be."""
+class Rule:
+    """What the values of some keys must be.
+
+    Attributes:
+        keys: The keys.
+        kind: What they are about, as of :class:`CocoFault`.
+        holds: Whether a value is one of them.
+        wanted: What to write, in words.
+    """
 
     keys: tuple[str, ...]
     kind: str
     holds: Callable[[Any], bool]
     wanted: str
 
+    def broken(self, entry: Mapping[str, Any]) -> list[str]:
+        """Keys of an entry that hold something else; a key that is not there is none of them."""
+        return [key for key in self.keys if key in entry and not self.holds(entry[key])]
 
-def _is_id(value: Any) -> bool:
+
+def is_id(value: Any) -> bool:
+    """Whether a value can be the id of a picture or an object."""
     return is_number(value) or isinstance(value, str)
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
+    """Whether a value is text with something in it."""
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_extent(value: Any) -> bool:
+def is_extent(value: Any) -> bool:
+    """Whether a value is a number of pixels; 0 for unknown."""
     return is_number(value) and value >= 0
 
 
-def _is_box(value: Any) -> bool:
+def is_box(value: Any) -> bool:
+    """Whether a value is a box; null or nothing for none."""
     return value is None or value == [] or (isinstance(value, list) and len(value) == 4 and all(map(is_number, value)))
 
 
-def _is_area(value: Any) -> bool:
+def is_area(value: Any) -> bool:
+    """Whether a value is an area; null for unknown."""
     return value is None or is_number(value)
 
 
-def _is_mark(value: Any) -> bool:
+def is_mark(value: Any) -> bool:
+    """Whether a value says yes or no; null for unsaid."""
     return value is None or value in (0, 1, '0', '1')
 
 
 _IDS = 'an id is a number, such as 1 (that of a picture or an object may be text)'
 _ONE_KIND = 'ids of pictures are either all numbers or all text'
-_RULES: Mapping[str, tuple[_Rule, ...]] = {
-    'images': (
-        _Rule(('id',), 'ids', _is_id, _IDS),
-        _Rule(('file_name',), 'unreadable', _is_name, "write the picture's file name as text"),
-        _Rule(('width', 'height'), 'size', _is_extent, 'write pixels as a plain number, or leave the key out'),
-    ),
+SIZES = Rule(('width', 'height'), 'size', is_extent, 'write pixels as a plain number, or leave the key out')
+AREA = Rule(('area',), 'area', is_area, 'write square pixels as a plain number, or leave the key out')
+MARKS = Rule(('iscrowd', 'ignore'), 'crowd', is_mark, 'write 0 or 1, or leave the key out')
+NAME = Rule(('name',), 'classes', is_name, 'write the name of the class as text in quotes')
+FILE_NAME = Rule(('file_name',), 'unreadable', is_name, 'write the name of the file as text')
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    'images': (Rule(('id',), 'ids', is_id, _IDS), FILE_NAME, SIZES),
     'annotations': (
-        _Rule(('id', 'image_id'), 'ids', _is_id, _IDS),
-        _Rule(('category_id',), 'ids', is_number, _IDS),
-        _Rule(('bbox',), 'box', _is_box, 'that is not four numbers; write x, y, width, height in pixels'),
-        _Rule(('area',), 'area', _is_area, 'write square pixels as a plain number, or leave the key out'),
-        _Rule(('iscrowd', 'ignore'), 'crowd', _is_mark, 'write 0 or 1, or leave the key out'),
+        Rule(('id', 'image_id'), 'ids', is_id, _IDS),
+        Rule(('category_id',), 'ids', is_number, _IDS),
+        Rule(('bbox',), 'box', is_box, 'that is not four numbers; write x, y, width, height in pixels'),
+        AREA,
+        MARKS,
     ),
-    'categories': (
-        _Rule(('id',), 'ids', is_number, _IDS),
-        _Rule(('name',), 'classes', _is_name, 'write the name of the class as text in quotes'),
-    ),
+    'categories': (Rule(('id',), 'ids', is_number, _IDS), NAME),
 }
+"""What every value is, by the part of the file."""

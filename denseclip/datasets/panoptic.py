@@ -23,7 +23,8 @@ Layouts::
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,6 +34,7 @@ from mmseg.datasets import ADE20KDataset, CityscapesDataset
 
 from denseclip.clip.things import things_of
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.datasets.coco_json import AREA, FILE_NAME, MARKS, NAME, SIZES, Rule, is_id
 from denseclip.datasets.converters.cityscapes import SCORED
 from denseclip.datasets.generated import class_colour
 from denseclip.datasets.miniworld.kinds import metainfo as miniworld_metainfo
@@ -50,16 +52,31 @@ class AnnotationError(ValueError):
     """An annotation file is not in COCO's panoptic format or belongs to another data set."""
 
 
-def _check_entry(where: str, entry: Any, keys: Sequence[str]) -> None:
-    """Raise where an entry lacks a key or has ids or areas that are no numbers."""
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_NUMBER = 'that is no whole number; write the one of its entry, such as 1'
+_RULES: Mapping[str, tuple[Rule, ...]] = {
+    'images': (Rule(('id',), 'ids', is_id, 'write a number or text'), FILE_NAME, SIZES),
+    'annotations': (
+        Rule(('image_id',), 'ids', is_id, 'write the id of its picture'),
+        FILE_NAME,
+        Rule(('segments_info',), 'ids', lambda value: isinstance(value, list), 'write a list of segments'),
+    ),
+    'segments': (Rule(('id', 'category_id'), 'ids', _is_whole, _NUMBER), AREA, MARKS),
+    'categories': (Rule(('id',), 'ids', _is_whole, _NUMBER), NAME),
+}
+
+
+def _check_entry(where: str, entry: Any, keys: Sequence[str], rules: Iterable[Rule]) -> None:
+    """Raise where an entry lacks a key, or a value is not what its key holds."""
     lacking = [key for key in keys if not isinstance(entry, Mapping) or key not in entry]
     if lacking:
         raise AnnotationError(f'{where} has no "{lacking[0]}"; is it in COCO\'s panoptic format?')
-    for key, kinds in (('segments_info', list), ('category_id', int), ('area', (int, float, type(None)))):
-        if key in entry and not isinstance(entry[key], kinds):
-            raise AnnotationError(f'{where} has {entry[key]!r} as its "{key}"')
-    if 'category_id' in keys and not isinstance(entry['id'], int):
-        raise AnnotationError(f'{where} has {entry["id"]!r} as its "id", which is no whole number')
+    for rule in rules:
+        for key in rule.broken(entry):
+            raise AnnotationError(f'{where} has {reprlib.repr(entry[key])} as its "{key}"; {rule.wanted}')
 
 
 @DATASETS.register_module()
@@ -128,10 +145,11 @@ class PanopticSegmentsDataset(BaseDataset):
             raise AnnotationError(f'{path}: no panoptic annotations (no list of {", ".join(lacking)})')
         for part, keys in _NEEDED.items():
             for place, entry in enumerate(content[part]):
-                _check_entry(f'{path}: {part}[{place}]', entry, keys)
+                _check_entry(f'{path}: {part}[{place}]', entry, keys, _RULES[part])
         for place, entry in enumerate(content['annotations']):
             for number, segment in enumerate(entry['segments_info']):
-                _check_entry(f'{path}: annotations[{place}], segment {number}', segment, ('id', 'category_id'))
+                where = f'{path}: annotations[{place}], segment {number}'
+                _check_entry(where, segment, ('id', 'category_id'), _RULES['segments'])
         return content
 
     def set_classes(self, categories: Sequence[Mapping[str, Any]]) -> dict[int, int]:

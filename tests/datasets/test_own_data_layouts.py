@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,16 @@ def test_yolo_needs_names_and_each_once(tmp_path: Path) -> None:
         as_boxes(root)
 
 
+@pytest.mark.parametrize(
+    ('names', 'said'),
+    [('[no, dog, cat]', 'class 0 has the name False'), ('[cat, null, dog]', 'class 1 has the name None')],
+)
+def test_yolo_names_that_yaml_reads_as_something_else(tmp_path: Path, names: str, said: str) -> None:
+    root = yolo(tmp_path / 'mine', f'names: {names}', inside_out=False)
+    with pytest.raises(ConversionError, match=rf'data\.yaml: {said}; write it as text in quotes'):
+        as_boxes(root)
+
+
 def test_yolo_of_one_folder_for_both_is_divided(tmp_path: Path) -> None:
     root = yolo(tmp_path / 'mine', 'names: [a, b, c]\ntrain: images/train\nval: images/train', inside_out=False)
     data = as_boxes(root)
@@ -156,6 +167,23 @@ def labelme(root: Path, shapes: list[dict[str, Any]], count: int = 3) -> Path:
         }
         (root / f'test image {index}.json').write_text(json.dumps(content))
     return root
+
+
+@pytest.mark.parametrize('label', [5, None, True, ' '])
+def test_labelme_labels_are_text(tmp_path: Path, label: Any) -> None:
+    root = labelme(tmp_path / 'mine', [{'label': label, 'shape_type': 'rectangle', 'points': [[2, 3], [9, 12]]}])
+    with pytest.raises(ConversionError, match=r'shape 0 cannot be read \(it has the label .*text in quotes'):
+        as_boxes(root)
+
+
+@pytest.mark.parametrize('value', ['tall', math.nan, True, [48], -3])
+def test_labelme_sizes_are_numbers(tmp_path: Path, value: Any) -> None:
+    shape = {'label': 'a dog', 'shape_type': 'rectangle', 'points': [[2, 3], [9, 12]]}
+    root = labelme(tmp_path / 'mine', [shape])
+    path = root / 'test image 1.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'imageHeight': value}))
+    with pytest.raises(ConversionError, match=r'test image 1\.json: has the "imageHeight" .*; write pixels'):
+        as_boxes(root)
 
 
 def pixels(array: np.ndarray) -> str:

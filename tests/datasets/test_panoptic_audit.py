@@ -109,6 +109,25 @@ def test_a_sound_set_is_counted(root: Path) -> None:
         (lambda c: first(c).pop('category_id'), 'annotations', r'annotations\[0\], segment 0 has no "category_id"'),
         (lambda c: first(c).update(id='one'), 'annotations', r"has 'one' as its \"id\""),
         (lambda c: first(c).update(area='big'), 'annotations', r"has 'big' as its \"area\""),
+        (lambda c: first(c).update(id=True), 'annotations', r'has True as its "id"; that is no whole number'),
+        (lambda c: first(c).update(category_id=[10]), 'annotations', r'segment 0 has \[10\] as its "category_id"'),
+        (
+            lambda c: c['annotations'][0].update(image_id=[5]),
+            'annotations',
+            r'annotations\[0\] has \[5\] as its "image_id"',
+        ),
+        (lambda c: c['annotations'][0].update(file_name=3), 'annotations', r'has 3 as its "file_name"; write the name'),
+        (
+            lambda c: c['images'][0].update(height='tall'),
+            'annotations',
+            r"images\[0\] has 'tall' as its .height.; write",
+        ),
+        (
+            lambda c: c['categories'][0].update(name=5),
+            'annotations',
+            r'categories\[0\] has 5 as its "name"; .*in quotes',
+        ),
+        (lambda c: c['categories'][0].update(name=None), 'annotations', r'categories\[0\] has None as its "name"'),
         (lambda c: c['categories'][0].pop('isthing'), 'annotations', r'whether ball can be counted .*thing_classes='),
     ],
 )

@@ -1,4 +1,4 @@
-"""Bad inputs for every command, tool and function: ``python tests/fuzz/bad_inputs.py`` (half an hour, not a test).
+"""Bad inputs for every command, tool and function: ``python tests/fuzz/bad_inputs.py`` (ten minutes, not a test).
 
 Each must be refused by one line that says what is wrong (or by an exception of ours), without a traceback, without an
 exit code of 0, without a change of anything beside its own folder, and without unfinished files. Prints a table by
@@ -40,6 +40,7 @@ import torch  # noqa: E402
 from bad_calls import api  # noqa: E402
 from bad_cases import Case, Names, counted  # noqa: E402
 from bad_commands import anomaly, detect, miniworld, new_dataset, segment  # noqa: E402
+from bad_layouts import combinations, layouts  # noqa: E402
 from bad_tools import audit, converters, studies, test, train, weights  # noqa: E402
 from bad_world import build_world  # noqa: E402
 from mmengine.logging import MessageHub, MMLogger  # noqa: E402
@@ -260,7 +261,9 @@ def main() -> int:
     try:
         build_world(world)
         before, names = snapshot(world), Names.of(world)
-        cases = counted(case for part in PARTS for case in part(names))
+        cases = counted(
+            case for found in (*(part(names) for part in PARTS), layouts(), combinations()) for case in found
+        )
         cases = [case for case in cases if args.only in f'{case.group}: {case.label}']
         outcomes = []
         for number, case in enumerate(cases, start=1):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bad_layouts import build_layouts
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
@@ -49,6 +50,7 @@ def build_world(folder: Path) -> None:
     _boxes(folder / 'boxes', picture)
     _maps(folder / 'maps', picture)
     _anomalies(folder / 'anomalies', picture)
+    build_layouts(folder / 'layouts', picture)
     _faulty_sets(folder / 'faulty', folder / 'data/CamVid')
     for name in ('toy', 'detector'):
         _random_weights(folder / f'{name}.py', folder / f'{name}.pth')

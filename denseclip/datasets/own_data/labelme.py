@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from denseclip.datasets.coco_objects import LARGEST_SIDE
+from denseclip.datasets.coco_objects import LARGEST_SIDE, is_side
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
 from denseclip.datasets.files import UnreadableFileError, read_text
 from denseclip.datasets.own_data.data import BoxData, Conversion
@@ -108,6 +108,9 @@ def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture
     if path is None:
         raise ConversionError(f'{source}: its picture {given} is not there')
     said = (content.get('imageHeight'), content.get('imageWidth'))
+    for key, value in zip(('imageHeight', 'imageWidth'), said, strict=True):
+        if value is not None and not is_side(value):
+            raise ConversionError(f'{source}: has the "{key}" {value!r:.40}; write pixels as a plain number, or null')
     known = (said[0], said[1]) if isinstance(said[0], int) and isinstance(said[1], int) else None
     size = measure(path, known, source)
     shapes = []
@@ -129,9 +132,10 @@ def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture
 
 def _shape(shape: Mapping[str, Any]) -> Shape | str:
     """A shape, or the kind of one that is left out."""
-    name, kind = str(shape['label']).strip(), shape.get('shape_type') or 'polygon'
-    if not name:
-        raise ValueError('it has no label')
+    name, kind = shape['label'], shape.get('shape_type') or 'polygon'
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f'it has the label {name!r:.40}; write the name of its class as text in quotes')
+    name = name.strip()
     if name in _NO_CLASSES:
         return name
     points = [(float(x), float(y)) for x, y in shape['points']]

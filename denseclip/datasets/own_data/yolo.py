@@ -118,11 +118,14 @@ def _class_names(folder: Path, about: Mapping[str, Any], source: Path | None) ->
         lines = read_text(source).splitlines()
         given = [line.strip() for line in lines if line.strip()]
     try:
-        pairs = given.items() if isinstance(given, dict) else enumerate(given)
+        pairs = [*(given.items() if isinstance(given, dict) else enumerate(given))]
         names = {int(number): str(name).strip() for number, name in pairs}
     except (TypeError, ValueError):
-        names = {}
-    double = {name for name in names.values() if list(names.values()).count(name) > 1 or not name}
+        pairs, names = [], {}
+    for number, name in pairs:  # YAML reads no and yes as truth values, and nothing as null
+        if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
+            raise ConversionError(f'{source}: class {number} has the name {name!r:.40}; write it as text in quotes')
+    double = {name for name in names.values() if list(names.values()).count(name) > 1}
     if not names or double:
         what = f'the name "{min(double)}" stands there twice' if double else 'it is no list of names'
         raise ConversionError(f'{source}: names of the classes cannot be read: {what}')
