@@ -79,7 +79,7 @@ def folder_facts(folder: Path) -> FolderFacts | None:
     """
     file = folder / OPEN_CLIP
     if file.is_file():
-        content = _read(file, 'open_clip configuration')
+        content = read_configuration(file, 'open_clip configuration')
         config = content.get('model_cfg')
         if not isinstance(config, dict) or not {'vision_cfg', 'text_cfg', 'embed_dim'} <= set(config):
             raise WeightFileError(
@@ -88,7 +88,10 @@ def folder_facts(folder: Path) -> FolderFacts | None:
             )
         return FolderFacts(config, content.get('preprocess_cfg') or {}, file)
     file = folder / TRANSFORMERS
-    if file.is_file() and (content := _read(file, 'configuration of transformers')).get('model_type') == 'clip':
+    if (
+        file.is_file()
+        and (content := read_configuration(file, 'configuration of transformers')).get('model_type') == 'clip'
+    ):
         return FolderFacts(_open_clip_config(content, file), _preprocess(folder), file)
     return None
 
@@ -102,7 +105,16 @@ def facts_beside(file: Path) -> FolderFacts | None:
     return folder_facts(file.parent) if is_it else None
 
 
-def _read(file: Path, what: str) -> dict[str, Any]:
+def read_configuration(file: Path, what: str) -> dict[str, Any]:
+    """A JSON file that describes a model.
+
+    Args:
+        file: The file.
+        what: What it should be, for the error.
+
+    Raises:
+        WeightFileError: If it cannot be read, or holds anything but an object.
+    """
     try:
         content = json.loads(file.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
@@ -178,7 +190,7 @@ def _preprocess(folder: Path) -> dict[str, Any]:
     file = folder / 'preprocessor_config.json'
     if not file.is_file():
         return {}
-    content = _read(file, 'configuration of pictures')
+    content = read_configuration(file, 'configuration of pictures')
     found: dict[str, Any] = {}
     if content.get('do_normalize', True):
         found.update({k: content[f'image_{k}'] for k in ('mean', 'std') if content.get(f'image_{k}')})

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from denseclip.weights import WeightFileError
 from denseclip.weights.hub import hub_reachable
+
+from .folders import TRANSFORMERS, read_configuration
 
 _ROBERTA = dict(
     model_type='roberta',
@@ -107,15 +108,11 @@ def text_config(name: str, folder: Path | None = None) -> dict[str, Any]:
 def _config_in(folder: Path) -> dict[str, Any] | None:
     from open_clip.hf_configs import arch_dict
 
-    file = folder / 'config.json'
+    file = folder / TRANSFORMERS
     if not file.is_file():
         return None
-    try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-        kind = content.get('model_type')
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightFileError(f"'{file}' is no configuration of a transformers model ({error}).") from error
-    return content if kind in arch_dict else None
+    content = read_configuration(file, 'configuration of a transformers model')
+    return content if content.get('model_type') in arch_dict else None
 
 
 def _from_hub(name: str, *, local: bool) -> dict[str, Any] | None:
@@ -143,7 +140,7 @@ def encoder_folder(name: str, folder: Path | None = None) -> Iterator[str]:
     if decoder is not None:
         config[decoder] = 0
     with tempfile.TemporaryDirectory() as place:
-        (Path(place) / 'config.json').write_text(json.dumps(config), encoding='utf-8')
+        (Path(place) / TRANSFORMERS).write_text(json.dumps(config), encoding='utf-8')
         yield place
 
 

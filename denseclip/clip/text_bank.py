@@ -20,7 +20,7 @@ from denseclip.core.precision import autocast_dtype
 from .templates import fill, resolve_templates
 from .text import TextTower
 from .text_cache import TextCache
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, VocabularyLike
 
 _FORMAT = 2  # part of every cache key; raise it when the meaning of the stored tensors changes
 _IN_MEMORY = 20_000  # names; 40 MB of 512 numbers each
@@ -99,7 +99,7 @@ class TextBank:
         self.batch_size = batch_size
         self._memory: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
 
-    def encode(self, vocabulary: Any) -> TextEmbeddings:
+    def encode(self, vocabulary: VocabularyLike) -> TextEmbeddings:
         """Embeddings of a vocabulary, on the tower's device.
 
         Args:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from denseclip.clip.vocabulary import Vocabulary, VocabularyError, own_list
+
+ThingsLike: TypeAlias = Sequence[str] | str
+"""What :func:`thing_flags` understands."""
 
 _WORDS = Path(__file__).parent / 'word_lists'
 _THING_LISTS = ('ade20k', 'cityscapes')
@@ -36,7 +40,7 @@ def stuff_words() -> frozenset[str]:
     return frozenset(name.casefold() for name in own_list(_WORDS / 'stuff.txt').names)
 
 
-def thing_flags(vocabulary: Vocabulary, things: Sequence[str] | str | None = None) -> tuple[bool, ...]:
+def thing_flags(vocabulary: Vocabulary, things: ThingsLike | None = None) -> tuple[bool, ...]:
     """Whether each class of a vocabulary is a thing; a background with words of its own comes last and is none.
 
     Args:

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -144,7 +144,7 @@ class Vocabulary:
         return own_list(_DATA / f'{name}.txt')
 
     @classmethod
-    def of(cls, what: Vocabulary | str | Path | Iterable[Any] | Mapping[str, Any]) -> Vocabulary:
+    def of(cls, what: VocabularyLike) -> Vocabulary:
         """Anything that can mean a vocabulary.
 
         Text is never taken for the path of a file, since it may come from data: name a file by a ``Path``, by
@@ -253,6 +253,11 @@ class Vocabulary:
         if self.threshold is not None:
             data['threshold'] = self.threshold
         return data
+
+
+VocabularyLike: TypeAlias = Vocabulary | str | Path | Iterable[Any] | Mapping[str, Any]
+"""What :meth:`Vocabulary.of` understands: a vocabulary, the name of a list, text in the grammar, a path, names, a
+mapping."""
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from denseclip.clip.text import TextTower
 from denseclip.clip.text_bank import TextBank, TextEmbeddings
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.precision import autocast_dtype
 
 
@@ -54,7 +54,7 @@ class ClassEmbeddings(nn.Module):
         templates: str | Sequence[str] = 'openai_imagenet',
         merge: str = 'mean',
         cache_dir: str | Path | None = None,
-        train_vocabulary: Any = None,
+        train_vocabulary: VocabularyLike | None = None,
     ) -> None:
         super().__init__()
         self.tower = tower.eval().requires_grad_(False)

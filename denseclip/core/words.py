@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denseclip.clip.things import thing_flags
-from denseclip.clip.vocabulary import Vocabulary, VocabularyError
+from denseclip.clip.things import ThingsLike, thing_flags
+from denseclip.clip.vocabulary import Vocabulary, VocabularyError, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 
 
@@ -28,7 +28,7 @@ class TakesWords:
     text: ClassEmbeddings
     dataset_meta: Any
     is_thing: Tensor = torch.zeros(0, dtype=torch.bool, device='cpu')
-    _things_asked_for: Any = None
+    _things_asked_for: ThingsLike | None = None
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -46,7 +46,7 @@ class TakesWords:
         """The classes of the training, where they are others."""
         return self.text.train_vocabulary
 
-    def set_vocabulary(self, vocabulary: Any, things: Any = None) -> None:
+    def set_vocabulary(self, vocabulary: VocabularyLike, things: ThingsLike | None = None) -> None:
         """Let the model tell other classes apart. Text is encoded at the next picture.
 
         Args:
@@ -59,7 +59,9 @@ class TakesWords:
         """
         self._take(self.accept_vocabulary(Vocabulary.of(vocabulary)), None, things)
 
-    def set_class_embeddings(self, embeddings: Tensor, vocabulary: Any, things: Any = None) -> None:
+    def set_class_embeddings(
+        self, embeddings: Tensor, vocabulary: VocabularyLike, things: ThingsLike | None = None
+    ) -> None:
         """Use class embeddings made elsewhere.
 
         Args:
@@ -104,7 +106,7 @@ class TakesWords:
 
     # ------------------------------------------------------------------------------------------------------------
 
-    def _take(self, vocabulary: Vocabulary, embeddings: Tensor | None, things: Any) -> None:
+    def _take(self, vocabulary: Vocabulary, embeddings: Tensor | None, things: ThingsLike | None) -> None:
         flags = self._thing_flags(vocabulary) if things is None else thing_flags(vocabulary, things)
         self.use_words(vocabulary, embeddings)
         self.is_thing = torch.as_tensor(flags, dtype=torch.bool, device='cpu')

@@ -14,7 +14,7 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 
 from .pair_store import PairStore
 
@@ -43,7 +43,7 @@ class MaskNounPairs(BaseDataset):
         ann_file: str,
         data_prefix: dict[str, str],
         min_score: float = -1.0,
-        vocabulary: Any = None,
+        vocabulary: VocabularyLike | None = None,
         **kwargs: Any,
     ) -> None:
         self.min_score = min_score

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 
 PICTURE_WORDS = (
     *('photo', 'photos', 'photograph', 'picture', 'pictures', 'image', 'images', 'view', 'shot', 'close-up', 'closeup'),
@@ -47,7 +47,7 @@ class WordListNouns:
         ['dog', 'knife', 'traffic light']
     """
 
-    def __init__(self, words: Any, modifiers: Iterable[str] = ()) -> None:
+    def __init__(self, words: VocabularyLike, modifiers: Iterable[str] = ()) -> None:
         names = [name.casefold() for name in Vocabulary.of(words).prompts]
         self.modifiers = tuple(word.casefold() for word in modifiers)
         self._canonical = {form: name for name in reversed(names) for form in plurals(name)}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from denseclip.clip.templates import fill as fill_template
 from denseclip.clip.templates import resolve_templates
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.files import UnreadableFileError, read_label_map
 from denseclip.datasets.label_map_dataset import loader_id
@@ -142,7 +142,12 @@ class LabelMapPairs:
     """
 
     def __init__(
-        self, dataset: BaseSegDataset, vocabulary: Any = None, *, title: str = TITLE, min_area: float = 0.001
+        self,
+        dataset: BaseSegDataset,
+        vocabulary: VocabularyLike | None = None,
+        *,
+        title: str = TITLE,
+        min_area: float = 0.001,
     ) -> None:
         names = Vocabulary.of(vocabulary).names if vocabulary is not None else tuple(dataset.metainfo['classes'])
         if len(names) != len(dataset.metainfo['classes']):

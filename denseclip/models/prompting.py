@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.matching import expected_text_map, pixel_text_score_map, visual_context
@@ -104,7 +104,7 @@ class TextPrompting(TakesWords):
         self,
         text_encoder: Spec,
         context_decoder: Spec | None,
-        vocabulary: Any,
+        vocabulary: VocabularyLike,
         options: PromptingOptions,
     ) -> None:
         """Make the text branch, read the vocabulary, and check that all sizes and the normalisation fit."""

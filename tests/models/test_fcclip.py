@@ -228,3 +228,9 @@ def test_gradients_on_meta(kind: str) -> None:
         total_loss(model.loss(torch.randn(2, 3, 64, 64), stripes(2))).backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not without, f'no gradient reaches {without}'
+
+
+def test_the_head_answers_to_mmsegs_name_and_is_stored_once() -> None:
+    model = tiny_fcclip()
+    assert model.decode_head is model.head
+    assert not [name for name in model.state_dict() if name.startswith('decode_head')]

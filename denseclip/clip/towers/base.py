@@ -178,12 +178,23 @@ class ImageTower(nn.Module):
 
     def refuse_attention(self, *known: str) -> None:
         """Raise if the read-out asks for something that only the blocks of a CLIP vision transformer can do."""
-        how = self.read_out
-        changed = how.gaussian is not None or how.iterations is not None or how.parallel or how.scale != 1.0
-        if how.attention not in known or changed or how.ffn_inputs or how.weights_from or how.layers != 1:
+        read_out = self.read_out
+        changed = (
+            read_out.gaussian is not None
+            or read_out.iterations is not None
+            or read_out.parallel
+            or read_out.scale != 1.0
+        )
+        if (
+            read_out.attention not in known
+            or changed
+            or read_out.ffn_inputs
+            or read_out.weights_from
+            or read_out.layers != 1
+        ):
             raise ValueError(
                 f'{type(self).__name__} is read as trained (attention={" or ".join(map(repr, known))}), not with '
-                f"attention='{how.attention}' and such settings: gaussian, iterations, parallel, scale, layers, "
+                f"attention='{read_out.attention}' and such settings: gaussian, iterations, parallel, scale, layers, "
                 "ffn_inputs and weights_from are for vision transformers of CLIP. Take preset='clip' here."
             )
 

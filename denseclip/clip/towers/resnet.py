@@ -63,15 +63,15 @@ class ResNetTower(ImageTower):
 
     def _pool(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Image and pixel embeddings of the last feature map (N, C, h, w)."""
-        pool, how = self.visual.attnpool, self.read_out
-        if how.dense and how.attention == 'qk':
-            both = attention_pool(pool, x, pos_resize=how.pos_resize, antialias=how.antialias)
-            return (both[0] if how.pooled else None), both[1]
+        pool, read_out = self.visual.attnpool, self.read_out
+        if read_out.dense and read_out.attention == 'qk':
+            both = attention_pool(pool, x, pos_resize=read_out.pos_resize, antialias=read_out.antialias)
+            return (both[0] if read_out.pooled else None), both[1]
         pooled = None
-        if how.pooled:
-            tokens = pool_tokens(pool, x, how.pos_resize, how.antialias)
+        if read_out.pooled:
+            tokens = pool_tokens(pool, x, read_out.pos_resize, read_out.antialias)
             pooled = attend(pool, tokens[:, :1], tokens)[:, 0]
-        return pooled, value_projection(pool, x) if how.dense else None
+        return pooled, value_projection(pool, x) if read_out.dense else None
 
 
 def build_resnet(

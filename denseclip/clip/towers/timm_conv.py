@@ -49,15 +49,15 @@ class ConvTrunkTower(ImageTower):
         self.refuse_guide(guide)
         self.refuse_prompts(prompts)
         trunk: Any = self.visual.trunk
-        how = self.read_out
+        read_out = self.read_out
         embed = getattr(trunk, 'patch_embed', None)  # of a Swin; its masks are made for one size
         if getattr(embed, 'strict_img_size', False) and images.shape[-2:] != torch.Size(trunk.patch_embed.img_size):
             raise fixed_size_error(trunk, images)
         last, stages = trunk.forward_intermediates(images, indices=list(self.indices), norm=False)
         out = TowerOutput(stages=list(stages))
-        if how.pooled:
+        if read_out.pooled:
             out.pooled = self.visual.head(trunk.forward_head(last))
-        if how.dense:
+        if read_out.dense:
             out.dense = self._project(last).permute(0, 3, 1, 2)
         return out
 

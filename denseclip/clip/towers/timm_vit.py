@@ -54,10 +54,10 @@ class TimmViTTower(ImageTower):
     ) -> None:
         super().__init__(visual, read_out, preprocess)
         trunk: Any = visual.trunk
-        how = self.read_out
+        read_out = self.read_out
         # With an attention pool, the dense read-out is the pool's own value path, which is what 'value' asks for.
         self.refuse_attention('qk', *(('value',) if getattr(trunk, 'attn_pool', None) is not None else ()))
-        if not (how.residual and how.ffn):
+        if not (read_out.residual and read_out.ffn):
             raise ValueError(f'{type(trunk).__name__} trunks keep their residual and FFN: set residual=ffn=True.')
         if type(trunk) not in TRUNKS or getattr(trunk, 'shared_rel_pos', None) is not None:
             raise ValueError(
@@ -90,7 +90,7 @@ class TimmViTTower(ImageTower):
         if prompts is not None:
             tokens = prompts.replace(tokens, 0, grid)
         special = [t.expand(tokens.shape[0], -1, -1) for t in self._special if t is not None]
-        how, own = self.read_out, trunk.patch_embed.grid_size
+        read_out, own = self.read_out, trunk.patch_embed.grid_size
         if isinstance(trunk, VisionTransformerRelPos):
             if grid != tuple(own):
                 raise fixed_size_error(trunk, images)
@@ -98,7 +98,12 @@ class TimmViTTower(ImageTower):
         if trunk.pos_embed is not None:
             prefix = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
             positions = resize_positions(
-                trunk.pos_embed[0], grid, prefix=prefix, mode=how.pos_resize, antialias=how.antialias, source=own
+                trunk.pos_embed[0],
+                grid,
+                prefix=prefix,
+                mode=read_out.pos_resize,
+                antialias=read_out.antialias,
+                source=own,
             )
             tokens = tokens + positions[prefix:]
             if prefix:
@@ -115,11 +120,11 @@ class TimmViTTower(ImageTower):
         """See :meth:`ImageTower.forward`."""
         self.refuse_guide(guide)
         trunk: Any = self.visual.trunk
-        how = self.read_out
+        read_out = self.read_out
         x, grid = self.embed(images, prompts)
         out = TowerOutput(grid=grid)
         extra = self.rotary(grid)
-        need_last = how.dense or how.pooled
+        need_last = read_out.dense or read_out.pooled
         prefix = trunk.num_prefix_tokens
         for index, block in enumerate(trunk.blocks):
             if not need_last and index > max(self.indices, default=-1):
@@ -131,9 +136,9 @@ class TimmViTTower(ImageTower):
                 x = prompts.replace_tokens(x, index + 1, grid, prefix)
         if need_last:
             x = trunk.norm(x)
-        if how.pooled:
+        if read_out.pooled:
             out.pooled = self.visual.head(trunk.forward_head(x))
-        if how.dense:
+        if read_out.dense:
             tokens = x[:, prefix:]
             if getattr(trunk, 'attn_pool', None) is not None:
                 tokens = latent_values(trunk.attn_pool, tokens)

@@ -83,12 +83,16 @@ class ViTTower(ImageTower):
             raise ValueError(f'a {tuple(images.shape[-2:])} picture is smaller than one patch of {visual.patch_size}.')
         patches = visual.conv1(images)
         grid = (patches.shape[-2], patches.shape[-1])
-        how = self.read_out
+        read_out = self.read_out
         positions = resize_positions(
-            visual.positional_embedding, grid, mode=how.pos_resize, antialias=how.antialias, source=visual.grid_size
+            visual.positional_embedding,
+            grid,
+            mode=read_out.pos_resize,
+            antialias=read_out.antialias,
+            source=visual.grid_size,
         )
         class_token = visual.class_embedding.expand(patches.shape[0], 1, -1)
-        if how.double_class_embedding:
+        if read_out.double_class_embedding:
             class_token = class_token + visual.class_embedding
         tokens = patches.flatten(2).transpose(1, 2)
         if prompts is not None:
@@ -108,22 +112,22 @@ class ViTTower(ImageTower):
         return self._read(images, replace(self.read_out, dense=False, pooled=False, keys=None))
 
     def _read(
-        self, images: Tensor, how: DenseReadOut, guide: Guide | None = None, prompts: MaskPrompts | None = None
+        self, images: Tensor, read_out: DenseReadOut, guide: Guide | None = None, prompts: MaskPrompts | None = None
     ) -> TowerOutput:
         x, grid = self.embed(images, prompts)
         out = TowerOutput(grid=grid)
         count = len(self.visual.transformer.resblocks)
         fork = self._fork(guide, prompts)
         # A read-out that differs from training leaves the ordinary walk at `fork`; the image embedding goes on with it.
-        end = count if how.pooled else fork if how.dense else 0
-        x = self._walk(x, out, fork, end, self._class_token_is_enough(how), prompts)
-        if how.pooled:
+        end = count if read_out.pooled else fork if read_out.dense else 0
+        x = self._walk(x, out, fork, end, self._class_token_is_enough(read_out), prompts)
+        if read_out.pooled:
             out.pooled = self.pool(x)
-        if how.dense:
+        if read_out.dense:
             if out.tokens is None:
                 out.tokens = x if fork < count else None
             self._read_dense(out, x, guide)
-            if how.keys is not None:
+            if read_out.keys is not None:
                 out.keys = self._keys(out.tokens)
         return out
 
@@ -155,10 +159,12 @@ class ViTTower(ImageTower):
 
     def _fork(self, guide: Guide | None, prompts: MaskPrompts | None) -> int:
         """Block at which the dense read-out leaves the ordinary walk; the number of blocks if it does not."""
-        how, count = self.read_out, len(self.drop_rates)
-        fork = count - how.layers if how.dense and not (how.as_trained and guide is None) else count
+        read_out, count = self.read_out, len(self.drop_rates)
+        fork = count - read_out.layers if read_out.dense and not (read_out.as_trained and guide is None) else count
         if prompts is not None and prompts.depth - 1 > fork:
-            raise ValueError(f'mask prompts of depth {prompts.depth} reach into the last {how.layers} changed blocks.')
+            raise ValueError(
+                f'mask prompts of depth {prompts.depth} reach into the last {read_out.layers} changed blocks.'
+            )
         return fork
 
     def pooled_of_tokens(self, x: Tensor) -> Tensor:
@@ -174,11 +180,13 @@ class ViTTower(ImageTower):
         by_token = visual.attn_pool is None and visual.pool_type == 'tok'
         return by_token and has_explicit_walk(visual.transformer.resblocks[-1])
 
-    def _class_token_is_enough(self, how: DenseReadOut) -> bool:
+    def _class_token_is_enough(self, read_out: DenseReadOut) -> bool:
         """Whether the class token is all that is read of the last block."""
         last = len(self.drop_rates) - 1
         plain = not self.grad_checkpointing and not (self.training and self.drop_rates[last])
-        return how.pooled and not how.dense and last > self._last_asked_for and plain and self._pools_class_token
+        return (
+            read_out.pooled and not read_out.dense and last > self._last_asked_for and plain and self._pools_class_token
+        )
 
     def _run(self, index: int, x: Tensor, out: TowerOutput, last: bool = False) -> Tensor:
         """One block as trained; the normalised input of its feed-forward branch is noted where asked for.
@@ -210,8 +218,8 @@ class ViTTower(ImageTower):
             - tokens: :math:`(N, 1 + hw, C)`
             - results: :math:`(N, E, h', w')` and :math:`(N, C, h', w')`; the guide's affinity decides h' and w'
         """
-        how, blocks = self.read_out, self.visual.transformer.resblocks[-self.read_out.layers :]
-        if how.attention == 'external':
+        read_out, blocks = self.read_out, self.visual.transformer.resblocks[-self.read_out.layers :]
+        if read_out.attention == 'external':
             block: Any = blocks[0]
             patches = block.ls_1(external_attention(block.attn, block.ln_1(tokens), grid, guide))
             grid = guide.affinity.grid if guide is not None and guide.affinity is not None else grid
@@ -221,19 +229,19 @@ class ViTTower(ImageTower):
         return to_map(self._project(normed), grid), to_map(normed, grid)
 
     def _changed_blocks(self, x: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
-        how = self.read_out
-        options = {**how.block_options(), 'guide': guide}
-        if how.gaussian is not None:
-            options['mask'] = gaussian_bias(grid, how.gaussian, dtype=x.dtype, device=x.device)
-        blocks = list(self.visual.transformer.resblocks[-how.layers :])
-        if not how.parallel:
+        read_out = self.read_out
+        options = {**read_out.block_options(), 'guide': guide}
+        if read_out.gaussian is not None:
+            options['mask'] = gaussian_bias(grid, read_out.gaussian, dtype=x.dtype, device=x.device)
+        blocks = list(self.visual.transformer.resblocks[-read_out.layers :])
+        if not read_out.parallel:
             for block in blocks:
-                x = run_block(block, x, residual=how.residual, ffn=how.ffn, **options)
+                x = run_block(block, x, residual=read_out.residual, ffn=read_out.ffn, **options)
             return x
         ordinary = x
         for position, block in enumerate(blocks):
             branch = attention_branch(block, ordinary, residual=False, **options)
-            x = x + branch if how.residual else branch
+            x = x + branch if read_out.residual else branch
             if position < len(blocks) - 1:
                 ordinary = run_block(block, ordinary)
         return x

@@ -61,16 +61,16 @@ def _holds_objects(path: Path) -> bool:
     return all('bbox' in entry or 'segmentation' in entry for entry in content['annotations'][:100])
 
 
-def from_coco(folder: Path, files: Mapping[str, list[Path]], how: Conversion) -> BoxData:
+def from_coco(folder: Path, files: Mapping[str, list[Path]], conversion: Conversion) -> BoxData:
     """A data set of annotation files in COCO's format.
 
-    What has to be changed goes into a copy in ``how.target``: files that :func:`mend_coco` mends, several files of one
-    split, and one file of a set that is not split, which is divided by the pictures' names.
+    What has to be changed goes into a copy in ``conversion.target``: files that :func:`mend_coco` mends, several files
+    of one split, and one file of a set that is not split, which is divided by the pictures' names.
 
     Args:
         folder: The data set.
         files: Annotation files by split.
-        how: How files are made.
+        conversion: How files are made.
 
     Raises:
         ConversionError: A file is damaged, its pictures are not found, or there is none to train on.
@@ -93,22 +93,22 @@ def from_coco(folder: Path, files: Mapping[str, list[Path]], how: Conversion) ->
         made |= {split} if lines else set()
     mended = bool(made)
     if 'val' not in contents:
-        contents |= _divide(contents['train'], how.val_share)
+        contents |= _divide(contents['train'], conversion.val_share)
         pictures['val'] = pictures['train']
         made |= {'train', 'val'}
-        targets = ' and '.join(str(_made(how, split)) for split in ('train', 'val'))
+        targets = ' and '.join(str(_made(conversion, split)) for split in ('train', 'val'))
         notes.append(f'{", ".join(map(str, files[whole]))} divided into {targets}')
     for split, content in contents.items():
-        lines = unmark_crowds(content, how.crowds)
+        lines = unmark_crowds(content, conversion.crowds)
         made |= {split} if lines else set()
         mended |= bool(lines)
         notes += [f'{split}: {line}' for line in lines]
     paths_of = {split: files[split][0] for split in contents if split in files and split not in made}
     if made:
-        _write({split: contents[split] for split in sorted(made)}, how)
-        paths_of |= {split: _made(how, split) for split in made}
+        _write({split: contents[split] for split in sorted(made)}, conversion)
+        paths_of |= {split: _made(conversion, split) for split in made}
     if mended:
-        notes.append(f'changed annotation files are in {how.target}; yours are as they were')
+        notes.append(f'changed annotation files are in {conversion.target}; yours are as they were')
     splits = {split: BoxSplit(paths_of[split], pictures[split]) for split in ALIASES if split in contents}
     return describe(splits, tuple(notes))
 
@@ -207,13 +207,13 @@ def _divide(content: Content, val_share: float) -> dict[str, Content]:
     return parts
 
 
-def _made(how: Conversion, split: str) -> Path:
-    return how.target / 'annotations' / f'instances_{split}.json'
+def _made(conversion: Conversion, split: str) -> Path:
+    return conversion.target / 'annotations' / f'instances_{split}.json'
 
 
-def _write(contents: Mapping[str, Mapping[str, Any]], how: Conversion) -> None:
+def _write(contents: Mapping[str, Mapping[str, Any]], conversion: Conversion) -> None:
     """Write annotation files, all or none."""
-    with complete_or_absent(how.target, sources=[how.source], force=how.force) as staging:
+    with complete_or_absent(conversion.target, sources=[conversion.source], force=conversion.force) as staging:
         (staging / 'annotations').mkdir()
         for split, content in contents.items():
             path = staging / 'annotations' / f'instances_{split}.json'

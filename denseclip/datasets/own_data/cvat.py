@@ -32,13 +32,13 @@ def cvat_files(folder: Path) -> list[Path]:
     ]
 
 
-def from_cvat(folder: Path, paths: Iterable[Path], how: Conversion) -> BoxData:
-    """A data set of CVAT's XML, made COCO's in ``how.target``.
+def from_cvat(folder: Path, paths: Iterable[Path], conversion: Conversion) -> BoxData:
+    """A data set of CVAT's XML, made COCO's in ``conversion.target``.
 
     Args:
         folder: The data set.
         paths: Its files, see :func:`cvat_files`.
-        how: How files are made.
+        conversion: How files are made.
 
     Raises:
         ConversionError: Files are damaged, pictures are missing, or it is a video.
@@ -68,7 +68,7 @@ def from_cvat(folder: Path, paths: Iterable[Path], how: Conversion) -> BoxData:
     names = dict.fromkeys(entry.name for part in found.values() for picture in part for entry in picture.objects)
     listed = ', '.join(f'{kind} ({count})' for kind, count in left_out.items())
     notes = [f'left out, as they have no area: {listed}'] if left_out else []
-    return as_box_data(Found([*labels, *(name for name in names if name not in labels)], found, notes), how)
+    return as_box_data(Found([*labels, *(name for name in names if name not in labels)], found, notes), conversion)
 
 
 def _picture(folder: Path, source: Path, image: ET.Element, left_out: Counter[str]) -> FoundPicture:

@@ -29,51 +29,52 @@ _SAMPLE = 200  # label maps that are read to learn which ids occur; the audit re
 _UNSAID = {(0, 0, 0): 255, (224, 224, 192): 255}  # black and VOC's border, where no class has that colour
 
 
-def from_label_maps(folder: Path, groups: Groups, how: Conversion) -> LabelMapData:
+def from_label_maps(folder: Path, groups: Groups, conversion: Conversion) -> LabelMapData:
     """A data set of label maps: its splits, suffixes and ids.
 
-    Label maps of colours, or of ids that do not fit into a byte, are made anew in ``how.target``, where the listings of
-    splits go too if folders and suffixes alone do not say which file belongs to which. The source stays as it is.
+    Label maps of colours, or of ids that do not fit into a byte, are made anew in ``conversion.target``, where the
+    listings of splits go too if folders and suffixes alone do not say which file belongs to which. The source stays as
+    it is.
 
     Args:
         folder: The data set.
         groups: Its files.
-        how: Where made files go; ids that are classes, or none.
+        conversion: Where made files go; ids that are classes, or none.
 
     Raises:
         ConversionError: If names do not fit together, no label map can be read, or what has to be made cannot be.
     """
-    parts, notes = find_pairs(folder, groups, how)
-    known = _classes(folder, parts, how)
+    parts, notes = find_pairs(folder, groups, conversion)
+    known = _classes(folder, parts, conversion)
     notes += [f'classes from {known.path}'] if known else []
-    ignored = _ignored(how, known)
+    ignored = _ignored(conversion, known)
     colours = {**_UNSAID, **known.colours} if known and known.colours else {}
-    reader = MapReader(colours, how.ids, _narrowed(how.ids, ignored))
+    reader = MapReader(colours, conversion.ids, _narrowed(conversion.ids, ignored))
     ids, as_is = _sample(parts, reader)
-    left = tuple(sorted(ids - ({255} - {*how.ids}) - {*ignored}))
+    left = tuple(sorted(ids - ({255} - {*conversion.ids}) - {*ignored}))
     data = LabelMapData(
         {}, '', '', left, 255 in ids, reader=reader, look=partial(_findings, parts, reader), notes=tuple(notes)
     )
     if reader.narrowed:
-        data = replace(data, class_ids=tuple(range(len(how.ids))))
+        data = replace(data, class_ids=tuple(range(len(conversion.ids))))
     else:
-        data = replace(data, class_ids=how.ids, ignored=ignored)
+        data = replace(data, class_ids=conversion.ids, ignored=ignored)
     if known:
-        chosen = how.ids or tuple(i for i in sorted(known.names) if i not in ignored)
+        chosen = conversion.ids or tuple(i for i in sorted(known.names) if i not in ignored)
         data = replace(data, names=_names(known, chosen), class_ids=data.class_ids or chosen)
-    if how.check:
-        how.check(data)
-    return _with_splits(data, parts, how, as_is=as_is)
+    if conversion.check:
+        conversion.check(data)
+    return _with_splits(data, parts, conversion, as_is=as_is)
 
 
 def _findings(parts: Mapping[str, Part], reader: MapReader, known: Collection[int]) -> str:
     return in_words(survey(parts, reader, known))
 
 
-def _classes(folder: Path, parts: Mapping[str, Part], how: Conversion) -> ClassFile | None:
+def _classes(folder: Path, parts: Mapping[str, Part], conversion: Conversion) -> ClassFile | None:
     """What ids or colours mean: as asked for, from a file, or by colours of a known set."""
-    if how.colors != AUTO:
-        return insist(how.colors, _spread(parts))
+    if conversion.colors != AUTO:
+        return insist(conversion.colors, _spread(parts))
     name = None
     known = find_class_file(folder)
     if known is None:
@@ -87,18 +88,20 @@ def _spread(parts: Mapping[str, Part]) -> list[Path]:
     return paths[:: max(1, len(paths) // _SAMPLE)]
 
 
-def _ignored(how: Conversion, known: ClassFile | None) -> tuple[int, ...]:
+def _ignored(conversion: Conversion, known: ClassFile | None) -> tuple[int, ...]:
     """Ids that are no class, of ids and names."""
     names = {name.casefold(): i for i, name in known.names.items()} if known else {}
     found = []
-    for text in how.ignore:
+    for text in conversion.ignore:
         if not text.isdecimal() and text.casefold() not in names:
             listed = f'{known.path} names {", ".join(known.names.values())}' if known else 'give its id'
             raise ConversionError(f'--ignore: no class is called {text!r}; {listed}')
         found.append(int(text) if text.isdecimal() else names[text.casefold()])
-    if len({*how.ids}) < len(how.ids) or min(how.ids, default=0) < 0:
-        raise ConversionError(f'--ids {" ".join(map(str, how.ids))}: each class needs an id of its own, 0 or more')
-    both = sorted({*found} & {*how.ids})
+    if len({*conversion.ids}) < len(conversion.ids) or min(conversion.ids, default=0) < 0:
+        raise ConversionError(
+            f'--ids {" ".join(map(str, conversion.ids))}: each class needs an id of its own, 0 or more'
+        )
+    both = sorted({*found} & {*conversion.ids})
     if both:
         raise ConversionError(f'the id {both[0]} stands in --ids and in --ignore; it can be only one of them')
     return tuple(sorted({*found}))
@@ -137,7 +140,7 @@ def _sample(parts: Mapping[str, Part], reader: MapReader) -> tuple[set[int], boo
     return ids, as_is
 
 
-def _with_splits(data: LabelMapData, parts: Mapping[str, Part], how: Conversion, *, as_is: bool) -> LabelMapData:
+def _with_splits(data: LabelMapData, parts: Mapping[str, Part], conversion: Conversion, *, as_is: bool) -> LabelMapData:
     """Add the splits; make what has to be made."""
     roots = {split: _roots(part) for split, part in parts.items()}
     suffixes = {_suffixes(part, *roots[split]) for split, part in parts.items()}
@@ -145,8 +148,8 @@ def _with_splits(data: LabelMapData, parts: Mapping[str, Part], how: Conversion,
     splits = {split: LabelMapSplit(*roots[split], tuple(part.pairs.values())) for split, part in parts.items()}
     if as_is and plain:
         return replace(data, splits=splits, picture_suffix=plain[0], label_suffix=plain[1])
-    target = how.target
-    with complete_or_absent(target, sources=[how.source], force=how.force) as staging:
+    target = conversion.target
+    with complete_or_absent(target, sources=[conversion.source], force=conversion.force) as staging:
         for split, part in parts.items():
             whole, problems = splits[split], [*part.problems, *map(_orphan, part.orphans)]
             used, labels = list(whole.pairs), whole.labels

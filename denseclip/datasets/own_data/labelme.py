@@ -70,13 +70,13 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def from_labelme(folder: Path, paths: list[Path], how: Conversion) -> BoxData:
-    """A data set of labelme's files, made COCO's in ``how.target``.
+def from_labelme(folder: Path, paths: list[Path], conversion: Conversion) -> BoxData:
+    """A data set of labelme's files, made COCO's in ``conversion.target``.
 
     Args:
         folder: The data set.
         paths: Its files, see :func:`labelme_files`.
-        how: How files are made.
+        conversion: How files are made.
 
     Raises:
         ConversionError: Files are damaged or pictures are missing.
@@ -96,7 +96,7 @@ def from_labelme(folder: Path, paths: list[Path], how: Conversion) -> BoxData:
     names = sorted({entry.name for part in found.values() for picture in part for entry in picture.objects})
     listed = ', '.join(f'{kind} ({count})' for kind, count in left_out.items())
     notes = [f'left out, as they have no area or are no class: {listed}'] if left_out else []
-    return as_box_data(Found(names, found, notes), how)
+    return as_box_data(Found(names, found, notes), conversion)
 
 
 def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture:

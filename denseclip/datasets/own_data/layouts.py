@@ -74,17 +74,17 @@ def recognise(
     beside = Path(os.path.abspath(folder))  # noqa: PTH100  (without following links, and '.' has a name then)
     if converted:
         check_apart(Path(converted), [folder])
-    how = Conversion(folder, Path(), val_share, force, crowds, corners, tuple(ids), tuple(ignore), colors, check)
+    conversion = Conversion(folder, Path(), val_share, force, crowds, corners, tuple(ids), tuple(ignore), colors, check)
     groups = scan(folder)
     maps = holds_label_maps(groups)
     if kind != 'label maps':
         target = Path(converted or beside.with_name(f'{beside.name}_coco'))
-        boxes = _boxes(folder, replace(how, target=target), label_maps=maps)
+        boxes = _boxes(folder, replace(conversion, target=target), label_maps=maps)
         if boxes is not None:
             return boxes
     if maps and kind != 'boxes':
         target = Path(converted or beside.with_name(f'{beside.name}_maps'))
-        return from_label_maps(folder, groups, replace(how, target=target))
+        return from_label_maps(folder, groups, replace(conversion, target=target))
     raise ConversionError(
         f"{folder}: no layout is recognised. Looked for boxes in COCO's format (annotations/*train*.json, or "
         'train/_annotations.coco.json), for VOC-XML files (Annotations/*.xml, or beside the pictures), for text files '
@@ -94,20 +94,20 @@ def recognise(
     )
 
 
-def _boxes(folder: Path, how: Conversion, *, label_maps: bool) -> BoxData | None:
+def _boxes(folder: Path, conversion: Conversion, *, label_maps: bool) -> BoxData | None:
     """Boxes in any layout; None if there are none."""
     labelme = labelme_files(folder)
     files = coco_files(folder, besides=labelme)
     if files and not (
         label_maps and 'all' in files
     ):  # beside label maps a lone JSON file of any name says other things
-        return from_coco(folder, files, how)
+        return from_coco(folder, files, conversion)
     if labelme:
-        return from_labelme(folder, labelme, how)
+        return from_labelme(folder, labelme, conversion)
     if voc_folder(folder)[1]:
-        return from_voc(folder, how)
+        return from_voc(folder, conversion)
     cvat = cvat_files(folder)
     if cvat:
-        return from_cvat(folder, cvat, how)
+        return from_cvat(folder, cvat, conversion)
     pictures = yolo_pictures(folder)
-    return from_yolo(folder, pictures, how) if pictures else None
+    return from_yolo(folder, pictures, conversion) if pictures else None

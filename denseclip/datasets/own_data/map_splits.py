@@ -34,13 +34,13 @@ def holds_label_maps(groups: Groups) -> bool:
     return bool(_sources(groups))
 
 
-def find_pairs(folder: Path, groups: Groups, how: Conversion) -> tuple[dict[str, Part], list[str]]:
+def find_pairs(folder: Path, groups: Groups, conversion: Conversion) -> tuple[dict[str, Part], list[str]]:
     """Pair pictures with label maps and sort them into splits.
 
     Args:
         folder: The data set.
         groups: Its files.
-        how: Tells the share to validate on, where nothing says so.
+        conversion: Tells the share to validate on, where nothing says so.
 
     Returns:
         Parts by split, ``train`` and ``val`` among them; and a line for each decision.
@@ -56,7 +56,7 @@ def find_pairs(folder: Path, groups: Groups, how: Conversion) -> tuple[dict[str,
     if 'val' not in parts:
         train = parts['train']
         try:
-            names = split_by_name(train.pairs, how.val_share)
+            names = split_by_name(train.pairs, conversion.val_share)
         except ConversionError as error:
             raise ConversionError(f'{folder}: found no val with pictures and label maps, and {error}') from error
         parts['train'] = Part({n: train.pairs[n] for n in names['train']}, train.orphans, train.problems)

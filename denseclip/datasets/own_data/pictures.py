@@ -136,12 +136,12 @@ def _beside(folder: Path, name: str) -> Iterator[Path]:
                     yield other.joinpath(*parts[depth + 1 :])
 
 
-def as_box_data(found: Found, how: Conversion) -> BoxData:
+def as_box_data(found: Found, conversion: Conversion) -> BoxData:
     """Write annotation files in COCO's format and links to the pictures, all or nothing.
 
     Args:
         found: The data set.
-        how: Where to, and how a set that is not split is divided.
+        conversion: Where to, and how a set that is not split is divided.
 
     Raises:
         ConversionError: There is nothing to train on, or the target may not be written.
@@ -151,7 +151,7 @@ def as_box_data(found: Found, how: Conversion) -> BoxData:
     whole = pictures.pop('all', [])
     pictures.setdefault('train', whole)
     if 'val' not in pictures:
-        pictures |= _divide(pictures['train'], how.val_share)
+        pictures |= _divide(pictures['train'], conversion.val_share)
         notes.append(
             f'pictures divided into {len(pictures["train"])} to train and {len(pictures["val"])} to validate on'
         )
@@ -162,10 +162,10 @@ def as_box_data(found: Found, how: Conversion) -> BoxData:
         if found.marked:  # the audit tells objects that somebody marked from the crowds of a tool
             for entry in contents[split]['annotations']:
                 entry |= {'difficult': 1} if entry['iscrowd'] else {}
-        notes += mend_coco(contents[split], split, how.target)
-        kept = how.crowds if how.crowds != 'auto' or not found.marked else 'keep'
+        notes += mend_coco(contents[split], split, conversion.target)
+        kept = conversion.crowds if conversion.crowds != 'auto' or not found.marked else 'keep'
         notes += [f'{split}: {line}' for line in unmark_crowds(contents[split], kept)]
-    with complete_or_absent(how.target, sources=[how.source], force=how.force) as staging:
+    with complete_or_absent(conversion.target, sources=[conversion.source], force=conversion.force) as staging:
         (staging / 'annotations').mkdir()
         for split, listed in pictures.items():
             text = json.dumps(contents[split])
@@ -173,11 +173,11 @@ def as_box_data(found: Found, how: Conversion) -> BoxData:
             for picture in listed:
                 place(picture.path, staging / split / picture.name, link=True)
     splits = {
-        split: BoxSplit(how.target / 'annotations' / f'instances_{split}.json', how.target / split)
+        split: BoxSplit(conversion.target / 'annotations' / f'instances_{split}.json', conversion.target / split)
         for split in ALIASES
         if split in pictures
     }
-    return describe(splits, (f"annotations made COCO's in {how.target}; pictures are links", *notes))
+    return describe(splits, (f"annotations made COCO's in {conversion.target}; pictures are links", *notes))
 
 
 def _divide(pictures: list[FoundPicture], val_share: float) -> dict[str, list[FoundPicture]]:

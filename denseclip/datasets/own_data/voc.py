@@ -46,8 +46,8 @@ def voc_folder(folder: Path) -> tuple[Path, list[Path]]:
     return root, [path for path in sorted(found) if root_tag(path) in ('annotation', None)]
 
 
-def from_voc(folder: Path, how: Conversion) -> BoxData:
-    """A data set of VOC-XML files, made COCO's in ``how.target``.
+def from_voc(folder: Path, conversion: Conversion) -> BoxData:
+    """A data set of VOC-XML files, made COCO's in ``conversion.target``.
 
     Pictures that a list names and that have no file are pictures without objects; objects marked ``difficult`` are left
     out of training and scores, as MMDetection's reader does.
@@ -55,7 +55,7 @@ def from_voc(folder: Path, how: Conversion) -> BoxData:
     Args:
         folder: ``Annotations``, ``JPEGImages`` and perhaps ``ImageSets/Main``; or XML files beside the pictures or in
             ``annotations`` beside ``images``, perhaps in a folder for each split.
-        how: How files are made.
+        conversion: How files are made.
 
     Raises:
         ConversionError: Files are missing or damaged.
@@ -67,7 +67,7 @@ def from_voc(folder: Path, how: Conversion) -> BoxData:
     listed, notes = _splits(folder, pictures, names)
     files, problems = _read({name: names[name] for part in listed.values() for name in part if name in names})
     raise_if_any(problems, folder)
-    first, reason = first_pixel(files.values(), how.corners)
+    first, reason = first_pixel(files.values(), conversion.corners)
     notes.append(f'corners of boxes: the first pixel is {first}: {reason}')
     marked = [found.name for file in files.values() for found in file.objects if found.difficult]
     if marked:
@@ -83,7 +83,7 @@ def from_voc(folder: Path, how: Conversion) -> BoxData:
                 problems.append(str(error))
     raise_if_any(problems, folder)
     classes = sorted({entry.name for file in files.values() for entry in file.objects})
-    return as_box_data(Found(classes, found, notes, marked=bool(marked)), how)
+    return as_box_data(Found(classes, found, notes, marked=bool(marked)), conversion)
 
 
 def _read(paths: Mapping[str, Path]) -> tuple[dict[str, VocFile], list[str]]:

@@ -62,13 +62,13 @@ def _looks_right(path: Path) -> bool:
         return False
 
 
-def from_yolo(folder: Path, pictures: Sequence[Path], how: Conversion) -> BoxData:
-    """A data set in YOLO's layout, made COCO's in ``how.target``; pictures without a text file have no objects.
+def from_yolo(folder: Path, pictures: Sequence[Path], conversion: Conversion) -> BoxData:
+    """A data set in YOLO's layout, made COCO's in ``conversion.target``; pictures without a text file have no objects.
 
     Args:
         folder: The data set.
         pictures: Its pictures, see :func:`yolo_pictures`.
-        how: How files are made.
+        conversion: How files are made.
 
     Raises:
         ConversionError: Names are lacking, or files are damaged.
@@ -88,7 +88,7 @@ def from_yolo(folder: Path, pictures: Sequence[Path], how: Conversion) -> BoxDat
                 problems += str(error).split('\n')
     raise_if_any(problems, folder)
     classes = [names[number] for number in sorted(names)]
-    return as_box_data(Found(classes, found, [f'class names are those of {source}']), how)
+    return as_box_data(Found(classes, found, [f'class names are those of {source}']), conversion)
 
 
 def _read_yaml(folder: Path) -> tuple[dict[str, Any], Path | None]:

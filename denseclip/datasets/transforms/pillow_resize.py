@@ -81,15 +81,15 @@ def resize_picture(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def resize_label_map(labels: np.ndarray, size: tuple[int, int], how: str = 'pillow') -> np.ndarray:
+def resize_label_map(labels: np.ndarray, size: tuple[int, int], method: str = 'pillow') -> np.ndarray:
     """Resize integers (H, W) by nearest neighbour; the type stays.
 
     Args:
         labels: The map.
         size: New height and width.
-        how: See :class:`PillowResizeShortSide`.
+        method: See :class:`PillowResizeShortSide`.
     """
-    if how == 'floor':
+    if method == 'floor':
         exact = torch.from_numpy(labels.astype(np.float64))[None, None]
         return F.interpolate(exact, size=size, mode='nearest')[0, 0].numpy().astype(labels.dtype)
     wide = Image.fromarray(labels.astype(np.int32))  # Pillow's mode of 32-bit integers

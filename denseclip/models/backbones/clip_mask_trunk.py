@@ -103,11 +103,11 @@ class CLIPMaskTrunk(nn.Module):
 
     def _without_use(self) -> list[str]:
         """Feed-forward branches that a transformer's read-out leaves out, so that nothing trains them."""
-        how, visual = self.tower.read_out, self.tower.visual
+        read_out, visual = self.tower.read_out, self.tower.visual
         count = len(getattr(getattr(visual, 'transformer', None), 'resblocks', ()))
-        if how.ffn or not count:
+        if read_out.ffn or not count:
             return []
-        last = range(count - how.layers, count)
+        last = range(count - read_out.layers, count)
         return [f'transformer.resblocks.{i}.{part}' for i in last for part in ('ln_2.', 'mlp.', 'ls_2.')]
 
     def forward(self, images: Tensor) -> TrunkFeatures:
@@ -146,9 +146,11 @@ class CLIPMaskTrunk(nn.Module):
         tower: Any = self.tower
         if isinstance(tower, ResNetTower):
             masks = self.masks_at(features, mask_logits) > 0
-            how = tower.read_out
+            read_out = tower.read_out
             pool = tower.visual.attnpool
-            return masked_attention_pool(pool, features.last, masks, pos_resize=how.pos_resize, antialias=how.antialias)
+            return masked_attention_pool(
+                pool, features.last, masks, pos_resize=read_out.pos_resize, antialias=read_out.antialias
+            )
         pooled = mask_pool(features.last, mask_logits)
         return pooled if self.is_transformer else tower.embed(pooled)
 
@@ -175,8 +177,10 @@ class CLIPMaskTrunk(nn.Module):
             pixels = last.reshape(shape) if scrambled else last.flatten(2).transpose(1, 2)
             return tower.embed(pixels).transpose(1, 2).unflatten(2, last.shape[-2:])
         if isinstance(tower, ResNetTower):
-            how = tower.read_out
-            return attention_pool(tower.visual.attnpool, last, pos_resize=how.pos_resize, antialias=how.antialias)[1]
+            read_out = tower.read_out
+            return attention_pool(
+                tower.visual.attnpool, last, pos_resize=read_out.pos_resize, antialias=read_out.antialias
+            )[1]
         return last
 
     @staticmethod

@@ -16,6 +16,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from denseclip.clip.vocabulary import VocabularyLike
 from denseclip.models.builder import build_module
 from denseclip.models.prompting import PixelTextMatch, PromptingOptions, Spec, TextPrompting
 
@@ -65,7 +66,7 @@ class DenseCLIPDetector(TextPrompting, BaseDetector):
         self,
         backbone: Spec,
         text_encoder: Spec,
-        vocabulary: Any,
+        vocabulary: VocabularyLike,
         heads: Mapping[str, Spec],
         neck: Spec | None = None,
         context_decoder: Spec | None = None,

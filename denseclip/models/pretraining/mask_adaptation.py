@@ -17,7 +17,7 @@ from denseclip.clip.loading import LoadedCLIP
 from denseclip.clip.text_bank import TextBank
 from denseclip.clip.towers import DenseReadOut, ImageTower
 from denseclip.clip.towers.vit import ViTTower
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.lazy_weights import LazyWeights
 from denseclip.weights.source import resolve
 
@@ -70,7 +70,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         shared_prompts: bool = False,
         train_scale: bool = True,
         negatives: str = 'all',
-        vocabulary: Any = None,
+        vocabulary: VocabularyLike | None = None,
         templates: str | Sequence[str] = 'vild',
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -126,7 +126,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         self._sentences.clear()
         self._rows = None
 
-    def set_vocabulary(self, vocabulary: Any) -> None:
+    def set_vocabulary(self, vocabulary: VocabularyLike) -> None:
         """Choose the classes of :meth:`forward` with ``mode='predict'``.
 
         Args:

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from denseclip.clip.towers import DenseReadOut, TowerOutput
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.models.builder import build_module
 from denseclip.models.functional.background import assign_background
 from denseclip.models.functional.pictures import denormalize_pictures
@@ -53,7 +53,7 @@ class CorrelationPoolingSegmentor(OpenVocabularySegmentor):
     def __init__(
         self,
         clip: Mapping[str, Any] | Any,
-        vocabulary: Any = None,
+        vocabulary: VocabularyLike | None = None,
         *,
         gamma: float | None = 0.2,
         delta: float = 0.99,

@@ -13,7 +13,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 
 from denseclip.clip.unrelated import unrelated_rows, unrelated_words
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.unrelated_text import MAX_TEMPLATES
 from denseclip.models.builder import build_module
 from denseclip.models.prompting import PixelTextMatch, PromptingOptions, Spec, TextPrompting, check_choice
@@ -66,7 +66,7 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
         self,
         backbone: Spec,
         text_encoder: Spec,
-        vocabulary: Any,
+        vocabulary: VocabularyLike,
         decode_head: Spec,
         neck: Spec | None = None,
         context_decoder: Spec | None = None,

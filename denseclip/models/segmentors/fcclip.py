@@ -14,7 +14,8 @@ from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.things import ThingsLike
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
 from denseclip.core.placement import Placement, pad_to_multiple, resize, size_of, whole_multiples
@@ -81,9 +82,9 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
         self,
         clip: Mapping[str, Any] | OpenCLIPParts,
         head: Mapping[str, Any] | nn.Module,
-        vocabulary: Any = None,
-        train_vocabulary: Any = None,
-        things: Any = None,
+        vocabulary: VocabularyLike | None = None,
+        train_vocabulary: VocabularyLike | None = None,
+        things: ThingsLike | None = None,
         templates: str | Sequence[str] = 'vild',
         alpha: float = 0.4,
         beta: float = 0.8,
@@ -113,6 +114,11 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
         self._things_asked_for = things
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, things)
+
+    @property
+    def decode_head(self) -> Any:
+        """The mask generator, by the name that MMSeg's hooks and tools know; in checkpoints it is ``head``."""
+        return self.head
 
     def _build_head(self, config: Mapping[str, Any]) -> nn.Module:
         sizes = {'in_channels': self.backbone.out_channels, 'embed_dim': self.backbone.embed_dim}

@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
@@ -63,7 +63,7 @@ class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
         backbone: Mapping[str, Any] | nn.Module,
         decode_head: Mapping[str, Any] | nn.Module,
         teacher: Mapping[str, Any] | nn.Module,
-        vocabulary: Any,
+        vocabulary: VocabularyLike,
         unseen: Sequence[int] | None = None,
         pseudo_labels: bool = True,
         distillation: float = 0.0,

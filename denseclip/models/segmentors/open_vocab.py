@@ -20,7 +20,7 @@ from denseclip.clip.attention import Guide
 from denseclip.clip.presets import preset
 from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.towers import ImageTower, TowerOutput
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
 from denseclip.core.unrelated_text import UnrelatedText
@@ -95,7 +95,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
     def __init__(
         self,
         clip: Mapping[str, Any] | OpenCLIPParts,
-        vocabulary: Any = None,
+        vocabulary: VocabularyLike | None = None,
         templates: str | Sequence[str] | None = None,
         merge: str | None = None,
         scale: float | None = None,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from denseclip.clip.vocabulary import VocabularyLike
 from denseclip.core.placement import pad_to_multiple, size_of, whole_multiples
 from denseclip.models.builder import build_module
 from denseclip.models.heads.mask2former import MaskPredictions, PixelFeatures
@@ -53,8 +54,8 @@ class OVSeg(TwoStageSegmentor):
         backbone: Mapping[str, Any] | nn.Module,
         decode_head: Mapping[str, Any] | nn.Module,
         clip: Any,
-        vocabulary: Any = None,
-        train_vocabulary: Any = None,
+        vocabulary: VocabularyLike | None = None,
+        train_vocabulary: VocabularyLike | None = None,
         train_cfg: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:

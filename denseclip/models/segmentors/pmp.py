@@ -22,7 +22,6 @@ class _GuidedMask2Former(PromptGuided):
 
     head: Any
     text_rows: Any
-    need_weights: Any
 
     def _guide_defaults(self) -> dict[str, Any]:
         decoder = self.head.decoder
@@ -31,9 +30,6 @@ class _GuidedMask2Former(PromptGuided):
             'num_layers': len(decoder.layers),
             'num_heads': decoder.layers[0].image_attention.attn.num_heads,
         }
-
-    def _need_text(self) -> None:
-        self.need_weights()
 
     def propose(self, features: TrunkFeatures, samples: Sequence[Any] | None = None) -> MaskProposals:
         """Masks of pictures; the pixel decoder runs once, whatever the number of prompts.
@@ -83,9 +79,6 @@ class PMPOVSeg(PromptGuided, OVSeg):
             'num_layers': len(layers),
             'num_heads': layers[0].self_attn.num_heads,
         }
-
-    def _need_text(self) -> None:
-        self.need_weights()
 
     def propose_from(self, features: Sequence[Tensor], samples: Sequence[Any] | None = None) -> MaskProposals:
         """Masks of pictures; the pixel decoder runs once, whatever the number of prompts.

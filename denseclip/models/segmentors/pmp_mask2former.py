@@ -12,7 +12,8 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
 
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.things import ThingsLike
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
 from denseclip.core.placement import Placement, resize, size_of
@@ -53,9 +54,9 @@ class TextMask2Former(WritesTasks, TakesWords, CLIPOwner, EncoderDecoder):
         self,
         *args: Any,
         clip: Mapping[str, Any] | OpenCLIPParts,
-        vocabulary: Any,
+        vocabulary: VocabularyLike,
         templates: str | Sequence[str] = 'vild',
-        things: Any = None,
+        things: ThingsLike | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -101,9 +102,6 @@ class PMPMask2Former(PromptGuided, TextMask2Former):
     def _guide_defaults(self) -> dict[str, Any]:
         head = self.decode_head
         return {'dim': head.query_dim, 'num_layers': head.num_layers, 'num_heads': head.num_heads}
-
-    def _need_text(self) -> None:
-        self.need_weights()
 
     def _decode_head_forward_train(self, inputs: list[Tensor], data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         guide = self.query_guide(inputs[0].shape[0], data_samples)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.models.builder import build_module
 from denseclip.models.heads.pmp import PromptGuide, PromptSampler, PromptTable, PromptTokens, TokenGuide
@@ -69,6 +69,7 @@ class PromptGuided:
 
     prompt_guide: PromptGuide
     text: ClassEmbeddings
+    need_weights: Callable[[], None]
     training: bool
 
     def __init__(
@@ -97,10 +98,6 @@ class PromptGuided:
         """Sizes of the host's decoder, as arguments of :class:`PromptGuide`."""
         raise NotImplementedError
 
-    def _need_text(self) -> None:
-        """Read the weights of the text tower, if nothing has done so yet."""
-        raise NotImplementedError
-
     def train(self, mode: bool = True) -> Any:
         """Set the mode; a frozen host keeps the statistics of its normalisations."""
         super().train(mode)  # type: ignore[misc]
@@ -112,7 +109,7 @@ class PromptGuided:
 
     # --- prompts ------------------------------------------------------------------------------------------------
 
-    def set_prompts(self, prompts: Any = None) -> None:
+    def set_prompts(self, prompts: VocabularyLike | None = None) -> None:
         """Let the masks be guided by other words than the classes; in training the classes guide always.
 
         Args:
@@ -126,7 +123,7 @@ class PromptGuided:
         Args:
             phrases: What to encode; None is the model's classes.
         """
-        self._need_text()
+        self.need_weights()
         if self.prompt_settings.tokens == 'word':
             vocabulary = self.text.vocabulary if phrases is None else phrases
             if vocabulary is None:
@@ -201,17 +198,17 @@ class PromptGuided:
             batch: Number of pictures.
             samples: Their data samples.
         """
-        how = self.prompt_settings.inference
-        if how == 'all' or any('prompts' in sample.metainfo for sample in samples or ()):
+        inference = self.prompt_settings.inference
+        if inference == 'all' or any('prompts' in sample.metainfo for sample in samples or ()):
             return run(self.query_guide(batch, samples))
         table = self.inference_table()
-        step = 1 if how == 'per_prompt' else self.prompt_settings.chunk
-        rows = self._category_rows() if how == 'per_prompt' else table.tokens[:0, 0]
+        step = 1 if inference == 'per_prompt' else self.prompt_settings.chunk
+        rows = self._category_rows() if inference == 'per_prompt' else table.tokens[:0, 0]
         parts, match = [], []
         for start in range(0, table.num_classes, step):
             chosen = table.chunk(start, start + step)
             parts.append(run(self.prompt_guide.bind(chosen.for_batch(batch))))
-            if how == 'per_prompt':
+            if inference == 'per_prompt':
                 match.append(self.prompt_match(parts[-1], start, rows))
         return best_of_each(parts, match) if match else unite(parts)
 
@@ -228,7 +225,7 @@ class PromptGuided:
 
     def _category_rows(self) -> Tensor:
         """One unit-length embedding per prompt, whatever the guide is shown, (P, E)."""
-        self._need_text()
+        self.need_weights()
         text = self.text() if self._phrases is None else self.text.bank.encode(self._phrases)
         return category_table(text).per_class().tokens[:, 0]
 

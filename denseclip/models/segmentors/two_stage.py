@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from denseclip.clip.towers import DenseReadOut
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
 from denseclip.core.placement import Placement, size_of, whole_multiples
@@ -82,7 +82,7 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
     def __init__(
         self,
         clip: Mapping[str, Any] | OpenCLIPParts,
-        vocabulary: Any = None,
+        vocabulary: VocabularyLike | None = None,
         templates: str | Sequence[str] = 'vild',
         merge: str = 'mean',
         region_classifier: Mapping[str, Any] | RegionClassifier | None = None,
@@ -96,7 +96,7 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         init_cfg: Any = None,
-        train_vocabulary: Any = None,
+        train_vocabulary: VocabularyLike | None = None,
     ) -> None:
         del train_cfg  # an empty entry of many configs
         parts = OpenCLIPParts(**clip) if isinstance(clip, Mapping) else clip

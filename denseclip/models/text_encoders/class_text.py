@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip.clip.templates import resolve_templates
-from denseclip.clip.vocabulary import Vocabulary
+from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.precision import autocast_dtype
 from denseclip.models.functional.matching import merge_prompts
 
@@ -51,7 +51,9 @@ class ClassText(nn.Module):
         self.register_buffer('class_index', torch.zeros(0, dtype=torch.long), persistent=False)
         self.register_load_state_dict_post_hook(_forget)
 
-    def set_vocabulary(self, vocabulary: Any, encoder: TextContextEncoder, num_contexts: int = 0) -> Vocabulary:
+    def set_vocabulary(
+        self, vocabulary: VocabularyLike, encoder: TextContextEncoder, num_contexts: int = 0
+    ) -> Vocabulary:
         """Tokenize a vocabulary.
 
         Args:
