@@ -201,6 +201,10 @@ class Placement:
         flip = (meta.get('flip_direction') or 'horizontal') if meta.get('flip') else None
         return cls(padded or (height, width), valid, (int(out[0]), int(out[1])), flip)
 
+    def from_picture(self) -> Placement:
+        """The same for planes that were cut already."""
+        return Placement(out=self.out, flip=self.flip)
+
     def enlarge(self, planes: Tensor) -> Tensor:
         """Planes at the size of the padded input, (C, h, w) to (C, H, W)."""
         return planes if self.padded is None else resize(planes, self.padded)

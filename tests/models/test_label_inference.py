@@ -6,8 +6,8 @@ from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from parity.samples import plain_sample
 from tiny_models import tiny_denseclip
 
+from denseclip.core.placement import slide_boxes
 from denseclip.models.segmentors import DenseSegTTAModel
-from denseclip.models.segmentors.label_inference import slide_boxes
 
 SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(43, 43))
 ONE_WINDOW = dict(mode='slide', crop_size=(128, 128), stride=(85, 85))

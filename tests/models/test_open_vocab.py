@@ -194,3 +194,15 @@ def test_mistakes_are_named():
         tiny_open_vocab('maskclip').loss(pictures(), [])
     with pytest.raises(ValueError, match='no vocabulary yet'):
         tiny_open_vocab('maskclip', vocabulary=None).head_logits(pictures())
+
+
+@pytest.mark.parametrize('padding', [dict(img_shape=(24, 40)), dict(img_padding_size=(0, 8, 0, 8))])
+@torch.no_grad()
+def test_padding_noted_in_mmdets_way_is_cut_off_as_mmsegs_is(padding):
+    model = tiny_open_vocab('maskclip')
+    picture = torch.randn(1, 3, 24, 40)
+    padded = torch.nn.functional.pad(picture, (0, 8, 0, 8))
+    sample = SegDataSample(metainfo=dict(padding, ori_shape=(24, 40)))
+    labels = model.predict(padded, [sample])[0].pred_sem_seg.data
+    expected = model.predict(padded, [SegDataSample()])[0].pred_sem_seg.data[:, :24, :40]
+    assert torch.equal(labels, expected)

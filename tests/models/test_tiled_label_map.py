@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from denseclip.core.placement import slide_boxes
 from denseclip.models.functional import tiled_label_map as module
 from denseclip.models.functional.label_map import chunked_label_map, slide_label_map
 from denseclip.models.functional.tiled_label_map import tiled_label_map
-from denseclip.models.segmentors.label_inference import slide_boxes
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from denseclip.clip.blocks import run_block
 from denseclip.clip.towers import TowerOutput, ViTTower
+from denseclip.core.placement import Placement, size_of, slide_boxes
 from denseclip.models.functional.label_map import Size
-from denseclip.models.segmentors.label_inference import slide_boxes
 from denseclip.models.segmentors.post_processing import class_probabilities
-from denseclip.models.segmentors.score_maps import Frame, size_of
 
 from .patching import wrapped
 
@@ -55,11 +54,10 @@ def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]
         padded = inputs if model.stretch else model.pad(inputs, model.test_cfg.crop_size if slide else None)
         for i, sample in enumerate(samples):
             picture = padded[i : i + 1]
-            frame = Frame.of(sample.metainfo, size_of(inputs), size_of(padded))
+            placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
             scores = model.post.refine(_slide(model, picture)[0] if slide else _full(model, picture)[0], padded[i])
-            top, bottom, left, right = frame.valid
             # The reference resizes even where the size is right already.
-            scores = _resize(scores[None, :, top:bottom, left:right], frame.out_size)[0]
+            scores = _resize(placement.cut(scores[None]), placement.result_size(scores))[0]
             yield _labels(model, scores)
 
     return run

@@ -8,36 +8,14 @@ from itertools import islice
 import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
-from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from denseclip.models.functional.label_map import Box
+from denseclip.core.placement import Box, Placement, Windows, size_of, slide_boxes
 from denseclip.structures.word_scores import ScoreRequest, WordScores
 
-from .score_maps import Frame, ScoreMaps, size_of
+from .score_maps import ScoreMaps
 from .word_scoring import Comparison, gather, label_wanted, patches_inside, score_words
-
-
-def slide_boxes(size: tuple[int, int], crop: Sequence[int], stride: Sequence[int]) -> list[Box]:
-    """Windows of sliding inference as MMSeg places them: the last row and column are anchored at the border.
-
-    Args:
-        size: height and width of the network's input.
-        crop: height and width of a window.
-        stride: vertical and horizontal step.
-
-    Returns:
-        ``(top, bottom, left, right)`` per window, row by row; all of one size.
-    """
-
-    def spans(length: int, window: int, step: int) -> list[tuple[int, int]]:
-        count = max(length - window + step - 1, 0) // step + 1
-        ends = [min(i * step + window, length) for i in range(count)]
-        return [(max(end - window, 0), end) for end in ends]
-
-    rows, columns = (spans(*args) for args in zip(size, crop, stride, strict=True))
-    return [(top, bottom, left, right) for top, bottom in rows for left, right in columns]
 
 
 class LabelMapInference:
@@ -102,38 +80,37 @@ class LabelMapInference:
         self, inputs: Tensor, samples: Sequence[SegDataSample]
     ) -> Iterator[tuple[Tensor, WordScores | None, Tensor | None]]:
         """Label map of each picture in its original size and, if wanted, its words' scores, and those of its pixels."""
-        size = size_of(inputs)
         slide = self.test_cfg.get('mode', 'whole') == 'slide'
         whole = None if slide else self.head_scores(inputs)
         for i, sample in enumerate(samples):
-            frame = Frame.of(sample.metainfo, size, size)
+            placement = Placement.of(sample.metainfo, size_of(inputs))
             if whole is not None:
                 maps = ScoreMaps([whole[0][i]], None)
                 others = None if whole[1] is None else [whole[1].split()[i]]
             else:
                 boxes, groups = self._windows(inputs[i : i + 1])
                 maps, others = gather(boxes, groups)
-            yield self._wanted(maps, others, frame)
+            yield self._wanted(maps, others, placement)
 
     def _wanted(
-        self, maps: ScoreMaps, others: list[Comparison] | None, frame: Frame
+        self, maps: ScoreMaps, others: list[Comparison] | None, placement: Placement
     ) -> tuple[Tensor, WordScores | None, Tensor | None]:
         """What :attr:`score_request` asks of one picture."""
         request = self.score_request
         if request is None:
-            return maps.label_map(frame), None, None
-        words = score_words(request, maps.maps, patches_inside(maps, frame), others)
+            return maps.label_map(placement), None, None
+        words = score_words(request, maps.maps, patches_inside(maps, placement), others)
 
         def label(left_out: Tensor | None) -> Tensor:
-            return (maps if left_out is None else maps.without(left_out)).label_map(frame)
+            return (maps if left_out is None else maps.without(left_out)).label_map(placement)
 
         labels, words = label_wanted(request, words, label, self.num_channels())
-        pixels = frame.cut(maps.full(frame)) if request.pixel_scores else None
+        pixels = placement.finish(maps.full(placement)) if request.pixel_scores else None
         return labels, words, None if pixels is None else words.probabilities(pixels)
 
     def _windows(self, inputs: Tensor) -> tuple[list[Box], Iterator[tuple[Tensor, Comparison | None]]]:
         """Boxes of all windows, and their :meth:`head_scores` (windows x N, ...) in batches of ``window_batch``."""
-        boxes = slide_boxes((inputs.shape[2], inputs.shape[3]), self.test_cfg['crop_size'], self.test_cfg['stride'])
+        boxes = slide_boxes(size_of(inputs), self.test_cfg['crop_size'], self.test_cfg['stride'])
 
         def run() -> Iterator[tuple[Tensor, Comparison | None]]:
             queue = iter(boxes)
@@ -145,17 +122,6 @@ class LabelMapInference:
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Mean of the windows' logits in the input's size, (N, K, H, W); equal to MMSeg's, in batches of windows."""
         del batch_img_metas
-        n, _, height, width = inputs.shape
         boxes, groups = self._windows(inputs)
-        total = inputs.new_zeros((n, self.num_channels(), height, width))
-        count = inputs.new_zeros((1, 1, height, width))
-        queue = iter(boxes)
-        for logits, _ in groups:
-            for window in logits.split(n):
-                top, bottom, left, right = next(queue)
-                size = (bottom - top, right - left)
-                total[:, :, top:bottom, left:right] += resize(
-                    window, size=size, mode='bilinear', align_corners=self.align_corners
-                )
-                count[:, :, top:bottom, left:right] += 1
-        return total / count
+        windows = (window for logits, _ in groups for window in logits.split(inputs.shape[0]))
+        return Windows(boxes, size_of(inputs)).mean(windows, self.align_corners)

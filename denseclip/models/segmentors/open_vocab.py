@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from mmengine.structures import PixelData
@@ -23,6 +22,7 @@ from denseclip.clip.towers import ImageTower, TowerOutput
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
+from denseclip.core.placement import Placement, pad_to, resize, size_of, whole_multiples
 from denseclip.core.unrelated_text import UnrelatedText
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
@@ -32,7 +32,7 @@ from denseclip.structures.word_scores import ScoreRequest, WordScores
 
 from .label_inference import LabelMapInference
 from .post_processing import PostProcessing, class_probabilities
-from .score_maps import Frame, ScoreMaps, size_of
+from .score_maps import ScoreMaps
 from .word_scoring import Comparison, gather, label_wanted, patches_inside, score_words
 
 OUTPUTS = ('probabilities', 'cosines')
@@ -113,7 +113,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         settings = dict(clip) if isinstance(clip, Mapping) else {}
         chosen = {name: settings.pop(name, None) for name in ('read_out', 'preset')}
         given = {'templates': templates, 'merge': merge, 'scale': scale, 'output': output, 'padding': padding}
-        how = self._settings(chosen['preset'], {**given, 'affinity': affinity})
+        wanted = self._settings(chosen['preset'], {**given, 'affinity': affinity})
         parts = settings.pop('parts', None) or (OpenCLIPParts(**settings) if isinstance(clip, Mapping) else clip)
         spec = parts.clip.preprocess
         if data_preprocessor is None:
@@ -121,14 +121,19 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         super().__init__(data_preprocessor=build_module(data_preprocessor), init_cfg=init_cfg)
         self.own(parts)
         self.post = post if isinstance(post, PostProcessing) else PostProcessing(**(post or {}))
-        self.scale, self.output, self.padding, self.stretch = how['scale'], how['output'], how['padding'], stretch
+        self.scale, self.output, self.padding, self.stretch = (
+            wanted['scale'],
+            wanted['output'],
+            wanted['padding'],
+            stretch,
+        )
         read_out = self.post.adapt(self.adapt_read_out(read_out_of(chosen['read_out'], chosen['preset'])))
         self.tower, text = parts.towers(read_out)
         self.tower.eval().requires_grad_(False)
-        self.text = ClassEmbeddings(text, how['templates'], how['merge'], cache_dir)
+        self.text = ClassEmbeddings(text, wanted['templates'], wanted['merge'], cache_dir)
         self.unrelated_text = UnrelatedText(text, self.text.bank.templates)
         self._comparison: Comparison | None = None
-        self.affinity = None if how['affinity'] is None else build_module(how['affinity'])
+        self.affinity = None if wanted['affinity'] is None else build_module(wanted['affinity'])
         self.regions = None if regions is None else build_module(regions)
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
@@ -141,11 +146,11 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
     def _settings(cls, preset_name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
         """What was given; for the rest what the preset says; for the rest the defaults."""
         from_preset = preset(preset_name).model if preset_name is not None else {}
-        how = {**DEFAULTS, **from_preset, **{k: v for k, v in given.items() if v is not None}}
+        chosen = {**DEFAULTS, **from_preset, **{k: v for k, v in given.items() if v is not None}}
         for name, known in (('output', OUTPUTS), ('padding', PADDINGS)):
-            if how[name] not in known:
-                raise ValueError(f"{name}='{how[name]}' is unknown; choose from {', '.join(known)}.")
-        return how
+            if chosen[name] not in known:
+                raise ValueError(f"{name}='{chosen[name]}' is unknown; choose from {', '.join(known)}.")
+        return chosen
 
     # --- weights ------------------------------------------------------------------------------------------------
 
@@ -186,20 +191,14 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             images: Normalised pictures (N, 3, H, W).
             least: Pad a side only if it is shorter than this (sliding windows need no padding otherwise).
         """
-        right_bottom = []
-        for axis, multiple in ((3, self.tower.multiple[1]), (2, self.tower.multiple[0])):
-            side = images.shape[axis]
-            wanted = side if least is not None and side >= least[axis - 2] else -(-side // multiple) * multiple
-            right_bottom += [0, wanted - side]
-        if not any(right_bottom):
-            return images
-        if self.padding == 'zero':
-            return F.pad(images, right_bottom)
+        size = whole_multiples(size_of(images), self.tower.multiple)
+        if least is not None:
+            sides = zip(size_of(images), size, least, strict=True)
+            height, width = (side if side >= wanted else whole for side, whole, wanted in sides)
+            size = height, width
         spec = self.tower.preprocess
         black = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
-        value = torch.tensor(black, dtype=images.dtype, device=images.device)[None, :, None, None]
-        outside = 1 - F.pad(images.new_ones(1, 1, *images.shape[2:]), right_bottom)
-        return F.pad(images, right_bottom) + value * outside
+        return pad_to(images, size, None if self.padding == 'zero' else black)
 
     def guide(self, images: Tensor) -> Guide | None:
         """What the pictures add to the attention of the last blocks."""
@@ -312,19 +311,19 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         padded = inputs if self.stretch else self.pad(inputs, self.test_cfg.crop_size if slide else None)
         whole = None if slide else self.head_scores(padded)
         for i, sample in enumerate(samples):
-            frame = Frame.of(sample.metainfo, size_of(inputs), size_of(padded))
+            placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
             if whole is not None:
                 maps = ScoreMaps([whole[0][i]], None)
                 others = None if whole[1] is None else [whole[1].split()[i]]
             else:
                 maps, others = gather(*self._windows(padded[i : i + 1]))
-            yield self._wanted_results(maps, others, frame, padded[i], sample, scored)
+            yield self._wanted_results(maps, others, placement, padded[i], sample, scored)
 
     def _wanted_results(
         self,
         maps: ScoreMaps,
         others: list[Comparison] | None,
-        frame: Frame,
+        placement: Placement,
         image: Tensor,
         sample: SegDataSample,
         scored: bool,
@@ -336,17 +335,19 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             nonlocal scores
             rows = None if left_out is None else left_out[self._class_of_row(maps.maps[0].shape[0])]
             left = maps if rows is None else maps.without(rows)
-            labels, scores = self._finish(left, frame, image, scored or (request is not None and request.pixel_scores))
-            return labels if self.regions is None else self._by_regions(labels, frame, image, sample)
+            labels, scores = self._finish(
+                left, placement, image, scored or (request is not None and request.pixel_scores)
+            )
+            return labels if self.regions is None else self._by_regions(labels, placement, image, sample)
 
         if request is None:
             return label(None), scores, None
-        words = self._score_words(request, maps, others, frame)
+        words = self._score_words(request, maps, others, placement)
         labels, words = label_wanted(request, words, label, len(self.text.names))
         return labels, None if scores is None else scores.masked_fill(words.left_out[:, None, None], 0.0), words
 
     def _score_words(
-        self, request: ScoreRequest, maps: ScoreMaps, others: list[Comparison] | None, frame: Frame
+        self, request: ScoreRequest, maps: ScoreMaps, others: list[Comparison] | None, placement: Placement
     ) -> WordScores:
         text = self.class_embeddings()
         if self._gives_probabilities:
@@ -355,27 +356,29 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             logs = [m * self.scale for m in maps.maps]
         by_name = logs[0].shape[0] > len(text)
         merge = partial(merge_names, class_index=text.class_index, num_classes=len(text)) if by_name else None
-        return score_words(request, logs, patches_inside(maps, frame), others, merge)
+        return score_words(request, logs, patches_inside(maps, placement), others, merge)
 
     def _class_of_row(self, rows: int) -> Tensor:
         """Class of each plane: planes stand for classes, or for names."""
         text = self.class_embeddings()
         return text.class_index if rows > len(text) else torch.arange(rows, device=text.class_index.device)
 
-    def _by_regions(self, labels: Tensor, frame: Frame, image: Tensor, sample: SegDataSample) -> Tensor:
+    def _by_regions(self, labels: Tensor, placement: Placement, image: Tensor, sample: SegDataSample) -> Tensor:
         assert self.regions is not None
-        top, bottom, left, right = frame.valid
-        regions = self.regions(image[:, top:bottom, left:right], self.tower.preprocess, frame.out_size, sample.metainfo)
+        picture = placement.cut(image)
+        regions = self.regions(picture, self.tower.preprocess, placement.result_size(image), sample.metainfo)
         return region_labels(labels, regions, self.num_classes)
 
-    def _finish(self, maps: ScoreMaps, frame: Frame, image: Tensor, scored: bool) -> tuple[Tensor, Tensor | None]:
+    def _finish(
+        self, maps: ScoreMaps, placement: Placement, image: Tensor, scored: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """Labels and, if needed, class scores of one picture from the scores of its windows."""
         text, threshold = self.class_embeddings(), self.vocabulary.threshold
         by_name = self.num_channels() > len(text)
         if not scored and threshold is None and not self.post.needs_scores:
-            labels = maps.label_map(frame)
+            labels = maps.label_map(placement)
             return (text.class_index[labels.long()] if by_name else labels), None
-        rows = frame.cut(self.post.refine(maps.full(frame), image))
+        rows = placement.finish(self.post.refine(maps.full(placement), image))
         scores = rows if self._gives_probabilities else class_probabilities(rows, text, self.scale)
         return self.post.labels(scores, threshold, self._background_label(threshold))
 
@@ -405,7 +408,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         """Scores (N, K, H, W) of whole pictures in their size; see :meth:`head_logits`."""
         del batch_data_samples
         padded = inputs if self.stretch else self.pad(inputs)
-        scores = F.interpolate(self.head_logits(padded), size=size_of(padded), mode='bilinear', align_corners=False)
+        scores = resize(self.head_logits(padded), size_of(padded))
         return scores[:, :, : inputs.shape[2], : inputs.shape[3]]
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from denseclip.clip.attention import Guide
 from denseclip.clip.towers import TowerOutput, ViTTower
+from denseclip.core.placement import size_of
 from denseclip.models.functional.affinity import semantic_prior
 from denseclip.models.functional.pamr import pamr
 
 from .open_vocab import OpenVocabularySegmentor
-from .score_maps import size_of
 
 
 def residual_guide(

@@ -297,11 +297,11 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         if slide:
             for sample, scores in zip(samples, self.slide_inference(inputs, []), strict=True):
                 placement = self._placement(sample, inputs)
-                self._results(Placement(out=placement.out)).write_scores(sample, placement.cut(scores), scored)
+                self._results(placement.from_picture()).write_scores(sample, placement.cut(scores), scored)
             return samples
         for sample, found in zip(samples, self._masks_of(inputs, samples), strict=True):
             placement, masks, classes = found
-            self._results(Placement(out=placement.out)).write(sample, classes, masks, scored)
+            self._results(placement.from_picture()).write(sample, classes, masks, scored)
         return samples
 
     def _masks_of(self, inputs: Tensor, samples: Sequence[Any]) -> Any:

@@ -66,7 +66,7 @@ class TwoStageResults:
         selection: ``'all'`` masks, or the ``'best'`` one of each class.
         threshold: With ``'best'``, a pixel is in a mask if its share is above this; for a learned background, it is
             covered if that is so for any mask.
-        geometry: How planes reach the picture's size.
+        placement: How planes reach the picture's size.
         request: What else is wanted.
     """
 
@@ -75,11 +75,11 @@ class TwoStageResults:
         vocabulary: Vocabulary,
         selection: str,
         threshold: float,
-        geometry: Placement,
+        placement: Placement,
         request: ScoreRequest | None = None,
     ) -> None:
         self.vocabulary, self.selection = vocabulary, selection
-        self.threshold, self.geometry, self.request = threshold, geometry, request
+        self.threshold, self.placement, self.request = threshold, placement, request
 
     def write(self, sample: Any, classes: MaskClasses, masks: Tensor, scored: bool) -> None:
         """Put the label map of a picture into its data sample.
@@ -114,7 +114,7 @@ class TwoStageResults:
 
     def write_scores(self, sample: Any, scores: Tensor, scored: bool) -> None:
         """The same from :meth:`planes` (K, H, W), without padding; there are no masks to tell of any more."""
-        planes = self.geometry.finish(scores)
+        planes = self.placement.finish(scores)
 
         def label(left_out: Tensor | None) -> Tensor:
             left = planes if left_out is None else planes.masked_fill(left_out[:, None, None], -1.0)
@@ -146,10 +146,10 @@ class TwoStageResults:
             scores, masks = scores[numbers], (masks[numbers] > self.threshold).to(masks.dtype)
         planes = None
         if wants_planes:
-            planes = self.geometry.finish(torch.einsum('qk,qhw->khw', scores.to(masks.dtype), masks))
+            planes = self.placement.finish(torch.einsum('qk,qhw->khw', scores.to(masks.dtype), masks))
             labels = planes.argmax(dim=0)
         else:
-            labels = semantic_labels(scores, masks, self.geometry, are_logits=False)
+            labels = semantic_labels(scores, masks, self.placement, are_logits=False)
         covered = self._covered(masks)
         if covered is not None:
             labels = torch.where(covered, labels.long(), len(self.vocabulary))
@@ -197,23 +197,14 @@ class TwoStageResults:
         if not self._blanks:
             return None
         union = (masks.amax(dim=0, keepdim=True) > self.threshold).to(masks.dtype)
-        return self.geometry.finish(union)[0] > 0
+        return self.placement.finish(union)[0] > 0
 
     def _put(self, sample: Any, labels: Tensor, planes: Tensor | None, scored: bool) -> None:
-        axes = _flipped_axes(sample.metainfo)
         # int64 as MMSeg's: a uint8 tensor indexes as a mask.
-        sample.pred_sem_seg = PixelData(data=labels.long().flip(axes).unsqueeze(0))
+        sample.pred_sem_seg = PixelData(data=labels.long().unsqueeze(0))
         if planes is None:
             return
-        planes = planes.flip([axis + 1 for axis in axes])
         if scored:
             sample.seg_logits = PixelData(data=planes)
         if self.request is not None and self.request.pixel_scores:
             sample.pixel_scores = PixelData(data=planes.clamp(0.0, 1.0))
-
-
-def _flipped_axes(meta: dict[str, Any]) -> list[int]:
-    """Axes of a label map along which the picture was flipped."""
-    if not meta.get('flip'):
-        return []
-    return {'horizontal': [1], 'vertical': [0], 'diagonal': [0, 1]}[meta.get('flip_direction', 'horizontal')]

@@ -10,11 +10,12 @@ import torch
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from denseclip.core.placement import Placement, upper_left
 from denseclip.models.functional.label_map import Box
 from denseclip.models.functional.word_evidence import Reference, rank_among, reference_scores, word_evidence
 from denseclip.structures.word_scores import CALIBRATED, PROBABILITY, RANK, ScoreRequest, WordScores
 
-from .score_maps import Frame, ScoreMaps
+from .score_maps import ScoreMaps
 
 
 @dataclass(frozen=True)
@@ -145,19 +146,21 @@ def score_sample(request: ScoreRequest, sample: Any) -> None:
         sample.pixel_scores = PixelData(data=sample.word_scores.probabilities(planes))
 
 
-def patches_inside(maps: ScoreMaps, frame: Frame) -> list[Tensor]:
+def patches_inside(maps: ScoreMaps, placement: Placement) -> list[Tensor]:
     """Patches of each window whose centre lies in the picture, not in its padding; all where none does.
 
     Returns:
         (h, w) bool per window.
     """
-    boxes = maps.boxes or [(0, frame.size[0], 0, frame.size[1])]
+    assert placement.padded is not None
+    whole = upper_left(placement.padded)
+    boxes, (first_row, last_row, first_column, last_column) = maps.boxes or [whole], placement.valid or whole
     masks = []
     for scores, (top, bottom, left, right) in zip(maps.maps, boxes, strict=True):
         rows = _centres(scores.shape[1], top, bottom, scores.device)
         columns = _centres(scores.shape[2], left, right, scores.device)
-        down = (rows >= frame.valid[0]) & (rows < frame.valid[1])
-        across = (columns >= frame.valid[2]) & (columns < frame.valid[3])
+        down = (rows >= first_row) & (rows < last_row)
+        across = (columns >= first_column) & (columns < last_column)
         masks.append(down[:, None] & across[None])
     return masks if any(bool(m.any()) for m in masks) else [torch.ones_like(m) for m in masks]
 
