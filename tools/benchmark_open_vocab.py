@@ -11,7 +11,7 @@ import sys
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
 from denseclip.apis.cfg_options import add_cfg_options
 from denseclip.apis.programs import add_debug_option, at_least, program
-from denseclip.datasets.open_vocab import MINIWORLD, PROTOCOLS, SETS
+from denseclip.datasets.open_vocab import DOMAIN_SETS, MINIWORLD, PROTOCOLS, SETS
 from denseclip.engine.config import OptionError
 from denseclip.engine.open_vocab_grid import CellOptions, make_cells, run_grid
 from denseclip.engine.open_vocab_grid.cells import OWN, known_presets
@@ -62,7 +62,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 def show_choices() -> None:
     """Print what can be asked for."""
     print('presets:  ', ', '.join(known_presets({})))
-    print('sets:     ', ', '.join(SETS), '(published);', MINIWORLD.name)
+    print('sets:     ', ', '.join(SETS), '(published);', ', '.join(DOMAIN_SETS), '(other domains);', MINIWORLD.name)
     print('protocols:')
     for entry in PROTOCOLS.values():
         print(f'  {entry.name:14s} {entry.source}')

@@ -48,6 +48,10 @@ HOW_TO_GET: Mapping[str, str] = MappingProxyType(
         'CaptionedImages': _COCO,
         'COCOObjectDataset': f'{_COCO}, and {_STUFF}; then {_CONVERT} coco_object COCO data/coco_object',
         'COCOStuffDataset': f'{_COCO}, and {_STUFF}; then {_CONVERT} coco_stuff164k COCO data/coco_stuff164k',
+        'LoveDADataset': (
+            'LoveDA: get Train.zip, Val.zip and Test.zip of zenodo.org/records/5706578, then '
+            'python tools/dataset_converters/loveda.py FOLDER of MMSegmentation'
+        ),
         'MVTecADDataset': 'MVTec AD: unpack the archive of www.mvtec.com/company/research/datasets/mvtec-ad',
         'VisADataset': 'VisA: unpack VisA_20220922.tar, named at github.com/amazon-science/spot-diff',
         'MagneticTileDataset': 'git clone https://github.com/abin24/Magnetic-tile-defect-datasets.',

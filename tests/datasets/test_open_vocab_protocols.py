@@ -12,6 +12,7 @@ from denseclip.clip.presets import PRESETS
 from denseclip.clip.templates import resolve_templates
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.open_vocab import (
+    DOMAIN_SETS,
     PROTOCOLS,
     PUBLISHED,
     SETS,
@@ -151,3 +152,16 @@ def test_config_of_the_set_is_its_first_protocol(name: str) -> None:
     assert whole.model.vocabulary == protocol('dinoiser').setting(name).vocabulary
     test_cfg = {k: v for k, v in whole.model.test_cfg.items() if k in ('mode', 'crop_size', 'stride')}
     assert test_cfg == protocol('dinoiser').setting(name).test_cfg()
+
+
+@pytest.mark.parametrize('name', DOMAIN_SETS)
+def test_sets_of_other_domains_have_list_config_and_protocol(name: str) -> None:
+    entry, setting = evaluation_set(name), default_protocol('sclip', name).setting(name)
+    config = Config.fromfile(CONFIGS / f'_base_/datasets/{entry.config_name}_1024x1024.py')
+    assert config.val_dataloader == config.test_dataloader
+    dataset = config.test_dataloader.dataset.to_dict()
+    steps = dataset.pop('pipeline')
+    assert dataset == entry.dataset()
+    assert [step for step in steps if step['type'] != 'CheckLabelRange'] == setting.pipeline()
+    assert [step['num_classes'] for step in steps if 'num_classes' in step] == [entry.num_classes]
+    assert f'| `{name}` | {entry.title}' in (CONFIGS.parent / 'docs/protocols.md').read_text(encoding='utf-8')

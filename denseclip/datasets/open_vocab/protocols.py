@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from denseclip.datasets.open_vocab.sets import MINIWORLD, SETS
+from denseclip.datasets.open_vocab.sets import DOMAIN_SETS, MINIWORLD, SETS
 
 BACKGROUNDS = ('none', 'prompt', 'learned', 'threshold')
 
@@ -258,6 +258,22 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 ),
             ),
             EvaluationProtocol(
+                'domains',
+                'this suite: sets of other domains, pictures of short side 1024 in windows of 448',
+                _LAION,
+                {
+                    name: Setting(
+                        name,
+                        (2048, 1024),
+                        (448, 448),
+                        (224, 224),
+                        background='prompt' if entry.has_background else 'none',
+                    )
+                    for name, entry in DOMAIN_SETS.items()
+                },
+                notes=('no published number was taken like this: compare rows of one table only',),
+            ),
+            EvaluationProtocol(
                 'miniworld',
                 'this suite: whole pictures of 128, one sentence per name, the small CLIP trained on miniworld',
                 ('local-dir:checkpoints/miniworld_clip', None),
@@ -301,8 +317,10 @@ def default_protocol(preset: str, set_name: str | None = None) -> EvaluationProt
 
     Args:
         preset: The method.
-        set_name: The set; miniworld has a protocol of its own.
+        set_name: The set; miniworld and sets of other domains have protocols of their own.
     """
     if set_name == MINIWORLD.name:
         return PROTOCOLS['miniworld']
+    if set_name in DOMAIN_SETS:
+        return PROTOCOLS['domains']
     return PROTOCOLS[_DEFAULTS.get(preset, 'dinoiser')]

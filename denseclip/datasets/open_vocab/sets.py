@@ -1,8 +1,8 @@
-"""The eight validation sets that papers on open-vocabulary segmentation report."""
+"""The eight validation sets that papers on open-vocabulary segmentation report, and sets of other domains."""
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,7 @@ class EvaluationSet:
         num_classes: Number of classes, a background counted.
         num_pictures: Pictures of the real set; 0 where that is the user's choice.
         has_background: Whether label 0 is everything else.
+        options: Further arguments of the data set class.
     """
 
     name: str
@@ -34,6 +35,7 @@ class EvaluationSet:
     num_pictures: int
     ann_file: str = ''
     has_background: bool = False
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def config_name(self) -> str:
@@ -48,7 +50,7 @@ class EvaluationSet:
         """
         files = dict(data_prefix=dict(img_path=self.img_path, seg_map_path=self.seg_map_path))
         listing = dict(ann_file=self.ann_file) if self.ann_file else {}
-        return dict(type=self.dataset_type, data_root=data_root or self.data_root, **files, **listing)
+        return dict(type=self.dataset_type, data_root=data_root or self.data_root, **files, **listing, **self.options)
 
 
 _VOC = dict(
@@ -113,6 +115,27 @@ SETS: Mapping[str, EvaluationSet] = MappingProxyType(
 """The sets by name, in the order of published tables: three with background, five without."""
 
 
+_TILES = dict(img_path='img_dir/val', seg_map_path='ann_dir/val')
+DOMAIN_SETS: Mapping[str, EvaluationSet] = MappingProxyType(
+    dict(
+        [
+            _set(
+                'loveda',
+                'LoveDA',
+                'LoveDADataset',
+                7,
+                _TILES,
+                data_root='data/loveDA',
+                num_pictures=1669,
+                has_background=True,
+            ),
+        ]
+    )
+)
+"""Sets of other domains, such as pictures from above. A set here, its class list of the same name and its config in
+``configs/_base_/datasets`` are all that protocol ``domains`` and the grid need."""
+
+
 MINIWORLD = EvaluationSet(
     name='miniworld',
     title='miniworld',
@@ -133,10 +156,10 @@ def evaluation_set(name: str) -> EvaluationSet:
         KeyError: If there is none; the nearest is suggested.
     """
     plain = name.casefold().replace('-', '').replace('_', '')
-    for entry in (*SETS.values(), MINIWORLD):
+    for entry in (*SETS.values(), *DOMAIN_SETS.values(), MINIWORLD):
         if plain == entry.config_name:
             return entry
-    known = [*SETS, MINIWORLD.name]
+    known = [*SETS, *DOMAIN_SETS, MINIWORLD.name]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f'known: {", ".join(known)}'
     raise KeyError(f"no evaluation set is called '{name}'; {hint}")
