@@ -14,7 +14,20 @@ import denseclip.datasets  # noqa: F401  (registration)
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.open_vocab import DOMAIN_SETS
 
-RENAMED: dict[str, dict[str, str]] = {}
+RENAMED: dict[str, dict[int, str]] = {
+    'isaid': {
+        0: 'others',
+        1: 'boat',
+        2: 'storage tank',
+        6: 'running track field',
+        8: 'truck or bus',
+        9: 'car',
+        12: 'traffic circle',
+        13: 'soccer field',
+        14: 'air plane',
+        15: 'pier',
+    }
+}
 """Names that a set's list has on purpose in place of those of the data set class."""
 IGNORED_ID = {'loveda': 0}
 

@@ -129,6 +129,17 @@ DOMAIN_SETS: Mapping[str, EvaluationSet] = MappingProxyType(
                 num_pictures=1669,
                 has_background=True,
             ),
+            _set(
+                'isaid',
+                'iSAID',
+                'iSAIDDataset',
+                16,
+                dict(img_path='images_detectron2/val', seg_map_path='annotations_detectron2/val'),
+                data_root='data/isaid',
+                num_pictures=0,  # tiles, as many as the preparation makes
+                has_background=True,
+                options=MappingProxyType(dict(seg_map_suffix='.png')),
+            ),
         ]
     )
 )
