@@ -27,7 +27,6 @@ LAYERS = (
     ('visualization',),
     ('datasets', 'evaluation'),
     ('models',),
-    ('mining',),
     ('engine',),
     ('apis', 'cli'),
 )

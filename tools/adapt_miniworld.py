@@ -34,7 +34,11 @@ from denseclip.engine.config import OptionError, load_config, use_suite_hooks
 from denseclip.engine.launch import TrainOptions, train
 from denseclip.engine.runner import SuiteRunner
 from denseclip.files.atomic import write_text
-from denseclip.mining import (
+from denseclip.models.pretraining import export_pretrained
+from denseclip.models.region_classifier import RegionClassifier
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
+from studies.mining import (
     CaptionPairs,
     LabelMapPairs,
     PairSource,
@@ -43,8 +47,6 @@ from denseclip.mining import (
     WordListNouns,
     mine,
 )
-from denseclip.models.pretraining import export_pretrained
-from denseclip.models.region_classifier import RegionClassifier
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'adapted_clip'
 MODELS = ('raw', 'mpt', 'ft', 'ft-mpt')

@@ -10,14 +10,17 @@ results differ by more than 1e-5 (of their value, for the whole step).
 
 import argparse
 import sys
+from pathlib import Path
 
 from mmengine.registry import MODELS, DefaultScope
 
 import denseclip  # noqa: F401  (registers the models)
 from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.engine.benchmark.machine import describe, set_up
-from denseclip.engine.benchmark.maft import PARTS, compare_maft_steps, loss_difference, loss_memory, use_random_text
 from denseclip.engine.config import load_config
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
+from studies.benchmark.maft import PARTS, compare_maft_steps, loss_difference, loss_memory, use_random_text
 
 DEFAULT = 'configs/maft/maft-plus_convnext-l_55k_ade20k-1333x800.py'
 

@@ -7,15 +7,18 @@ Example:
 
 import argparse
 import sys
+from pathlib import Path
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
 from denseclip.apis.cfg_options import add_cfg_options
 from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.datasets.open_vocab import DOMAIN_SETS, MINIWORLD, PROTOCOLS, SETS
 from denseclip.engine.config import OptionError
-from denseclip.engine.open_vocab_grid import CellOptions, make_cells, run_grid
-from denseclip.engine.open_vocab_grid.cells import OWN, known_presets
-from denseclip.engine.open_vocab_grid.grid import GridOptions
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
+from studies.open_vocab_grid import CellOptions, make_cells, run_grid
+from studies.open_vocab_grid.cells import OWN, known_presets
+from studies.open_vocab_grid.grid import GridOptions
 
 
 def pairs(values: list[str] | None, option: str) -> dict[str, str]:

@@ -9,10 +9,13 @@ of their medians is printed; the exit code is 1 if results differ by more than 1
 
 import argparse
 import sys
+from pathlib import Path
 
 import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
 from denseclip.apis.programs import add_debug_option, at_least, program
-from denseclip.engine.benchmark.regions import RegionOptions, benchmark_regions
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
+from studies.benchmark.regions import RegionOptions, benchmark_regions
 
 
 @program

@@ -9,14 +9,17 @@ and their ratio are printed, and the exit code is 1 if the two losses differ by 
 
 import argparse
 import sys
+from pathlib import Path
 
 from mmengine.registry import MODELS, DefaultScope
 
 import denseclip  # noqa: F401  (registers the models)
 from denseclip.apis.programs import add_debug_option, at_least, program
 from denseclip.engine.benchmark.machine import describe, set_up
-from denseclip.engine.benchmark.train_step import PARTS, compare_steps
 from denseclip.engine.config import load_config
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
+from studies.benchmark.train_step import PARTS, compare_steps
 
 DEFAULT = 'configs/denseclip/denseclip_retinanet_clip-r50_fpn_1x_coco-1333x800.py'
 

@@ -9,6 +9,7 @@ Under torchrun every process writes its share. The same command goes on where a 
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +24,9 @@ from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.sources import how_to_get, missing_path
 from denseclip.engine.config import OptionError
-from denseclip.mining import (
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
+from studies.mining import (
     CaptionPairs,
     LabelMapPairs,
     PairSource,
@@ -33,7 +36,7 @@ from denseclip.mining import (
     noun_extractor,
     shard,
 )
-from denseclip.mining.sources import TITLE
+from studies.mining.sources import TITLE
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:

@@ -14,12 +14,12 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.engine.benchmark.memory import PeakMemory, peak_memory
+from denseclip.engine.benchmark.timing import in_turn
+from denseclip.engine.config import OptionError
 from denseclip.models.functional.maft_losses import mask_aware_loss, mask_quality
 from denseclip.models.segmentors import MAFTPlus, maft
 
-from ..config import OptionError
-from .memory import PeakMemory, peak_memory
-from .timing import in_turn
 from .train_step import StepComparison
 
 PARTS = {

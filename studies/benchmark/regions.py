@@ -11,16 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from denseclip.core.placement import Placement
+from denseclip.engine.benchmark.machine import describe, set_up
+from denseclip.engine.benchmark.memory import peak_memory
+from denseclip.engine.benchmark.report import Report
+from denseclip.engine.benchmark.timing import Samples, in_turn
+from denseclip.engine.benchmark.variants import FAST, PLAIN
 from denseclip.models.functional.mask_inference import semantic_labels
 from denseclip.models.functional.region_crops import RegionCrops
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.region_classifier import RegionClassifier
-
-from .machine import describe, set_up
-from .memory import peak_memory
-from .report import Report
-from .timing import Samples, in_turn
-from .variants import FAST, PLAIN
 
 _MEBI = 2**20
 PUBLISHED = 'one by one, as published'

@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ..config import OptionError
-from .patching import wrapped
-from .timing import Samples, in_turn
+from denseclip.engine.benchmark.patching import wrapped
+from denseclip.engine.benchmark.tasks import random_objects
+from denseclip.engine.benchmark.timing import Samples, in_turn
+from denseclip.engine.config import OptionError
 
 PARTS = {
     'trainable text': 'gradients for the text encoder, whose learning rate is 0',
@@ -146,27 +145,3 @@ def _sample(size: int, boxes: int, classes: int, generator: torch.Generator, dev
     sample = DetDataSample(gt_instances=truth.to(device), ignored_instances=ignored.to(device))
     sample.set_metainfo(dict(img_shape=shape, pad_shape=shape, batch_input_shape=shape, ori_shape=shape, img_id=0))
     return sample
-
-
-def random_objects(
-    size: tuple[int, int], boxes: int, classes: int, generator: torch.Generator
-) -> tuple[InstanceData, InstanceData]:
-    """Random boxes, their masks filled, and none to be ignored.
-
-    Args:
-        size: Height and width of the picture.
-        boxes: How many.
-        classes: Number of classes.
-        generator: Source of randomness.
-    """
-    scale = torch.tensor([size[1], size[0]], device='cpu')
-    corners = torch.rand(boxes, 2, generator=generator) * scale * 0.6
-    sides = (0.1 + 0.3 * torch.rand(boxes, 2, generator=generator)) * scale
-    found = torch.cat([corners, corners + sides], dim=1)
-    masks = torch.zeros((boxes, *size), dtype=torch.uint8, device='cpu')
-    for mask, (x1, y1, x2, y2) in zip(masks, found.long(), strict=True):
-        mask[y1:y2, x1:x2] = 1
-    truth = InstanceData(bboxes=found)
-    truth.labels = torch.randint(0, classes, (boxes,), generator=generator)
-    truth.masks = BitmapMasks(masks.numpy(), *size)
-    return truth, InstanceData(bboxes=found[:0])

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from denseclip.datasets.miniworld import write_miniworld
+from denseclip.engine.config import OptionError, load_config
+from denseclip.engine.launch import TestOptions, TrainOptions, test, train
+from denseclip.files.atomic import write_text
+from denseclip.files.shipped import shipped
 
-from ...files.atomic import write_text
-from ..config import OptionError, load_config
-from ..launch import TestOptions, TrainOptions, test, train
 from .table import write_table
 from .variants import Variant
 
-_PACKAGE = Path(__file__).resolve().parents[2]
 _TASKS = ('semantic', 'panoptic', 'proposals')
 _DATA_KEYS = tuple(f'{split}_dataloader.dataset.data_root' for split in ('train', 'val', 'test'))
 
@@ -77,7 +77,7 @@ def run_variant(variant: Variant, seed: int, options: StudyOptions) -> dict[str,
     found = _read(file)
     if found is not None and found['facts'] == facts:
         return found
-    config = next((p for p in (_PACKAGE / variant.config, _PACKAGE.parent / variant.config) if p.is_file()), None)
+    config = shipped(variant.config)
     if config is None:
         raise OptionError(f"'{variant.config}' does not come with this copy of the package: take the repository")
     overrides = {**_settings(config, variant, options), **options.overrides}

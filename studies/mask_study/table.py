@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...files.atomic import write_text
+from denseclip.files.atomic import write_text
+
 from .variants import VARIANTS
 
 COLUMNS = ('mIoU-unseen', 'mIoU-seen', 'PQ-unseen', 'PQ-seen', 'PQ', 'recall-unseen', 'recall-seen')

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..config import OptionError
+from denseclip.engine.config import OptionError
 
 _NAME = 'configs/miniworld/{}_vit-xs8_miniworld-96x96.py'
 

@@ -59,7 +59,7 @@ class CaptionPairs:
         captions: How many captions of a picture to read, at least 1; None: all.
         title: Sentence of a pair.
         min_area: Smallest share of the picture that a mask may cover.
-        min_score: See :func:`~denseclip.mining.matching.best_regions`.
+        min_score: See :func:`~studies.mining.matching.best_regions`.
         mutual: See there.
         about: Further plain data for the card, such as the config of the proposer.
 

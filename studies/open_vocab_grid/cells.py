@@ -15,11 +15,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmseg.registry import DATASETS
 
-from ...clip.presets import PRESETS, preset
-from ...datasets.open_vocab import EvaluationProtocol, EvaluationSet, default_protocol, evaluation_set, protocol
-from ...models.segmentors.correlation_pooling import CorrelationPoolingSegmentor
-from ...models.segmentors.dinoiser import CLIPDINOiser
-from ..config import OptionError, load_config
+from denseclip.clip.presets import PRESETS, preset
+from denseclip.datasets.open_vocab import EvaluationProtocol, EvaluationSet, default_protocol, evaluation_set, protocol
+from denseclip.engine.config import OptionError, load_config
+from denseclip.models.segmentors.correlation_pooling import CorrelationPoolingSegmentor
+from denseclip.models.segmentors.dinoiser import CLIPDINOiser
 
 OWN = 'own'
 """As a protocol: the one that the preset's paper used."""

@@ -17,10 +17,11 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmseg.evaluation.metrics import IoUMetric
 from torch.utils.data import DataLoader, Subset
 
-from ...compat.logs import quiet
-from ...files.atomic import write_text
-from ..benchmark.memory import high_water_bytes
-from ..checkpoints import load_weights, read_training_file
+from denseclip.compat.logs import quiet
+from denseclip.engine.benchmark.memory import high_water_bytes
+from denseclip.engine.checkpoints import load_weights, read_training_file
+from denseclip.files.atomic import write_text
+
 from .cells import Cell
 
 RUNNING, DONE, FAILED = 'running', 'done', 'failed'

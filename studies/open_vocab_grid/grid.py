@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from mmengine.registry import DefaultScope
 
-from ...files.atomic import remove_partial_files
-from ..data.samples import absent_data
+from denseclip.engine.data.samples import absent_data
+from denseclip.files.atomic import remove_partial_files
+
 from .cells import Cell
 from .evaluate import DONE, FAILED, Progress, evaluate_cell
 from .table import write_tables

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...datasets.open_vocab import SETS, published
-from ...files.atomic import write_text
+from denseclip.datasets.open_vocab import SETS, published
+from denseclip.files.atomic import write_text
 
 COLUMNS = (
     'preset',

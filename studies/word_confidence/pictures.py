@@ -12,7 +12,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def camvid(root: Path, split: str, every: int = 1, crops: np.random.Generator | None = None) -> Iterator[Pair]:
-    """CamVid as ``tools/dataset_converters/camvid.py`` writes it.
+    """CamVid as ``denseclip convert camvid`` writes it.
 
     Args:
         root: Its folder.

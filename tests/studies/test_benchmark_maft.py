@@ -6,7 +6,9 @@ import pytest
 import torch
 from tiny_fcclip import tiny_fcclip
 
-from denseclip.engine.benchmark.maft import (
+from denseclip.engine.config import OptionError
+from denseclip.models.functional.maft_losses import mask_aware_loss
+from studies.benchmark.maft import (
     PARTS,
     authors_order,
     broadcast_mask_aware_loss,
@@ -14,8 +16,6 @@ from denseclip.engine.benchmark.maft import (
     loss_inputs,
     use_random_text,
 )
-from denseclip.engine.config import OptionError
-from denseclip.models.functional.maft_losses import mask_aware_loss
 
 
 def test_both_orders_have_the_same_loss() -> None:

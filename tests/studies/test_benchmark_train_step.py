@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny_detectors import tiny_detector
 
-from denseclip.engine.benchmark.train_step import PARTS, compare_steps, reference_order
 from denseclip.engine.config import OptionError
+from studies.benchmark.train_step import PARTS, compare_steps, reference_order
 
 
 @pytest.mark.parametrize('kind', ['retinanet', 'mask-rcnn'])

@@ -17,8 +17,8 @@ from denseclip.datasets.miniworld import CLASSES, UNSEEN
 from denseclip.datasets.panoptic import MiniworldPanopticSegments
 from denseclip.engine.config import OptionError
 from denseclip.engine.launch import TrainOptions
-from denseclip.engine.mask_study import VARIANTS, StudyOptions, chosen, run_study, runs, write_table
-from denseclip.engine.mask_study.table import COLUMNS, markdown, mean_and_spread, reference
+from studies.mask_study import VARIANTS, StudyOptions, chosen, run_study, runs, write_table
+from studies.mask_study.table import COLUMNS, markdown, mean_and_spread, reference
 
 
 def test_every_variant_has_a_config_and_options_that_it_knows() -> None:

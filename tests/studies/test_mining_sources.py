@@ -22,12 +22,12 @@ from denseclip.datasets import CaptionedImages, MiniworldDataset
 from denseclip.datasets.files import read_label_map
 from denseclip.datasets.miniworld import CLASSES, write_miniworld
 from denseclip.datasets.pair_store import PairStore
-from denseclip.mining import CaptionPairs, LabelMapPairs, PictureProposals, RegionEncoder, WordListNouns, best_regions
-from denseclip.mining.sources import class_ids, large_masks, read_picture
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.pretraining import ContrastiveCLIP
 from denseclip.models.pretraining.export import export_clip
 from denseclip.structures.mask_proposals import MaskProposals
+from studies.mining import CaptionPairs, LabelMapPairs, PictureProposals, RegionEncoder, WordListNouns, best_regions
+from studies.mining.sources import class_ids, large_masks, read_picture
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'mine_mask_pairs.py'
 ARCH = dict(

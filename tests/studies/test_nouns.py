@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denseclip.datasets.miniworld.kinds import COLOURS, THINGS
-from denseclip.mining.nouns import TAGGER, NLTKNouns, WordListNouns, caption_nouns, noun_extractor, plurals
+from studies.mining.nouns import TAGGER, NLTKNouns, WordListNouns, caption_nouns, noun_extractor, plurals
 
 WORDS = 'dog; traffic light; light; knife; cherry; fireman; box'
 

@@ -23,7 +23,10 @@ from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.miniworld import write_miniworld
 from denseclip.datasets.open_vocab import PROTOCOLS, SETS, default_protocol, evaluation_set
 from denseclip.engine.config import OptionError
-from denseclip.engine.open_vocab_grid import (
+from denseclip.engine.runner import SuiteRunner
+from denseclip.models.open_clip_parts import OpenCLIPParts
+from denseclip.models.pretraining.export import export_clip
+from studies.open_vocab_grid import (
     Cell,
     CellOptions,
     GridBusyError,
@@ -34,10 +37,7 @@ from denseclip.engine.open_vocab_grid import (
     run_grid,
     write_tables,
 )
-from denseclip.engine.open_vocab_grid.grid import GridOptions, _beginning
-from denseclip.engine.runner import SuiteRunner
-from denseclip.models.open_clip_parts import OpenCLIPParts
-from denseclip.models.pretraining.export import export_clip
+from studies.open_vocab_grid.grid import GridOptions, _beginning
 
 ROOT = Path(__file__).parents[2]
 ARCH = dict(

@@ -19,7 +19,7 @@ from denseclip.datasets.pair_store import (
     encode_mask,
     mask_box,
 )
-from denseclip.mining import mine, shard
+from studies.mining import mine, shard
 
 
 class Numbers:

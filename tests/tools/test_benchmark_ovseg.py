@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tiny_two_stage import tiny_clip
 
-from denseclip.engine.benchmark import regions
+from studies.benchmark import regions
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark_ovseg.py'
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from denseclip.engine.mask_study import VARIANTS
+from studies.mask_study import VARIANTS
 
 MAIN = runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'compare_mask_models.py'))['main']
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from mmdet.models.detectors.base import BaseDetector
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
-from mmengine.structures import PixelData
+from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -20,7 +21,6 @@ from denseclip.models.anomaly.base import AnomalyModel
 from denseclip.structures import AnomalyDataSample
 
 from .plain_open_vocab import is_open_vocabulary
-from .train_step import random_objects
 
 Size = tuple[int, int]
 PICTURE: Size = (480, 640)
@@ -148,3 +148,27 @@ def task_of(model: Any) -> Task | None:
     if isinstance(model, BaseDetector):
         return DetectionTask(model)
     return Task(model) if hasattr(model, 'decode_head') or is_open_vocabulary(model) else None
+
+
+def random_objects(
+    size: tuple[int, int], boxes: int, classes: int, generator: torch.Generator
+) -> tuple[InstanceData, InstanceData]:
+    """Random boxes, their masks filled, and none to be ignored.
+
+    Args:
+        size: Height and width of the picture.
+        boxes: How many.
+        classes: Number of classes.
+        generator: Source of randomness.
+    """
+    scale = torch.tensor([size[1], size[0]], device='cpu')
+    corners = torch.rand(boxes, 2, generator=generator) * scale * 0.6
+    sides = (0.1 + 0.3 * torch.rand(boxes, 2, generator=generator)) * scale
+    found = torch.cat([corners, corners + sides], dim=1)
+    masks = torch.zeros((boxes, *size), dtype=torch.uint8, device='cpu')
+    for mask, (x1, y1, x2, y2) in zip(masks, found.long(), strict=True):
+        mask[y1:y2, x1:x2] = 1
+    truth = InstanceData(bboxes=found)
+    truth.labels = torch.randint(0, classes, (boxes,), generator=generator)
+    truth.masks = BitmapMasks(masks.numpy(), *size)
+    return truth, InstanceData(bboxes=found[:0])
