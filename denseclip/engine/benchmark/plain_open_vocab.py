@@ -45,10 +45,10 @@ def plain_open_vocabulary(model: Any) -> Iterator[None]:
             model.keep_logits = before
 
 
-def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]:
-    """Labels and scores of every picture, all planes in full size at every step."""
+def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor, None]]]:
+    """Labels and scores of every picture, all planes in full size at every step; no scores of words."""
 
-    def run(inputs: Tensor, samples: Sequence[SegDataSample], scored: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def run(inputs: Tensor, samples: Sequence[SegDataSample], scored: bool) -> Iterator[tuple[Tensor, Tensor, None]]:
         del scored
         slide = model.test_cfg.mode == 'slide'
         padded = inputs if model.stretch else model.pad(inputs, model.test_cfg.crop_size if slide else None)
@@ -58,7 +58,7 @@ def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]
             scores = model.post.refine(_slide(model, picture)[0] if slide else _full(model, picture)[0], padded[i])
             # The reference resizes even where the size is right already.
             scores = _resize(placement.cut(scores[None]), placement.result_size(scores))[0]
-            yield _labels(model, scores)
+            yield *_labels(model, scores), None
 
     return run
 
