@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from denseclip.apis.programs import add_debug_option, program
+from denseclip.cli.options import add_trust
 
 
 @program
@@ -14,7 +15,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument('out', help='file to write, *.safetensors')
     parser.add_argument('--full', action='store_true', help='keep float32 (default: large tensors in float16)')
     parser.add_argument('--note', nargs='*', default=[], metavar='KEY=VALUE', help='facts to store in the file')
-    parser.add_argument('--trust', action='store_true', help='read a pickle even if that runs code in it')
+    add_trust(parser)
     add_debug_option(parser)
     args = parser.parse_args(argv)
     wrong = [note for note in args.note if '=' not in note]

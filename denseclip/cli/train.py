@@ -6,7 +6,7 @@ import argparse
 import os
 
 from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.cli.options import add_config, add_launcher
+from denseclip.cli.options import add_config, add_launcher, add_trust
 
 HELP = 'train a model from a config'
 EPILOG = (
@@ -32,6 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_cfg_options(parser, '--cfg-options')
     parser.add_argument('--seed', type=int, help='seed of the run (default: the config, else drawn and logged)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
+    add_trust(parser)
     add_launcher(parser)
 
 
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         launcher=args.launcher,
         seed=args.seed,
         deterministic=args.deterministic,
+        trust=args.trust,
         verbose=args.verbose,
     )
     train(args.config, options)

@@ -48,6 +48,7 @@ class TrainOptions:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         seed: Seed of the run; default: the config's, else drawn (and logged).
         deterministic: Use deterministic algorithms only.
+        trust: Allow a checkpoint that runs code while it is read, to resume from or to start from.
         verbose: Show config and environment on the terminal, too.
     """
 
@@ -59,6 +60,7 @@ class TrainOptions:
     launcher: str = 'none'
     seed: int | None = None
     deterministic: bool = False
+    trust: bool = False
     verbose: bool = False
 
 
@@ -133,6 +135,7 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     config.verbose = options.verbose
     with without_advice():
         runner = _build_runner(config, options.launcher)
+        runner.trust = options.trust
         _record(runner, config=str(config_path), resume=config.get('load_from') if config.resume else None)
         runner.train()
     return runner

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from denseclip.engine.checkpoints import last_checkpoint, load_weights, not_saved_prefixes, read_training_file
+from denseclip.engine.launch import TrainOptions, train
 from denseclip.weights import UntrustedWeightsError, WeightMismatchError, write_safetensors
 
 
@@ -150,3 +151,25 @@ def test_a_moved_work_directory_still_finds_its_checkpoint(tmp_path: Path) -> No
 def test_a_start_from_nothing_is_refused() -> None:
     with pytest.raises(WeightMismatchError, match="'x' holds no tensor"):
         load_weights(network(), {}, source='x', strict=False)
+
+
+class Note:
+    """Foreign to every allow-list, and harmless."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_start_from_a_file_that_runs_code_needs_trust(toy_config: Path, tmp_path: Path) -> None:
+    marker, path = tmp_path / 'ran', tmp_path / 'theirs.pth'
+    torch.save({'state_dict': {'x': torch.zeros(1)}, 'run': Note(marker)}, path)
+    overrides = {'train_cfg.max_iters': 1, 'load_from': str(path)}
+    with pytest.raises(UntrustedWeightsError, match='--trust'):
+        train(toy_config, TrainOptions(work_dir=str(tmp_path / 'a'), overrides=overrides))
+    assert not marker.exists()
+    with pytest.raises(WeightMismatchError):  # read, and of another model
+        train(toy_config, TrainOptions(work_dir=str(tmp_path / 'b'), overrides=overrides, trust=True))
+    assert marker.exists()
