@@ -49,6 +49,7 @@ TRAIN = [
 MINING = ['nltk>=3.9.1']  # nouns of captions, with its English tagger; 3.9.1 reads no pickles
 SUPERPIXELS = ['scikit-image']  # masks without a trained generator
 SUPERVISION = ['supervision>=0.25']  # results as its Detections; tracking, counting and drawing are its matter
+COMPLETION = ['argcomplete>=3']  # the shell completes commands and options
 TEST = [
     'pytest>=8',
     'pytest-xdist>=3.6',  # the suite on all cores
@@ -60,6 +61,7 @@ TEST = [
     *TRAIN,
     *MINING,
     *SUPERVISION,
+    *COMPLETION,
     *SUPERPIXELS,  # also an independent count of connected regions
 ]
 
@@ -90,6 +92,7 @@ setup(
         'mining': MINING,
         'superpixels': SUPERPIXELS,
         'supervision': SUPERVISION,
+        'completion': COMPLETION,
         'test': TEST,
     },
     entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},

@@ -7,6 +7,8 @@ existing MMSegmentation config needs. Neither torch nor the host stack is import
     import denseclip
     result = denseclip.segment('street.jpg', 'road; car=automobile,vehicle; sky')
     result.save('out')
+    model = denseclip.load_model('naclip', words='road; car; sky')  # any name of denseclip.list_models()
+    results = model('shots/')
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ compat.install()
 _API = {
     'segment': 'denseclip.apis',
     'detect': 'denseclip.apis',
+    'anomaly': 'denseclip.apis.functions',
     'localize_anomalies': 'denseclip.apis',
+    'load_model': 'denseclip.apis',
+    'list_models': 'denseclip.apis.catalogue',
     'Inferencer': 'denseclip.apis',
     'Segmentation': 'denseclip.apis',
     'Vocabulary': 'denseclip.clip',
@@ -36,8 +41,11 @@ __all__ = [
     'TextBank',
     'Vocabulary',
     '__version__',
+    'anomaly',
     'detect',
+    'list_models',
     'load_clip',
+    'load_model',
     'localize_anomalies',
     'segment',
 ]
@@ -48,7 +56,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f'denseclip.{name}')
     if name not in _API:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    if _API[name] == 'denseclip.apis':
+    if _API[name].startswith('denseclip.apis') and name != 'list_models':
         importlib.import_module('denseclip.compat.versions').require_host_stack(f'denseclip.{name}')
     return getattr(importlib.import_module(_API[name]), name)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
 from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import add_debug_option, at_least, program
+from denseclip.apis.programs import FormerName, add_debug_option, at_least, program
 from denseclip.datasets.open_vocab import DOMAIN_SETS, MINIWORLD, PROTOCOLS, SETS
 from denseclip.engine.config import OptionError
 
@@ -40,9 +40,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         '--protocols', nargs='+', default=[OWN], metavar='NAME', help=f"default: {OWN}, that of the method's paper"
     )
     parser.add_argument('--model', help="open_clip architecture, local-dir:FOLDER or hf-hub:NAME (default: protocol's)")
-    parser.add_argument('--pretrained', help="tag or file of its weights (default: the protocol's)")
+    parser.add_argument('--pretrained', help="tag or file of CLIP's weights (default: the protocol's)")
     parser.add_argument('--config', nargs='+', metavar='NAME=FILE', help='methods that are configs, under a name')
-    parser.add_argument('--checkpoint', nargs='+', metavar='NAME=FILE', help='weights that a method has learned')
+    parser.add_argument('--weights', nargs='+', metavar='NAME=FILE', help='checkpoints of methods that have learned')
+    parser.add_argument('--checkpoint', nargs='+', action=FormerName, new='--weights')
     parser.add_argument('--data-root', nargs='+', metavar='SET=FOLDER', help='sets that lie elsewhere')
     parser.add_argument(
         '--set-config', nargs='+', metavar='SET=FILE', help="sets of one's own: configs with a test_dataloader"
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> int:
         model=args.model,
         pretrained=args.pretrained,
         configs=pairs(args.config, '--config'),
-        checkpoints=pairs(args.checkpoint, '--checkpoint'),
+        checkpoints=pairs(args.weights, '--weights'),
         data_roots=pairs(args.data_root, '--data-root'),
         set_configs=pairs(args.set_config, '--set-config'),
         limit=args.limit,

@@ -1,4 +1,4 @@
-"""What users call: ``segment``, ``Inferencer``, and the ``denseclip`` command (:mod:`denseclip.apis.cli`)."""
+"""What users call: ``load_model``, ``segment``, and the ``denseclip`` command (:mod:`denseclip.apis.cli`)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ _SOURCES = {
     'UnreadableImageError': 'images',
     'UserError': 'errors',
     'default_model': 'bundled',
-    'detect': 'detector',
-    'localize_anomalies': 'anomaly',
+    'ModelCard': 'catalogue',
+    'Predictor': 'predictor',
+    'Result': 'results.base',
+    'detect': 'functions',
+    'list_models': 'catalogue',
+    'load_model': 'loading',
+    'localize_anomalies': 'functions',
     'read_image': 'images',
-    'segment': 'inferencer',
+    'segment': 'functions',
 }
 __all__ = [
     'AnomalyInferencer',
@@ -29,12 +34,17 @@ __all__ = [
     'Detector',
     'Inferencer',
     'MaskInferencer',
+    'ModelCard',
     'PanopticSegmentation',
+    'Predictor',
+    'Result',
     'Segmentation',
     'UnreadableImageError',
     'UserError',
     'default_model',
     'detect',
+    'list_models',
+    'load_model',
     'localize_anomalies',
     'read_image',
     'segment',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +23,14 @@ from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
 from denseclip.apis.inferencer import choose_device
+from denseclip.apis.predictor import Predictor
 from denseclip.apis.results.base import Region, Result
-from denseclip.apis.turns import builds, keep_last, turn_of
+from denseclip.apis.turns import builds, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
+from denseclip.files.names import shown
 from denseclip.structures import AnomalyDataSample
 from denseclip.visualization.anomaly_pictures import Box, areas_of, boxes_of, draw_boxes, draw_outline, heat_overlay
+from denseclip.weights.source import SCHEMES
 
 DEFAULT_CONFIG = 'configs/anovl/anovl-tfa_vit-b16-plus_folder-240x240.py'
 Subject = tuple[str | None, str | None, str | Sequence[str] | None]
@@ -102,6 +106,11 @@ class AnomalyResult(Result):
         for mask, score in areas_of(self.mask(), self.score_map):
             yield Region.of_mask(0, DEFECT, mask, score)
 
+    def summary(self) -> str:
+        """Score and number of defects, for the terminal."""
+        height, width = self.image.shape[:2]
+        return f'{shown(self.source)}  {width} x {height}  score {self.score:.3f}  {len(self.boxes())} areas'
+
     def to_dict(self) -> dict[str, Any]:
         """See :meth:`Result.to_dict`; ``score`` (calibrated) and ``raw_score`` are those of the picture."""
         said = {'score': self.score, 'raw_score': self.pred_score, 'threshold': self.threshold}
@@ -144,7 +153,7 @@ def encode(picture: Image.Image, suffix: str) -> bytes:
     return out.getvalue()
 
 
-class AnomalyInferencer:
+class AnomalyInferencer(Predictor):
     """An anomaly model, ready for pictures.
 
     An object given with a call belongs to that call; :meth:`set_object` says what calls without one show. Threads may
@@ -152,12 +161,13 @@ class AnomalyInferencer:
 
     Args:
         config: Config of the model, a file or in memory; by default AnoVL without adaptation, on ViT-B-16-plus-240.
+        weights: Checkpoint of the whole model, for methods that train.
+        device: Such as ``'cpu'`` or ``'cuda:0'``; by default CUDA where there is any.
         clip: Another CLIP: an open_clip architecture, ``local-dir:FOLDER``, ``hf-hub:NAME`` or a weight file in
             OpenAI's layout.
-        weights: Its weights: a tag or a file.
-        checkpoint: Weights of the whole model, for methods that train.
-        device: Such as ``'cpu'`` or ``'cuda:0'``; by default CUDA where there is any.
+        pretrained: CLIP's weights: a tag or a file.
         trust: Allow weights in a pickle that runs code while it is read.
+        checkpoint: Former name of ``weights``, which meant CLIP's weights then.
 
     Raises:
         UserError: If config or device cannot be used.
@@ -165,31 +175,41 @@ class AnomalyInferencer:
         WeightFileError: If weights cannot be read.
     """
 
+    task = 'anomaly'
+
     @builds
     def __init__(
         self,
         config: str | Path | Config | Mapping[str, Any] | None = None,
-        clip: str | None = None,
         weights: str | Path | None = None,
-        checkpoint: str | Path | None = None,
         device: str | torch.device | None = None,
+        *,
+        clip: str | None = None,
+        pretrained: str | Path | None = None,
         trust: bool = False,
+        checkpoint: str | Path | None = None,
     ) -> None:
+        weights, pretrained = renamed_weights(config, weights, pretrained, checkpoint)
         place = choose_device(device)
         cfg = inference_config(default_config() if config is None else config)
-        if clip is not None or weights is not None:
+        if clip is not None or pretrained is not None:
             given = cfg.model.get('clip') or {}
-            cfg.model.clip = dict(model=clip or given.get('model'), pretrained=weights and str(weights), trust=trust)
+            cfg.model.clip = dict(
+                model=clip or given.get('model'), pretrained=pretrained and str(pretrained), trust=trust
+            )
         model: Any = MODELS.build(cfg.model)
         if not hasattr(model, 'set_object'):
             raise UserError(f'{type(model).__name__} is no anomaly model; use a config of configs/anovl/.')
-        if checkpoint is not None:
-            state = read_training_file(str(checkpoint), trust=trust)['state_dict']
-            load_weights(model, state, source=checkpoint, strict=True)
+        if weights is not None:
+            state = read_training_file(str(weights), trust=trust)['state_dict']
+            load_weights(model, state, source=weights, strict=True)
         model.map_size = 'original'
         self.model: Any = model.to(place).eval()
         self._subject: Subject = (model.object_name, getattr(model, 'domain', None), getattr(model, 'defects', None))
         turn_of(model).asked = self._subject
+
+    def _find(self, image: Any, *args: Any, **options: Any) -> Any:
+        return self.localize(image, *args, **options)
 
     @property
     def subject(self) -> Subject:
@@ -269,7 +289,7 @@ class AnomalyInferencer:
         with torch.no_grad(), turn_of(self.model) as turn:
             if turn.asked != subject:
                 self._tell(subject)
-            found = run(packed, self.model.test_step)
+            found = run(packed, self._step)
         return [(s.anomaly_map.data[0].float().cpu().numpy(), float(s.pred_score)) for s in found]
 
     def _pack(self, pixels: np.ndarray) -> dict[str, Any]:
@@ -347,43 +367,34 @@ def default_config() -> Path:
     return found
 
 
-@keep_last
-def _shared_inferencer(
-    config: str | None, clip: str | None, weights: str | None, device: str | None
-) -> AnomalyInferencer:
-    return AnomalyInferencer(config, clip, weights, device=device)
+def renamed_weights(
+    config: Any, weights: str | Path | None, pretrained: str | Path | None, checkpoint: str | Path | None
+) -> tuple[Any, Any]:
+    """What ``weights`` and ``pretrained`` mean, where the former names were used: ``checkpoint`` and ``weights``.
 
-
-def localize_anomalies(
-    image: ImageLike,
-    object: str,
-    domain: str | None = None,
-    defects: str | Sequence[str] | None = None,
-    config: str | Path | None = None,
-    clip: str | None = None,
-    weights: str | Path | None = None,
-    device: str | None = None,
-    channel_order: ChannelOrder | None = None,
-) -> AnomalyResult:
-    """Find defects in a picture, or in several, without any training picture.
-
-    The model of the last call stays loaded; keep an :class:`AnomalyInferencer` to work with several. Threads may call
-    it, each with an object of its own.
-
-    Args:
-        image: A file, bytes, a Pillow image, an array or a tensor (RGB), or a list of them.
-        object: What it shows, such as ``'metal nut'``.
-        domain: See :meth:`AnomalyInferencer.set_object`.
-        defects: See there.
-        config: See :class:`AnomalyInferencer`.
-        clip: See there.
-        weights: See there.
-        device: See there.
-        channel_order: ``'bgr'`` for arrays of OpenCV and mmcv.
-
-    Example:
-        >>> result = denseclip.localize_anomalies('nut.png', 'metal nut', defects='scratch; dent')  # doctest: +SKIP
-        >>> result.score, result.boxes()  # doctest: +SKIP
+    Returns:
+        The model's checkpoint, and CLIP's weights.
     """
-    inferencer = _shared_inferencer(config and str(config), clip, weights and str(weights), device)
-    return inferencer.localize(image, object, domain, defects, channel_order=channel_order)
+    if checkpoint is not None:
+        warnings.warn(
+            'checkpoint is called weights now, and weights (of CLIP) pretrained; the former names go with the next '
+            'release.',
+            FutureWarning,
+            stacklevel=3,
+        )
+        return checkpoint, weights if pretrained is None else pretrained
+    if weights is not None and pretrained is None and (config is None or _is_tag(weights)):
+        warnings.warn(
+            f"'{weights}' is taken for CLIP's weights, which are called pretrained now (--pretrained); from the next "
+            "release on, weights mean the model's checkpoint.",
+            FutureWarning,
+            stacklevel=3,
+        )
+        return None, weights
+    return weights, pretrained
+
+
+def _is_tag(weights: str | Path) -> bool:
+    """Whether weights are a tag of open_clip and no file or source."""
+    text = str(weights)
+    return not (Path(text).suffix or Path(text).exists() or '/' in text or text.startswith(SCHEMES))

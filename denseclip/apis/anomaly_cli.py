@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from denseclip.apis.command_options import (
+    add_clip_options,
+    add_model_options,
+    add_output_options,
+    check_output,
+    model_arguments,
+)
 from denseclip.apis.errors import UserError, report_failures
+from denseclip.apis.pictures_cli import load_aloud
+from denseclip.apis.talk import emit, use_host
 from denseclip.files.names import shown
 
 _EXAMPLE = 'example: denseclip anomaly shots/ --object "metal nut" --defects "scratch; dent" --out inspection'
@@ -37,28 +46,21 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         help='from which score on a picture or pixel is anomalous: auto (default; three standard deviations above the '
         'usual), F1 (best for the labels of the sub-folders), or a score between 0 and 1',
     )
-    parser.add_argument('--config', metavar='FILE', help='config of the model (default: AnoVL without adaptation)')
-    parser.add_argument('--clip', metavar='MODEL', help='another CLIP: an architecture, local-dir:FOLDER, hf-hub:NAME')
-    parser.add_argument('--weights', metavar='FILE', help="the CLIP's weights: a tag or a file")
-    parser.add_argument('--checkpoint', metavar='FILE', help='weights of a trained anomaly model')
-    parser.add_argument('--device', metavar='DEVICE', help='such as cpu or cuda:0 (default: CUDA where there is any)')
-    parser.add_argument('--trust', action='store_true', help='read weights even if that runs code from the file')
+    add_model_options(parser, 'AnoVL without adaptation')
+    add_clip_options(parser, 'the model, another one')
+    parser.add_argument('--checkpoint', metavar='FILE', help=argparse.SUPPRESS)  # what --weights was called
     parser.add_argument('--maps', action='store_true', help='also write the raw maps, as float32 TIFF')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder for the results')
-    parser.add_argument('--force', action='store_true', help='overwrite earlier results')
+    add_output_options(parser)
     parser.set_defaults(run=run_anomaly)
 
 
 def run_anomaly(args: argparse.Namespace) -> int:
     """Inspect a folder; exit code 2 when a picture could not be read."""
-    from denseclip.compat.versions import require_host_stack
-
-    require_host_stack('denseclip anomaly')
-    from denseclip.apis.anomaly import AnomalyInferencer
+    check_output(args)
+    use_host('denseclip anomaly')
     from denseclip.apis.anomaly_folder import check_threshold, items_in, stray_masks
     from denseclip.apis.anomaly_output import output_names
     from denseclip.apis.files import prepare_folder
-    from denseclip.apis.progress import busy
     from denseclip.files.names import readable
     from denseclip.files.scratch import exit_on_signals
     from denseclip.files.stems import output_stems
@@ -69,12 +71,11 @@ def run_anomaly(args: argparse.Namespace) -> int:
     stems = dict(
         zip((item.path for item in items), output_stems([Path(readable(item.path)) for item in items]), strict=True)
     )
-    folder = prepare_folder(args.out, output_names(list(stems.values()), args.maps), args.force)
-    with busy('loading the model'):
-        inferencer = AnomalyInferencer(
-            args.config, args.clip, args.weights, args.checkpoint, args.device, trust=args.trust
-        )
-        inferencer.set_object(args.object, args.domain, args.defects)
+    formats = extra_formats(args)
+    folder = None
+    if args.out is not None:
+        folder = prepare_folder(args.out, output_names(list(stems.values()), args.maps, formats), args.force)
+    inferencer = load_aloud(lambda: load_anomaly_model(args))
     with exit_on_signals():
         return _inspect(args, inferencer, items, threshold, folder, stems, stray_masks(args.folder, items))
 
@@ -84,7 +85,7 @@ def _inspect(
     inferencer: Any,
     items: Any,
     threshold: str | float,
-    folder: Path,
+    folder: Path | None,
     stems: dict[Path, str],
     strays: list[str],
 ) -> int:
@@ -99,19 +100,68 @@ def _inspect(
     try:
         if not found.items:
             raise found.failures[0]
-        written = write_outputs(
-            found,
-            folder,
-            [stems[item.path] for item in found.items],
-            args.object,
-            args.maps,
-            track=lambda them: track(them, len(them), 'writing'),
-        )
-        print(summary_text(found))
-        print(f'written: {", ".join(map(shown, written))}')
+        written: list[Path] = []
+        if folder is not None:
+            written = write_outputs(
+                found,
+                folder,
+                [stems[item.path] for item in found.items],
+                args.object,
+                args.maps,
+                extra_formats(args),
+                track=lambda them: track(them, len(them), 'writing'),
+            )
+        if args.json:
+            _emit(args, found)
+        else:
+            print(summary_text(found))
+            print(f'written: {", ".join(map(shown, written))}')
     finally:
         found.close()
     return report_failures(found.failures, len(items))
+
+
+def load_anomaly_model(args: argparse.Namespace) -> Any:
+    """The model that the options name, told what pictures show.
+
+    Raises:
+        UserError: If the model cannot be used, or is none for anomalies.
+    """
+    from denseclip.apis.anomaly import AnomalyInferencer, renamed_weights
+    from denseclip.apis.loading import load_model
+
+    named = args.model or args.config
+    weights, pretrained = renamed_weights(named, args.weights, args.pretrained, args.checkpoint)
+    options = {**model_arguments(args), 'weights': weights, 'pretrained': pretrained}
+    model = load_model(args.model if named else 'anovl', **options)
+    if not isinstance(model, AnomalyInferencer):
+        raise UserError(f'{type(model.model).__name__} is no anomaly model; use a config of configs/anovl/.')
+    model.set_object(args.object, args.domain, args.defects)
+    return model
+
+
+def extra_formats(args: argparse.Namespace) -> list[Any]:
+    """Formats besides the pictures and tables that are always written.
+
+    Raises:
+        UserError: See ``chosen_formats``.
+    """
+    from denseclip.apis.results.formats import chosen_formats
+
+    rows = [] if args.formats is None else chosen_formats('anomaly', args.formats)
+    return [row for row in rows if not row.usual]
+
+
+def _emit(args: argparse.Namespace, found: Any) -> None:
+    """A line of JSON for each picture, highest score first."""
+    from denseclip.files.names import readable
+
+    for index in found.order():
+        result = found.result(index)
+        anomalous = bool(result.score >= found.thresholds.picture)
+        emit(args.output, {**result.to_dict(), 'anomalous': anomalous})
+    for failure in found.failures:
+        emit(args.output, {'error': readable(failure)})
 
 
 def threshold_of(text: str) -> str | float:

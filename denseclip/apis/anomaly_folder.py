@@ -110,7 +110,8 @@ class Inspection:
         full = small
         if small.shape != image.shape[:2]:
             full = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        return AnomalyResult(full, self.raw[index], image, self.items[index].path, self.pixels, self.pictures)
+        source, limit = self.items[index].path, self.thresholds.pixel
+        return AnomalyResult(full, self.raw[index], image, source, self.pixels, self.pictures, limit)
 
     def summary(self) -> str:
         """Calibration, thresholds and measures as JSON."""

@@ -15,6 +15,7 @@ from PIL import Image
 from denseclip.apis.anomaly import AnomalyResult, encode, mask_picture
 from denseclip.apis.anomaly_folder import Inspection
 from denseclip.apis.files import write_file
+from denseclip.apis.results.formats import Format
 from denseclip.files.names import readable
 from denseclip.visualization.anomaly_report import Card, Report
 
@@ -23,11 +24,12 @@ THUMBNAIL = 256
 _HEAT_SIDE = 2048
 
 
-def output_names(stems: Sequence[str], maps: bool = False) -> list[str]:
+def output_names(stems: Sequence[str], maps: bool = False, formats: Sequence[Format] = ()) -> list[str]:
     """Files that :func:`write_outputs` makes, relative to its folder."""
     names = [*FIXED_NAMES]
     for stem in stems:
         names += [f'heatmaps/{stem}.jpg', f'masks/{stem}.png', *([f'maps/{stem}.tiff'] if maps else [])]
+        names += [f'{row.name}/{stem}{row.ending}' for row in formats]
     return names
 
 
@@ -37,6 +39,7 @@ def write_outputs(
     stems: Sequence[str],
     object_name: str,
     maps: bool = False,
+    formats: Sequence[Format] = (),
     track: Callable[[Sequence[int]], Iterator[int]] = iter,  # type: ignore[assignment]
 ) -> list[Path]:
     """Write everything about an inspection; earlier files of these names are overwritten.
@@ -47,25 +50,29 @@ def write_outputs(
         stems: A distinct name for each picture.
         object_name: What the pictures show, for the report.
         maps: Also write raw maps as float32 TIFF.
+        formats: Further files of every picture, in a folder of the format's name.
         track: Wraps the pictures' numbers, to show progress.
 
     Returns:
         The fixed files.
     """
-    for name in ('heatmaps', 'masks', *(['maps'] if maps else [])):
+    for name in ('heatmaps', 'masks', *(['maps'] if maps else []), *(row.name for row in formats)):
         (folder / name).mkdir(exist_ok=True)
     rows: list[dict[str, Any]] = []
     boxes: list[list[Any]] = []
     cards = []
     for index in track(found.order()):
         result, stem = found.result(index), stems[index]
-        heat = _limited(result.overlay(found.thresholds.pixel), _HEAT_SIDE)
+        heat = _limited(result.overlay(), _HEAT_SIDE)
         write_file(folder / 'heatmaps' / f'{stem}.jpg', encode(heat, '.jpg'))
-        mask = result.mask(found.thresholds.pixel)
+        mask = result.mask()
         write_file(folder / 'masks' / f'{stem}.png', encode(mask_picture(mask), '.png'))
         if maps:
             write_file(folder / 'maps' / f'{stem}.tiff', encode(Image.fromarray(result.anomaly_map), '.tiff'))
-        regions, item = result.boxes(found.thresholds.pixel), found.items[index].path
+        for row in formats:
+            place = folder / row.name
+            write_file(place / f'{stem}{row.ending}', row.content(result, place))
+        regions, item = result.boxes(), found.items[index].path
         rows.append(_row(found, index, result, stem, mask, len(regions)))
         boxes += [[readable(item), b.x, b.y, b.width, b.height, f'{b.score:.6f}'] for b in regions]
         cards.append(_card(rows[-1], result, heat))

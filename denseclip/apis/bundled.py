@@ -12,6 +12,7 @@ from denseclip.apis.errors import UserError
 _PACKAGE = Path(__file__).resolve().parents[1]
 ROOTS = (_PACKAGE, _PACKAGE.parent)
 """Where ``checkpoints/`` and ``configs/`` may stand: inside an installed package, beside it in a source checkout."""
+_OWN_FOLDER = 'local-dir:checkpoints/'
 _ZOO = 'checkpoints/model_zoo.yml'
 
 
@@ -66,6 +67,21 @@ def find_config(name: str) -> Path:
     if found is None:
         raise UserError(f'there is no such config: {_incomplete(name)}')
     return found
+
+
+def at_home(value: Any) -> Any:
+    """A part of a config of the package, with folders of ``checkpoints/`` found from everywhere.
+
+    Args:
+        value: Config entries; ``local-dir:checkpoints/...`` in them is relative to the repository.
+    """
+    if isinstance(value, dict):
+        return type(value)({key: at_home(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return type(value)(at_home(item) for item in value)
+    if isinstance(value, str) and value.startswith(_OWN_FOLDER):
+        return f'local-dir:{package_root() / value.removeprefix("local-dir:")}'
+    return value
 
 
 def _incomplete(name: str) -> str:

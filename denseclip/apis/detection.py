@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from denseclip.apis.results.base import Region, Result
+from denseclip.files.names import shown
 from denseclip.structures.outlines import run_lengths
 from denseclip.visualization.boxes import boxes_picture
 from denseclip.visualization.palette import overlay_palette
@@ -95,3 +96,9 @@ class Detections(Result):
             x1, y1, x2, y2 = (float(value) for value in self.boxes[place])
             mask = None if self.masks is None else self.masks[place]
             yield Region(label, self.names[label], (x1, y1, x2, y2), mask, float(self.scores[place]))
+
+    def summary(self) -> str:
+        """How many objects of which class, for the terminal."""
+        height, width = self.image.shape[:2]
+        lines = [f'{shown(self.source)}  {width} x {height}  {len(self)} objects']
+        return '\n'.join([*lines, *(f'  {count:>5} x {shown(name)}' for name, count in self.counts().items())])

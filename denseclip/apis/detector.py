@@ -17,14 +17,15 @@ from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
 from denseclip.apis.inferencer import choose_device
-from denseclip.apis.turns import builds, keep_last, turn_of
+from denseclip.apis.predictor import Predictor
+from denseclip.apis.turns import builds, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.visualization.palette import distinct_palette
 
 DEFAULT_SCORE = 0.3
 
 
-class Detector:
+class Detector(Predictor):
     """A detector of MMDetection or of this suite, ready for pictures.
 
     Pictures pass the test pipeline of the config, the same as in evaluation; boxes are in the picture's own pixels.
@@ -36,12 +37,15 @@ class Detector:
             ``denseclip.weights.resolve`` knows; by default the config's ``load_from``.
         device: such as ``'cpu'`` or ``'cuda:0'``; by default CUDA where there is any.
         trust: allow weights in a pickle that runs code while it is read.
+        score: the least confidence of an object where a call says none, 0..1; by default 0.3.
 
     Raises:
-        UserError: if config, weights or device cannot be used, or the model is no detector.
+        UserError: if config, weights, score or device cannot be used, or the model is no detector.
         WeightFileError: if the weights cannot be read.
         WeightMismatchError: if they belong to another model.
     """
+
+    task = 'instance'
 
     @builds
     def __init__(
@@ -50,7 +54,9 @@ class Detector:
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
         trust: bool = False,
+        score: float | None = None,
     ) -> None:
+        self.score = DEFAULT_SCORE if score is None else _checked(score)
         place = choose_device(device)
         cfg = inference_config(config)
         weights = weights or cfg.get('load_from')
@@ -71,21 +77,22 @@ class Detector:
 
     @overload
     def detect(
-        self, image: ImageLike, score: float = DEFAULT_SCORE, *, channel_order: ChannelOrder | None = None
+        self, image: ImageLike, score: float | None = None, *, channel_order: ChannelOrder | None = None
     ) -> Detections: ...
 
     @overload
     def detect(
-        self, image: Images, score: float = DEFAULT_SCORE, *, channel_order: ChannelOrder | None = None
+        self, image: Images, score: float | None = None, *, channel_order: ChannelOrder | None = None
     ) -> list[Detections]: ...
 
-    def detect(self, image: Any, score: float = DEFAULT_SCORE, *, channel_order: ChannelOrder | None = None) -> Any:
+    def detect(self, image: Any, score: float | None = None, *, channel_order: ChannelOrder | None = None) -> Any:
         """Find objects in a picture, or in several.
 
         Args:
             image: a file, bytes, a Pillow image, an array or a tensor, or a list of them; see
                 :meth:`Inferencer.segment`.
-            score: the least confidence of an object, 0..1; the model's own ``score_thr`` may be higher.
+            score: the least confidence of an object, 0..1; None: what was said when the model was loaded. The model's
+                own ``score_thr`` may be higher.
             channel_order: ``'bgr'`` for arrays of OpenCV and mmcv; arrays and tensors are RGB otherwise.
 
         Returns:
@@ -95,14 +102,16 @@ class Detector:
             UnreadableImageError: if the file cannot be read.
             UserError: if it is no picture, or the score is no number between 0 and 1.
         """
-        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise UserError(f'the least score is {score!r}; it must be a number between 0 and 1.')
+        least = self.score if score is None else _checked(score)
         pictures, several = pictures_of(image, channel_order)
         with torch.inference_mode(), turn_of(self.model):
             packed = [self._transforms(_packable(picture)) for picture in pictures]
-            samples = run(packed, self.model.test_step)
-        found = [self._result(s.pred_instances, p).above(score) for s, p in zip(samples, pictures, strict=True)]
+            samples = run(packed, self._step)
+        found = [self._result(s.pred_instances, p).above(least) for s, p in zip(samples, pictures, strict=True)]
         return found if several else found[0]
+
+    def _find(self, image: Any, *args: Any, **options: Any) -> Any:
+        return self.detect(image, *args, **options)
 
     def _result(self, found: Any, picture: Picture) -> Detections:
         found = found[torch.sort(found.scores, descending=True, stable=True).indices]
@@ -111,6 +120,17 @@ class Detector:
         scores = found.scores.float().cpu().numpy()
         labels = found.labels.cpu().numpy()
         return Detections(boxes, labels, scores, masks, self.names, self._palette, picture.rgb, picture.source)
+
+
+def _checked(score: Any) -> float:
+    """A least score.
+
+    Raises:
+        UserError: if it is no number between 0 and 1.
+    """
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+        raise UserError(f'the least score is {score!r}; it must be a number between 0 and 1.')
+    return score
 
 
 def _packable(picture: Picture) -> dict[str, Any]:
@@ -143,40 +163,3 @@ def _dataset_classes(cfg: Config) -> tuple[str, ...]:
 def _number_of_classes(model: Any) -> int | None:
     head = getattr(model, 'bbox_head', None) or getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
     return getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'num_classes', None)
-
-
-@keep_last
-def _shared_detector(config: str, weights: str | None, device: str | None) -> Detector:
-    return Detector(config, weights, device)
-
-
-def detect(
-    image: ImageLike,
-    config: str | Path,
-    weights: str | Path | None = None,
-    device: str | None = None,
-    score: float = DEFAULT_SCORE,
-    channel_order: ChannelOrder | None = None,
-) -> Detections:
-    """Find objects in a picture, or in several.
-
-    The model of the last call stays loaded; keep a :class:`Detector` to work with several.
-
-    Args:
-        image: a file, bytes, a Pillow image, an array or a tensor (RGB), or a list of them.
-        config: config of the model.
-        weights: its checkpoint; by default the config's ``load_from``.
-        device: such as ``'cpu'``; by default CUDA where there is any.
-        score: the least confidence of an object, 0..1.
-        channel_order: ``'bgr'`` for arrays of OpenCV and mmcv.
-
-    Returns:
-        What was found, surest first, in the picture's own pixels; a list of it for several pictures.
-
-    Example:
-        >>> found = denseclip.detect('smear.jpg', 'bccd.py', 'bccd.safetensors')  # doctest: +SKIP
-        >>> found.counts()  # doctest: +SKIP
-    """
-    return _shared_detector(str(config), weights and str(weights), device).detect(
-        image, score, channel_order=channel_order
-    )

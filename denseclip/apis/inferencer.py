@@ -19,9 +19,10 @@ from denseclip.apis.confidence import Wishes, find_calibration
 from denseclip.apis.config import build_transforms, dataset_meta, inference_config, inference_steps, resizes
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
+from denseclip.apis.predictor import Predictor
 from denseclip.apis.presets import DEFAULT_CLIP, preset_model
 from denseclip.apis.segmentation import Segmentation, result_names
-from denseclip.apis.turns import Turn, builds, keep_last, turn_of
+from denseclip.apis.turns import Turn, builds, turn_of
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.models.functional.ensemble import DECIDERS
@@ -31,7 +32,6 @@ from denseclip.structures.word_scores import Calibration, ScoreRequest
 from denseclip.visualization.palette import palette_for
 
 _MAX_SIDE = 2048
-_NO_WORDS = 'something'
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Words:
     palette: np.ndarray
 
 
-class Inferencer:
+class Inferencer(Predictor):
     """A model, ready for pictures.
 
     Pictures pass the test pipeline of the config, the same as in evaluation; results have the picture's own size.
@@ -76,6 +76,8 @@ class Inferencer:
         WeightFileError: if the weights cannot be read.
         WeightMismatchError: if they belong to another model.
     """
+
+    task = 'semantic'
 
     @builds
     def __init__(
@@ -317,6 +319,9 @@ class Inferencer:
         """
         return self._segment(image, classes, channel_order, Wishes(min_confidence, min_area, pixel_scores, scores))
 
+    def _find(self, image: Any, *args: Any, **options: Any) -> Any:
+        return self.segment(image, *args, **options)
+
     def _segment(
         self, image: Any, classes: Any, channel_order: ChannelOrder | None, wishes: Wishes, things: Any = None
     ) -> Any:
@@ -356,7 +361,7 @@ class Inferencer:
         self.model.score_request = request
         try:
             with torch.inference_mode():
-                samples = run(packed, self.model.test_step)
+                samples = run(packed, self._step)
                 if request is not None:
                     for sample in samples:
                         score_sample(request, sample)
@@ -396,82 +401,3 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot use device '{device}': {reason}. Use --device cpu (device='cpu').") from error
     return place
-
-
-@keep_last
-def _shared_inferencer(config: str | None, weights: str | None, device: str | None) -> Inferencer:
-    return Inferencer(config, weights, device)
-
-
-@keep_last
-def _shared_preset(preset: str, clip: str, pretrained: str | None, device: str | None) -> Inferencer:
-    return Inferencer.from_preset(preset, _NO_WORDS, clip, pretrained, device)
-
-
-def segment(
-    image: ImageLike,
-    classes: Any = None,
-    config: str | Path | None = None,
-    weights: str | Path | None = None,
-    device: str | None = None,
-    preset: str | None = None,
-    clip: str | None = None,
-    pretrained: str | Path | None = None,
-    channel_order: ChannelOrder | None = None,
-    min_confidence: float | None = None,
-    min_area: float | None = None,
-    pixel_scores: bool = False,
-    scores: bool = True,
-) -> Segmentation:
-    """Segment a picture, or several, by words.
-
-    The model of the last call stays loaded; keep an :class:`Inferencer` to work with several. Threads may call it, each
-    with words of its own.
-
-    Args:
-        image: a file, bytes, a Pillow image, an array or a tensor (RGB), or a list of them, see
-            :meth:`Inferencer.segment`.
-        classes: words to look for, such as ``'temple; sky; trees'``; None uses the model's own vocabulary.
-        config: config of the model; by default the bundled one.
-        weights: its checkpoint.
-        device: such as ``'cpu'``; by default CUDA where there is any.
-        preset: a training-free method on a CLIP model instead of config and weights, such as ``'maskclip'``; see
-            :meth:`Inferencer.from_preset`.
-        clip: its CLIP model.
-        pretrained: CLIP's weights.
-        channel_order: ``'bgr'`` for arrays of OpenCV and mmcv.
-        min_confidence: see :meth:`Inferencer.segment`, as the next three.
-        min_area: see there.
-        pixel_scores: see there.
-        scores: see there.
-
-    Returns:
-        The result in the picture's own size; a list of results for several pictures.
-
-    Raises:
-        UserError: if the options do not go together, or classes are missing that the model does not bring.
-
-    Example:
-        >>> result = denseclip.segment('street.jpg', 'road; car=automobile,vehicle; sky')  # doctest: +SKIP
-        >>> result.mask('car').mean()  # doctest: +SKIP
-        >>> denseclip.segment('street.jpg', 'road; car; sky', preset='sclip')  # doctest: +SKIP
-    """
-    how: dict[str, Any] = {
-        'channel_order': channel_order,
-        'min_confidence': min_confidence,
-        'min_area': min_area,
-        'pixel_scores': pixel_scores,
-        'scores': scores,
-    }
-    if preset is None:
-        if clip is not None or pretrained is not None:
-            raise UserError("clip and pretrained go with preset (such as 'maskclip'); name one, or leave them out.")
-        inferencer = _shared_inferencer(config and str(config), weights and str(weights), device)
-        words = inferencer.own_vocabulary if classes is None else classes
-        return inferencer.segment(image, words, **how)
-    if config is not None or weights is not None:
-        raise UserError('preset is a model of its own: leave config and weights out, or the preset.')
-    if classes is None:
-        raise UserError(f"preset '{preset}' brings no classes; say what to look for.")
-    found = _shared_preset(preset, clip or DEFAULT_CLIP, pretrained and str(pretrained), device)
-    return found.segment(image, classes, **how)

@@ -41,7 +41,6 @@ class MaskInferencer(Inferencer):
         UserError: If config, weights, device, vocabulary, task or things cannot be used.
     """
 
-    task = 'semantic'
     score = DEFAULT_SCORE
     _things: Any = None
 

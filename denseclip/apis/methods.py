@@ -1,82 +1,87 @@
-"""Methods that ``denseclip segment --method`` knows, and how each makes a model from the options.
+"""Published methods by name: which config stands for each, what it gives, and what it needs.
 
 Nothing heavy is imported here: the command line must answer ``--help`` at once.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from denseclip.apis.errors import UserError
-from denseclip.apis.mask_methods import MASK_CONFIGS, load_mask_inferencer
-
-if TYPE_CHECKING:
-    from denseclip.apis.inferencer import Inferencer
-    from denseclip.clip.vocabulary import Vocabulary
-
-Loader = Callable[[argparse.Namespace, 'Vocabulary | None'], 'Inferencer']
-
+SEGMENTATION_TASKS = ('semantic', 'panoptic', 'instance')
 STAGES = ('both', 'first', 'second')
 MASK_SOURCES = 'model, superpixels, sam:FILE (weights of Segment Anything), or a folder of mask files'
 
 
-def add_method_options(parser: argparse.ArgumentParser) -> None:
-    """``--method`` and what belongs to single methods."""
-    parser.add_argument(
-        '--method',
-        choices=sorted(METHODS),
-        help='a published model with a mask generator; with --weights (its checkpoint), and --config if it is not the '
-        'largest one. ovseg also works with masks from elsewhere: see --masks',
-    )
-    group = parser.add_argument_group('--method ovseg')
-    group.add_argument(
-        '--masks',
-        metavar='SOURCE',
-        help=f'where masks come from: {MASK_SOURCES} (default: model; others need no --weights, CLIP decides)',
-    )
-    group.add_argument(
-        '--stage',
-        choices=STAGES,
-        help='who decides about a mask: the mask generator (first), CLIP on a picture of it (second, the default: it '
-        'knows any word), or both',
-    )
+@dataclass(frozen=True)
+class Method:
+    """A method with a config.
 
-
-def load_method(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Inferencer:
-    """The model that ``--method`` and the other options mean.
-
-    Raises:
-        UserError: If the options do not go together.
+    Attributes:
+        config: Config where none is given: that of the published checkpoint, where there is one.
+        tasks: What it gives.
+        needs: Arguments of ``load_model`` that it cannot do without.
+        line: What it is, in a few words.
     """
-    if args.preset is not None:
-        raise UserError(f'--method {args.method} and --preset {args.preset} are two models: leave one of them out.')
-    if args.method != 'ovseg':
-        for option in ('masks', 'stage'):
-            if getattr(args, option) is not None:
-                raise UserError(f'--{option} goes with --method ovseg; leave it out.')
-        if args.clip is not None or args.pretrained is not None:
-            raise UserError(f'--method {args.method} has a CLIP in its checkpoint: leave --clip and --pretrained out.')
-    return METHODS[args.method](args, vocabulary)
+
+    config: str
+    tasks: tuple[str, ...]
+    needs: tuple[str, ...]
+    line: str
 
 
-def _load_ovseg(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Inferencer:
-    from denseclip.apis.two_stage import ovseg_inferencer
+METHODS: dict[str, Method] = {
+    'ovseg': Method(
+        'configs/ovseg/ovseg_swin-b_vit-l14_120k_ade20k-640x640.py',
+        ('semantic',),
+        ('weights',),
+        'OVSeg: masks, then CLIP on every mask; with masks= from elsewhere it needs words and no weights',
+    ),
+    'fcclip': Method(
+        'configs/fcclip/fcclip_convnext-l_369k_ade20kpanoptic-1333x800.py',
+        SEGMENTATION_TASKS,
+        ('weights',),
+        'FC-CLIP: masks and their classes in one pass',
+    ),
+    'maft': Method(
+        'configs/maft/maft-plus_convnext-l_55k_ade20k-1333x800.py',
+        SEGMENTATION_TASKS,
+        ('weights',),
+        'MAFT+: FC-CLIP with a CLIP that has learned about masks',
+    ),
+    'pmp': Method(
+        'configs/pmp/pmp_fcclip_convnext-l_20k_ade20k-1333x800.py',
+        SEGMENTATION_TASKS,
+        ('weights',),
+        'PMP: masks that listen to the words',
+    ),
+    'anovl': Method(
+        'configs/anovl/anovl-tfa_vit-b16-plus_folder-240x240.py',
+        ('anomaly',),
+        ('words',),
+        'AnoVL without adaptation: defects of a named product, no training picture',
+    ),
+    'anovl-tta': Method(
+        'configs/anovl/anovl_vit-b16-plus_folder-240x240.py',
+        ('anomaly',),
+        ('words',),
+        'AnoVL, adapted to each picture while it is looked at',
+    ),
+    'winclip': Method(
+        'configs/anovl/winclip_vit-b16-plus_mvtec-240x240.py',
+        ('anomaly',),
+        ('words',),
+        'WinCLIP: windows of several sizes',
+    ),
+    'april-gan': Method(
+        'configs/anovl/april-gan_vit-l14-336_mvtec-518x518.py',
+        ('anomaly',),
+        ('weights', 'words'),
+        'APRIL-GAN: linear layers trained on another set of products',
+    ),
+}
+"""Methods by the name that ``load_model`` and ``--method`` take."""
 
-    if args.task not in (None, 'semantic') or args.things is not None or args.score is not None:
-        raise UserError('OVSeg gives semantic results only: leave --task, --things and --score out.')
-    return ovseg_inferencer(
-        vocabulary,
-        config=args.config,
-        weights=args.weights,
-        masks=args.masks or 'model',
-        stages=args.stage,
-        clip=args.clip,
-        pretrained=args.pretrained,
-        device=args.device,
-        trust=args.trust,
-    )
 
-
-METHODS: dict[str, Loader] = {'ovseg': _load_ovseg, **dict.fromkeys(MASK_CONFIGS, load_mask_inferencer)}
+def methods_for(*tasks: str) -> list[str]:
+    """Names of the methods that give one of these tasks."""
+    return sorted(name for name, method in METHODS.items() if set(tasks) & set(method.tasks))

@@ -148,6 +148,10 @@ class PanopticSegmentation(Result):
         for s in self.segments:
             yield Region.of_mask(s.label, s.title, self.ids == s.id, s.score, s.is_thing)
 
+    def summary(self) -> str:
+        """A table of the segments, largest first, for the terminal."""
+        return format_segments(self)
+
     def to_dict(self) -> dict[str, Any]:
         """See :meth:`Result.to_dict`; ``segments_info`` is there, too, see :meth:`segments_info`."""
         return {**super().to_dict(), 'segments_info': self.segments_info()['segments_info']}

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from denseclip.apis.errors import EXIT_ERROR, EXIT_INTERRUPTED
 from denseclip.apis.output import shown_output
@@ -35,6 +36,34 @@ class ProgramExit(SystemExit):
 def add_debug_option(parser: argparse.ArgumentParser) -> None:
     """Give a parser ``--debug``, which :func:`program` obeys."""
     parser.add_argument(DEBUG, action='store_true', help='show a traceback when something fails')
+
+
+class FormerName(argparse.Action):
+    """An option's name of the release before: works as the new one and says so, in one line.
+
+    Args:
+        new: The new name, whose place the values take.
+        **settings: As for the new option.
+    """
+
+    def __init__(self, option_strings: Sequence[str], dest: str, new: str, **settings: Any) -> None:
+        self.new = new
+        settings['help'] = argparse.SUPPRESS
+        super().__init__(option_strings, new.lstrip('-').replace('-', '_'), **settings)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the values under the new name."""
+        sys.stderr.write(
+            f'{parser.prog}: warning: {option_string} is called {self.new} now; the former name goes with '
+            'the next release\n'
+        )
+        setattr(namespace, self.dest, values)
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from denseclip.apis.output import plain, shown_output
+from denseclip.apis.talk import is_quiet
 
 Item = TypeVar('Item')
 
@@ -27,7 +28,7 @@ def _progress(*columns: BarColumn | MofNCompleteColumn) -> Progress:
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
         redirect_stderr=False,
-        disable=not console.is_terminal,
+        disable=is_quiet() or not console.is_terminal,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from denseclip.apis.area_table import format_areas
 from denseclip.apis.results.base import Region, Result
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.structures.word_scores import CHANCES, score_title
@@ -204,6 +205,10 @@ class Segmentation(Result):
             left_out = [{'class': name, 'score': self.score(name)} for name in self.left_out]
             found |= {'score_kind': self.score_kind, 'left_out': left_out}
         return found
+
+    def summary(self) -> str:
+        """A table of the classes found, largest first, for the terminal."""
+        return format_areas(self)
 
     def areas_csv(self) -> str:
         """Label, class, pixels and share of every class, as a table."""

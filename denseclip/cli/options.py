@@ -14,7 +14,8 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Give a parser what runs over several processes and with a log take."""
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
-    parser.add_argument('--verbose', action='store_true', help='show config and environment on the terminal, too')
+    if parser.get_default('verbose') is None:  # as a word of `denseclip` it has that option already
+        parser.add_argument('--verbose', action='store_true', help='show config and environment on the terminal, too')
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

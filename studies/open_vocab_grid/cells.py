@@ -242,7 +242,7 @@ def _model(name: str, options: CellOptions) -> dict[str, Any]:
         guided = any(key.startswith('model.affinity') for key in options.overrides)
         if chosen.needs and not guided and name not in options.checkpoints:
             raise OptionError(
-                f"preset '{name}' needs {chosen.needs}: give it by --checkpoint {name}=FILE, or by --cfg-options "
+                f"preset '{name}' needs {chosen.needs}: give it by --weights {name}=FILE, or by --cfg-options "
                 'model.affinity... where it is an affinity'
             )
         affinity = chosen.model.get('affinity')  # part of the config, so that overrides can change parts of it

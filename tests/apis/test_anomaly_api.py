@@ -106,7 +106,7 @@ def test_one_call(tmp_path):
     Image.fromarray(spotted()).save(path)
     config = tmp_path / 'config.json'
     config.write_text('{"default_scope": "mmseg", "model": {"type": "BrightSpots"}}')
-    result = denseclip.localize_anomalies(path, 'metal nut', defects='scratch', config=config, device='cpu')
+    result = denseclip.anomaly(path, 'metal nut', defects='scratch', config=config, device='cpu')
     assert result.source == path and len(result.boxes()) == 1
 
 

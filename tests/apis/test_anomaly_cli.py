@@ -255,3 +255,20 @@ def test_names_that_steer_a_terminal_are_shown_there_and_on_the_page(run, labell
     page = (tmp_path / 'out/report.html').read_text(encoding='utf-8')
     assert 'a\\x1b[2J\\u202eb' in page and '\x1b' not in page and '\u202e' not in page
     assert str(odd) in {row['file'] for row in rows(tmp_path / 'out/scores.csv')}
+
+
+def test_json_and_further_files_of_every_picture(run, labelled, tmp_path):
+    code, out, err = run(labelled, '--json', '--formats', 'coco,labelme')
+    assert (code, err) == (0, '')
+    found = [json.loads(line) for line in out.splitlines()]
+    scores = rows(tmp_path / 'out' / 'scores.csv')
+    assert [entry['source'] for entry in found] == [row['file'] for row in scores]
+    assert [entry['anomalous'] for entry in found] == [row['anomalous'] == '1' for row in scores]
+    assert all(abs(entry['score'] - float(row['score'])) < 1e-6 for entry, row in zip(found, scores, strict=True))
+    assert [len(entry['objects']) for entry in found] == [int(row['regions']) for row in scores]
+    coco = json.loads((tmp_path / 'out' / 'coco' / 's2_coco.json').read_text())
+    assert coco['categories'][0]['name'] == 'anomaly' and len(coco['annotations']) == len(found[0]['objects'])
+    said = json.loads((tmp_path / 'out' / 'labelme' / 's2_labelme.json').read_text())['imagePath']
+    assert (tmp_path / 'out' / 'labelme' / said).resolve() == labelled / 'scratch' / 's2.png'
+    code, _, err = run(labelled, '--formats', 'coco', '--maps')
+    assert code == 2 and 'earlier results' in err

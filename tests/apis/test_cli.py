@@ -1,17 +1,20 @@
 """The command line: results where they belong, errors in one line, nothing overwritten unasked."""
 
 import csv
+import json
 import pickle
 import runpy
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from denseclip.apis import cli
+from denseclip.apis import cli, segment_cli
 from denseclip.apis import inferencer as inferencer_module
+from denseclip.apis.catalogue import list_models
 from denseclip.version import __version__
 
 
@@ -25,11 +28,11 @@ def bundled(monkeypatch, model_files):
 def run(bundled, inferencer, monkeypatch, tmp_path, capsys):
     """Run ``denseclip segment`` with an already loaded model; gives exit code, output and errors."""
 
-    def load(args, vocabulary):
+    def load(args, name, vocabulary):
         inferencer.set_vocabulary(vocabulary or inferencer.own_vocabulary)
         return inferencer
 
-    monkeypatch.setattr(cli, 'load_inferencer', load)
+    monkeypatch.setattr(segment_cli, 'load_segmentor', load)
 
     def call(*images, classes='temple; sky=heavens; trees', out=tmp_path / 'out', options=()):
         words = [] if classes is None else ['--classes', classes]
@@ -232,7 +235,7 @@ def test_unforeseen_errors_are_one_line_and_debug_shows_them(run, photo, monkeyp
     def fail(*_args):
         raise ZeroDivisionError('division\nby zero')
 
-    monkeypatch.setattr(cli, 'load_inferencer', fail)
+    monkeypatch.setattr(segment_cli, 'load_segmentor', fail)
     assert failed(run(photo), 'unexpected ZeroDivisionError: division by zero', '--debug')
     with pytest.raises(ZeroDivisionError):
         run(photo, options=['--debug'])
@@ -248,7 +251,7 @@ def test_interrupt(run, photo, monkeypatch):
     def interrupt(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, 'load_inferencer', interrupt)
+    monkeypatch.setattr(segment_cli, 'load_segmentor', interrupt)
     code, _, err = run(photo)
     assert (code, err) == (130, 'denseclip: interrupted\n')
 
@@ -283,3 +286,57 @@ def test_module_is_the_command(monkeypatch, capsys):
     with pytest.raises(SystemExit) as done:
         runpy.run_module('denseclip', run_name='__main__')
     assert done.value.code == 0 and capsys.readouterr().out == f'denseclip {__version__}\n'
+
+
+def test_json_is_all_that_stands_on_standard_output(run, photo, tmp_path):
+    code, out, err = run(photo, tmp_path / 'gone.png', classes='temple, sky', options=['--json'])
+    assert code == 2 and 'gone.png' in err and 'note: ' in err  # of how the words were read
+    first, second = map(json.loads, out.splitlines())
+    assert (first['kind'], first['classes']) == ('semantic', ['temple', 'sky']) and 'gone.png' in second['error']
+    assert [Path(file).name for file in first['files']] == ['photo_overlay.png', 'photo_labels.png', 'photo_areas.csv']
+    assert sum(entry['area'] for entry in first['objects']) == 60 * 90
+    code = cli.main(['segment', str(photo), '--json'])
+    assert code == 0
+
+
+def test_results_that_would_go_nowhere_are_refused(photo, capsys):
+    for options, said in (([], '--out DIR, or --json'), (['--json', '--formats', 'coco'], '--out DIR')):
+        assert failed((cli.main(['segment', str(photo), *options]), *capsys.readouterr()), said)
+
+
+def test_formats_are_rows_of_the_table(run, photo, tmp_path):
+    assert run(photo, options=['--formats', 'coco,labelme'])[0] == 0
+    assert sorted(file.name for file in (tmp_path / 'out').iterdir()) == ['photo_coco.json', 'photo_labelme.json']
+    assert run(photo, options=['--formats', 'usual'])[0] == 0  # other files: nothing is overwritten
+    assert failed(run(photo, options=['--formats', 'usual, coco']), 'earlier results')
+    assert failed(run(photo, options=['--formats', 'labelmee', '--force']), "did you mean 'labelme'", 'overlay, labels')
+    assert failed(run(photo, options=['--formats', 'segments', '--force']), 'no format of semantic results')
+
+
+def test_quiet_and_verbose(run, photo, tmp_path):
+    assert run(photo, options=['-q']) == (0, '', '')
+    assert failed(run(photo, options=['-q']), '--force')
+    code, out, err = run(photo, options=['-v', '--force'])
+    assert code == 0 and 'DenseCLIP' in err and 'M parameters, cpu, fp32' in err and 'photo.png: ' in err
+    assert err.count('\n') == 2 and 'photo.png  90 x 60' in out
+    assert run(photo, options=['--force'])[2] == ''
+    json_only = run(photo, options=['-q', '--json', '--force'])
+    assert json_only[0] == 0 and json.loads(json_only[1])['kind'] == 'semantic' and json_only[2] == ''
+
+
+def test_models_are_listed(capsys):
+    assert cli.main(['models', '--json']) == 0
+    cards = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [card['name'] for card in cards] == [card.name for card in list_models()]
+    assert cli.main(['models', '--task', 'panoptic']) == 0
+    out = capsys.readouterr().out
+    assert out.startswith('methods') and 'fcclip' in out and 'naclip' not in out and 'needs weights' in out
+
+
+def test_the_shell_is_answered_when_it_asks(monkeypatch):
+    asked = []
+    monkeypatch.setenv('_ARGCOMPLETE', '1')
+    monkeypatch.setattr('argcomplete.autocomplete', asked.append)
+    assert cli.main([]) == 2
+    [parser] = asked
+    assert {'segment', 'detect', 'anomaly', 'models', 'doctor'} <= set(parser._subparsers._group_actions[0].choices)

@@ -18,6 +18,7 @@ from denseclip.apis.config import dataset_meta, inference_config, inference_step
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError
 from denseclip.apis.inferencer import Inferencer, choose_device
+from denseclip.apis.loading import forget_shared_model
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.visualization import distinct_palette
 from denseclip.weights import WeightMismatchError, write_safetensors
@@ -132,11 +133,11 @@ def test_without_resize_large_pictures_are_limited(inferencer, monkeypatch):
 def test_segment_loads_the_model_once(model_files, photo, monkeypatch):
     built = []
     monkeypatch.setattr(module, 'default_model', lambda: built.append(1) or model_files)
-    module._shared_inferencer.cache_clear()
+    forget_shared_model()
     assert denseclip.segment(photo, 'temple; sky', device='cpu').names == ('temple', 'sky')
     assert denseclip.segment(photo, device='cpu').names == tuple(CLASSES)
     assert len(built) == 1
-    module._shared_inferencer.cache_clear()
+    forget_shared_model()
 
 
 def test_unreadable_picture(inferencer, tmp_path):

@@ -18,7 +18,7 @@ from denseclip.apis.cli import main
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.mask_inferencer import MaskInferencer
-from denseclip.apis.mask_methods import MASK_CONFIGS
+from denseclip.apis.methods import METHODS, methods_for
 from denseclip.apis.panoptic import PanopticSegmentation, format_segments
 from denseclip.apis.segmentation import Segmentation
 from denseclip.clip.vocabulary import Vocabulary
@@ -180,15 +180,15 @@ def test_methods_take_their_own_config_and_ask_for_weights(files, tmp_path, caps
     base = ['segment', str(tmp_path / 'a.png'), '--device', 'cpu', '--classes', 'dog; grass', '--method', 'fcclip']
     assert main([*base, '--out', str(tmp_path / 'none'), '--task', 'panoptic']) == 2
     message = capsys.readouterr().err
-    assert '--weights' in message and Path(MASK_CONFIGS['fcclip']).name in message
+    assert '--weights' in message and Path(METHODS['fcclip'].config).name in message
     config, weights = (str(f) for f in files)
     out = tmp_path / 'out'
     assert main([*base, '--config', config, '--weights', weights, '--task', 'panoptic', '--out', str(out)]) == 0
     assert read_panoptic_png(out / 'a_panoptic.png').shape == PICTURE.shape[:2]
 
 
-@pytest.mark.parametrize('method', MASK_CONFIGS)
+@pytest.mark.parametrize('method', methods_for('panoptic'))
 def test_configs_of_methods_exist(method):
-    assert Config.fromfile(find_config(MASK_CONFIGS[method])).model.test_cfg.task
+    assert Config.fromfile(find_config(METHODS[method].config)).model.test_cfg.task
     with pytest.raises(UserError, match='nowhere'):
         find_config('configs/nowhere.py')

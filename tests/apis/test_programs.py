@@ -1,5 +1,6 @@
 """What all programs share: one line, exit codes, ``--debug``."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.programs import program
+from denseclip.apis.programs import FormerName, program
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +65,7 @@ def test_each_of_several_processes_names_itself(names: dict[str, str], monkeypat
 
 SCRIPT = """
 import sys
-from denseclip.apis.programs import program
+from denseclip.apis.programs import FormerName, program
 
 @program
 def main(argv):
@@ -89,3 +90,14 @@ def test_a_reader_that_stops_is_no_traceback(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout.splitlines() == ['0', '2'] and 'Traceback' not in done.stderr and 'Exception' not in done.stderr
+
+
+def test_former_names_work_and_say_the_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser('tool')
+    parser.add_argument('--new-name', nargs='+')
+    parser.add_argument('--old', nargs='+', action=FormerName, new='--new-name')
+    assert parser.parse_args(['--new-name', 'a']).new_name == ['a'] and capsys.readouterr().err == ''
+    assert parser.parse_args(['--old', 'a', 'b']).new_name == ['a', 'b']
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith('tool: warning: --old is called --new-name now')
+    assert parser.parse_args([]).new_name is None and '--old' not in parser.format_help()

@@ -18,6 +18,7 @@ from denseclip.apis import AnomalyInferencer, Detections
 from denseclip.apis import inferencer as module
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
+from denseclip.apis.loading import forget_shared_model
 from denseclip.apis.mask_inferencer import MaskInferencer
 from denseclip.apis.turns import builds, keep_last, turn_of
 from denseclip.models.builder import build_module
@@ -55,11 +56,11 @@ def test_each_call_of_one_inferencer_gets_its_own_words(inferencer, photo):
 def test_each_call_of_the_shared_model_gets_its_own_words(model_files, photo, monkeypatch):
     built = []
     monkeypatch.setattr(module, 'default_model', lambda: built.append(1) or time.sleep(0.1) or model_files)
-    module._shared_inferencer.cache_clear()
+    forget_shared_model()
     found = in_threads(*(lambda w=w: denseclip.segment(photo, w, device='cpu').names for w in WORDS))
     assert [set(names) for names in found] == [{denseclip.Vocabulary.of(w).names} for w in WORDS]
     assert len(built) == 1
-    module._shared_inferencer.cache_clear()
+    forget_shared_model()
 
 
 def test_a_failing_call_leaves_the_words_of_the_others(inferencer, photo):

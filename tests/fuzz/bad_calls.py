@@ -73,12 +73,12 @@ def api(names: Names) -> Iterator[Case]:
     for name in ('', 'RN5', 'local-dir:gone', 'hf-hub:', 'local-dir:', '../..'):
         yield Case('denseclip.load_clip', f'name {name!r}', lambda w, n=name: load_clip(n))
     for label, run in {
-        'folder missing': lambda w: denseclip.localize_anomalies(w / 'gone.png', 'nut', clip=SMALL_CLIP),
-        'object empty': lambda w: denseclip.localize_anomalies(good, '', clip=SMALL_CLIP),
-        'object a number': lambda w: denseclip.localize_anomalies(good, 3, clip=SMALL_CLIP),
-        'picture None': lambda w: denseclip.localize_anomalies(None, 'nut', clip=SMALL_CLIP),
+        'folder missing': lambda w: denseclip.anomaly(w / 'gone.png', 'nut', clip=SMALL_CLIP),
+        'object empty': lambda w: denseclip.anomaly(good, '', clip=SMALL_CLIP),
+        'object a number': lambda w: denseclip.anomaly(good, 3, clip=SMALL_CLIP),
+        'picture None': lambda w: denseclip.anomaly(None, 'nut', clip=SMALL_CLIP),
     }.items():
-        yield Case('denseclip.localize_anomalies', label, run)
+        yield Case('denseclip.anomaly', label, run)
     for label, run in {
         'config missing': lambda w: denseclip.detect(good, 'gone.py', 'gone.pth'),
         'weights missing': lambda w: denseclip.detect(good, w / 'detector.py', 'gone.pth'),

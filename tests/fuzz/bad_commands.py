@@ -107,13 +107,16 @@ def anomaly(names: Names) -> Iterator[Case]:
         yield case(group, f'config {name}', f'{flat} --object nut --config {{w}}/configs/{name}', target='out')
     for name in names.weights[:20]:
         yield case(
-            group, f'checkpoint {name}', f'{flat} {model} --object nut --checkpoint {{w}}/weights/{name}', target='out'
+            group,
+            f'checkpoint {name}',
+            f'{flat} {model} --object nut --model anovl --weights {{w}}/weights/{name}',
+            target='out',
         )
     for label, text in {
         'no object': model,
         'clip unknown': '--object nut --clip ViT-B-17',
         'clip folder without a model': '--object nut --clip local-dir:{w}/pictures',
-        'weights damaged': '--object nut --clip ViT-B-16 --weights {w}/weights/cut.pth',
+        'weights damaged': '--object nut --clip ViT-B-16 --pretrained {w}/weights/cut.pth',
         'domain empty': f'--object nut --domain= {model}',
         'device unknown': f'--object nut --device abacus {model}',
         'a segmentor': '--object nut --config {w}/toy.py',

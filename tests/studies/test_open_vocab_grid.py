@@ -163,7 +163,7 @@ def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
         **PRESETS['proxyclip'].model['affinity'],
         'dino': dict(pretrained='dino.safetensors'),
     }
-    with pytest.raises(OptionError, match='--checkpoint dinoiser=FILE'):
+    with pytest.raises(OptionError, match='--weights dinoiser=FILE'):
         make_cells(['dinoiser'], ['voc21'], ['own'], CellOptions())
     closed = tmp_path / 'closed.py'
     closed.write_text("model = dict(type='EncoderDecoder')\n")

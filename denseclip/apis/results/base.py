@@ -78,6 +78,10 @@ class Result(ABC):
     def overlay(self) -> Image.Image:
         """The picture with what was found drawn into it."""
 
+    @abstractmethod
+    def summary(self) -> str:
+        """What was found, for the terminal."""
+
     @property
     def stem(self) -> str:
         """Name of files that are written without one: that of the picture's file, or ``picture``."""

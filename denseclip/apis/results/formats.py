@@ -5,8 +5,6 @@ Nothing heavy is imported at module level: ``--help`` shows the names.
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +139,8 @@ def chosen_formats(kind: str, names: str | Sequence[str] | None = None) -> list[
     Raises:
         UserError: If there is no such format for this kind, or none is named.
     """
+    import difflib
+
     known = formats_of(kind)
     parts = ['usual'] if names is None else [names] if isinstance(names, str) else list(names)
     asked = [name.strip() for part in parts for name in str(part).split(',') if name.strip()]
@@ -168,6 +168,8 @@ def format_lines() -> str:
 
 
 def _json(content: Any) -> str:
+    import json
+
     return json.dumps(content, ensure_ascii=False, indent=1)
 
 

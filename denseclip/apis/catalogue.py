@@ -1,0 +1,157 @@
+"""All models that can be loaded by name: those of the zoo, training-free presets, methods."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from denseclip.apis.bundled import package_root, read_zoo
+from denseclip.apis.errors import UserError
+from denseclip.apis.methods import METHODS
+
+KINDS = ('zoo', 'preset', 'method')
+TASKS = ('semantic', 'panoptic', 'instance', 'anomaly')
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model that ``load_model`` knows by name.
+
+    Attributes:
+        name: The name.
+        kind: ``'zoo'``: a config with weights of its own, here or elsewhere. ``'preset'``: a training-free method on
+            any CLIP. ``'method'``: a published method, with the config of its published weights.
+        tasks: What it gives: ``'semantic'``, ``'panoptic'``, ``'instance'``, ``'anomaly'``.
+        needs: Arguments of ``load_model`` that must be given; nothing for a model that is here as a whole.
+        line: What it is.
+        config: Its config, relative to the package; None for presets.
+        weights: Its weights in this package, relative to it; None if they are elsewhere.
+        url: Where its weights are published as a file, if they are.
+    """
+
+    name: str
+    kind: str
+    tasks: tuple[str, ...]
+    needs: tuple[str, ...]
+    line: str
+    config: str | None = None
+    weights: str | None = None
+    url: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it works without a download and without any argument."""
+        return not self.needs
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return asdict(self)
+
+
+def list_models(task: str | None = None, kind: str | None = None) -> list[ModelCard]:
+    """All models that :func:`load_model` knows by name.
+
+    Args:
+        task: Only models that give it: ``'semantic'``, ``'panoptic'``, ``'instance'`` or ``'anomaly'``.
+        kind: Only ``'zoo'``, ``'preset'`` or ``'method'``.
+
+    Raises:
+        UserError: If there is no such task or kind.
+
+    Example:
+        >>> [card.name for card in list_models('anomaly')]
+        ['anovl', 'anovl-tta', 'winclip', 'april-gan']
+    """
+    for given, known, what in ((task, TASKS, 'task'), (kind, KINDS, 'kind')):
+        if given is not None and given not in known:
+            raise UserError(f"no {what} is called '{given}'; there are {', '.join(known)}.")
+    found = [*_zoo(), *_presets(), *_methods()]
+    return [card for card in found if task in (None, *card.tasks) and kind in (None, card.kind)]
+
+
+def find_card(name: str) -> ModelCard:
+    """A model by name.
+
+    Raises:
+        UserError: If there is none; the nearest is suggested.
+    """
+    known = {card.name: card for card in list_models()}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else 'it is no file, either.'
+    raise UserError(f"no model is called '{name}'; {hint} `denseclip models` (list_models()) shows all names.")
+
+
+def one_of(**names: Any) -> Any:
+    """The one name that is given, or None.
+
+    Raises:
+        UserError: If several are.
+    """
+    given = {key: value for key, value in names.items() if value is not None}
+    if len(given) > 1:
+        listed = ' and '.join(f'{key} {value}' for key, value in given.items())
+        raise UserError(f'{listed} are two models: leave one of them out.')
+    return next(iter(given.values()), None)
+
+
+def is_config(name: str | Path) -> bool:
+    """Whether a name means a config file and no model of the list."""
+    path = Path(name)
+    return isinstance(name, Path) or path.suffix in ('.py', '.json', '.yml', '.yaml') or len(path.parts) > 1
+
+
+def config_path(name: str | Path) -> Path:
+    """The file of a config: one that exists as it is called, else one of the package."""
+    shipped = package_root() / name
+    return Path(name) if Path(name).exists() or not shipped.is_file() else shipped
+
+
+def _zoo() -> list[ModelCard]:
+    zoo = read_zoo()
+    return [_of_zoo(entry, entry['name'] == zoo['default']) for entry in zoo['models']]
+
+
+def _of_zoo(entry: dict[str, Any], is_default: bool) -> ModelCard:
+    score = entry['expected'].get('ss')
+    line = f'{entry["dataset"]}' + (f', mIoU {score}' if score else '')
+    if is_default:
+        line += '; the model that is used when none is named'
+    elif entry['file'] is None and entry['url'] is None:
+        line += '; its weights are not published as a file'
+    return ModelCard(
+        entry['name'],
+        'zoo',
+        tuple(entry.get('tasks', ('semantic',))),
+        () if entry['file'] else ('weights',),
+        line,
+        entry['config'],
+        entry['file'],
+        entry['url'],
+    )
+
+
+def _presets() -> list[ModelCard]:
+    from denseclip.clip.presets import PRESETS
+
+    return [
+        ModelCard(name, 'preset', ('semantic',), ('words', *_settings(preset.model, preset.needs)), preset.source)
+        for name, preset in PRESETS.items()
+    ]
+
+
+def _settings(model: Any, needs: str) -> tuple[str, ...]:
+    """Arguments that a preset wants besides words."""
+    if not needs:
+        return ()
+    return ('affinity',) if 'affinity' in model else ('config', 'weights')
+
+
+def _methods() -> list[ModelCard]:
+    return [
+        ModelCard(name, 'method', method.tasks, method.needs, method.line, method.config)
+        for name, method in METHODS.items()
+    ]

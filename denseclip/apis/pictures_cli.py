@@ -1,0 +1,95 @@
+"""What commands do with pictures one after the other: look, write, say, and list what could not be read."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denseclip.apis.command_options import check_output
+from denseclip.apis.errors import report_failures
+from denseclip.apis.talk import emit, remark
+from denseclip.files.names import readable, shown
+
+if TYPE_CHECKING:
+    from denseclip.apis.predictor import Predictor
+    from denseclip.apis.results.base import Result
+
+
+def run_pictures(
+    args: argparse.Namespace,
+    kind: str,
+    load: Callable[[], Predictor],
+    ready: Callable[[Any], None] = lambda model: None,
+    **options: Any,
+) -> int:
+    """Results of every picture that can be read, then a list of those that cannot.
+
+    Args:
+        args: ``images``, ``out``, ``formats``, ``force``, ``json`` and ``output``, where JSON goes.
+        kind: Kind of the results.
+        load: Loads the model, once everything else is known to be in order.
+        ready: Called with the model before the first picture.
+        **options: Of the model's calls.
+
+    Returns:
+        Exit code: 2 if a picture could not be read.
+
+    Raises:
+        UserError: If results cannot be written, or there is no picture.
+    """
+    from denseclip.apis.files import prepare_folder
+    from denseclip.apis.images import UnreadableImageError
+    from denseclip.apis.inputs import expand_inputs
+    from denseclip.apis.progress import track
+    from denseclip.apis.results.formats import chosen_formats
+    from denseclip.files.stems import output_stems
+
+    check_output(args)
+    rows = chosen_formats(kind, args.formats)
+    paths = expand_inputs(args.images)
+    stems = output_stems(paths)
+    folder = None
+    if args.out is not None:
+        folder = prepare_folder(args.out, [stem + row.ending for stem in stems for row in rows], args.force)
+    model = load_aloud(load)
+    ready(model)
+    failures: list[UnreadableImageError] = []
+    for path, stem in track(zip(paths, stems, strict=True), len(paths), 'looking at pictures'):
+        start = time.perf_counter()
+        try:
+            result: Result = model(path, **options)  # type: ignore[assignment]
+        except UnreadableImageError as error:
+            failures.append(error)
+            if args.json:
+                emit(args.output, {'source': readable(path), 'error': readable(error)})
+            continue
+        remark(f'{path}: {time.perf_counter() - start:.2f} s')
+        written = [] if folder is None else result.save(folder, stem, force=True, formats=args.formats)
+        _say(args, result, written)
+    return report_failures(failures, len(paths))
+
+
+def load_aloud(load: Callable[[], Predictor]) -> Predictor:
+    """Load a model behind a sign of life, and say what it is to those who want to know."""
+    from denseclip.apis.progress import busy
+
+    start = time.perf_counter()
+    with busy('loading the model'):
+        model = load()
+    parameters = list(model.model.parameters())
+    where = parameters[0].device if parameters else 'cpu'
+    remark(
+        f'{type(model.model).__name__}, {sum(p.numel() for p in parameters) / 1e6:.1f} M parameters, {where}, '
+        f'{model.precision}, loaded in {time.perf_counter() - start:.1f} s'
+    )
+    return model
+
+
+def _say(args: argparse.Namespace, result: Result, written: list[Path]) -> None:
+    if args.json:
+        emit(args.output, {**result.to_dict(), 'files': [readable(file) for file in written]})
+        return
+    print(f'\n{result.summary()}\n  written: {", ".join(map(shown, written))}')

@@ -1,0 +1,102 @@
+"""What every loaded model answers: it is called with a picture, a list of them, or a folder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, overload
+
+from denseclip.apis.images import ImageLike, Images, UnreadableImageError
+from denseclip.apis.inputs import expand_inputs
+from denseclip.apis.results.base import Result
+from denseclip.core.precision import Precision, autocast
+
+
+class Predictor(ABC):
+    """A model, ready for pictures.
+
+    Attributes:
+        model: The network.
+        task: What it gives: ``'semantic'``, ``'panoptic'``, ``'instance'`` or ``'anomaly'``.
+        precision: What it computes in: ``'fp32'``, or ``'bf16'`` by autocast.
+    """
+
+    model: Any
+    task: str
+    precision: Precision = 'fp32'
+
+    @overload
+    def __call__(self, pictures: ImageLike, *args: Any, **options: Any) -> Result: ...
+
+    @overload
+    def __call__(self, pictures: Images, *args: Any, **options: Any) -> list[Result]: ...
+
+    def __call__(self, pictures: Any, *args: Any, **options: Any) -> Any:
+        """Look at a picture, at several, or at a folder.
+
+        Args:
+            pictures: A picture in any form that :meth:`Inferencer.segment` knows, or a list of them; those of one size
+                run together. A folder, or a pattern such as ``'shots/*.jpg'``, stands for the pictures in it.
+            *args: Further arguments of ``segment``, ``detect`` or ``localize``.
+            **options: See there.
+
+        Returns:
+            A result; a list of results for several pictures, a folder or a pattern. For thousands of pictures see
+            :meth:`stream`.
+
+        Raises:
+            UnreadableImageError: If a file cannot be read.
+            UserError: If it is no picture, or a folder without any.
+        """
+        if stands_for_files(pictures):
+            return self._find(expand_inputs([pictures]), *args, **options)
+        return self._find(pictures, *args, **options)
+
+    @abstractmethod
+    def _find(self, image: Any, *args: Any, **options: Any) -> Any:
+        """A result for a picture, a list of results for a list."""
+
+    def stream(
+        self,
+        pictures: str | Path | Iterable[str | Path],
+        *args: Any,
+        failures: list[UnreadableImageError] | None = None,
+        **options: Any,
+    ) -> Iterator[Result]:
+        """Look at files one after the other; no more than one result is kept.
+
+        Args:
+            pictures: Files, folders and patterns, or one of them.
+            *args: Further arguments of ``segment``, ``detect`` or ``localize``.
+            failures: Gets the errors of files that cannot be read, which stop nothing then.
+            **options: See ``args``.
+
+        Yields:
+            A result for each file, in order; its ``source`` says which.
+
+        Raises:
+            UnreadableImageError: If a file cannot be read and there is no list of ``failures``.
+        """
+        for path in expand_inputs([pictures] if isinstance(pictures, str | Path) else pictures):
+            try:
+                yield self._find(path, *args, **options)
+            except UnreadableImageError as error:
+                if failures is None:
+                    raise
+                failures.append(error)
+
+    def _step(self, batch: Any) -> Any:
+        """The model's data samples for a batch, in the precision asked for."""
+        if self.precision == 'fp32':
+            return self.model.test_step(batch)
+        with autocast(self.precision, next(self.model.parameters()).device.type):
+            return self.model.test_step(batch)
+
+
+def stands_for_files(pictures: Any) -> bool:
+    """Whether a name means a folder or a pattern and not a file."""
+    if not isinstance(pictures, str | Path):
+        return False
+    path = Path(pictures)
+    return path.is_dir() or (not path.exists() and any(sign in str(pictures) for sign in '*?['))

@@ -1,0 +1,203 @@
+"""The command ``denseclip segment``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from denseclip.apis.command_options import add_clip_options, add_model_options, add_output_options, model_arguments
+from denseclip.apis.errors import UserError, check_share
+from denseclip.apis.methods import MASK_SOURCES, SEGMENTATION_TASKS, STAGES, methods_for
+from denseclip.apis.pictures_cli import run_pictures
+from denseclip.apis.talk import use_host
+from denseclip.files.names import shown
+
+if TYPE_CHECKING:
+    from denseclip.apis.inferencer import Inferencer
+    from denseclip.clip.vocabulary import Vocabulary
+
+DEFAULT_BACKGROUND_NAMES = ('background', 'something else')
+_EXAMPLE = 'example: denseclip segment street.jpg --classes "road; car=automobile,vehicle; sky" --out results'
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command to the program's."""
+    parser = commands.add_parser(
+        'segment', parents=[common], help='label the pixels of pictures by words', epilog=_EXAMPLE
+    )
+    parser.add_argument('images', nargs='+', metavar='IMAGE', help='pictures, folders of pictures, or quoted patterns')
+    _add_word_options(parser)
+    add_model_options(parser, 'the bundled model')
+    parser.add_argument(
+        '--preset',
+        metavar='NAME',
+        help='a training-free method on a CLIP model: maskclip, sclip, clearclip, naclip, ...; needs --classes; the '
+        'same as --model',
+    )
+    add_clip_options(parser, 'the preset, or of ovseg with --masks from elsewhere')
+    _add_score_options(parser)
+    _add_mask_options(parser)
+    add_output_options(parser)
+    parser.set_defaults(run=run_segment)
+
+
+def _add_word_options(parser: argparse.ArgumentParser) -> None:
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument(
+        '--classes',
+        metavar='TEXT',
+        help='classes separated by ";", further names of a class after "=" separated by ",", '
+        'the name of a list (ade20k, camvid, coco, ...), or the path of one; by default the words of the model',
+    )
+    words.add_argument('--classes-file', metavar='FILE', help='text with one class a line, JSON, YAML or CSV')
+    parser.add_argument(
+        '--background',
+        choices=('none', 'prompts', 'threshold'),
+        default='none',
+        help='pixels of no class: none (each gets a class, the default), prompts (one more class with words of its '
+        'own), threshold (where the best score is low; not every model can do this)',
+    )
+    parser.add_argument(
+        '--background-names',
+        metavar='WORDS',
+        help=f'words of the background, separated by ","; implies --background prompts '
+        f'(default there: {", ".join(DEFAULT_BACKGROUND_NAMES)})',
+    )
+    parser.add_argument('--threshold', type=float, metavar='SCORE', help='for --background threshold')
+
+
+def _add_score_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--min-confidence',
+        type=float,
+        metavar='P',
+        help='leave out classes (segments, objects) whose score is lower, 0..1; see the table. Pixels go to the '
+        'next best class that is left',
+    )
+    parser.add_argument(
+        '--min-area',
+        type=float,
+        metavar='SHARE',
+        help='leave out classes (segments, objects) that cover less of the picture, 0..1',
+    )
+
+
+def _add_mask_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--method',
+        choices=methods_for(*SEGMENTATION_TASKS),
+        help='a published model with a mask generator; with --weights (its checkpoint), and --config if it is not the '
+        'largest one. ovseg also works with masks from elsewhere: see --masks',
+    )
+    parser.add_argument(
+        '--task',
+        choices=SEGMENTATION_TASKS,
+        help='what a query-based model (fcclip, maft, pmp, or --config) makes of its masks: labels, segments or '
+        'instances (default: semantic)',
+    )
+    parser.add_argument(
+        '--things',
+        metavar='TEXT',
+        help='countable classes for panoptic and instance results: names separated by ";", all, none, or the things of '
+        'ade20k, cityscapes, coco (default: all but words such as sky, road, grass)',
+    )
+    parser.add_argument('--score', type=float, metavar='SCORE', help='least confidence of an instance (default: 0.3)')
+    group = parser.add_argument_group('ovseg')
+    group.add_argument(
+        '--masks',
+        metavar='SOURCE',
+        help=f'where masks come from: {MASK_SOURCES} (default: model; others need no --weights, CLIP decides)',
+    )
+    group.add_argument(
+        '--stage',
+        choices=STAGES,
+        help='who decides about a mask: the mask generator (first), CLIP on a picture of it (second, the default: it '
+        'knows any word), or both',
+    )
+
+
+def run_segment(args: argparse.Namespace) -> int:
+    """``denseclip segment``: results of every picture that can be read, then a list of those that cannot."""
+    check_share('--min-confidence', args.min_confidence)
+    check_share('--min-area', args.min_area)
+    name = model_name(args)
+    vocabulary = vocabulary_from_args(args)
+    if vocabulary is not None and not args.json:
+        print(vocabulary.describe())
+
+    def ready(model: Any) -> None:
+        if vocabulary is None and not args.json:
+            print(model.vocabulary.describe())
+
+    return run_pictures(
+        args,
+        args.task or 'semantic',
+        lambda: load_segmentor(args, name, vocabulary),
+        ready,
+        min_confidence=args.min_confidence,
+        min_area=args.min_area,
+    )
+
+
+def model_name(args: argparse.Namespace) -> str | None:
+    """The one name of a model among the options; a method may have another config.
+
+    Raises:
+        UserError: If there are two.
+    """
+    from denseclip.apis.catalogue import one_of
+
+    return one_of(**{f'--{key}': getattr(args, key) for key in ('model', 'preset', 'method')})
+
+
+def load_segmentor(args: argparse.Namespace, name: str | None, vocabulary: Vocabulary | None) -> Inferencer:
+    """The model that the options name.
+
+    Raises:
+        ImportError: If the host stack is not installed.
+        UserError: If the model cannot be used, or segments nothing.
+    """
+    use_host('denseclip segment')
+    from denseclip.apis.inferencer import Inferencer
+    from denseclip.apis.loading import load_model
+
+    model = load_model(name, words=vocabulary, **model_arguments(args))
+    if not isinstance(model, Inferencer):
+        other = {'instance': 'detect', 'anomaly': 'anomaly'}[model.task]
+        raise UserError(f"{type(model.model).__name__} segments nothing by words; use 'denseclip {other}'.")
+    return model
+
+
+def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
+    """The vocabulary that the options describe, or None when they name no classes.
+
+    Raises:
+        UserError: if background options are used without classes or do not go together.
+        VocabularyError: if the classes cannot be used.
+    """
+    from denseclip.clip.vocabulary import Vocabulary, file_vocabulary, typed_vocabulary
+
+    background: dict[str, Any] = {'background': args.background}
+    if args.background_names is not None and args.background == 'none':
+        background['background'] = 'prompts'
+    if background['background'] == 'prompts':
+        names = args.background_names
+        given = None if names is None else tuple(names.split(';' if ';' in names else ','))
+        background['background_names'] = given or DEFAULT_BACKGROUND_NAMES
+    elif args.background_names is not None:
+        raise UserError('--background-names goes with --background prompts; leave one of them out.')
+    if (args.threshold is not None) != (args.background == 'threshold'):
+        raise UserError('--background threshold and --threshold SCORE need each other.')
+    if args.threshold is not None:
+        background['threshold'] = args.threshold
+    if args.classes is None and args.classes_file is None:
+        if background['background'] != 'none':
+            raise UserError('a background needs classes to set it off from; give --classes or --classes-file.')
+        return None
+    if args.classes is not None:
+        found, notes = typed_vocabulary(args.classes)
+    else:
+        found, notes = file_vocabulary(args.classes_file)
+    for note in notes:
+        print(f'note: {shown(note)}')
+    return Vocabulary(found.classes, **background)
