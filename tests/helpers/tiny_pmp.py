@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from denseclip.models.heads.mask2former.classifiers import TextClassifier
 from denseclip.models.heads.mask2former.decoder import MaskedQueryDecoder
-from denseclip.models.heads.mask2former.outputs import PixelFeatures
+from denseclip.models.heads.mask_head import PixelFeatures
 from denseclip.models.heads.pmp import PromptGuide, PromptTokens
 
 DIM, TEXT_DIM, LAYERS, HEADS, QUERIES = 32, 24, 4, 4, 7

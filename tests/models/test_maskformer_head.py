@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mmdet.models.layers import DetrTransformerDecoder
 from mmengine.structures import InstanceData
 
-from denseclip.models.heads.mask2former.outputs import LayerPrediction
+from denseclip.models.heads.mask_head import LayerPrediction
 from denseclip.models.heads.maskformer import MaskFormerCriterion, OpenVocabMaskFormerHead, WholeMaskMatcher
 from denseclip.models.heads.maskformer.transformer import Decoder
 

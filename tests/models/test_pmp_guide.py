@@ -24,7 +24,7 @@ from tiny_pmp import (
     same,
 )
 
-from denseclip.models.heads.mask2former.outputs import PixelFeatures
+from denseclip.models.heads.mask_head import PixelFeatures
 from denseclip.models.heads.pmp import PromptGuide, PromptTokens
 from denseclip.models.heads.pmp.guide import POSITIONS
 

@@ -24,7 +24,7 @@ from denseclip.models.backbones import CLIPMaskTrunk, TrunkFeatures
 from denseclip.models.builder import build_module
 from denseclip.models.functional.text_logits import text_logits
 from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities, geometric_ensemble, seen_classes
-from denseclip.models.heads.mask2former import MaskPredictions
+from denseclip.models.heads.mask_head import MaskHead, MaskPredictions
 from denseclip.models.heads.query_guide import QueryGuide
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.structures.mask_proposals import MaskProposals
@@ -52,7 +52,8 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
     Args:
         clip: The CLIP model: a dict with ``model`` and ``pretrained`` (and what else :class:`OpenCLIPParts` takes; or
             ``parts``, a built one), and with ``read_out`` for the last block of a vision transformer.
-        head: Config of the mask generator or the module; ``in_channels`` and ``embed_dim`` follow from CLIP.
+        head: Config of the mask generator, a :class:`MaskHead`, or the module; ``in_channels`` and ``embed_dim`` follow
+            from CLIP.
         vocabulary: Classes to tell apart, anything that ``Vocabulary.of`` accepts; None waits for
             :meth:`set_vocabulary`.
         train_vocabulary: Classes of the training data, in the order of its labels. They decide which classes count as
@@ -107,7 +108,7 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
         self.text = ClassEmbeddings(text, templates, 'max', cache_dir, train_vocabulary)
         self.clip_logit_scale: nn.Parameter = model.logit_scale.requires_grad_(False)
         self.void_embedding = nn.Embedding(1, tower.embed_dim)
-        self.head: Any = head if isinstance(head, nn.Module) else self._build_head(head)
+        self.head: MaskHead = head if isinstance(head, nn.Module) else self._build_head(head)  # type: ignore[assignment]
         self.alpha, self.beta, self.ensemble_on_valid_mask = alpha, beta, ensemble_on_valid_mask
         self.test_cfg = ConfigDict(test_cfg or {})
         self.tasks = MaskTasks(**self.test_cfg)
@@ -116,7 +117,7 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
             self.set_vocabulary(vocabulary, things)
 
     @property
-    def decode_head(self) -> Any:
+    def decode_head(self) -> MaskHead:
         """The mask generator, by the name that MMSeg's hooks and tools know; in checkpoints it is ``head``."""
         return self.head
 
@@ -188,7 +189,8 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
     ) -> MaskPredictions:
         """Run the mask generator."""
         guide = self.query_guide(features.last.shape[0], samples)
-        return self.head(features.stages, *self.text_rows(), guide=guide, all_layers=all_layers)
+        pixels = self.head.pixel_features(features.stages)
+        return self.head.decode(pixels, *self.text_rows(), guide=guide, all_layers=all_layers)
 
     def propose(self, features: TrunkFeatures, samples: Sequence[Any] | None = None) -> MaskProposals:
         """Masks of pictures with the embeddings of the trained classifier.
@@ -208,8 +210,7 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
     def trained_logits(self, proposals: MaskProposals) -> Tensor:
         """Class logits of the trained classifier for masks, "void" last, (N, Q, K + 1)."""
         assert proposals.class_embeddings is not None
-        scale = self.head.decoder.classifier.logit_scale
-        return text_logits(proposals.class_embeddings, *self.text_rows(), scale)
+        return text_logits(proposals.class_embeddings, *self.text_rows(), self.head.logit_scale)
 
     def classify(self, features: TrunkFeatures, proposals: MaskProposals) -> MaskProbabilities:
         """Classes of masks, whatever made them.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from denseclip.clip.vocabulary import VocabularyLike
 from denseclip.core.placement import pad_to_multiple, size_of, whole_multiples
 from denseclip.models.builder import build_module
-from denseclip.models.heads.mask2former import MaskPredictions, PixelFeatures
+from denseclip.models.heads.mask_head import MaskHead, MaskPredictions, PixelFeatures
 from denseclip.models.heads.query_guide import QueryGuide
 from denseclip.structures.mask_proposals import MaskProposals
 
@@ -35,7 +35,7 @@ class OVSeg(TwoStageSegmentor):
 
     Args:
         backbone: Config of the backbone or the module; it gives four maps, finest first.
-        decode_head: Config of the mask generator or the module; ``embed_dim`` follows from CLIP.
+        decode_head: Config of the mask generator, a :class:`MaskHead`, or the module; ``embed_dim`` follows from CLIP.
         clip: See :class:`TwoStageSegmentor`.
         vocabulary: Classes to tell apart; None waits for :meth:`set_vocabulary`.
         train_vocabulary: Classes of the training data, in the order of its labels; None: the present vocabulary.
@@ -65,7 +65,7 @@ class OVSeg(TwoStageSegmentor):
         width = self.text.tower.embed_dim
         if isinstance(decode_head, Mapping):
             decode_head = {'type': 'OpenVocabMaskFormerHead', 'embed_dim': width, **decode_head}
-        self.decode_head: Any = build_module(decode_head)
+        self.decode_head: MaskHead = build_module(decode_head)
         self.non_object_embedding = nn.Parameter(torch.randn(1, width) * self.text.tower.width**-0.5)
 
     def no_object_row(self) -> Tensor:

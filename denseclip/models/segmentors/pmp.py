@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from denseclip.models.backbones import TrunkFeatures
+from denseclip.models.heads.mask_head import MaskHead
 from denseclip.structures.mask_proposals import MaskProposals
 
 from .fcclip import FCCLIP
@@ -17,19 +18,11 @@ from .ovseg import OVSeg
 from .prompt_guided import PromptGuided
 
 
-class _GuidedMask2Former(PromptGuided):
-    """What the hosts with :class:`OpenVocabMask2FormerHead` share."""
+class _GuidedTrunk(PromptGuided):
+    """What the hosts on a :class:`CLIPMaskTrunk` share."""
 
-    head: Any
+    head: MaskHead
     text_rows: Any
-
-    def _guide_defaults(self) -> dict[str, Any]:
-        decoder = self.head.decoder
-        return {
-            'dim': decoder.query_embed.weight.shape[1],
-            'num_layers': len(decoder.layers),
-            'num_heads': decoder.layers[0].image_attention.attn.num_heads,
-        }
 
     def propose(self, features: TrunkFeatures, samples: Sequence[Any] | None = None) -> MaskProposals:
         """Masks of pictures; the pixel decoder runs once, whatever the number of prompts.
@@ -38,16 +31,16 @@ class _GuidedMask2Former(PromptGuided):
             features: Of the trunk.
             samples: Data samples, for prompts of their own.
         """
-        pixels, rows = self.head.pixel_features(features.stages), self.text_rows()
+        pixels, (rows, names) = self.head.pixel_features(features.stages), self.text_rows()
 
         def run(guide: Any) -> MaskProposals:
-            return self.head.decode(pixels, *rows, guide=guide, all_layers=False).proposals
+            return self.head.decode(pixels, rows, names, guide, all_layers=False).proposals
 
         return self.guided_proposals(run, features.last.shape[0], samples)
 
 
 @MODELS.register_module()
-class PMPFCCLIP(_GuidedMask2Former, FCCLIP):
+class PMPFCCLIP(_GuidedTrunk, FCCLIP):
     """FC-CLIP whose mask generator is guided by the prompts; arguments of :class:`PromptGuided` and the host.
 
     Any config of the host becomes this by its ``type``.
@@ -55,7 +48,7 @@ class PMPFCCLIP(_GuidedMask2Former, FCCLIP):
 
 
 @MODELS.register_module()
-class PMPMAFTPlus(_GuidedMask2Former, MAFTPlus):
+class PMPMAFTPlus(_GuidedTrunk, MAFTPlus):
     """MAFT+ whose mask generator is guided by the prompts; arguments of :class:`PromptGuided` and the host.
 
     Prompts are the text rows as CLIP gives them, before the content-dependent transfer. Any config of the host becomes
@@ -70,15 +63,6 @@ class PMPOVSeg(PromptGuided, OVSeg):
     The queries look at the text between looking at each other and looking at the picture. Any config of the host
     becomes this by its ``type``.
     """
-
-    def _guide_defaults(self) -> dict[str, Any]:
-        predictor = self.decode_head.predictor
-        layers = predictor.transformer.decoder.layers
-        return {
-            'dim': predictor.query_embed.weight.shape[1],
-            'num_layers': len(layers),
-            'num_heads': layers[0].self_attn.num_heads,
-        }
 
     def propose_from(self, features: Sequence[Tensor], samples: Sequence[Any] | None = None) -> MaskProposals:
         """Masks of pictures; the pixel decoder runs once, whatever the number of prompts.

@@ -99,10 +99,6 @@ class PMPMask2Former(PromptGuided, TextMask2Former):
 
     decode_head: Any
 
-    def _guide_defaults(self) -> dict[str, Any]:
-        head = self.decode_head
-        return {'dim': head.query_dim, 'num_layers': head.num_layers, 'num_heads': head.num_heads}
-
     def _decode_head_forward_train(self, inputs: list[Tensor], data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         guide = self.query_guide(inputs[0].shape[0], data_samples)
         return add_prefix(self.decode_head.guided_loss(inputs, data_samples, guide), 'decode')

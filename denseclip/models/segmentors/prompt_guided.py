@@ -85,7 +85,9 @@ class PromptGuided:
         if freeze_host:
             self.requires_grad_(False)  # type: ignore[attr-defined]
         if not isinstance(prompt_guide, nn.Module):
-            sizes = {'text_dim': self.text.tower.embed_dim, **self._guide_defaults()}
+            head: Any = self.decode_head  # type: ignore[attr-defined]
+            sizes = {'dim': head.query_dim, 'num_layers': head.num_layers, 'num_heads': head.num_heads}
+            sizes['text_dim'] = self.text.tower.embed_dim
             prompt_guide = {'type': 'PromptGuide', **sizes, **(prompt_guide or {})}
         self.prompt_guide = build_module(prompt_guide)
         self.prompt_settings = PromptSettings(**(prompts or {}))
@@ -93,10 +95,6 @@ class PromptGuided:
         self._words = WordEncoder()
         self._phrases: Vocabulary | None = None
         self._watched: TokenGuide | None = None
-
-    def _guide_defaults(self) -> dict[str, Any]:
-        """Sizes of the host's decoder, as arguments of :class:`PromptGuide`."""
-        raise NotImplementedError
 
     def train(self, mode: bool = True) -> Any:
         """Set the mode; a frozen host keeps the statistics of its normalisations."""

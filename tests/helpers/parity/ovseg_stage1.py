@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from mmseg.models.backbones import ResNetV1c, SwinTransformer
 from torch import Tensor, nn
 
-from denseclip.models.heads.mask2former.outputs import LayerPrediction
+from denseclip.models.heads.mask_head import LayerPrediction
 from denseclip.models.heads.maskformer import (
     MaskFormerCriterion,
     OpenVocabMaskFormerHead,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from denseclip.core.precision import full_precision
 
+from ..mask_head import LayerPrediction, MaskPredictions
 from .matcher import Match, PointMaskMatcher
-from .outputs import LayerPrediction, MaskPredictions
 
 
 class MaskCriterion(nn.Module):

@@ -8,10 +8,10 @@ from mmdet.models.layers import MLP
 from mmengine.model import caffe2_xavier_init
 from torch import Tensor, nn
 
+from ..mask_head import LayerPrediction, MaskPredictions, PixelFeatures
 from ..query_guide import QueryGuide
 from .classifiers import QueryClassifier
 from .layers import MaskedDecoderLayer
-from .outputs import LayerPrediction, MaskPredictions, PixelFeatures
 from .positions import sine_positions
 
 

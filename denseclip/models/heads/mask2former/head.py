@@ -10,11 +10,11 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..mask_head import MaskPredictions, PixelFeatures
 from ..query_guide import QueryGuide
 from .classifiers import LinearClassifier, QueryClassifier, TextClassifier
 from .criterion import MaskCriterion
 from .decoder import MaskedQueryDecoder
-from .outputs import MaskPredictions, PixelFeatures
 from .pixel_decoder import DeformablePixelDecoder
 
 
@@ -80,6 +80,27 @@ class OpenVocabMask2FormerHead(BaseModule):
         self.decoder = MaskedQueryDecoder(classifier, **{**sizes, **layers, **(decoder or {})})
         self.criterion = MaskCriterion(**(criterion or {}))
 
+    @property
+    def query_dim(self) -> int:
+        """Width of the queries."""
+        return self.decoder.query_embed.weight.shape[1]
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the decoder."""
+        return len(self.decoder.layers)
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads of the decoder."""
+        return self.decoder.layers[0].image_attention.attn.num_heads  # type: ignore[union-attr, return-value]
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """See :class:`~denseclip.models.heads.mask_head.MaskHead`; a head with a fixed list of classes has none."""
+        classifier: Any = self.decoder.classifier
+        return classifier.logit_scale
+
     def pixel_features(self, features: Sequence[Tensor]) -> PixelFeatures:
         """Run the pixel decoder.
 
@@ -97,6 +118,7 @@ class OpenVocabMask2FormerHead(BaseModule):
         text_rows: Tensor | None = None,
         synonyms_per_class: Tensor | None = None,
         guide: QueryGuide | None = None,
+        *,
         all_layers: bool | None = None,
     ) -> MaskPredictions:
         """Run the decoder; the pixel features of a picture may serve several calls.
@@ -120,10 +142,11 @@ class OpenVocabMask2FormerHead(BaseModule):
         text_rows: Tensor | None = None,
         synonyms_per_class: Tensor | None = None,
         guide: QueryGuide | None = None,
+        *,
         all_layers: bool | None = None,
     ) -> MaskPredictions:
         """:meth:`pixel_features`, then :meth:`decode`."""
-        return self.decode(self.pixel_features(features), text_rows, synonyms_per_class, guide, all_layers)
+        return self.decode(self.pixel_features(features), text_rows, synonyms_per_class, guide, all_layers=all_layers)
 
     def loss(self, predictions: MaskPredictions, targets: Sequence[InstanceData]) -> dict[str, Tensor]:
         """Weighted losses, see :class:`MaskCriterion`.

@@ -18,7 +18,7 @@ from denseclip.models.functional.deformable_attention import (
     sampling_locations,
 )
 
-from .outputs import PixelFeatures
+from ..mask_head import PixelFeatures
 from .positions import sine_positions
 
 

@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
-from ..mask2former.outputs import LayerPrediction
+from ..mask_head import LayerPrediction
 from .matcher import Match, WholeMaskMatcher
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from denseclip.models.functional.text_logits import text_logits
 
-from ..mask2former.outputs import LayerPrediction, MaskPredictions, PixelFeatures
+from ..mask_head import LayerPrediction, MaskPredictions, PixelFeatures
 from ..query_guide import QueryGuide
 from .criterion import MaskFormerCriterion
 from .pixel_decoder import EncoderPixelDecoder, PyramidPixelDecoder
@@ -123,6 +123,26 @@ class OpenVocabMaskFormerHead(BaseModule):
                 "pixel_encoder_layers) or 'mask_features'."
             )
         return memory
+
+    @property
+    def query_dim(self) -> int:
+        """Width of the queries."""
+        return self.predictor.query_embed.weight.shape[1]
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the decoder."""
+        return len(self.predictor.decoder_layers)
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads of the decoder."""
+        return self.predictor.decoder_layers[0].self_attn.num_heads  # type: ignore[union-attr, return-value]
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """See :class:`~denseclip.models.heads.mask_head.MaskHead`; it is fixed here."""
+        return self.log_scale
 
     def pixel_features(self, stages: Sequence[Tensor]) -> PixelFeatures:
         """Mask features and memory; neither text nor queries take part.

@@ -11,8 +11,8 @@ from mmdet.models.layers import PixelDecoder
 from mmengine.model import caffe2_xavier_init
 from torch import Tensor, nn
 
-from ..mask2former.outputs import PixelFeatures
 from ..mask2former.positions import sine_positions
+from ..mask_head import PixelFeatures
 from .transformer import Encoder, Transformer, to_tokens
 
 _GROUP_NORM = dict(type='GN', num_groups=32)

@@ -9,8 +9,8 @@ from mmdet.models.layers import MLP
 from mmengine.model import caffe2_xavier_init
 from torch import Tensor, nn
 
-from ..mask2former.outputs import PixelFeatures
 from ..mask2former.positions import sine_positions
+from ..mask_head import PixelFeatures
 from ..query_guide import QueryGuide
 from .transformer import Decoder, Encoder, Transformer, to_tokens
 
@@ -77,6 +77,12 @@ class QueryPredictor(nn.Module):
         self.input_proj = nn.Conv2d(in_channels, dim, kernel_size=1) if project else nn.Identity()
         self.class_embed = MLP(dim, embed_hidden_dim, embed_dim, embed_layers)
         self.mask_embed = MLP(dim, dim, mask_dim, 3)
+
+    @property
+    def decoder_layers(self) -> nn.ModuleList:
+        """Layers of the decoder."""
+        assert self.transformer.decoder is not None
+        return self.transformer.decoder.layers
 
     def init_weights(self) -> None:
         """Matrices of transformer and projection; the rest keeps PyTorch's initial values."""

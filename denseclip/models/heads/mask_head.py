@@ -1,0 +1,136 @@
+"""What a mask head is: what FC-CLIP, MAFT+, OVSeg and PMP ask of it, and what its parts hand to each other.
+
+A head that answers to :class:`MaskHead` works in each of them. Adding one takes its module, its name in
+``denseclip/models/heads/__init__.py``, and a config that names it as ``head.type`` or ``decode_head.type``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from denseclip.structures.mask_proposals import MaskProposals
+
+from .query_guide import QueryGuide
+
+
+@dataclass(frozen=True)
+class PixelFeatures:
+    """What the pixel decoder makes of the backbone's maps.
+
+    Attributes:
+        mask_features: Map that mask embeddings are multiplied with, (N, mask_dim, H/4, W/4).
+        memories: Maps that the queries attend to, each (N, dim, h, w), coarsest first.
+    """
+
+    mask_features: Tensor
+    memories: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class LayerPrediction:
+    """Masks and their classes as one layer of the decoder sees them.
+
+    Attributes:
+        mask_logits: (N, Q, H/4, W/4).
+        class_logits: (N, Q, K + 1), the void class last.
+        class_embeddings: Embeddings that the text rows were compared with, (N, Q, D); None with a linear classifier.
+    """
+
+    mask_logits: Tensor
+    class_logits: Tensor
+    class_embeddings: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class MaskPredictions:
+    """Predictions of a decoder.
+
+    Attributes:
+        layers: Prediction i comes after i layers, so the first one comes from the learnt queries; only the last one
+            unless all were asked for.
+        pixels: What the masks were made from.
+    """
+
+    layers: tuple[LayerPrediction, ...]
+    pixels: PixelFeatures
+
+    @property
+    def last(self) -> LayerPrediction:
+        """Prediction of the last layer."""
+        return self.layers[-1]
+
+    @property
+    def proposals(self) -> MaskProposals:
+        """Masks and embeddings of the last layer, for a second stage that does not care where they come from."""
+        return MaskProposals(self.last.mask_logits, self.last.class_embeddings)
+
+
+@runtime_checkable
+class MaskHead(Protocol):
+    """From the maps of a backbone to masks and their classes, which are rows of text that come with every call.
+
+    It is built with ``in_channels`` of the maps, finest first, and ``embed_dim``, the width of the rows.
+    """
+
+    @property
+    def query_dim(self) -> int:
+        """Width of the queries, for a guide."""
+        ...
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the decoder, for a guide."""
+        ...
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads of the decoder, for a guide."""
+        ...
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """Logarithm of the factor of the cosines of its class embeddings and text rows."""
+        ...
+
+    def pixel_features(self, features: Sequence[Tensor]) -> PixelFeatures:
+        """The part that neither text nor queries take part in.
+
+        Args:
+            features: Maps of the backbone, finest first, each (N, C_i, h_i, w_i).
+        """
+        ...
+
+    def decode(
+        self,
+        pixels: PixelFeatures,
+        text_rows: Tensor,
+        synonyms_per_class: Tensor,
+        guide: QueryGuide | None = None,
+        *,
+        all_layers: bool | None = None,
+    ) -> MaskPredictions:
+        """Queries through the decoder; may be called several times with the same pixels.
+
+        Args:
+            pixels: From :meth:`pixel_features`.
+            text_rows: One unit-length row per name, those of a class next to each other, then that of "no object",
+                (R + 1, D).
+            synonyms_per_class: Names of each class, (K,).
+            guide: May change the queries in every layer.
+            all_layers: Keep the predictions of all layers; by default in training only.
+        """
+        ...
+
+    def loss(self, predictions: MaskPredictions, targets: Sequence[InstanceData]) -> dict[str, Tensor]:
+        """Weighted losses.
+
+        Args:
+            predictions: Of all layers.
+            targets: ``labels`` (n) and ``masks`` (n, H, W) of each picture, of the padded batch's size.
+        """
+        ...
