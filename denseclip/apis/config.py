@@ -14,6 +14,7 @@ from mmseg.registry import DATASETS
 from denseclip.apis.errors import UserError
 from denseclip.datasets.sources import plain_datasets
 from denseclip.engine.config import load_config
+from denseclip.files.shipped import config_file
 
 # The inferencer reads pictures itself; the rest asks for annotations.
 _LEFT_OUT = (
@@ -33,7 +34,7 @@ def inference_config(config: str | Path | Config | Mapping[str, Any]) -> Config:
     name code that is called. YAML configs are refused, because MMEngine's reader runs code while it reads them.
 
     Args:
-        config: a file, or a config that is already in memory.
+        config: a file, the name of one that comes with the package, or a config that is already in memory.
 
     Returns:
         The config.
@@ -42,7 +43,7 @@ def inference_config(config: str | Path | Config | Mapping[str, Any]) -> Config:
         ValueError: if there is no such file, it is of another kind, or it has no ``model``.
     """
     if isinstance(config, str | Path):
-        if Path(config).suffix not in ('.py', '.json'):
+        if config_file(config).suffix not in ('.py', '.json'):
             raise UserError(
                 f"config '{config}' must be a .py or .json file; YAML configs can run code and are not read."
             )
