@@ -15,7 +15,7 @@ RUN pip install --no-cache-dir --constraint /tmp/suite/requirements/tested.txt "
     && rm -rf /tmp/suite \
     && useradd --create-home --uid 1000 denseclip
 
-USER denseclip
+USER 1000
 WORKDIR /data
 ENV DENSECLIP_CACHE=/home/denseclip/.cache/denseclip
 ENTRYPOINT ["denseclip"]
