@@ -30,10 +30,13 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run_detect(args: argparse.Namespace) -> int:
     """Results of every picture that can be read, then a list of those that cannot; exit code 2 if there are any."""
+    from denseclip.compat.versions import require_host_stack
+
     if not 0 <= args.score <= 1:
         raise UserError(f'--score {args.score:g} must be between 0 and 1.')
     if args.model is None and args.config is None:
         raise UserError('say which detector: its config with --config FILE, and its checkpoint with --weights FILE.')
+    require_host_stack('denseclip detect')
     return run_pictures(args, 'instance', lambda: load_detector(args))
 
 

@@ -118,8 +118,11 @@ def _add_mask_options(parser: argparse.ArgumentParser) -> None:
 
 def run_segment(args: argparse.Namespace) -> int:
     """``denseclip segment``: results of every picture that can be read, then a list of those that cannot."""
+    from denseclip.compat.versions import require_host_stack
+
     check_share('--min-confidence', args.min_confidence)
     check_share('--min-area', args.min_area)
+    require_host_stack('denseclip segment')
     name = model_name(args)
     vocabulary = vocabulary_from_args(args)
     if vocabulary is not None and not args.json:
