@@ -17,7 +17,11 @@ from ..query_guide import QueryGuide
 class GuidedMask2FormerHead(Mask2FormerHead):
     """MMSeg's ``Mask2FormerHead`` whose decoder calls a guide in every layer.
 
-    Same arguments, same state dict, and without a guide the same numbers.
+    Same arguments, same state dict, and without a guide the same numbers to the bit. That is why it exists beside
+    :class:`OpenVocabMask2FormerHead`, the same function with its sums in another order: with MMSeg's weights, at the
+    published width and of random values, mask logits differ by up to 6e-6 (of 4). Losses differ by up to 2 %, because
+    the random points of matching and masks are drawn last layer first, as by the authors. Published numbers of MMSeg's
+    checkpoints, and trainings that go on from them, belong to this head.
 
     Attributes:
         num_layers: Layers of the decoder.
