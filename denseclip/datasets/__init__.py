@@ -1,13 +1,5 @@
 """Data sets, transforms and what prepares and checks data on disk."""
 
-from denseclip.datasets import (  # noqa: F401  (register layouts)
-    generated_anomaly,
-    generated_coco,
-    generated_open_vocab,
-    generated_pairs,
-    generated_panoptic,
-    generated_pictures,
-)
 from denseclip.datasets.anomaly_sets import AnomalyFolderDataset, MagneticTileDataset, MVTecADDataset, VisADataset
 from denseclip.datasets.bccd import BCCDDataset
 from denseclip.datasets.camvid import CamVidDataset

@@ -36,10 +36,10 @@ from denseclip.clip.things import things_of
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.coco_json import AREA, FILE_NAME, MARKS, NAME, SIZES, Rule, is_id
 from denseclip.datasets.converters.cityscapes import SCORED
-from denseclip.datasets.generated import class_colour
 from denseclip.datasets.miniworld.kinds import metainfo as miniworld_metainfo
 from denseclip.datasets.panoptic_names import COCO_PANOPTIC_IDS
 from denseclip.structures.panoptic import VOID
+from denseclip.visualization.palette import class_colour
 
 _NEEDED = {
     'images': ('id',),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import functools
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -210,3 +211,10 @@ def from_oklab(lab: np.ndarray) -> np.ndarray:
     linear = np.clip(cone**3 @ np.linalg.inv(_TO_CONES), 0, 1)
     value = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
     return (value * 255 + 0.5).astype(np.uint8)
+
+
+def class_colour(class_id: int) -> np.ndarray:
+    """Colour of a class: hues a golden section apart, so that neighbouring ids are far from each other."""
+    hue = (class_id * 0.6180339887) % 1.0
+    value = 0.55 + 0.35 * ((class_id // 7) % 2)
+    return np.array(colorsys.hsv_to_rgb(hue, 0.75, value)) * 255

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from generated import write_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
@@ -14,7 +15,6 @@ from denseclip.apis.cli import main
 from denseclip.apis.errors import UserError
 from denseclip.apis.new_dataset import BASES, NewDataset, new_dataset
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.datasets.generated import write_dataset
 from denseclip.engine.launch import TrainOptions, train
 
 CAMVID = 'sky; building = house; pole; road; pavement; tree; sign; fence; car; person; cyclist; rest'

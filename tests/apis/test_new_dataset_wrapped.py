@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
@@ -17,7 +18,6 @@ from PIL import Image
 from denseclip.apis.config import dataset_meta
 from denseclip.apis.new_dataset import new_dataset
 from denseclip.datasets.audit import audit_split
-from denseclip.datasets.generated import write_dataset
 from denseclip.engine.launch import TrainOptions, train
 
 WORDS = 'ground; block; bar'

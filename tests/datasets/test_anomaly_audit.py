@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from generated import write_dataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
@@ -17,7 +18,6 @@ from denseclip.datasets.converters import (
     convert_visa,
     write_anomaly_meta,
 )
-from denseclip.datasets.generated import write_dataset
 
 KINDS = {'mvtec_ad': 'MVTecADDataset', 'visa': 'VisADataset', 'magnetic_tile': 'MagneticTileDataset'}
 

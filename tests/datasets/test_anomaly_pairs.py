@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from PIL import Image
 
 from denseclip.datasets import AnomalyFolderDataset, MagneticTileDataset, MVTecADDataset
@@ -15,7 +16,6 @@ from denseclip.datasets.anomaly_audit import audit_anomalies
 from denseclip.datasets.anomaly_layouts import list_folder
 from denseclip.datasets.anomaly_masks import read_mask, threshold_of
 from denseclip.datasets.anomaly_pairs import BEGINNINGS, ENDINGS, MaskFinder, split_pairs, strays
-from denseclip.datasets.generated import write_dataset
 
 MASK = np.zeros((24, 32), np.uint8)
 MASK[4:9, 5:11] = 255

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from generated import write_dataset
 from mmengine.registry import DATASETS
 from PIL import Image
 
@@ -13,7 +14,6 @@ from denseclip.datasets.anomaly_layouts import list_folder
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.converters import convert_visa
 from denseclip.datasets.files import UnreadableFileError
-from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.transforms import LoadAnomalyMask, ResizePicture
 
 PIPELINE = [dict(type='LoadPicture'), dict(type='LoadAnomalyMask'), dict(type='PackAnomalyInputs')]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from mmengine.config import Config
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import TRANSFORMS
@@ -11,7 +12,6 @@ from PIL import Image
 
 from denseclip.datasets.audit import audit_dataset, audit_split
 from denseclip.datasets.audit_report import AuditReport
-from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.label_map_dataset import loader_id
 
 

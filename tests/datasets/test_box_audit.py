@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generated import write_dataset
 from mmengine.config import Config
 from PIL import Image
 
@@ -13,7 +14,6 @@ from denseclip.datasets.audit import audit_split
 from denseclip.datasets.box_audit import BoxAuditReport
 from denseclip.datasets.coco_json import read_coco
 from denseclip.datasets.files import UnreadableFileError
-from denseclip.datasets.generated import write_dataset
 
 CLASSES = ('red blood cell', 'white blood cell', 'platelets')
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from mmseg.registry import DATASETS
 from PIL import Image
 
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets import CamVidDataset
-from denseclip.datasets.generated import write_dataset
 
 PREFIX = dict(img_path='train', seg_map_path='trainannot')
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='mmseg.LoadAnnotations')]

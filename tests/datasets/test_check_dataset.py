@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from PIL import Image
-
-from denseclip.datasets.generated import write_dataset
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / 'configs/denseclip/fpn_efficientnet-lite0_camvid-320x400.py'

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from PIL import Image
 
 from denseclip.apis import cli
 from denseclip.datasets.converters import ConversionError, convert_camvid
 from denseclip.datasets.converters.layout import complete_or_absent
-from denseclip.datasets.generated import write_dataset
 from denseclip.files.scratch import MARKER
 
 REPOSITORY = Path(__file__).parents[2]

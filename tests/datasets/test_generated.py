@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import IGNORED, LAYOUTS, draw_scene, layout_of, register_layout, write_dataset
 from mmseg.registry import DATASETS
 from PIL import Image
-
-from denseclip.datasets.generated import IGNORED, LAYOUTS, draw_scene, layout_of, register_layout, write_dataset
 
 PREFIXES = {
     'ade20k': dict(img_path='images/training', seg_map_path='annotations/training'),

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from mmdet.datasets import CocoDataset
 from mmengine.registry import DATASETS
 from pycocotools.coco import COCO
 
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.datasets.generated import write_dataset
 
 ROOT_NAMES = {'coco': 'train2017', 'bccd': 'train'}
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from generated import write_dataset
 from mmengine.dataset import Compose
 from PIL import Image
 
 from denseclip.datasets import MaskedRegionTable, MaskNounPairs
-from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.pair_store import MaskNounPair, PairStore, PairStoreError
 from denseclip.datasets.transforms import RandomResizedRegion
 

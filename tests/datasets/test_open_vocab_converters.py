@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from mmengine.config import Config
 from PIL import Image
 from scipy.io import savemat
@@ -26,7 +27,6 @@ from denseclip.datasets.converters import (
     pascal_context,
 )
 from denseclip.datasets.converters.relabel import id_table
-from denseclip.datasets.generated import write_dataset
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE = (24, 32)

@@ -7,13 +7,13 @@ from pathlib import Path
 import mmseg.datasets as host
 import numpy as np
 import pytest
+from generated import layout_of, write_dataset
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from PIL import Image
 
 import denseclip.datasets  # noqa: F401  (registration)
 from denseclip.clip.vocabulary import Vocabulary, available
-from denseclip.datasets.generated import layout_of, write_dataset
 from denseclip.engine.hooks.vocabulary_check import compare_vocabulary
 
 CONTEXT = dict(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from PIL import Image
 from scipy.io import savemat
 
@@ -34,7 +35,6 @@ from denseclip.datasets.converters import (
 )
 from denseclip.datasets.converters.layout import complete_or_absent
 from denseclip.datasets.converters.voc_boxes import convert_bccd, convert_voc_boxes
-from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.own_data import recognise
 from denseclip.files.scratch import MARKER
 

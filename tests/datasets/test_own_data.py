@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from PIL import Image
 
 from denseclip.datasets.coco_json import read_coco
 from denseclip.datasets.converters import ConversionError
-from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.own_data import BoxData, LabelMapData, recognise
 
 XML = (

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generated import layout_of, write_dataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
 
 import denseclip  # noqa: F401
 from denseclip.datasets.audit import audit_split
-from denseclip.datasets.generated import layout_of, write_dataset
 from denseclip.datasets.panoptic import AnnotationError
 from denseclip.datasets.panoptic_audit import PanopticAuditReport
 from denseclip.structures.panoptic import ids_to_rgb

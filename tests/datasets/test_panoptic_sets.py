@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from generated import layout_of, write_dataset
 from mmengine.registry import DATASETS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
 import denseclip  # noqa: F401
-from denseclip.datasets.generated import layout_of, write_dataset
 from denseclip.datasets.panoptic import AnnotationError, PanopticSegmentsDataset
 from denseclip.structures.panoptic import segment_targets
 

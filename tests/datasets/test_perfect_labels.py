@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generated import layout_of, write_dataset
 from mmengine.config import Config
 from own_label_maps import Layout, write
 from PIL import Image
 
 import denseclip  # noqa: F401
-from denseclip.datasets.generated import layout_of, write_dataset
 from denseclip.datasets.perfect import PerfectScore, score_perfect_model
 
 LOADS = dict(type='LoadAnnotations')

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.picture_folder import PictureFolderDataset
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 from scipy.io import savemat
@@ -16,7 +17,6 @@ from denseclip.datasets.converters import ConversionError, convert_ade20k_full, 
 from denseclip.datasets.converters.ade20k_full import source_ids
 from denseclip.datasets.converters.pascal_context import KEPT
 from denseclip.datasets.converters.relabel import shrunk_size
-from denseclip.datasets.generated import write_dataset
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadWideAnnotations'), dict(type='PackSegInputs')]
 

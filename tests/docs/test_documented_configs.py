@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from generated import write_dataset
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from PIL import Image
 
 from denseclip.apis.cli import main
-from denseclip.datasets.generated import write_dataset
 from denseclip.engine.launch import TrainOptions, train
 
 ROOT = Path(__file__).parents[2]

@@ -148,7 +148,7 @@ def train_toy(toy_config: Path) -> Train:
 @pytest.fixture(scope='session')
 def street_options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Overrides that point the toy segmentor to six training and two validation pictures in CamVid's layout."""
-    from denseclip.datasets.generated import write_dataset
+    from generated import write_dataset
 
     root = tmp_path_factory.mktemp('toy') / 'CamVid'
     write_dataset('camvid', root, num_train=6, num_val=2, size=(48, 64))

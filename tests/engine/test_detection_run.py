@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from generated import write_dataset
 from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
 from tiny_detectors import detector_config
 
-from denseclip.datasets.generated import write_dataset
 from denseclip.engine import launch
 from denseclip.engine.launch import TestOptions, TrainOptions, train
 

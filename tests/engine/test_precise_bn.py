@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from generated import write_dataset
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from torch import Tensor, nn
 
-from denseclip.datasets.generated import write_dataset
 from denseclip.engine.hooks import PreciseBNHook
 from denseclip.engine.hooks.precise_bn import measure_batch_norm
 

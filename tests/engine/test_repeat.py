@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from generated import write_dataset
 
-from denseclip.datasets.generated import write_dataset
 from denseclip.engine import launch
 from denseclip.engine.repeat import RepeatError, Spread, render, repeat, spreads
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import write_dataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
-from denseclip.datasets.generated import write_dataset
 from denseclip.engine.config import OptionError
 from denseclip.engine.data.samples import NamedPipeline, SampleError, explained, name_samples, require_data
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from generated import write_dataset
 from mmengine.config import Config
 from safetensors.torch import save_file
 from tiny_config import CONFIGS
 from tiny_pmp_hosts import CLIP, HEAD
 
-from denseclip.datasets.generated import write_dataset
 from denseclip.engine.config import OptionError
 from denseclip.engine.launch import TestOptions, set_task
 from denseclip.engine.launch import test as run_test

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from bad_layouts import build_layouts
+from generated import write_dataset
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 from safetensors.torch import save_file
 from tiny_detectors import detector_config
-
-from denseclip.datasets.generated import write_dataset
 
 ROOT = Path(__file__).parents[2]
 SIZE = (48, 64)

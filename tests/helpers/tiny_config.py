@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from generated import layout_of, write_dataset
 from mmengine.config import Config, ConfigDict
-
-from denseclip.datasets.generated import layout_of, write_dataset
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SIDE = 64

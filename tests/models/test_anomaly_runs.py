@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from generated import write_dataset
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS
 from tiny_config import TINY_CLIP
-
-from denseclip.datasets.generated import write_dataset
 
 SHALLOW = {**TINY_CLIP, 'vision_cfg': {**TINY_CLIP['vision_cfg'], 'layers': 2, 'image_size': 32}}
 PIPELINE = [

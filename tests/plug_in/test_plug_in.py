@@ -64,7 +64,7 @@ print('trained', runner.iter, 'iterations')
 
 @pytest.mark.slow
 def test_a_users_own_config_trains_with_custom_imports_alone(tmp_path):
-    from denseclip.datasets.generated import write_dataset
+    from generated import write_dataset
 
     write_dataset('camvid', tmp_path / 'data', num_train=4, num_val=2, size=(64, 80), seed=0)
     (tmp_path / 'my_config.py').write_text(CONFIG)

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from generated import write_dataset
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from safetensors.torch import save_file
 
 from denseclip.clip.presets import PRESETS
-from denseclip.datasets.generated import write_dataset
 from denseclip.datasets.miniworld import write_miniworld
 from denseclip.datasets.open_vocab import PROTOCOLS, SETS, default_protocol, evaluation_set
 from denseclip.engine.config import OptionError

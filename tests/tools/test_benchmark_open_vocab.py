@@ -12,9 +12,9 @@ from types import ModuleType
 
 import pytest
 import torch
+from generated import write_dataset
 from safetensors.torch import save_file
 
-from denseclip.datasets.generated import write_dataset
 from denseclip.models.open_clip_parts import OpenCLIPParts
 
 ROOT = Path(__file__).parents[2]

@@ -34,7 +34,7 @@ def load_tool(name: str) -> ModuleType:
 @pytest.fixture(scope='module')
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight training and two validation pictures in CamVid's layout."""
-    from denseclip.datasets.generated import write_dataset
+    from generated import write_dataset
 
     return write_dataset('camvid', tmp_path_factory.mktemp('data') / 'CamVid', num_train=8, num_val=2, size=(48, 64))
 

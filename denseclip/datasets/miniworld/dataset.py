@@ -9,12 +9,9 @@ from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
-from ..generated import Request as GeneratedRequest
-from ..generated import register_layout
 from ..named_coco import NamedCocoDataset
 from .kinds import CLASSES, NUM_THINGS, metainfo, palette
 from .world import Mix
-from .writer import write_miniworld
 
 
 @DATASETS.register_module()
@@ -54,27 +51,6 @@ class MiniworldInstances(NamedCocoDataset):
     """
 
     METAINFO = dict(classes=CLASSES[:NUM_THINGS], palette=palette()[:NUM_THINGS])
-
-
-@register_layout('miniworld', dataset_types=('MiniworldDataset',), num_classes=len(CLASSES), size=(64, 64))
-def _write_label_maps(request: GeneratedRequest) -> None:
-    _write_for_tests('ade20k', request)
-
-
-@register_layout('miniworld_instances', dataset_types=('MiniworldInstances',), num_classes=NUM_THINGS, size=(64, 64))
-def _write_instances(request: GeneratedRequest) -> None:
-    _write_for_tests('coco', request)
-
-
-def _write_for_tests(layout: str, request: GeneratedRequest) -> None:
-    write_miniworld(
-        layout,
-        request.root,
-        count=request.num_train,
-        val_count=request.num_val,
-        seed=request.seed,
-        size=request.size,
-    )
 
 
 @DATASETS.register_module()

@@ -1,10 +1,10 @@
-"""Layout of mask-noun pairs for :func:`denseclip.datasets.generated.write_dataset`."""
+"""Layout of mask-noun pairs for :func:`generated.write_dataset`."""
 
 import numpy as np
 from PIL import Image
 
-from denseclip.datasets.generated import Request, register_layout
 from denseclip.datasets.pair_store import MaskNounPair, PairStore
+from generated.writing import Request, register_layout
 
 NOUNS = ('tree', 'house', 'boat', 'flower', 'bottle', 'box', 'grass', 'sand', 'water', 'sky')
 """Words that are classes of ADE20K and of miniworld, so that regions have a label in either vocabulary."""

@@ -1,4 +1,4 @@
-"""Layouts of panoptic data sets for :func:`denseclip.datasets.generated.write_dataset`.
+"""Layouts of panoptic data sets for :func:`generated.write_dataset`.
 
 Shapes of things are divided into two instances where they are wide enough, and in every other picture one of them is a
 crowd, so that all rules of the format occur.
@@ -18,10 +18,10 @@ from PIL import Image
 from denseclip.clip.things import things_of
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.converters.cityscapes import SCORED
-from denseclip.datasets.generated import IGNORED, Request, Scene, register_layout
 from denseclip.datasets.miniworld.writer import write_miniworld
 from denseclip.datasets.panoptic_names import COCO_PANOPTIC_IDS
 from denseclip.structures.panoptic import ids_to_rgb
+from generated.writing import IGNORED, Request, Scene, register_layout
 
 _SPLITS = ('train', 'val')
 

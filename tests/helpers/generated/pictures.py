@@ -1,8 +1,8 @@
-"""Layout of pictures without labels for :func:`denseclip.datasets.generated.write_dataset`."""
+"""Layout of pictures without labels for :func:`generated.write_dataset`."""
 
 from PIL import Image
 
-from denseclip.datasets.generated import Request, register_layout
+from generated.writing import Request, register_layout
 
 
 @register_layout('imagenet', dataset_types=('PictureFolderDataset',), num_classes=40, size=(75, 100))

@@ -4,17 +4,18 @@ What reads them are the real data set classes and pipelines, so tests of configs
 class has a colour and a texture of its own: a few training steps already learn something.
 
 Example:
-    >>> from denseclip.datasets.generated import write_dataset
+    >>> from generated import write_dataset
     >>> root = write_dataset('camvid', 'data/CamVid', num_train=4, num_val=2)  # doctest: +SKIP
 """
 
-import colorsys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from denseclip.visualization.palette import class_colour
 
 IGNORED = 255
 """Id of pixels of no class in a :class:`Scene`; each layout writes it as its own files do."""
@@ -106,7 +107,7 @@ def layout_of(dataset_type: str) -> Layout:
             return layout
     raise KeyError(
         f'no generated layout for {dataset_type!r}; known: {sorted(LAYOUTS)}. '
-        'Add one with register_layout in denseclip/datasets/generated.py'
+        'Add one with register_layout in tests/helpers/generated'
     )
 
 
@@ -181,13 +182,6 @@ def draw_scene(rng: np.random.Generator, *, size: tuple[int, int], classes: list
     image = image * rng.uniform(0.85, 1.1) + rng.normal(0.0, 6.0, size=image.shape)
     labels[: max(1, height // 50)] = IGNORED
     return Scene(image.clip(0, 255).astype(np.uint8), labels)
-
-
-def class_colour(class_id: int) -> np.ndarray:
-    """Colour of a class: hues a golden section apart, so that neighbouring ids are far from each other."""
-    hue = (class_id * 0.6180339887) % 1.0
-    value = 0.55 + 0.35 * ((class_id // 7) % 2)
-    return np.array(colorsys.hsv_to_rgb(hue, 0.75, value)) * 255
 
 
 @register_layout('ade20k', dataset_types=('ADE20KDataset',), num_classes=150, size=(96, 128))

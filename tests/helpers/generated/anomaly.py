@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from denseclip.datasets.generated import Request, class_colour, register_layout
+from denseclip.visualization.palette import class_colour
+from generated.writing import Request, register_layout
 
 DEFECTS = ('scratch', 'dent')
 _KINDS = {'train': 1, 'good': 2, 'scratch': 3, 'dent': 4}

@@ -1,4 +1,4 @@
-"""Layouts of the open-vocabulary evaluation sets for :func:`denseclip.datasets.generated.write_dataset`."""
+"""Layouts of the open-vocabulary evaluation sets for :func:`generated.write_dataset`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from denseclip.datasets.generated import IGNORED, Request, Scene, register_layout
+from generated.writing import IGNORED, Request, Scene, register_layout
 
 _CITIES = {'train': 'aachen', 'val': 'frankfurt'}
 _PALETTE = [int(x) for x in np.random.default_rng(0).integers(0, 256, 768)]

@@ -1,4 +1,4 @@
-"""COCO's layout of object instances for :func:`denseclip.datasets.generated.write_dataset`."""
+"""COCO's layout of object instances for :func:`generated.write_dataset`."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.datasets.generated import Request, Scene, register_layout
+from generated.writing import Request, Scene, register_layout
 
 _UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 """COCO's category ids run from 1 to 90 and leave these out."""
