@@ -5,7 +5,8 @@ queries to go on with; it may look at anything it holds itself, such as the text
 knows nothing about it, and without a guide not one operation is added.
 """
 
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -34,3 +35,17 @@ class QueryGuide(Protocol):
             queries N×Q×d, query_pos N×Q×d or Q×d → N×Q×d
         """
         ...
+
+
+class MayBeGuided:
+    """Mix-in of hosts whose mask generator takes a guide, which subclasses give."""
+
+    def query_guide(self, batch: int, samples: Sequence[Any] | None) -> QueryGuide | None:
+        """What steers the queries; nothing here.
+
+        Args:
+            batch: Number of pictures.
+            samples: Their data samples, in training with the ground truth.
+        """
+        del batch, samples
+        return None

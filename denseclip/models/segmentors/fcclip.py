@@ -25,7 +25,7 @@ from denseclip.models.builder import build_module
 from denseclip.models.functional.text_logits import text_logits
 from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities, geometric_ensemble, seen_classes
 from denseclip.models.heads.mask_head import MaskHead, MaskPredictions
-from denseclip.models.heads.query_guide import QueryGuide
+from denseclip.models.heads.query_guide import MayBeGuided
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.structures.mask_proposals import MaskProposals
 
@@ -37,7 +37,7 @@ MULTIPLE = 32
 
 
 @MODELS.register_module()
-class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
+class FCCLIP(MayBeGuided, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
     """Open-vocabulary semantic, panoptic and instance segmentation with one frozen CLIP.
 
     CLIP's trunk gives the features of a mask generator and, pooled under its masks, their embeddings. A mask's class
@@ -173,16 +173,6 @@ class FCCLIP(WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
         """Run the trunk on padded pictures (N, 3, H, W)."""
         self.need_weights()
         return self.backbone(self.pad(inputs))
-
-    def query_guide(self, batch: int, samples: Sequence[Any] | None) -> QueryGuide | None:
-        """What steers the queries of the mask generator; nothing here, for subclasses.
-
-        Args:
-            batch: Number of pictures.
-            samples: Their data samples, in training with the ground truth.
-        """
-        del batch, samples
-        return None
 
     def generate(
         self, features: TrunkFeatures, samples: Sequence[Any] | None, all_layers: bool | None = None

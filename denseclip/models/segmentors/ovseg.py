@@ -14,7 +14,7 @@ from denseclip.clip.vocabulary import VocabularyLike
 from denseclip.core.placement import pad_to_multiple, size_of, whole_multiples
 from denseclip.models.builder import build_module
 from denseclip.models.heads.mask_head import MaskHead, MaskPredictions, PixelFeatures
-from denseclip.models.heads.query_guide import QueryGuide
+from denseclip.models.heads.query_guide import MayBeGuided, QueryGuide
 from denseclip.structures.mask_proposals import MaskProposals
 
 from .mask_targets import mask_targets
@@ -22,7 +22,7 @@ from .two_stage import TwoStageSegmentor
 
 
 @MODELS.register_module()
-class OVSeg(TwoStageSegmentor):
+class OVSeg(MayBeGuided, TwoStageSegmentor):
     """Open-vocabulary segmentation in two stages; the first one is trained here, CLIP is frozen.
 
     First stage: a MaskFormer whose queries give a mask and a class embedding, compared with CLIP's text rows and with
@@ -81,16 +81,6 @@ class OVSeg(TwoStageSegmentor):
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:  # type: ignore[override]
         """Maps of the backbone for pictures (N, 3, H, W), padded here, finest first."""
         return self.backbone(self.pad(inputs))
-
-    def query_guide(self, batch: int, samples: Sequence[Any] | None) -> QueryGuide | None:
-        """What steers the queries of the mask generator; nothing here, for subclasses.
-
-        Args:
-            batch: Number of pictures.
-            samples: Their data samples, in training with the ground truth.
-        """
-        del batch, samples
-        return None
 
     def generate(
         self,
