@@ -1,6 +1,7 @@
 # make demo   set up an environment and label a real photograph by words
 # make test   set up an environment and run every test
 # make lint   style and types
+# make docs   the documentation as a site, in site/
 # A ready environment is reused: make test VENV=/path/to/venv
 VENV   ?= .venv
 PYTHON ?= python3
@@ -11,7 +12,7 @@ FLAGS  ?=
 JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-fast lint clean
+.PHONY: demo test test-fast lint docs clean
 
 demo: $(STAMP)-demo
 	$(PY) tools/demo.py
@@ -27,6 +28,9 @@ lint: $(STAMP)-test
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+docs: $(STAMP)-docs
+	$(PY) -m sphinx -q -W --keep-going -b html docs site
+
 # One environment serves all commands; `demo` needs fewer packages than `test`. An environment that already holds the
 # packages is only linked to this checkout.
 $(STAMP)-%: setup.py requirements/tested.txt
@@ -36,4 +40,4 @@ $(STAMP)-%: setup.py requirements/tested.txt
 	@touch $@
 
 clean:
-	rm -rf demo_out build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf demo_out site docs/api build *.egg-info .pytest_cache .ruff_cache .mypy_cache

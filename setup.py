@@ -65,6 +65,8 @@ TEST = [
     *SUPERPIXELS,  # also an independent count of connected regions
 ]
 
+DOCS = ['sphinx>=8', 'myst-nb>=1.2', 'sphinx-autoapi>=3.6', 'sphinx-rtd-theme>=3', 'sphinx-copybutton']
+
 setup(
     name='denseclip-suite',
     version=VERSION['__version__'],
@@ -93,6 +95,7 @@ setup(
         'superpixels': SUPERPIXELS,
         'supervision': SUPERVISION,
         'completion': COMPLETION,
+        'docs': DOCS,
         'test': TEST,
     },
     entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},

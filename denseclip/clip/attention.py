@@ -144,7 +144,7 @@ def attend(
 
 
 def prior_strength(q: Tensor, k: Tensor, factor: float) -> Tensor:
-    """Factor that brings a prior in 0..1 to the size of the logits it stands for: mean of |q_i| |k_j| over all pairs.
+    """Factor that brings a prior in 0..1 to the size of the logits it stands for: mean of ``|q_i| |k_j|`` over pairs.
 
     Source: NACLIP's "neighbourhood only" ablation; the formula reproduces recorded numbers of the authors' code (golden
     fixture ``beyond_last_layer``).

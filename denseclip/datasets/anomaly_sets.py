@@ -132,7 +132,8 @@ class VisADataset(AnomalyDataset):
 
     Args:
         split_file: Table of the published layout, relative to ``data_root``. Where it is missing, the other layout is
-        read. **kwargs: See :class:`AnomalyDataset`.
+            read.
+        **kwargs: See :class:`AnomalyDataset`.
     """
 
     OBJECT_NAMES: ClassVar[dict[str, str]] = {'macaroni1': 'macaroni', 'macaroni2': 'macaroni'}
