@@ -18,6 +18,7 @@ from ..clip.vocabulary import Vocabulary, VocabularyError, available
 from ..compat import distributed
 from ..compat.allocator import keep_large_buffers
 from ..compat.logs import without_advice
+from ..files.shipped import shipped
 from .checkpoints import last_checkpoint
 from .config import (
     OptionError,
@@ -165,6 +166,8 @@ def test(
     if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
         raise OptionError(f"config '{config_path}' has no test_dataloader and test_evaluator")
     _require_model(config, config_path)
+    if checkpoint is not None and not Path(checkpoint).exists():
+        checkpoint = shipped(checkpoint) or checkpoint
     _require_checkpoint(checkpoint, config)
     vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else None
     require_data(config, ('test',))

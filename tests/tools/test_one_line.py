@@ -77,6 +77,7 @@ CASES = [
     ('train', [CONFIG], "'data/CamVid' does not exist.*git clone .*denseclip convert camvid"),
     ('test', [CONFIG, '../empty.pth'], "'data/CamVid' does not exist"),
     ('test', [CONFIG], 'name the checkpoint'),
+    ('test', [CONFIG, 'checkpoints/miniworld_dinoiser.safetensors'], "'data/CamVid' does not exist"),
     ('train', [CONFIG, '--cfg-options', 'model=None'], r'has model=None: it takes model=dict\(type=...\)'),
     ('train', [CONFIG, '--seed', '-1'], '--seed -1: it takes a whole number'),
     ('check_dataset', ['../gone.py'], 'does not exist'),
