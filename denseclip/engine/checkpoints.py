@@ -123,9 +123,7 @@ def load_weights(
         other_shape = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
         state = {key: value for key, value in state.items() if key not in other_shape}
         known = tuple(not_saved_prefixes(model))  # loaded where a file has them, though never saved
-        if not given:
-            raise WeightMismatchError(f"'{source}' holds no tensor, so nothing would start from it; name another file")
-        if not any(key in own or key.startswith(known) for key in state):
+        if given and not any(key in own or key.startswith(known) for key in state):
             raise WeightMismatchError(
                 f"'{source}': none of its {given} tensors fits {type(model).__name__} by name and shape; it belongs to "
                 'another model, or needs a converter (tools/convert_checkpoint.py)'
@@ -135,8 +133,11 @@ def load_weights(
     ignore = (*not_saved_prefixes(model), *sourced)
     report = load_into(model, state, strict=strict, source=source, ignore=ignore)
     if not strict:
+        initial = [key for key in report.missing if not key.startswith(ignore)]
+        if initial and not given:
+            raise WeightMismatchError(f"'{source}' holds no tensor, so nothing would start from it; name another file")
         notes += _note('not in the file, read from the weights that the config names', _from(report.missing, sourced))
-        notes += _note('not in the file, left as initialised', [k for k in report.missing if not k.startswith(ignore)])
+        notes += _note('not in the file, left as initialised', initial)
         notes += _note('in the file but not in the model, ignored', report.unexpected)
     return notes
 

@@ -88,7 +88,7 @@ def _row(content: dict[str, Any]) -> dict[str, str]:
             for row in others
         ),
         'pictures': pictures,
-        'seconds': f'{content["seconds"]:.1f}',
+        'seconds': f'{content["seconds"]:.2f}',
         'seconds per picture': f'{content["seconds"] / content["done"]:.3f}' if content['done'] else '',
         'peak MiB': f'{content["peak_bytes"] / 2**20:.0f}',
         'device': content['device'],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from denseclip.engine.benchmark import AnomalyOptions, anomaly, benchmark_anomaly
+from denseclip.engine.benchmark import AnomalyOptions, anomaly_measures, benchmark_anomaly
 
 SMALL = AnomalyOptions(pictures=6, size=(40, 48))
 
@@ -24,12 +24,12 @@ def test_without_the_plain_versions_there_is_no_ratio():
 
 
 def test_a_difference_is_told(monkeypatch):
-    monkeypatch.setattr(anomaly, 'auroc', lambda curve: 0.25)
+    monkeypatch.setattr(anomaly_measures, 'auroc', lambda curve: 0.25)
     assert benchmark_anomaly(SMALL, against_plain=True, repeats=1).equal is False
 
 
 def test_maps_are_the_same_every_time_and_hold_normal_pictures():
-    first, again = anomaly.draw_maps(SMALL), anomaly.draw_maps(SMALL)
+    first, again = anomaly_measures.draw_maps(SMALL), anomaly_measures.draw_maps(SMALL)
     np.testing.assert_array_equal(first[0], again[0])
     assert [bool(mask.any()) for mask in first[1]] == [False, True, True] * 2
     assert first[0].mean() == pytest.approx(0.5, abs=0.01)

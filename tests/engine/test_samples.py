@@ -101,7 +101,9 @@ def run_config(**loaders) -> Config:
 
 def test_missing_folders_are_named_with_their_source(root: Path, tmp_path: Path) -> None:
     require_data(run_config(train=config(root), val=config(root)), ('train', 'val', 'test'))
-    with pytest.raises(OptionError, match=r"val data: '.*nowhere' does not exist\. CamVid: git clone .*camvid\.py"):
+    with pytest.raises(
+        OptionError, match=r"val data: '.*nowhere' does not exist\. CamVid: git clone .*denseclip convert camvid"
+    ):
         require_data(run_config(train=config(root), val=config(tmp_path / 'nowhere')), ('train', 'val'))
     without = {**config(root), 'data_prefix': dict(img_path='pictures')}
     with pytest.raises(OptionError, match=r"CamVid/pictures' does not exist"):

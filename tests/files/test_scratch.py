@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,15 @@ def test_it_goes_with_the_work(tmp_path: Path) -> None:
     assert left(tmp_path) == []
 
 
+@pytest.fixture
+def hang_up_ends() -> Iterator[None]:
+    """Under nohup a hang-up is ignored, by children too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures('hang_up_ends')
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
 def test_a_request_to_terminate_cleans_up(tmp_path: Path, number: signal.Signals) -> None:
     process = started(lambda: hold(tmp_path, tmp_path / 'ready'), tmp_path / 'ready')
@@ -123,6 +132,7 @@ def test_a_sweeper_that_is_faster_than_the_lock_does_no_harm(tmp_path: Path) -> 
         thread.join()
 
 
+@pytest.mark.usefixtures('hang_up_ends')
 def test_handlers_of_others_and_other_threads_are_left_alone() -> None:
     before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
