@@ -50,6 +50,15 @@ MINING = ['nltk>=3.9.1']  # nouns of captions, with its English tagger; 3.9.1 re
 SUPERPIXELS = ['scikit-image']  # masks without a trained generator
 SUPERVISION = ['supervision>=0.25']  # results as its Detections; tracking, counting and drawing are its matter
 COMPLETION = ['argcomplete>=3']  # the shell completes commands and options
+RUNTIME = [
+    'onnxruntime>=1.20',  # runs exported models without PyTorch
+    'tokenizers>=0.20',  # reads their words
+]
+EXPORT = [
+    'onnx>=1.17',
+    'onnxscript>=0.5.3',  # torch.onnx.export writes graphs with it
+    *RUNTIME,  # every export is compared with the model before it is kept
+]
 TEST = [
     'pytest>=8',
     'pytest-xdist>=3.6',  # the suite on all cores
@@ -62,6 +71,7 @@ TEST = [
     *MINING,
     *SUPERVISION,
     *COMPLETION,
+    *EXPORT,
     *SUPERPIXELS,  # also an independent count of connected regions
 ]
 
@@ -96,6 +106,8 @@ setup(
         'supervision': SUPERVISION,
         'completion': COMPLETION,
         'docs': DOCS,
+        'export': EXPORT,
+        'runtime': RUNTIME,
         'test': TEST,
     },
     entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},

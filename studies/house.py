@@ -29,6 +29,8 @@ LAYERS = (
     ('models',),
     ('engine',),
     ('apis', 'cli'),
+    ('runtime',),
+    ('export',),
 )
 """Rooms of the package from the ground up. A module imports from its own layer and from those below."""
 FRONT = (PACKAGE, f'{PACKAGE}.__main__')  # the entrance looks into every room

@@ -31,7 +31,8 @@ from denseclip.models.segmentors.word_scoring import score_sample
 from denseclip.structures.word_scores import Calibration, ScoreRequest
 from denseclip.visualization.palette import palette_for
 
-_MAX_SIDE = 2048
+MAX_SIDE = 2048
+"""Longest side of pictures whose pipeline does not resize them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +157,9 @@ class Inferencer(Predictor):
 
     def _set_up(self, model: Any, steps: list[dict[str, Any]], meta: Mapping[str, Any]) -> None:
         self.model: Any = model.eval()
+        self.steps = tuple(steps)
         self._transforms = build_transforms(steps)
-        self._limit = None if resizes(steps) else _MAX_SIDE
+        self._limit = None if resizes(steps) else MAX_SIDE
         self._turn: Turn = turn_of(model)
         self.calibration = None
         own = getattr(model, 'vocabulary', None)

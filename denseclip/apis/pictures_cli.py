@@ -79,7 +79,7 @@ def load_aloud(load: Callable[[], Predictor]) -> Predictor:
     start = time.perf_counter()
     with busy('loading the model'):
         model = load()
-    parameters = list(model.model.parameters())
+    parameters = list(model.model.parameters()) if hasattr(model.model, 'parameters') else []
     where = parameters[0].device if parameters else 'cpu'
     remark(
         f'{type(model.model).__name__}, {sum(p.numel() for p in parameters) / 1e6:.1f} M parameters, {where}, '

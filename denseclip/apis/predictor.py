@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from denseclip.apis.images import ImageLike, Images, UnreadableImageError
 from denseclip.apis.inputs import expand_inputs
 from denseclip.apis.results.base import Result
-from denseclip.core.precision import Precision, autocast
+
+if TYPE_CHECKING:
+    from denseclip.core.precision import Precision
 
 
 class Predictor(ABC):
@@ -90,6 +92,8 @@ class Predictor(ABC):
         """The model's data samples for a batch, in the precision asked for."""
         if self.precision == 'fp32':
             return self.model.test_step(batch)
+        from denseclip.core.precision import autocast  # here alone: exported models need no torch
+
         with autocast(self.precision, next(self.model.parameters()).device.type):
             return self.model.test_step(batch)
 

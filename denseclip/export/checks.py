@@ -1,0 +1,75 @@
+"""Whether a written graph is the model: both run at sizes and numbers of classes that are not the example's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from denseclip.export.errors import ExportError
+from denseclip.runtime.graphs import session
+
+CASES = ((1, 224, 224, 1), (1, 97, 131, 60), (2, 64, 96, 3), (1, 161, 75, 11), (1, 33, 257, 2), (1, 360, 480, 11))
+"""Pictures, height, width and classes."""
+TOLERANCE = 1e-3
+"""Of scores, relative to the largest; float32 of two libraries differs by about 1e-6."""
+
+
+def check_image_graph(path: Path, model: nn.Module, embed_dim: int | None, classes: int | None) -> float:
+    """Compare the picture side.
+
+    Args:
+        path: The written graph.
+        model: The model itself, as a function of pictures, and class embeddings where it has words.
+        embed_dim: Numbers of a class embedding; None for models without words.
+        classes: The only number of classes that the model takes; None: any.
+
+    Returns:
+        The largest relative difference.
+
+    Raises:
+        ExportError: If scores differ, or have another shape; a size of the example is in the graph then.
+    """
+    graph, worst = session(path), 0.0
+    numbers = torch.Generator(device='cpu').manual_seed(0)
+    for count, height, width, some in CASES:
+        feeds = [torch.randn(count, 3, height, width, generator=numbers, device='cpu')]
+        names = ['images']
+        if embed_dim is not None:
+            feeds.append(torch.randn(classes or some, embed_dim, generator=numbers, device='cpu'))
+            names.append('text')
+        with torch.inference_mode():
+            wanted = model(*feeds).numpy()
+        what = f'pictures {count} x {height} x {width}, {classes or some} classes'
+        worst = max(worst, _difference(graph, dict(zip(names, feeds, strict=True)), wanted, what))
+    return worst
+
+
+def check_text_graph(path: Path, model: nn.Module, prompts: list[torch.Tensor]) -> float:
+    """Compare the text side for several batches of tokens; see :func:`check_image_graph`."""
+    graph, worst = session(path), 0.0
+    for tokens in prompts:
+        with torch.inference_mode():
+            wanted = model(tokens).numpy()
+        worst = max(worst, _difference(graph, {'tokens': tokens}, wanted, f'prompts {tuple(tokens.shape)}'))
+    return worst
+
+
+def _difference(graph: Any, feeds: dict[str, torch.Tensor], wanted: np.ndarray, what: str) -> float:
+    try:
+        found = graph.run(None, {name: value.numpy() for name, value in feeds.items()})[0]
+    except Exception as error:  # onnxruntime's own types derive from RuntimeError and Exception alike
+        reason = ' '.join(str(error).split())
+        raise ExportError(f'the graph does not run ({what}): {reason:.300}. Nothing was written.') from error
+    if found.shape != wanted.shape:
+        raise ExportError(f'the graph gives {found.shape} instead of {wanted.shape} ({what}). Nothing was written.')
+    difference = float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-6))
+    if not difference <= TOLERANCE:
+        raise ExportError(
+            f'the graph differs from PyTorch by {difference:.2g} of the largest score ({what}): a size of its example '
+            'has become part of it. Nothing was written.'
+        )
+    return difference

@@ -1,0 +1,128 @@
+"""Graphs of the picture side and the text side by ``torch.onnx``, every size free."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from denseclip.export.errors import ExportError
+
+OPSET = 18
+# Sides whose strides leave odd remainders at every level, and that are not the sides of a learned position grid: an
+# export keeps what is equal in its example.
+_EXAMPLE = (2, 3, 203, 267)
+_CLASSES = 7
+
+
+class TextGraph(nn.Module):
+    """A text tower as a function of tokens; learned contexts are inside.
+
+    Args:
+        encoder: Text encoder, called as ``encoder(tokens, contexts)``.
+        contexts: Learned contexts, (1, N2, W), or None.
+    """
+
+    def __init__(self, encoder: nn.Module, contexts: Tensor | None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer('contexts', None if contexts is None else contexts.detach().clone())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embeddings (P, E), not normalised, of token ids (P, L)."""
+        return self.encoder(tokens, self.contexts)[0]
+
+
+def write_image_graph(graph: nn.Module, path: Path, embed_dim: int | None, classes: int | None) -> None:
+    """Write the picture side: ``images (n, 3, h, w)`` and ``text (k, E)`` to ``scores (n, k, h', w')``.
+
+    Args:
+        graph: Takes pictures, and class embeddings where the model has words.
+        path: The file.
+        embed_dim: E; None for models without words.
+        classes: The only K that the model takes; None: any.
+    """
+    batch, channels, height, width = _EXAMPLE
+    inputs: list[Tensor] = [torch.randn(batch, channels, height, width, device='cpu')]
+    free: list[dict[int, str]] = [{0: 'n', 2: 'h', 3: 'w'}]
+    names = ['images']
+    if embed_dim is not None:
+        inputs.append(torch.randn(classes or _CLASSES, embed_dim, device='cpu'))
+        free.append({} if classes else {0: 'k'})
+        names.append('text')
+    _write(graph, inputs, names, 'scores', free, path)
+
+
+def write_text_graph(graph: nn.Module, path: Path, tokens: Tensor) -> None:
+    """Write the text side: ``tokens (p, l)`` to ``embeddings (p, E)``.
+
+    Args:
+        graph: Takes tokens.
+        path: The file.
+        tokens: An example of at least two prompts.
+    """
+    _write(graph, [tokens], ['tokens'], 'embeddings', [{0: 'p', 1: 'l'}], path)
+
+
+def _write(
+    graph: nn.Module,
+    inputs: Sequence[Tensor],
+    names: Sequence[str],
+    output: str,
+    free: Sequence[dict[int, str]],
+    path: Path,
+) -> None:
+    check_packages()
+    with torch.no_grad(), _quiet():
+        try:
+            program: Any = torch.onnx.export(
+                graph.eval(),
+                tuple(inputs),
+                dynamo=True,
+                input_names=list(names),
+                output_names=[output],
+                dynamic_shapes=tuple(free),
+                opset_version=OPSET,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            reason = next((line for line in str(error.__cause__ or error).splitlines() if line.strip()), '')
+            raise ExportError(f'torch.onnx cannot make a graph of this model: {reason:.300}') from error
+        program.save(str(path))
+
+
+def check_packages() -> None:
+    """Say what is missing.
+
+    Raises:
+        ImportError: If a package is not installed, or PyTorch is too old.
+    """
+    for module in ('onnx', 'onnxscript', 'onnxruntime'):
+        try:
+            __import__(module)
+        except ImportError as error:
+            raise ImportError(f"exporting needs {module}: pip install 'denseclip-suite[export]'") from error
+    if not hasattr(torch.onnx, 'ops'):
+        raise ImportError(f'exporting needs PyTorch 2.8 or later, this is {torch.__version__}: pip install -U torch')
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without advice to authors of exporters."""
+    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'torch.export', 'onnx_ir')]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,95 @@
+"""Layers that would put the example's size into a graph, replaced by ones that do not.
+
+Two layers of other packages compute sizes with Python numbers. An export keeps the numbers of its example picture, and
+says nothing: other sizes give wrong scores at the border, or everywhere.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.utils.wrappers import Upsample
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
+
+from denseclip.export.errors import ExportError
+
+ModuleT = TypeVar('ModuleT', bound=nn.Module)
+
+
+class SameConv(nn.Module):
+    """TensorFlow's convolution with padding "same", in ONNX one operator that pads by itself.
+
+    Args:
+        conv: timm's layer; its parameters are shared.
+    """
+
+    def __init__(self, conv: Conv2dSame) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', ceil(H / s), ceil(W / s))."""
+        conv: Any = self.conv
+        parts = [x, conv.weight] if conv.bias is None else [x, conv.weight, conv.bias]
+        down, across = conv.stride
+        # ceil(h / s), said so that floors of floors become one: symbolic sizes stay short, and an export takes seconds.
+        size = (x.shape[2] - 1) // down + 1, (x.shape[3] - 1) // across + 1
+        shape = (x.shape[0], conv.out_channels, *size)
+        settings = {
+            'auto_pad': 'SAME_UPPER',
+            'strides': list(conv.stride),
+            'dilations': list(conv.dilation),
+            'group': conv.groups,
+            'kernel_shape': list(conv.kernel_size),
+        }
+        return torch.onnx.ops.symbolic('Conv', parts, settings, dtype=x.dtype, shape=shape)
+
+
+class WholeUpsample(nn.Module):
+    """MMSegmentation's ``Upsample`` by a whole factor, its size computed in whole numbers.
+
+    Args:
+        layer: The layer.
+    """
+
+    def __init__(self, layer: Upsample) -> None:
+        super().__init__()
+        self.factor = int(layer.scale_factor)
+        self.mode, self.align_corners = layer.mode, layer.align_corners
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, factor H, factor W)."""
+        size = (x.shape[2] * self.factor, x.shape[3] * self.factor)
+        return F.interpolate(x, size=size, mode=self.mode, align_corners=self.align_corners)
+
+
+def ready_for_export(model: ModuleT) -> ModuleT:
+    """A copy of a model, in evaluation mode, whose layers take their sizes from the picture.
+
+    Raises:
+        ExportError: If a layer has no substitute.
+    """
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in list(copied.modules()):
+        for name, child in list(module.named_children()):
+            new = _substitute(child)
+            if new is not None:
+                setattr(module, name, new)
+        if hasattr(module, 'channels_last'):  # a layout in memory, which graphs do not know
+            module.channels_last = False
+    return copied
+
+
+def _substitute(layer: nn.Module) -> nn.Module | None:
+    if isinstance(layer, Conv2dSame):
+        return SameConv(layer)
+    if isinstance(layer, Upsample) and not layer.size:
+        factor: Any = layer.scale_factor
+        if isinstance(factor, tuple) or factor != int(factor):
+            raise ExportError(f'a layer enlarges by {factor}, which graphs of free size cannot express.')
+        return WholeUpsample(layer)
+    return None

@@ -1,0 +1,159 @@
+"""ONNX graphs in onnxruntime, and the class embeddings of words."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denseclip.apis.errors import UserError
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.runtime.manifest import Words
+
+_AT_ONCE = 64
+_REMEMBERED = 16
+
+
+def session(path: Path, threads: int | None = None) -> Any:
+    """A graph, ready to run on the CPU.
+
+    Args:
+        path: The file.
+        threads: Threads of one operator; None: as many as onnxruntime likes.
+
+    Raises:
+        ImportError: If onnxruntime is not installed.
+        UserError: If it cannot read the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "exported models are run by onnxruntime, which is not installed: pip install 'denseclip-suite[runtime]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # onnxruntime's own types derive from RuntimeError and Exception alike
+        reason = ' '.join(str(error).split())
+        raise UserError(f"onnxruntime cannot read '{path}': {reason:.300}; export the model again.") from error
+
+
+class TextSide:
+    """Class embeddings from the exported text tower, those of the last vocabularies remembered.
+
+    The tower is opened for new words and closed after them: its weights do not stay in memory.
+
+    Args:
+        words: What the manifest says of them.
+        graph: File of the tower.
+        tokenizer: ``tokenizer.json``.
+        threads: See :func:`session`.
+    """
+
+    def __init__(self, words: Words, graph: Path, tokenizer: Path, threads: int | None = None) -> None:
+        self._words, self._graph, self._tokenizer, self._threads = words, graph, tokenizer, threads
+        self._known: OrderedDict[Vocabulary, np.ndarray] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def embeddings(self, vocabulary: Vocabulary) -> np.ndarray:
+        """One row for each class, the background last where it has words.
+
+        Raises:
+            UserError: If a prompt is too long.
+
+        Shape:
+            - result: :math:`(K, E)`, float32
+        """
+        with self._turn:
+            if vocabulary not in self._known:
+                self._known[vocabulary] = self._encode(vocabulary)
+            self._known.move_to_end(vocabulary)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+            return self._known[vocabulary]
+
+    def _encode(self, vocabulary: Vocabulary) -> np.ndarray:
+        prompts = [t.replace('{}', name) for name in vocabulary.prompts for t in self._words.templates]
+        tokens = self._tokens(prompts)
+        tower = session(self._graph, self._threads)
+        rows = []
+        for start in range(0, len(tokens), _AT_ONCE):
+            some = tokens[start : start + _AT_ONCE]
+            ids = np.full((len(some), max(map(len, some))), self._words.pad_id, dtype=np.int64)
+            for row, found in zip(ids, some, strict=True):
+                row[: len(found)] = found
+            rows.append(tower.run(None, {'tokens': ids})[0])
+        counts = [len(group) * len(self._words.templates) for group in vocabulary.groups]
+        return merge_prompts(np.concatenate(rows), counts)
+
+    def _tokens(self, prompts: Sequence[str]) -> list[list[int]]:
+        try:
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise ImportError(
+                "words are read by tokenizers, which is not installed: pip install 'denseclip-suite[runtime]'"
+            ) from error
+        tokenizer = Tokenizer.from_file(str(self._tokenizer))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        found = [tokenizer.encode(prompt).ids for prompt in prompts]
+        for prompt, ids in zip(prompts, found, strict=True):
+            if len(ids) > self._words.most_tokens:
+                raise UserError(
+                    f"'{prompt:.80}' has {len(ids)} tokens, and the model takes {self._words.most_tokens}; shorten it."
+                )
+        return found
+
+
+def check_vocabulary(words: Words, vocabulary: Vocabulary) -> None:
+    """Refuse what the model cannot tell apart.
+
+    Raises:
+        UserError: If its background policy is not one of the model's, or it has another number of classes than a
+            model that is built for one.
+    """
+    if vocabulary.background not in words.backgrounds:
+        raise UserError(
+            f'this model has no background policy "{vocabulary.background}"; choose from '
+            f'{", ".join(words.backgrounds)}.'
+        )
+    if words.classes is not None and len(vocabulary.groups) != words.classes:
+        raise UserError(
+            f'this model is built for {words.classes} classes, the vocabulary has {len(vocabulary.groups)}; give '
+            f'{words.classes}.'
+        )
+
+
+def merge_prompts(embeddings: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """One embedding for each class from those of its prompts.
+
+    The mean direction at the mean length; a class with one prompt keeps its embedding. It is what
+    ``denseclip.models.functional.matching.merge_prompts`` computes.
+
+    Args:
+        embeddings: Of prompts, class by class.
+        counts: Prompts of each class.
+
+    Shape:
+        - embeddings: :math:`(P, E)`; result: :math:`(K, E)`
+    """
+    rows, start = [], 0
+    for count in counts:
+        part = embeddings[start : start + count]
+        start += count
+        if count == 1:
+            rows.append(part[0])
+            continue
+        lengths = np.linalg.norm(part, axis=1, keepdims=True)
+        mean = (part / np.maximum(lengths, 1e-12)).mean(axis=0)
+        rows.append(mean / max(float(np.linalg.norm(mean)), 1e-12) * lengths.mean())
+    return np.stack(rows).astype(np.float32)

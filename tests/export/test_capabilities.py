@@ -1,0 +1,59 @@
+"""Every model of the suite says whether it can be exported, and why not."""
+
+from __future__ import annotations
+
+import pytest
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+
+from denseclip.apis.cli import main
+from denseclip.export import ExportError, capability, export
+from denseclip.export.capabilities import ROWS
+
+
+def own_models():
+    MODELS.import_from_location()
+    kinds = [kind for kind in MODELS.module_dict.values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return sorted({kind for kind in kinds if kind.__module__.startswith('denseclip.')}, key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize('kind', own_models(), ids=lambda kind: kind.__name__)
+def test_every_model_says_whether_it_can_be_exported(kind):
+    found = capability(kind)
+    assert kind.__name__ in ROWS
+    assert found.exportable != bool(found.reason)
+
+
+@pytest.mark.parametrize('kind', [k for k in own_models() if not capability(k).exportable], ids=lambda k: k.__name__)
+def test_a_model_that_cannot_be_exported_is_refused_with_the_reason(kind, tmp_path, inferencer_of):
+    out = tmp_path / 'out'
+    with pytest.raises(ExportError) as caught:
+        export(inferencer_of(kind), out)
+    assert str(caught.value) == f'{kind.__name__} cannot be exported: {capability(kind).reason}'
+    assert not out.exists()
+
+
+def test_rows_are_of_models_that_exist():
+    assert set(ROWS) == {kind.__name__ for kind in own_models()}
+
+
+def test_a_stranger_is_refused():
+    found = capability(BaseModel)
+    assert not found.exportable
+    assert found.reason
+
+
+@pytest.mark.parametrize(
+    ('config', 'says'),
+    [
+        ('denseclip_retinanet_efficientnet-lite0_fpn_bccd-384x288', 'DenseCLIPRetinaNet cannot be exported: boxes'),
+        ('maskclip_vit-xs8_zs_miniworld-128x128', 'OpenVocabularySegmentor cannot be exported: its training-free'),
+        ('fpn_r18_80k_ade20k-512x512', 'EncoderDecoder cannot be exported: it has not been made'),
+        ('nowhere', 'nowhere'),
+    ],
+)
+def test_the_command_says_so_before_it_loads_a_model(config, says, tmp_path, capsys):
+    out = tmp_path / 'out'
+    assert main(['export', config, '--out', str(out)]) == 2
+    assert says in capsys.readouterr().err
+    assert not out.exists()

@@ -1,0 +1,65 @@
+"""Substitutes of layers compute what the layers compute; what has no substitute is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmseg.models.utils.wrappers import Upsample
+from timm.layers.conv2d_same import Conv2dSame
+from torch import nn
+
+from denseclip.export import ExportError
+from denseclip.export.checks import check_image_graph
+from denseclip.export.graphs import write_image_graph
+from denseclip.export.substitutes import ready_for_export
+
+
+class Layers(nn.Module):
+    """A convolution and an enlargement, and words that weigh the result."""
+
+    def __init__(self, kernel: int, stride: int, bias: bool = True) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            Conv2dSame(3, 4, kernel, stride, bias=bias), Upsample(scale_factor=2, mode='bilinear', align_corners=False)
+        )
+
+    def forward(self, images: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return torch.einsum('nchw,kc->nkhw', self.body(images), text)
+
+
+@pytest.mark.parametrize(('kernel', 'stride', 'bias'), [(3, 2, True), (5, 2, False), (3, 3, True)])
+def test_substitutes_agree_at_every_size(kernel, stride, bias, tmp_path):
+    model, path = Layers(kernel, stride, bias).eval(), tmp_path / 'graph.onnx'
+    write_image_graph(ready_for_export(model), path, 4, None)
+    assert check_image_graph(path, model, 4, None) < 1e-5
+
+
+def test_a_size_that_has_become_part_of_a_graph_is_found(tmp_path):
+    """MMSegmentation's own ``Upsample`` computes sizes with Python's floats."""
+
+    class Enlarged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = Upsample(scale_factor=2, mode='bilinear', align_corners=False)
+
+        def forward(self, images, text):
+            return torch.einsum('nchw,kc->nkhw', self.up(images), text)
+
+    model, path = Enlarged().eval(), tmp_path / 'graph.onnx'
+    write_image_graph(model, path, 3, None)
+    with pytest.raises(ExportError, match=r'1 x 224 x 224, 1 classes'):
+        check_image_graph(path, model, 3, None)
+
+
+def test_the_model_itself_is_not_touched():
+    model = Layers(3, 2).train()
+    ready = ready_for_export(model)
+    assert isinstance(model.body[0], Conv2dSame)
+    assert model.training
+    assert not ready.training
+    assert not any(isinstance(module, Upsample) for module in ready.modules())
+
+
+def test_an_enlargement_by_a_fraction_is_refused():
+    with pytest.raises(ExportError, match='enlarges by 1.5'):
+        ready_for_export(nn.Sequential(Upsample(scale_factor=1.5)))
