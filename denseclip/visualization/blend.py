@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+
+from denseclip.visualization.raster import soften, thicken
 
 
 def blend(
@@ -49,13 +50,13 @@ def boundaries(labels: np.ndarray, thickness: int = 1) -> np.ndarray:
     Returns:
         ``H x W`` line strength, ``uint8`` 0..255, with soft edges.
     """
-    line: np.ndarray = np.zeros(labels.shape, dtype=np.uint8)
-    line[:, 1:] |= (labels[:, 1:] != labels[:, :-1]).astype(np.uint8)
-    line[1:] |= (labels[1:] != labels[:-1]).astype(np.uint8)
-    line[line > 0] = 255
+    line: np.ndarray = np.zeros(labels.shape, dtype=bool)
+    line[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    line[1:] |= labels[1:] != labels[:-1]
     if thickness > 1:
-        line = cv2.dilate(line, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thickness, thickness)))
-    return cv2.GaussianBlur(line, (3, 3), 0) if min(labels.shape) > 2 else line
+        line = thicken(line, thickness)
+    strength = line.astype(np.uint8) * np.uint8(255)
+    return soften(strength) if min(labels.shape) > 2 else strength
 
 
 def draw_boundaries(image: np.ndarray, labels: np.ndarray, thickness: int, strength: float = 0.85) -> np.ndarray:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from denseclip.visualization.blend import blend, draw_boundaries
 from denseclip.visualization.legend import Legend, LegendEntry
+from denseclip.visualization.raster import nearest
 from denseclip.visualization.tags import draw_tags
 
 MAX_SIDE = 4096
@@ -83,10 +83,11 @@ def to_drawing_size(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
     if _MIN_SIDE <= long_side <= MAX_SIDE:
         return image, labels
     scale: float = -(-_MIN_SIDE // long_side) if long_side < _MIN_SIDE else MAX_SIDE / long_side
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    kind = np.uint8 if labels.dtype == np.uint8 else np.int32
-    shrunk = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA)
-    return shrunk, cv2.resize(labels.astype(kind, copy=False), size, interpolation=cv2.INTER_NEAREST)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    if scale > 1:
+        return nearest(image, size), nearest(labels, size)
+    shrunk = Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX)
+    return np.asarray(shrunk), nearest(labels, size)
 
 
 def make_legend(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
 from denseclip.visualization.fonts import Font, load_font
+from denseclip.visualization.raster import depth, largest_area, nearest
 from denseclip.visualization.shapes import fill_rounded, text_width
 
 _WORK_SIZE = 480
@@ -24,15 +24,9 @@ def widest_spot(mask: np.ndarray) -> tuple[int, int, float]:
     Returns:
         x, y and radius in pixels; radius 0 for an empty mask.
     """
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    if count < 2:
-        return 0, 0, 0.0
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    # A frame of zeros makes the picture's border count as the area's.
-    area = cv2.copyMakeBorder((parts == largest).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    distance = cv2.distanceTransform(area, cv2.DIST_L2, 3)
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return int(x) - 1, int(y) - 1, float(distance[y, x])
+    room = depth(largest_area(mask))
+    y, x = np.unravel_index(int(room.argmax()), room.shape)
+    return int(x), int(y), float(room[y, x])
 
 
 def draw_tags(
@@ -57,7 +51,7 @@ def draw_tags(
     height, width = labels.shape
     scale = min(1.0, _WORK_SIZE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(labels.astype(np.int32), size, interpolation=cv2.INTER_NEAREST)
+    small = nearest(labels, size[::-1])
     taken: list[tuple[int, int, int, int]] = []
     for label in order:
         x, y, radius = widest_spot(small == label)
