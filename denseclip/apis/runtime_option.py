@@ -32,15 +32,6 @@ _OTHERS = (
 """Options that ask for another model, or for what exported models do not give."""
 
 
-def add_runtime_option(parser: argparse.ArgumentParser) -> None:
-    """Give a parser ``--runtime``."""
-    parser.add_argument(
-        '--runtime',
-        metavar='DIR',
-        help="a model of 'denseclip export', run without PyTorch, instead of --config",
-    )
-
-
 def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> RuntimeModel:
     """The exported model that ``--runtime`` names.
 

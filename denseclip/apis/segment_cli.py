@@ -9,7 +9,6 @@ from denseclip.apis.command_options import add_clip_options, add_model_options, 
 from denseclip.apis.errors import UserError, check_share
 from denseclip.apis.methods import MASK_SOURCES, SEGMENTATION_TASKS, STAGES, methods_for
 from denseclip.apis.pictures_cli import run_pictures
-from denseclip.apis.runtime_option import add_runtime_option, load_runtime
 from denseclip.apis.talk import use_host
 from denseclip.files.names import shown
 
@@ -38,7 +37,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     add_clip_options(parser, 'the preset, or of ovseg with --masks from elsewhere')
     _add_score_options(parser)
     _add_mask_options(parser)
-    add_runtime_option(parser)
+    parser.add_argument(
+        '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"
+    )
     add_output_options(parser)
     parser.set_defaults(run=run_segment)
 
@@ -163,6 +164,8 @@ def load_segmentor(args: argparse.Namespace, name: str | None, vocabulary: Vocab
         UserError: If the model cannot be used, or segments nothing.
     """
     if args.runtime is not None:
+        from denseclip.apis.runtime_option import load_runtime
+
         return load_runtime(args, vocabulary)
     use_host('denseclip segment')
     from denseclip.apis.inferencer import Inferencer
