@@ -125,7 +125,8 @@ def run_segment(args: argparse.Namespace) -> int:
 
     check_share('--min-confidence', args.min_confidence)
     check_share('--min-area', args.min_area)
-    require_host_stack('denseclip segment')
+    if args.runtime is None:
+        require_host_stack('denseclip segment')
     name = model_name(args)
     vocabulary = vocabulary_from_args(args)
     if vocabulary is not None and not args.json:

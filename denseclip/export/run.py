@@ -72,7 +72,9 @@ def export(
     """
     if to not in FORMATS:
         raise UserError(f"cannot export to '{to}'; choose from {', '.join(FORMATS)}.")
-    inferencer = model if isinstance(model, Inferencer) else Inferencer.from_model(model, list(steps or ()))
+    inferencer = (
+        model if isinstance(model, Inferencer) else Inferencer.from_model(model, [dict(step) for step in steps or ()])
+    )
     kind = type(inferencer.model).__name__
     able = capability(inferencer.model)
     if able.graph is None:

@@ -80,7 +80,8 @@ def ready_for_export(model: ModuleT) -> ModuleT:
             if new is not None:
                 setattr(module, name, new)
         if hasattr(module, 'channels_last'):  # a layout in memory, which graphs do not know
-            module.channels_last = False
+            holder: Any = module
+            holder.channels_last = False
     return copied
 
 

@@ -75,7 +75,7 @@ def label_map(scores: Sequence[np.ndarray], boxes: Sequence[Box], size: Size, va
         for left in range(0, out[1], _COLUMNS):
             block = slice(left, left + _COLUMNS)
             parts = [_product(part[block], s, 2) for part, s in zip(across, strips, strict=True) if s is not None]
-            labels[band, block] = sum(part for part in parts if part is not None).argmax(axis=0)
+            labels[band, block] = np.sum([part for part in parts if part is not None], axis=0).argmax(axis=0)
     return labels
 
 

@@ -130,9 +130,7 @@ def compare_camvid(model: Inferencer, runtime: RuntimeModel, folder: Path) -> No
     tables = [np.zeros((len(own), len(own)), dtype=np.int64) for _ in range(2)]
     differ, worst, pictures = 0, 0.0, sorted((folder / 'test').glob('*.png'))
     for path in pictures:
-        labels = [
-            which.segment(path, own, **more).label_map for which, more in ((model, {'scores': False}), (runtime, {}))
-        ]
+        labels = [model.segment(path, own, scores=False).label_map, runtime.segment(path, own).label_map]
         truth = np.asarray(Image.open(folder / 'testannot' / path.name))
         for table, found in zip(tables, labels, strict=True):
             known = truth < len(own)
