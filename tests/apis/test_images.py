@@ -31,7 +31,9 @@ def test_colour_is_bgr(tmp_path):
 def test_every_mode_gives_three_channels(tmp_path, mode):
     grey = Image.fromarray(np.array([[0, 255], [255, 0]], dtype=np.uint8))
     suffix = '.tif' if mode in ('CMYK', 'YCbCr') else '.png'
-    pixels = read_image(save(tmp_path, grey.convert(mode), f'picture{suffix}'))
+    # packed: Pillow 12.3, the last for Python 3.10, cannot read the plain YCbCr that it writes
+    options = {'compression': 'tiff_lzw'} if mode == 'YCbCr' else {}
+    pixels = read_image(save(tmp_path, grey.convert(mode), f'picture{suffix}', **options))
     np.testing.assert_allclose(pixels[..., 0], [[0, 255], [255, 0]], atol=1)
     np.testing.assert_allclose(pixels, pixels[..., :1].repeat(3, 2), atol=1)
 
