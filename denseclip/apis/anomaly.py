@@ -18,11 +18,12 @@ from PIL import Image
 
 from denseclip.apis.anomaly_calibration import Calibration
 from denseclip.apis.batches import run
-from denseclip.apis.bundled import ROOTS
+from denseclip.apis.bundled import find_config
 from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
 from denseclip.apis.inferencer import choose_device
+from denseclip.apis.methods import METHODS
 from denseclip.apis.predictor import Predictor
 from denseclip.apis.results.base import Region, Result
 from denseclip.apis.turns import builds, turn_of
@@ -32,7 +33,6 @@ from denseclip.structures import AnomalyDataSample
 from denseclip.visualization.anomaly_pictures import Box, areas_of, boxes_of, draw_boxes, draw_outline, heat_overlay
 from denseclip.weights.source import SCHEMES
 
-DEFAULT_CONFIG = 'configs/anovl/anovl-tfa_vit-b16-plus_folder-240x240.py'
 Subject = tuple[str | None, str | None, str | Sequence[str] | None]
 """Object, domain and defects of pictures."""
 
@@ -361,10 +361,7 @@ def default_config() -> Path:
     Raises:
         UserError: If this copy of the package came without it.
     """
-    found = next((root / DEFAULT_CONFIG for root in ROOTS if (root / DEFAULT_CONFIG).is_file()), None)
-    if found is None:
-        raise UserError(f"'{DEFAULT_CONFIG}' is missing; install the package again, or name a config.")
-    return found
+    return find_config(METHODS['anovl'].config)
 
 
 def renamed_weights(

@@ -12,11 +12,11 @@ from denseclip.apis.bundled import find_config
 from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer, choose_device
+from denseclip.apis.methods import METHODS
 from denseclip.apis.presets import DEFAULT_CLIP, clip_settings
 from denseclip.apis.turns import builds
 from denseclip.compat.logs import quiet
 
-DEFAULT_CONFIG = 'configs/ovseg/ovseg_swin-b_vit-l14_120k_ade20k-640x640.py'
 THRESHOLD = 0.35
 """A pixel is in a mask above this share: that of the authors' demonstration."""
 _STEPS: list[dict[str, Any]] = [
@@ -70,7 +70,7 @@ def ovseg_inferencer(
                 "OVSeg's mask generator needs its checkpoint: give --weights FILE (a converted release, see "
                 'tools/convert_checkpoint.py), or take masks from elsewhere, for example --masks superpixels.'
             )
-        cfg = inference_config(config or find_config(DEFAULT_CONFIG))
+        cfg = inference_config(config or find_config(METHODS['ovseg'].config))
         classifier = {**(cfg.model.get('region_classifier') or {}), 'threshold': THRESHOLD}
         cfg.model.update({**how, 'region_classifier': {**classifier, **settings.get('region_classifier', {})}})
         return Inferencer(cfg, weights, device, vocabulary, trust=trust)
