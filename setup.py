@@ -110,7 +110,7 @@ setup(
         'runtime': RUNTIME,
         'test': TEST,
     },
-    entry_points={'console_scripts': ['denseclip=denseclip.apis.cli:main']},
+    entry_points={'console_scripts': ['denseclip=denseclip.cli.main:main']},
     classifiers=[
         'Development Status :: 4 - Beta',
         'Environment :: Console',

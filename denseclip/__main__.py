@@ -2,6 +2,6 @@
 
 import sys
 
-from denseclip.apis.cli import main
+from denseclip.cli.main import main
 
 sys.exit(main())

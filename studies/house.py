@@ -28,9 +28,10 @@ LAYERS = (
     ('datasets', 'evaluation'),
     ('models',),
     ('engine',),
-    ('apis', 'cli'),
+    ('apis',),
     ('runtime',),
     ('export',),
+    ('cli',),
 )
 """Rooms of the package from the ground up. A module imports from its own layer and from those below."""
 FRONT = (PACKAGE, f'{PACKAGE}.__main__')  # the entrance looks into every room

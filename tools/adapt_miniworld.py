@@ -25,7 +25,7 @@ from torch import nn
 from tqdm import tqdm
 
 import denseclip  # noqa: F401
-from denseclip.apis.programs import add_debug_option, at_least, program
+from denseclip.cli.programs import add_debug_option, at_least, program
 from denseclip.clip.loading import load_clip
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.miniworld import MiniworldDataset, write_miniworld

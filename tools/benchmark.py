@@ -8,9 +8,9 @@ import sys
 
 # At module level: worker processes that start by `spawn` import this file before they unpickle anything.
 import denseclip  # noqa: F401
-from denseclip.apis.programs import program
 from denseclip.cli import benchmark
 from denseclip.cli.doors import run_alone
+from denseclip.cli.programs import program
 
 
 @program

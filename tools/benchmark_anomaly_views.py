@@ -19,7 +19,7 @@ from contextlib import nullcontext
 import torch
 
 import denseclip  # noqa: F401  (registers the models)
-from denseclip.apis.programs import add_debug_option, at_least, program
+from denseclip.cli.programs import add_debug_option, at_least, program
 from denseclip.clip.loading import load_clip
 from denseclip.engine.benchmark.machine import set_up
 from denseclip.engine.benchmark.plain_anomaly import plain_views

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
-from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import FormerName, add_debug_option, at_least, program
+from denseclip.cli.cfg_options import add_cfg_options
+from denseclip.cli.programs import FormerName, add_debug_option, at_least, program
 from denseclip.datasets.open_vocab import DOMAIN_SETS, MINIWORLD, PROTOCOLS, SETS
 from denseclip.engine.config import OptionError
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import denseclip  # noqa: F401  (registers the models, also in the processes that measure memory)
-from denseclip.apis.programs import add_debug_option, at_least, program
+from denseclip.cli.programs import add_debug_option, at_least, program
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
 from studies.benchmark.regions import RegionOptions, benchmark_regions

@@ -14,7 +14,7 @@ from pathlib import Path
 from mmengine.registry import MODELS, DefaultScope
 
 import denseclip  # noqa: F401  (registers the models)
-from denseclip.apis.programs import add_debug_option, at_least, program
+from denseclip.cli.programs import add_debug_option, at_least, program
 from denseclip.engine.benchmark.machine import describe, set_up
 from denseclip.engine.config import load_config
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
-from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import add_debug_option, at_least, program
+from denseclip.cli.cfg_options import add_cfg_options
+from denseclip.cli.programs import add_debug_option, at_least, program
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
 from studies.mask_study import VARIANTS, StudyOptions, chosen, run_study

@@ -3,9 +3,9 @@
 
 import sys
 
-from denseclip.apis.programs import program
 from denseclip.cli import convert_weights
 from denseclip.cli.doors import run_alone
+from denseclip.cli.programs import program
 
 
 @program

@@ -10,9 +10,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from denseclip.apis import cli
 from denseclip.apis.errors import UserError
-from denseclip.apis.programs import program
+from denseclip.cli.main import main as denseclip
+from denseclip.cli.programs import program
 
 CLASSES = 'temple; sky; trees'
 OUT = 'demo_out'
@@ -33,7 +33,7 @@ def default_picture() -> Path:
 @program
 def main(argv: list[str]) -> int:
     """Segment the pictures that are named, else the photograph."""
-    return cli.main(['segment', *(argv or [str(default_picture()), '--classes', CLASSES, '--out', OUT, '--force'])])
+    return denseclip(['segment', *(argv or [str(default_picture()), '--classes', CLASSES, '--out', OUT, '--force'])])
 
 
 if __name__ == '__main__':

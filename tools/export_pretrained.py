@@ -6,8 +6,8 @@ A CLIP is then loaded by ``load_clip('local-dir:OUT_FOLDER')``, a DINO by ``timm
 import argparse
 import sys
 
-from denseclip.apis.programs import add_debug_option, program
 from denseclip.cli.options import add_trust
+from denseclip.cli.programs import add_debug_option, program
 
 
 @program

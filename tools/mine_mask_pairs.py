@@ -17,8 +17,8 @@ from mmengine.registry import DATASETS, DefaultScope
 from tqdm import tqdm
 
 import denseclip  # noqa: F401
-from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import add_debug_option, at_least, program
+from denseclip.cli.cfg_options import add_cfg_options
+from denseclip.cli.programs import add_debug_option, at_least, program
 from denseclip.clip.loading import load_clip
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.captions import CaptionedImages

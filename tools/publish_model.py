@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from denseclip.apis.programs import add_debug_option, program
 from denseclip.cli.options import add_trust
+from denseclip.cli.programs import add_debug_option, program
 
 
 @program

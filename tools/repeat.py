@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from denseclip.apis.programs import add_debug_option, program
+from denseclip.cli.programs import add_debug_option, program
 
 TOOLS = Path(__file__).resolve().parent
 

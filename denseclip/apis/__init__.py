@@ -1,4 +1,4 @@
-"""What users call: ``load_model``, ``segment``, and the ``denseclip`` command (:mod:`denseclip.apis.cli`)."""
+"""What users call from Python: ``load_model``, ``segment``, ``list_models``. The commands are in ``denseclip.cli``."""
 
 from __future__ import annotations
 

@@ -6,9 +6,31 @@ needs. The same module is ``denseclip NAME`` (:func:`denseclip.cli.doors.add_com
 ``tools/NAME.py`` (:func:`denseclip.cli.doors.run_alone`).
 """
 
-from denseclip.cli import benchmark, check, config, convert, download, export, test, train
+from denseclip.cli import (
+    anomaly,
+    benchmark,
+    check,
+    config,
+    convert,
+    detect,
+    doctor,
+    download,
+    export,
+    miniworld,
+    models,
+    new_dataset,
+    segment,
+    test,
+    train,
+)
 
 COMMANDS = {
+    'segment': segment,
+    'detect': detect,
+    'anomaly': anomaly,
+    'models': models,
+    'miniworld': miniworld,
+    'new-dataset': new_dataset,
     'train': train,
     'test': test,
     'check': check,
@@ -17,5 +39,6 @@ COMMANDS = {
     'benchmark': benchmark,
     'download': download,
     'export': export,
+    'doctor': doctor,
 }
 """Word of the command line to the module of its command."""

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import at_least
+from denseclip.cli.cfg_options import add_cfg_options
 from denseclip.cli.options import add_config, add_trust
+from denseclip.cli.programs import at_least
 
 if TYPE_CHECKING:
     from denseclip.engine.benchmark import Report

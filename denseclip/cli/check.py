@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from denseclip.apis.cfg_options import add_cfg_options
-from denseclip.apis.programs import at_least
+from denseclip.cli.cfg_options import add_cfg_options
 from denseclip.cli.options import add_config
+from denseclip.cli.programs import at_least
 
 HELP = 'read the data set of a config as training will and report what is wrong with it (exit code 1 if anything is)'
 _SPLITS = ('train', 'val', 'test')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from denseclip.apis.cfg_options import add_cfg_options
+from denseclip.cli.cfg_options import add_cfg_options
 
 HELP = 'print a whole config with everything it inherits, or list those that come with the package'
 EPILOG = (

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from denseclip.apis.programs import at_least
 from denseclip.cli import convert_weights
+from denseclip.cli.programs import at_least
 
 HELP = 'bring a downloaded data set into the layout that configs read, or a weight file under our names'
 EPILOG = (

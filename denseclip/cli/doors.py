@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from denseclip.apis.programs import add_debug_option
+from denseclip.cli.programs import add_debug_option
 
 
 class Command(Protocol):

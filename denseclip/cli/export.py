@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import warnings
 
-from denseclip.cli.options import add_trust
+from denseclip.cli.options import WEIGHTS, add_trust
 
 HELP = 'write a model as files that run without PyTorch'
 EPILOG = (
@@ -23,9 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='CONFIG',
         help='config of the model, or the name of one that comes with the package (default: the bundled model)',
     )
-    parser.add_argument(
-        '--weights', metavar='FILE', help='checkpoint of the model: file, hf-hub:, local-dir:, package:'
-    )
+    parser.add_argument('--weights', metavar='FILE', help=WEIGHTS)
     parser.add_argument('--to', choices=('onnx',), default='onnx', help='kind of files (%(default)s)')
     parser.add_argument(
         '--classes',
@@ -39,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the files, and say what comparing them with PyTorch showed."""
-    from denseclip.apis.progress import busy
+    from denseclip.cli.progress import busy
     from denseclip.compat.versions import require_host_stack
 
     require_host_stack('denseclip export')

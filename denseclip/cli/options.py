@@ -1,8 +1,102 @@
-"""Options that several commands share."""
+"""Options that commands share, and what they mean to ``load_model``."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
+
+from denseclip.apis.errors import UserError
+from denseclip.apis.results.formats import format_lines
+
+WEIGHTS = 'checkpoint of the model: file, hf-hub:, local-dir:, package:'
+
+
+def common_options() -> argparse.ArgumentParser:
+    """Options of every command."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('--debug', action='store_true', help='show a traceback when something fails')
+    loudness = common.add_mutually_exclusive_group()
+    loudness.add_argument('-q', '--quiet', action='store_true', help='say nothing but errors')
+    loudness.add_argument(
+        '-v', '--verbose', action='store_true', help='also say what is loaded, how long it takes, and what is logged'
+    )
+    return common
+
+
+def add_model_options(parser: argparse.ArgumentParser, default: str) -> None:
+    """Which model, where its weights are, where and how it runs.
+
+    Args:
+        parser: Gets the options.
+        default: The model where none is named, in words.
+    """
+    parser.add_argument(
+        '--model',
+        metavar='NAME',
+        help=f'a name that `denseclip models` shows, or a config (default: {default})',
+    )
+    parser.add_argument('--config', metavar='FILE', help='config of the model')
+    parser.add_argument('--weights', metavar='FILE', help=f"{WEIGHTS} (default: the config's load_from)")
+    parser.add_argument('--device', metavar='DEVICE', help='such as cpu or cuda:0 (default: CUDA where there is any)')
+    parser.add_argument(
+        '--precision',
+        choices=('fp32', 'bf16'),
+        default='fp32',
+        help='what the model computes in; bf16 is autocast (default: fp32)',
+    )
+    parser.add_argument('--trust', action='store_true', help='read weights even if that runs code from the file')
+
+
+def add_clip_options(parser: argparse.ArgumentParser, of_what: str) -> None:
+    """Another CLIP.
+
+    Args:
+        parser: Gets the options.
+        of_what: Whose CLIP it is, in words.
+    """
+    parser.add_argument(
+        '--clip', metavar='MODEL', help=f'CLIP of {of_what}: open_clip architecture, hf-hub:, local-dir:'
+    )
+    parser.add_argument(
+        '--pretrained', metavar='TAG', help="CLIP's weights: a tag of open_clip or a file (default: OpenAI's, fetched)"
+    )
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Where results go and in which forms."""
+    parser.add_argument('--out', metavar='DIR', help='folder for the results; not needed with --json')
+    parser.add_argument('--force', action='store_true', help='overwrite earlier results')
+    parser.add_argument(
+        '--formats',
+        metavar='NAMES',
+        help=f'files to write, separated by ","; "usual" stands for those written by default. {format_lines()}',
+    )
+    add_json_option(parser, 'a line of JSON for each picture on standard output, and nothing else there')
+
+
+def add_json_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """``--json``: standard output is for programs."""
+    parser.add_argument('--json', action='store_true', help=what)
+
+
+def check_output(args: argparse.Namespace) -> None:
+    """Refuse a run whose results would go nowhere.
+
+    Raises:
+        UserError: Without a folder for the results; or formats for no folder.
+    """
+    if args.out is None and not args.json:
+        raise UserError('say where the results go: --out DIR, or --json for standard output.')
+    if args.out is None and args.formats is not None:
+        raise UserError('--formats are files: say where they go with --out DIR.')
+
+
+def model_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of ``load_model`` that these options mean; of those that a command has not, none."""
+    names = ('clip', 'pretrained', 'things', 'task', 'score', 'masks', 'stage')
+    found = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    shared = ('config', 'weights', 'device', 'precision', 'trust')
+    return {**found, **{name: getattr(args, name) for name in shared}}
 
 
 def add_config(parser: argparse.ArgumentParser, about: str = 'config file') -> None:

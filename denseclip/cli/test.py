@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from denseclip.apis.cfg_options import add_cfg_options
+from denseclip.cli.cfg_options import add_cfg_options
 from denseclip.cli.options import add_config, add_launcher, add_trust
 
 HELP = 'evaluate a checkpoint on the test data of its config'

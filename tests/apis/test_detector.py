@@ -12,10 +12,10 @@ from tiny_detectors import THINGS, detector_config, tiny_detector
 from tiny_models import denseclip_config
 
 import denseclip
-from denseclip.apis.cli import main
 from denseclip.apis.detection import Detections
 from denseclip.apis.detector import Detector
 from denseclip.apis.errors import UserError
+from denseclip.cli.main import main
 from denseclip.visualization.boxes import boxes_picture
 from denseclip.weights import write_safetensors
 

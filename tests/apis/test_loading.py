@@ -19,12 +19,12 @@ from tiny_pmp_hosts import CLIP, HEAD
 import denseclip
 from denseclip.apis import loading
 from denseclip.apis.anomaly import AnomalyInferencer
-from denseclip.apis.cli import main
 from denseclip.apis.detector import Detector
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.loading import forget_shared_model, load_model
 from denseclip.apis.mask_inferencer import MaskInferencer
+from denseclip.cli.main import main
 from denseclip.models.builder import build_module
 from denseclip.weights import write_safetensors
 

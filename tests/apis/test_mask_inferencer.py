@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from tiny_pmp_hosts import CLIP, HEAD
 
 from denseclip.apis.bundled import find_config
-from denseclip.apis.cli import main
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.mask_inferencer import MaskInferencer
 from denseclip.apis.methods import METHODS, methods_for
 from denseclip.apis.panoptic import PanopticSegmentation, format_segments
 from denseclip.apis.segmentation import Segmentation
+from denseclip.cli.main import main
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.evaluation.panoptic_files import read_panoptic_png
 from denseclip.models.builder import build_module

@@ -10,9 +10,9 @@ from PIL import Image
 from tiny_two_stage import ARCH, tiny_clip
 
 from denseclip.apis import two_stage
-from denseclip.apis.cli import main
 from denseclip.apis.errors import UserError
 from denseclip.apis.two_stage import ovseg_inferencer
+from denseclip.cli.main import main
 from denseclip.models.functional.ensemble import DECIDERS
 from denseclip.weights import write_safetensors
 

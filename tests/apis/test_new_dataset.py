@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
-from denseclip.apis.cli import main
 from denseclip.apis.errors import UserError
 from denseclip.apis.new_dataset import BASES, NewDataset, new_dataset
+from denseclip.cli.main import main
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.launch import TrainOptions, train
 

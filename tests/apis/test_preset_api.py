@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_open_vocab import ARCH, TINY_DINO, tiny_open_vocab
 
 from denseclip.apis import Inferencer, UserError, segment
-from denseclip.apis.cli import main
+from denseclip.cli.main import main
 from denseclip.weights import write_safetensors
 
 

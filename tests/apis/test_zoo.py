@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from denseclip.apis import cli, zoo
+from denseclip.apis import zoo
+from denseclip.cli.main import main
 
 CONTENT = b'weights' * 1000
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -34,7 +35,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def said(capsys: pytest.CaptureFixture, *words: str, code: int = 0) -> str:
-    assert cli.main(['download', *words]) == code
+    assert main(['download', *words]) == code
     printed = capsys.readouterr()
     return printed.err if code else printed.out
 

@@ -24,7 +24,7 @@ def test_importing_the_package_and_asking_for_help_load_neither_torch_nor_the_ho
     code = """
 import sys
 import denseclip
-from denseclip.apis.cli import main
+from denseclip.cli.main import main
 try:
     main(['--help'])
 except SystemExit:

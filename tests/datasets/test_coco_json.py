@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
-from denseclip.apis.cli import main
+from denseclip.cli.main import main
 from denseclip.datasets.audit import audit_split
 from denseclip.datasets.coco_json import CocoFileError, read_coco, shape_faults
 

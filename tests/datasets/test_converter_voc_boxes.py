@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from denseclip.apis import cli
+from denseclip.cli.main import main
 from denseclip.datasets.converters import ConversionError
 from denseclip.datasets.converters.voc_boxes import convert_bccd, convert_voc_boxes
 
@@ -132,7 +132,7 @@ def test_other_classes_and_missing_folders(source, tmp_path):
 
 def test_the_command_prints_what_it_found(source, tmp_path, capsys):
     for code, message in ((0, '1 train, 1 val, 1 test'), (2, '--force')):
-        assert cli.main(['convert', 'bccd', str(source), str(tmp_path / 'BCCD')]) == code
+        assert main(['convert', 'bccd', str(source), str(tmp_path / 'BCCD')]) == code
         printed = capsys.readouterr()
         assert message in printed.out + printed.err
         assert ('left out, no width or height: b.xml' in printed.out) is (code == 0)

@@ -10,7 +10,7 @@ import pytest
 from generated import write_dataset
 from PIL import Image
 
-from denseclip.apis import cli
+from denseclip.cli.main import main
 from denseclip.datasets.converters import ConversionError, convert_camvid
 from denseclip.datasets.converters.layout import complete_or_absent
 from denseclip.files.scratch import MARKER
@@ -116,4 +116,4 @@ def test_command_reports_and_exits(source: Path, tmp_path: Path, capsys) -> None
     command = [sys.executable, '-m', 'denseclip', *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0 and '3 train, 2 val, 2 test' in done.stdout, done.stderr
-    assert cli.main(arguments) == 2 and '--force' in capsys.readouterr().err
+    assert main(arguments) == 2 and '--force' in capsys.readouterr().err

@@ -109,7 +109,7 @@ def parser_of(program: str, argv: list[str]) -> argparse.ArgumentParser:
 
 def parser_and_arguments(program: str, argv: list[str]) -> tuple[argparse.ArgumentParser, list[str]]:
     """The real parser, and what it gets of the arguments (a tool may take its first word off)."""
-    modules = {'denseclip': 'denseclip.apis.cli'}
+    modules = {'denseclip': 'denseclip.cli.main'}
     if program in modules or program.startswith('studies.'):
         main = importlib.import_module(modules.get(program, program)).main
     else:

@@ -14,7 +14,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from PIL import Image
 
-from denseclip.apis.cli import main
+from denseclip.cli.main import main
 from denseclip.engine.launch import TrainOptions, train
 
 ROOT = Path(__file__).parents[2]

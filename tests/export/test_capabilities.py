@@ -6,7 +6,7 @@ import pytest
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
-from denseclip.apis.cli import main
+from denseclip.cli.main import main
 from denseclip.export import ExportError, capability, export
 from denseclip.export.capabilities import ROWS
 

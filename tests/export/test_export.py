@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import denseclip
-from denseclip.apis.cli import main
 from denseclip.apis.errors import UserError
+from denseclip.cli.main import main
 from denseclip.export import ExportError, export
 from denseclip.runtime import load
 
@@ -97,7 +97,7 @@ def test_it_runs_where_there_is_no_torch(exported, tmp_path):
         '        if name.partition(".")[0] in absent:\n'
         '            raise ModuleNotFoundError(f"no {name} here", name=name)\n'
         'sys.meta_path.insert(0, Absent())\n'
-        'from denseclip.apis.cli import main\n'
+        'from denseclip.cli.main import main\n'
         'code = main(sys.argv[1:])\n'
         'print("brought:", sorted(absent & set(sys.modules)))\n'
         'raise SystemExit(code)\n'

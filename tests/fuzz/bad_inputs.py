@@ -172,7 +172,7 @@ LOADED: dict[str, ModuleType] = {}
 def main_of(group: str) -> Callable[[list[str]], int]:
     """The main function of a command or tool."""
     if group.startswith('denseclip '):
-        return importlib.import_module('denseclip.apis.cli').main
+        return importlib.import_module('denseclip.cli.main').main
     if group not in LOADED:
         spec = importlib.util.spec_from_file_location(f'tool_{Path(group).stem}', ROOT / group)
         assert spec is not None and spec.loader is not None

@@ -28,13 +28,13 @@ class Core(PathFinder):
         return () if hidden else PathFinder.find_distributions(context)
 
 sys.meta_path[:] = [Core if finder is PathFinder else finder for finder in sys.meta_path]
-from denseclip.apis import cli
+from denseclip.cli.main import main
 
 for words in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = cli.main(words)
+            code = main(words)
         except SystemExit as done:
             code = done.code
     print(json.dumps([code, out.getvalue(), err.getvalue(), 'torch' in sys.modules]))

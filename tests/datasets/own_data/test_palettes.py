@@ -9,9 +9,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from denseclip.apis.cli import main
 from denseclip.apis.errors import UserError
 from denseclip.apis.new_dataset import new_dataset
+from denseclip.cli.main import main
 from denseclip.datasets.converters import ConversionError
 from denseclip.datasets.own_data import LabelMapData, recognise
 from denseclip.datasets.own_data.palettes import PALETTES, palette

@@ -1,34 +1,31 @@
-"""The command ``denseclip detect``."""
+"""``denseclip detect``: objects with boxes and masks."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from denseclip.apis.command_options import add_model_options, add_output_options, model_arguments
 from denseclip.apis.errors import UserError
-from denseclip.apis.pictures_cli import run_pictures
-from denseclip.apis.talk import use_host
+from denseclip.cli.options import add_model_options, add_output_options, model_arguments
+from denseclip.cli.pictures import run_pictures
+from denseclip.cli.talk import use_host
 
 if TYPE_CHECKING:
     from denseclip.apis.detector import Detector
 
-_EXAMPLE = 'example: denseclip detect smear.jpg --config bccd.py --weights bccd.safetensors --out found'
+HELP = 'find objects in pictures, with boxes and masks'
+EPILOG = 'example: denseclip detect smear.jpg --config bccd.py --weights bccd.safetensors --out found'
 
 
-def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the command to the program's."""
-    parser = commands.add_parser(
-        'detect', parents=[common], help='find objects in pictures, with boxes and masks', epilog=_EXAMPLE
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Words and options of the command."""
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='pictures, folders of pictures, or quoted patterns')
     add_model_options(parser, 'none; name one here or with --config')
     parser.add_argument('--score', type=float, default=0.3, help='least confidence of an object (default: 0.3)')
     add_output_options(parser)
-    parser.set_defaults(run=run_detect)
 
 
-def run_detect(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Results of every picture that can be read, then a list of those that cannot; exit code 2 if there are any."""
     from denseclip.compat.versions import require_host_stack
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.programs import FormerName, program
+from denseclip.cli.programs import FormerName, program
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ def test_each_of_several_processes_names_itself(names: dict[str, str], monkeypat
 
 SCRIPT = """
 import sys
-from denseclip.apis.programs import FormerName, program
+from denseclip.cli.programs import FormerName, program
 
 @program
 def main(argv):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denseclip.apis.command_options import check_output
-from denseclip.apis.errors import report_failures
-from denseclip.apis.talk import emit, remark
+from denseclip.cli.options import check_output
+from denseclip.cli.programs import report_failures
+from denseclip.cli.talk import emit, remark
 from denseclip.files.names import readable, shown
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def run_pictures(
     from denseclip.apis.files import prepare_folder
     from denseclip.apis.images import UnreadableImageError
     from denseclip.apis.inputs import expand_inputs
-    from denseclip.apis.progress import track
     from denseclip.apis.results.formats import chosen_formats
+    from denseclip.cli.progress import track
     from denseclip.files.stems import output_stems
 
     check_output(args)
@@ -74,7 +74,7 @@ def run_pictures(
 
 def load_aloud(load: Callable[[], Predictor]) -> Predictor:
     """Load a model behind a sign of life, and say what it is to those who want to know."""
-    from denseclip.apis.progress import busy
+    from denseclip.cli.progress import busy
 
     start = time.perf_counter()
     with busy('loading the model'):

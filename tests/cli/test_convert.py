@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from denseclip.apis import cli
 from denseclip.cli import convert, convert_weights
+from denseclip.cli.main import main
 from denseclip.datasets import converters
 from denseclip.weights.convert import CONVERTERS as WEIGHTS
 
@@ -44,9 +44,9 @@ def test_every_converter_has_a_row() -> None:
 
 
 def test_the_list_names_all_of_them(capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(['convert', '--list']) == 0
+    assert main(['convert', '--list']) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*convert.CONVERTERS, 'weights']
-    assert cli.main(['convert']) == 2
+    assert main(['convert']) == 2
     assert 'name what to convert' in capsys.readouterr().err
 
 
@@ -64,7 +64,7 @@ def test_a_missing_source_is_one_line(
     monkeypatch.chdir(tmp_path)
     words = list(convert.CONVERTERS[name].words)
     given = ['out' if word == 'target' else '../gone' for word in words]
-    assert cli.main(['convert', name, *given]) == 2
+    assert main(['convert', name, *given]) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1 and said[0].startswith('denseclip: error: ') and 'gone' in said[0]
     assert list(tmp_path.iterdir()) == []
@@ -76,6 +76,6 @@ def test_a_folder_of_something_else_is_one_line(
 ) -> None:
     (tmp_path / 'other').mkdir()
     monkeypatch.chdir(tmp_path / 'other')
-    assert cli.main(['convert', name, '..', 'out']) == 2
+    assert main(['convert', name, '..', 'out']) == 2
     assert word in capsys.readouterr().err
     assert list((tmp_path / 'other').iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import subprocess
 import sys
@@ -10,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from denseclip.apis import cli
 from denseclip.cli import COMMANDS, benchmark
+from denseclip.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS, LIMIT_MODULES = 0.3, 200  # what opening the help may cost
 ASK = """
 import contextlib, io, sys, time
-from denseclip.apis import cli
+from denseclip.cli.main import main
 with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-    cli.main(sys.argv[1:])
+    main(sys.argv[1:])
 print(time.process_time(), len(sys.modules), 'torch' in sys.modules or 'mmengine' in sys.modules)
 """
 
@@ -58,10 +59,22 @@ def test_benchmark_has_the_defaults_of_its_options() -> None:
 
 def test_a_config_is_named_as_it_comes_with_the_package(capsys: pytest.CaptureFixture) -> None:
     name = 'miniworld/clip_vit-xs8_miniworld-64x64'
-    assert cli.main(['config', '--list', 'clip_vit-xs8']) == 0
+    assert main(['config', '--list', 'clip_vit-xs8']) == 0
     assert name in capsys.readouterr().out.split()
-    assert cli.main(['config', name, '--cfg-options', 'train_cfg.max_iters=7']) == 0
+    assert main(['config', name, '--cfg-options', 'train_cfg.max_iters=7']) == 0
     text = capsys.readouterr().out
     assert 'max_iters=7' in text and 'default_hooks' in text and '_base_' not in text.split('\n', 1)[1]
-    assert cli.main(['config', 'miniworld/clip_vit-xs8_minworld-64x64']) == 2
+    assert main(['config', 'miniworld/clip_vit-xs8_minworld-64x64']) == 2
     assert f'did you mean {name}' in capsys.readouterr().err
+
+
+def test_only_the_command_line_reads_arguments() -> None:
+    """The product is used from Python as well: it knows no parser and no command, not even inside a function."""
+    package = ROOT / 'denseclip'
+    for path in package.rglob('*.py'):
+        if path.parent == package / 'cli' or path == package / '__main__.py':
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            modules = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            modules += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            assert not [m for m in modules if m == 'argparse' or m.startswith('denseclip.cli.')], path

@@ -1,15 +1,15 @@
-"""The command ``denseclip segment``."""
+"""``denseclip segment``: label the pixels of pictures by words."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from denseclip.apis.command_options import add_clip_options, add_model_options, add_output_options, model_arguments
 from denseclip.apis.errors import UserError, check_share
 from denseclip.apis.methods import MASK_SOURCES, SEGMENTATION_TASKS, STAGES, methods_for
-from denseclip.apis.pictures_cli import run_pictures
-from denseclip.apis.talk import use_host
+from denseclip.cli.options import add_clip_options, add_model_options, add_output_options, model_arguments
+from denseclip.cli.pictures import run_pictures
+from denseclip.cli.talk import use_host
 from denseclip.files.names import shown
 
 if TYPE_CHECKING:
@@ -17,14 +17,12 @@ if TYPE_CHECKING:
     from denseclip.clip.vocabulary import Vocabulary
 
 DEFAULT_BACKGROUND_NAMES = ('background', 'something else')
-_EXAMPLE = 'example: denseclip segment street.jpg --classes "road; car=automobile,vehicle; sky" --out results'
+HELP = 'label the pixels of pictures by words'
+EPILOG = 'example: denseclip segment street.jpg --classes "road; car=automobile,vehicle; sky" --out results'
 
 
-def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the command to the program's."""
-    parser = commands.add_parser(
-        'segment', parents=[common], help='label the pixels of pictures by words', epilog=_EXAMPLE
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Words and options of the command."""
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='pictures, folders of pictures, or quoted patterns')
     _add_word_options(parser)
     add_model_options(parser, 'the bundled model')
@@ -41,7 +39,6 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"
     )
     add_output_options(parser)
-    parser.set_defaults(run=run_segment)
 
 
 def _add_word_options(parser: argparse.ArgumentParser) -> None:
@@ -119,8 +116,8 @@ def _add_mask_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_segment(args: argparse.Namespace) -> int:
-    """``denseclip segment``: results of every picture that can be read, then a list of those that cannot."""
+def run(args: argparse.Namespace) -> int:
+    """Results of every picture that can be read, then a list of those that cannot."""
     from denseclip.compat.versions import require_host_stack
 
     check_share('--min-confidence', args.min_confidence)
@@ -165,7 +162,7 @@ def load_segmentor(args: argparse.Namespace, name: str | None, vocabulary: Vocab
         UserError: If the model cannot be used, or segments nothing.
     """
     if args.runtime is not None:
-        from denseclip.apis.runtime_option import load_runtime
+        from denseclip.cli.runtime_option import load_runtime
 
         return load_runtime(args, vocabulary)
     use_host('denseclip segment')

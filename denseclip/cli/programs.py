@@ -15,11 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from denseclip.apis.errors import EXIT_ERROR, EXIT_INTERRUPTED
-from denseclip.apis.output import shown_output
-from denseclip.apis.sentences import one_line
+from denseclip.cli.output import shown_output
+from denseclip.cli.sentences import one_line
 
 DEBUG = '--debug'
+EXIT_ERROR = 2
+"""Exit code of a program that could not do everything."""
+EXIT_INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended."""
 
 
 class ProgramExit(SystemExit):
@@ -134,6 +137,28 @@ def explain(error: BaseException, name: str) -> tuple[str, int]:
         sys.stderr.write(line + '\n')  # one write: lines of several processes do not mix
         sys.stderr.flush()
     return line, code
+
+
+def report_failures(failures: Sequence[Exception], count: int) -> int:
+    """Say on standard error which of many pictures could not be read.
+
+    Args:
+        failures: One error for each of them.
+        count: Number of pictures in all.
+
+    Returns:
+        Exit code: 0 without failures.
+
+    Raises:
+        Exception: The error itself if there was only one picture.
+    """
+    if not failures:
+        return 0
+    if count == 1:
+        raise failures[0]
+    head = f'\ndenseclip: error: {len(failures)} of {count} pictures failed:'
+    sys.stderr.write('\n'.join([head, *(f'  {one_line(failure)}' for failure in failures)]) + '\n')
+    return EXIT_ERROR
 
 
 def _rank() -> str:

@@ -10,8 +10,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from denseclip.apis.output import plain, shown_output
-from denseclip.apis.talk import is_quiet
+from denseclip.cli.output import plain, shown_output
+from denseclip.cli.talk import is_quiet
 
 Item = TypeVar('Item')
 

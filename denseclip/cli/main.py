@@ -11,14 +11,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from denseclip.apis import anomaly_cli, detect_cli, miniworld_cli, models_cli, new_dataset_cli, segment_cli
-from denseclip.apis.command_options import common_options
-from denseclip.apis.errors import EXIT_ERROR
-from denseclip.apis.output import shown_output
-from denseclip.apis.programs import explain
-from denseclip.apis.talk import talking
 from denseclip.cli import COMMANDS
 from denseclip.cli.doors import add_command
+from denseclip.cli.options import common_options
+from denseclip.cli.output import shown_output
+from denseclip.cli.programs import EXIT_ERROR, explain
+from denseclip.cli.talk import talking
 from denseclip.version import __version__
 
 
@@ -62,16 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'denseclip {__version__}')
     parser.set_defaults(run=None, debug=False, quiet=False, verbose=False)
     commands = parser.add_subparsers(title='commands', metavar='COMMAND')
-    segment_cli.add_parser(commands, common)
-    detect_cli.add_parser(commands, common)
-    anomaly_cli.add_parser(commands, common)
-    models_cli.add_parser(commands, common)
-    miniworld_cli.add_parser(commands, common)
-    new_dataset_cli.add_parser(commands, common)
     for name, module in COMMANDS.items():
         add_command(commands, common, module, name)
-    doctor = commands.add_parser('doctor', parents=[common], help='say what is installed and what is missing')
-    doctor.set_defaults(run=run_doctor)
     return parser
 
 
@@ -81,13 +71,6 @@ def _complete(parser: argparse.ArgumentParser) -> None:
         import argcomplete
 
         argcomplete.autocomplete(parser)
-
-
-def run_doctor(args: argparse.Namespace) -> int:
-    """``denseclip doctor``."""
-    from denseclip.apis.doctor import run_doctor as examine
-
-    return examine()
 
 
 if __name__ == '__main__':

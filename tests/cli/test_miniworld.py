@@ -2,13 +2,14 @@
 
 import pytest
 
-from denseclip.apis import cli, miniworld_cli
+from denseclip.cli import miniworld
+from denseclip.cli.main import main
 from denseclip.datasets.miniworld import LAYOUTS
 from denseclip.datasets.miniworld.layouts.semantic import ADE20K
 
 
 def run(capsys, *arguments):
-    code = cli.main(['miniworld', *map(str, arguments)])
+    code = main(['miniworld', *map(str, arguments)])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -63,10 +64,10 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, capsys):
 
 
 def test_the_layouts_of_the_help_are_those_of_the_data_sets():
-    assert set(miniworld_cli.LAYOUT_NAMES) == set(LAYOUTS)
+    assert set(miniworld.LAYOUT_NAMES) == set(LAYOUTS)
 
 
 def test_sizes():
-    assert miniworld_cli.parse_size('64') == (64, 64)
-    assert miniworld_cli.parse_size('64X128') == (64, 128)
-    assert miniworld_cli.parse_size(None) is None
+    assert miniworld.parse_size('64') == (64, 64)
+    assert miniworld.parse_size('64X128') == (64, 128)
+    assert miniworld.parse_size(None) is None

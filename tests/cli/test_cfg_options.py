@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from mmengine.config import DictAction
 
-from denseclip.apis.cfg_options import add_cfg_options, read_value
+from denseclip.cli.cfg_options import add_cfg_options, read_value
 
 
 def parse(*items: str, **more) -> dict:

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from denseclip.apis import progress
+from denseclip.cli import progress
 
 
 def test_items_pass_and_pipes_stay_clean(capsys):

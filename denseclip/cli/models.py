@@ -1,30 +1,26 @@
-"""The command ``denseclip models``."""
+"""``denseclip models``: what can be loaded by name."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from denseclip.apis.command_options import add_json_option
-from denseclip.apis.talk import emit
+from denseclip.cli.options import add_json_option
+from denseclip.cli.talk import emit
 
-_EXAMPLE = 'example: denseclip models --task panoptic'
+HELP = 'list the models that can be loaded by name'
+EPILOG = 'example: denseclip models --task panoptic'
 
 
-def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the command to the program's."""
-    parser = commands.add_parser(
-        'models', parents=[common], help='list the models that can be loaded by name', epilog=_EXAMPLE
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Words and options of the command."""
     parser.add_argument(
         '--task', choices=('semantic', 'panoptic', 'instance', 'anomaly'), help='only those that give it'
     )
     parser.add_argument('--kind', choices=('zoo', 'preset', 'method'), help='only these')
     add_json_option(parser, 'a line of JSON for each model')
-    parser.set_defaults(run=run_models)
 
 
-def run_models(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the list."""
     from denseclip.apis.catalogue import list_models
 

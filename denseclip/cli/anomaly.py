@@ -1,4 +1,4 @@
-"""The command ``denseclip anomaly``."""
+"""``denseclip anomaly``: defects of a named product."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from denseclip.apis.command_options import (
+from denseclip.apis.errors import UserError
+from denseclip.cli.options import (
     add_clip_options,
     add_model_options,
     add_output_options,
     check_output,
     model_arguments,
 )
-from denseclip.apis.errors import UserError, report_failures
-from denseclip.apis.pictures_cli import load_aloud
-from denseclip.apis.talk import emit, use_host
+from denseclip.cli.pictures import load_aloud
+from denseclip.cli.programs import report_failures
+from denseclip.cli.talk import emit, use_host
 from denseclip.files.names import shown
 
-_EXAMPLE = 'example: denseclip anomaly shots/ --object "metal nut" --defects "scratch; dent" --out inspection'
+HELP = 'find defects in pictures of a named product'
+EPILOG = 'example: denseclip anomaly shots/ --object "metal nut" --defects "scratch; dent" --out inspection'
 
 
-def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the command to the program's."""
-    parser = commands.add_parser(
-        'anomaly', parents=[common], help='find defects in pictures of a named product', epilog=_EXAMPLE
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Words and options of the command."""
     parser.add_argument(
         'folder',
         metavar='FOLDER',
@@ -51,10 +50,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument('--checkpoint', metavar='FILE', help=argparse.SUPPRESS)  # what --weights was called
     parser.add_argument('--maps', action='store_true', help='also write the raw maps, as float32 TIFF')
     add_output_options(parser)
-    parser.set_defaults(run=run_anomaly)
 
 
-def run_anomaly(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Inspect a folder; exit code 2 when a picture could not be read."""
     check_output(args)
     use_host('denseclip anomaly')
@@ -92,7 +90,7 @@ def _inspect(
     """Inspect the pictures and write the results; the waiting maps go whatever happens."""
     from denseclip.apis.anomaly_folder import inspect_pictures
     from denseclip.apis.anomaly_output import write_outputs
-    from denseclip.apis.progress import track
+    from denseclip.cli.progress import track
     from denseclip.files.names import readable
 
     found = inspect_pictures(inferencer, items, threshold, track=lambda them: track(them, len(them), 'inspecting'))

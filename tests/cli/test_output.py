@@ -11,10 +11,10 @@ from mmengine.logging import MMLogger, print_log
 from PIL import Image
 from termcolor import colored
 
-from denseclip.apis.cli import main
-from denseclip.apis.output import ShownStream, plain, shown_output
-from denseclip.apis.programs import program
-from denseclip.apis.progress import track
+from denseclip.cli.main import main
+from denseclip.cli.output import ShownStream, plain, shown_output
+from denseclip.cli.programs import program
+from denseclip.cli.progress import track
 
 HOSTILE = '\x1b]0\x07\x1b[2J\x9b1m\u202erm'
 """Would steer a terminal: its title, its picture, the direction of its text."""

@@ -9,7 +9,7 @@ import pytest
 from bright_spots import CONFIG
 from PIL import Image
 
-from denseclip.apis.cli import main
+from denseclip.cli.main import main
 
 
 def draw(path, spot, seed=0):

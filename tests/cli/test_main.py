@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from denseclip.apis import cli, segment_cli
 from denseclip.apis import inferencer as inferencer_module
 from denseclip.apis.catalogue import list_models
+from denseclip.cli import segment
+from denseclip.cli.main import main
 from denseclip.version import __version__
 
 
@@ -32,11 +33,11 @@ def run(bundled, inferencer, monkeypatch, tmp_path, capsys):
         inferencer.set_vocabulary(vocabulary or inferencer.own_vocabulary)
         return inferencer
 
-    monkeypatch.setattr(segment_cli, 'load_segmentor', load)
+    monkeypatch.setattr(segment, 'load_segmentor', load)
 
     def call(*images, classes='temple; sky=heavens; trees', out=tmp_path / 'out', options=()):
         words = [] if classes is None else ['--classes', classes]
-        code = cli.main(['segment', *map(str, images), *words, '--out', str(out), *options])
+        code = main(['segment', *map(str, images), *words, '--out', str(out), *options])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -216,18 +217,18 @@ def test_a_pickle_that_runs_code_does_not_run(bundled, model_files, photo, tmp_p
     bad, trace = tmp_path / 'bad.pth', tmp_path / 'ran'
     torch.save({'state_dict': {'x': torch.zeros(1)}, 'extra': RunsCode(trace)}, bad, pickle_module=pickle)
     model = ['--config', str(model_files[0]), '--weights', str(bad)]
-    code = cli.main(['segment', str(photo), '--classes', 'sky', '--out', str(tmp_path / 'out'), *model])
+    code = main(['segment', str(photo), '--classes', 'sky', '--out', str(tmp_path / 'out'), *model])
     assert failed((code, *capsys.readouterr()), 'bad.pth', '--trust')
     assert not trace.exists()
 
 
 def test_the_default_model_and_a_wrong_checkpoint(bundled, model_files, photo, tmp_path, capsys):
     arguments = ['segment', str(photo), '--out', str(tmp_path / 'out'), '--device', 'cpu']
-    assert cli.main(arguments) == 0
+    assert main(arguments) == 0
     capsys.readouterr()
     wrong = tmp_path / 'wrong.pth'
     torch.save({'state_dict': {'y': torch.zeros(1)}}, wrong)
-    code = cli.main([*arguments, '--force', '--config', str(model_files[0]), '--weights', str(wrong)])
+    code = main([*arguments, '--force', '--config', str(model_files[0]), '--weights', str(wrong)])
     assert failed((code, *capsys.readouterr()), 'wrong.pth', 'missing', 'unexpected: y')
 
 
@@ -235,7 +236,7 @@ def test_unforeseen_errors_are_one_line_and_debug_shows_them(run, photo, monkeyp
     def fail(*_args):
         raise ZeroDivisionError('division\nby zero')
 
-    monkeypatch.setattr(segment_cli, 'load_segmentor', fail)
+    monkeypatch.setattr(segment, 'load_segmentor', fail)
     assert failed(run(photo), 'unexpected ZeroDivisionError: division by zero', '--debug')
     with pytest.raises(ZeroDivisionError):
         run(photo, options=['--debug'])
@@ -243,7 +244,7 @@ def test_unforeseen_errors_are_one_line_and_debug_shows_them(run, photo, monkeyp
 
 def test_without_the_host_stack(monkeypatch, photo, tmp_path, capsys):
     monkeypatch.setattr('denseclip.compat.versions.find_spec', lambda _: None)
-    code = cli.main(['segment', str(photo), '--classes', 'sky', '--out', str(tmp_path / 'out')])
+    code = main(['segment', str(photo), '--classes', 'sky', '--out', str(tmp_path / 'out')])
     assert failed((code, *capsys.readouterr()), "pip install 'denseclip-suite[mm]'")
 
 
@@ -251,26 +252,26 @@ def test_interrupt(run, photo, monkeypatch):
     def interrupt(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(segment_cli, 'load_segmentor', interrupt)
+    monkeypatch.setattr(segment, 'load_segmentor', interrupt)
     code, _, err = run(photo)
     assert (code, err) == (130, 'denseclip: interrupted\n')
 
 
 def test_usage(capsys, monkeypatch):
-    assert cli.main([]) == 2
+    assert main([]) == 2
     assert 'segment' in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
-        cli.main(['--version'])
+        main(['--version'])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f'denseclip {__version__}\n'
     with pytest.raises(SystemExit) as caught:
-        cli.main(['segment', 'x.jpg', '--classes', 'sky', '--classes-file', 'f', '--out', 'o'])
+        main(['segment', 'x.jpg', '--classes', 'sky', '--classes-file', 'f', '--out', 'o'])
     assert caught.value.code == 2
 
 
 def test_doctor_gives_its_exit_code(monkeypatch):
     monkeypatch.setattr('denseclip.apis.doctor.run_doctor', lambda: 1)
-    assert cli.main(['doctor']) == 1
+    assert main(['doctor']) == 1
 
 
 def test_large_picture_is_written_in_full(run, tmp_path):
@@ -295,13 +296,13 @@ def test_json_is_all_that_stands_on_standard_output(run, photo, tmp_path):
     assert (first['kind'], first['classes']) == ('semantic', ['temple', 'sky']) and 'gone.png' in second['error']
     assert [Path(file).name for file in first['files']] == ['photo_overlay.png', 'photo_labels.png', 'photo_areas.csv']
     assert sum(entry['area'] for entry in first['objects']) == 60 * 90
-    code = cli.main(['segment', str(photo), '--json'])
+    code = main(['segment', str(photo), '--json'])
     assert code == 0
 
 
 def test_results_that_would_go_nowhere_are_refused(photo, capsys):
     for options, said in (([], '--out DIR, or --json'), (['--json', '--formats', 'coco'], '--out DIR')):
-        assert failed((cli.main(['segment', str(photo), *options]), *capsys.readouterr()), said)
+        assert failed((main(['segment', str(photo), *options]), *capsys.readouterr()), said)
 
 
 def test_formats_are_rows_of_the_table(run, photo, tmp_path):
@@ -325,10 +326,10 @@ def test_quiet_and_verbose(run, photo, tmp_path):
 
 
 def test_models_are_listed(capsys):
-    assert cli.main(['models', '--json']) == 0
+    assert main(['models', '--json']) == 0
     cards = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [card['name'] for card in cards] == [card.name for card in list_models()]
-    assert cli.main(['models', '--task', 'panoptic']) == 0
+    assert main(['models', '--task', 'panoptic']) == 0
     out = capsys.readouterr().out
     assert out.startswith('methods') and 'fcclip' in out and 'naclip' not in out and 'needs weights' in out
 
@@ -337,6 +338,6 @@ def test_the_shell_is_answered_when_it_asks(monkeypatch):
     asked = []
     monkeypatch.setenv('_ARGCOMPLETE', '1')
     monkeypatch.setattr('argcomplete.autocomplete', asked.append)
-    assert cli.main([]) == 2
+    assert main([]) == 2
     [parser] = asked
     assert {'segment', 'detect', 'anomaly', 'models', 'doctor'} <= set(parser._subparsers._group_actions[0].choices)

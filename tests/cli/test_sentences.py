@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch.utils.data import DataLoader
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.sentences import one_line
+from denseclip.cli.sentences import one_line
 from denseclip.engine.hooks.non_finite_loss import NonFiniteLossError
 from denseclip.engine.repeat import RepeatError
 

@@ -5,31 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any
 
 from denseclip.apis.errors import UserError
 
 LAYOUT_NAMES = ('ade20k', 'coco', 'coco_stuff', 'voc', 'context', 'cityscapes', 'mvtec', 'visa')
 """Known without importing the data sets, so that ``--help`` is quick; a test keeps it equal to theirs."""
-_EPILOG = (
-    'The same arguments always give the same files. A run that was stopped goes on when it is started again. '
+HELP = 'write a procedural data set in the layout of a real one'
+EPILOG = (
+    'The same arguments always give the same files. A run that was stopped goes on when it is started again.\n'
     'example: denseclip miniworld data/miniworld --layout ade20k --count 500'
 )
 
 
-def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the sub-command.
-
-    Args:
-        commands: What ``ArgumentParser.add_subparsers`` returned.
-        common: Options of all sub-commands.
-    """
-    parser = commands.add_parser(
-        'miniworld',
-        parents=[common],
-        help='write a procedural data set in the layout of a real one',
-        epilog=_EPILOG,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Words and options of the command."""
     parser.add_argument('out', metavar='OUT', help='folder to write into, the data_root of configs')
     parser.add_argument('--layout', choices=LAYOUT_NAMES, required=True, help='on-disk layout of which data set')
     parser.add_argument(
@@ -51,16 +40,15 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         help='held-out (default): objects of the validation pictures have colours that training captions never name '
         'with them',
     )
-    parser.set_defaults(run=run_miniworld)
 
 
-def run_miniworld(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Write the data set, with a progress bar on a terminal.
 
     Raises:
         UserError: The arguments cannot be met, or the folder holds something else.
     """
-    from denseclip.apis.progress import track
+    from denseclip.cli.progress import track
     from denseclip.compat.versions import require_host_stack
 
     require_host_stack('denseclip miniworld')

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
-from denseclip.apis.errors import EXIT_ERROR
+from denseclip.cli.programs import EXIT_ERROR
 from denseclip.files.names import shown
 
-_EPILOG = 'example: denseclip new-dataset data/mine --out mine.py --classes "sky; building = house; pole"'
+HELP = 'write a config for your own data and look through it'
+EPILOG = 'example: denseclip new-dataset data/mine --out mine.py --classes "sky; building = house; pole"'
 
 
-def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the sub-command.
-
-    Args:
-        commands: What ``ArgumentParser.add_subparsers`` returned.
-        common: Options of all sub-commands.
-    """
-    parser = commands.add_parser(
-        'new-dataset', parents=[common], help='write a config for your own data and look through it', epilog=_EPILOG
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Words and options of the command."""
     parser.add_argument(
         'folder', metavar='FOLDER', help='boxes (COCO, VOC-XML, YOLO, labelme, CVAT) or label maps in folders'
     )
@@ -67,10 +59,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         help='the first pixel of VOC-XML files: 0 (LabelImg, Datumaro) or 1 (VOC); auto looks into them (%(default)s)',
     )
     parser.add_argument('--force', action='store_true', help='overwrite the config and made annotation files')
-    parser.set_defaults(run=run_new_dataset)
 
 
-def run_new_dataset(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Write the config, print what was found, what is wrong with it, and what to type next."""
     from denseclip.compat.versions import require_host_stack
 
