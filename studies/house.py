@@ -17,7 +17,7 @@ from pathlib import Path
 
 PACKAGE = 'denseclip'
 LAYERS = (
-    ('version', 'files'),
+    ('version', 'files', 'recipes'),
     ('compat',),
     ('structures', 'core.precision'),
     ('weights',),

@@ -1,5 +1,9 @@
 # Fine-tuning of miniworld's small CLIP on regions mined from its captions; tools/adapt_miniworld.py runs all steps.
-_base_ = ['../_base_/schedules/adapt_clip_5e.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/datasets/regions.py',
+    '../_base_/schedules/adapt_clip_5e.py',
+    '../_base_/default_runtime.py',
+]
 max_iters = 300
 model = dict(
     type='MaskAdaptedCLIP',
@@ -12,15 +16,8 @@ model = dict(
 train_dataloader = dict(
     batch_size=64,
     num_workers=1,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    collate_fn=dict(type='pseudo_collate'),
     dataset=dict(
-        type='MaskNounPairs',
         data_root='data/miniworld_coco',
-        ann_file='mask_pairs/train2017',
-        data_prefix=dict(img_path='train2017'),
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='CutRegion'),
@@ -30,16 +27,9 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=64,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='pseudo_collate'),
     dataset=dict(
-        type='MaskNounPairs',
         data_root='data/miniworld',
-        ann_file='mask_pairs/validation',
-        data_prefix=dict(img_path='images/validation'),
         vocabulary='miniworld',
         pipeline=[
             dict(type='LoadImageFromFile'),
@@ -50,8 +40,6 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='RegionMetric')
-test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(lr=2e-4, weight_decay=0.1))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1 / 30, by_epoch=False, begin=0, end=30),

@@ -1,8 +1,5 @@
-_base_ = ['../_base_/datasets/mtd_240x240.py', '../_base_/default_runtime_anomaly.py']
-model = dict(
-    type='AnoVL',
-    clip=dict(model='ViT-B-16-plus-240', pretrained='laion400m_e32'),
-    keep_ratio=True,
-    tiles=True,
-    views=False,
-)
+_base_ = [
+    '../_base_/models/anovl-tfa_vit-b16-plus.py',
+    '../_base_/datasets/mtd_240x240.py',
+    '../_base_/default_runtime_anomaly.py',
+]

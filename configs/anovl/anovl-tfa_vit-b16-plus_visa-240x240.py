@@ -1,9 +1,6 @@
-_base_ = ['../_base_/datasets/visa_240x240.py', '../_base_/default_runtime_anomaly.py']
-model = dict(
-    type='AnoVL',
-    clip=dict(model='ViT-B-16-plus-240', pretrained='laion400m_e32'),
-    keep_ratio=True,
-    tiles=True,
-    views=False,
-    map_size='input',
-)
+_base_ = [
+    '../_base_/models/anovl-tfa_vit-b16-plus.py',
+    '../_base_/datasets/visa_240x240.py',
+    '../_base_/default_runtime_anomaly.py',
+]
+model = dict(map_size='input')

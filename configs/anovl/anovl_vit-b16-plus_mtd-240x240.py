@@ -1,9 +1,2 @@
-_base_ = ['../_base_/datasets/mtd_240x240.py', '../_base_/default_runtime_anomaly.py']
-model = dict(
-    type='AnoVL',
-    clip=dict(model='ViT-B-16-plus-240', pretrained='laion400m_e32'),
-    keep_ratio=True,
-    tiles=True,
-    views=False,
-    adaptation=dict(kind='linear', steps=5, seed=42),
-)
+_base_ = './anovl-tfa_vit-b16-plus_mtd-240x240.py'
+model = dict(adaptation=dict(kind='linear', steps=5, seed=42))

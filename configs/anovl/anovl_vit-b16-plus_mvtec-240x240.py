@@ -1,8 +1,2 @@
-_base_ = ['../_base_/datasets/mvtec_240x240.py', '../_base_/default_runtime_anomaly.py']
-model = dict(
-    type='AnoVL',
-    clip=dict(model='ViT-B-16-plus-240', pretrained='laion400m_e32'),
-    views=True,
-    adaptation=dict(kind='text', steps=5, seed=111),
-    map_size='input',
-)
+_base_ = './anovl-tfa_vit-b16-plus_mvtec-240x240.py'
+model = dict(adaptation=dict(kind='text', steps=5, seed=111))

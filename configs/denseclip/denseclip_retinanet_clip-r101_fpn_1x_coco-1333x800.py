@@ -1,12 +1,3 @@
 # RetinaNet-DenseCLIP of the paper, ResNet-101 (text space of 512 dimensions).
-_base_ = [
-    '../_base_/models/denseclip_retinanet_clip-r50_fpn.py',
-    '../_base_/datasets/coco_detection_1333x800.py',
-    '../_base_/schedules/adamw_1x_coco.py',
-    '../_base_/default_runtime_det.py',
-]
-model = dict(
-    backbone=dict(model='RN101'),
-    text_encoder=dict(model='RN101'),
-    context_decoder=dict(visual_dim=512),
-)
+_base_ = ['../_base_/models/denseclip_retinanet_clip-r50_fpn.py', '../_base_/runs/1x_coco-boxes.py']
+model = dict(backbone=dict(model='RN101'), text_encoder=dict(model='RN101'), context_decoder=dict(visual_dim=512))

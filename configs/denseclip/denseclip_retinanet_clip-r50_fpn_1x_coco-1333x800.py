@@ -1,7 +1,2 @@
 # RetinaNet-DenseCLIP of the paper, ResNet-50.
-_base_ = [
-    '../_base_/models/denseclip_retinanet_clip-r50_fpn.py',
-    '../_base_/datasets/coco_detection_1333x800.py',
-    '../_base_/schedules/adamw_1x_coco.py',
-    '../_base_/default_runtime_det.py',
-]
+_base_ = ['../_base_/models/denseclip_retinanet_clip-r50_fpn.py', '../_base_/runs/1x_coco-boxes.py']

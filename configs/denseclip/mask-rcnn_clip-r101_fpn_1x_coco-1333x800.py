@@ -1,9 +1,3 @@
 # CLIP baseline of the paper, Mask R-CNN with ResNet-101: CLIP weights, no text.
-_base_ = [
-    '../_base_/models/mask-rcnn_clip-r50_fpn.py',
-    '../_base_/datasets/coco_instance_1333x800.py',
-    '../_base_/schedules/adamw_1x_coco.py',
-    '../_base_/default_runtime_det.py',
-]
-optim_wrapper = dict(optimizer=dict(lr=2e-4))
+_base_ = ['../_base_/models/mask-rcnn_clip-r50_fpn.py', '../_base_/runs/1x_coco-masks.py']
 model = dict(backbone=dict(model='RN101'))

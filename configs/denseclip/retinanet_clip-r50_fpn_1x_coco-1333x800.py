@@ -1,7 +1,2 @@
 # CLIP baseline of the paper, RetinaNet with ResNet-50: CLIP weights, no text.
-_base_ = [
-    '../_base_/models/retinanet_clip-r50_fpn.py',
-    '../_base_/datasets/coco_detection_1333x800.py',
-    '../_base_/schedules/adamw_1x_coco.py',
-    '../_base_/default_runtime_det.py',
-]
+_base_ = ['../_base_/models/retinanet_clip-r50_fpn.py', '../_base_/runs/1x_coco-boxes.py']

@@ -1,12 +1,2 @@
-_base_ = [
-    '../_base_/models/dinoiser_clip-vit-b16.py',
-    '../_base_/datasets/imagenet_448x448.py',
-    '../_base_/datasets/cocoobject_448x448.py',
-    '../_base_/schedules/dinoiser_6k.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(
-    vocabulary='coco_object',
-    background_rule=True,
-    data_preprocessor=dict(size=_base_.crop_size),
-)
+_base_ = ['../_base_/runs/dinoiser_6k.py', '../_base_/datasets/cocoobject_448x448.py']
+model = dict(vocabulary='coco_object', background_rule=True)

@@ -2,7 +2,11 @@
 # There is no FOUND decoder for that DINO: its untrained first step is the teacher. Training pictures are drawn on the
 # fly; the test set is written by:
 # denseclip miniworld data/miniworld --layout ade20k --count 20 --val-count 200 --size 128x128
-_base_ = ['../_base_/default_runtime.py', '../_base_/schedules/dinoiser_6k.py']
+_base_ = [
+    '../_base_/datasets/label_maps.py',
+    '../_base_/schedules/dinoiser_6k.py',
+    '../_base_/default_runtime.py',
+]
 crop_size = (64, 64)
 max_iters = 1000
 dino = dict(
@@ -47,10 +51,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='MiniworldDataset',
         data_root='data/miniworld',
@@ -64,10 +65,6 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
 # Few iterations and small networks: both convolutions learn faster than in the paper's recipe.
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=dict(bkg_decoder=dict(lr_mult=10.0))))
 param_scheduler = [dict(type='MultiStepLR', milestones=[800], gamma=0.1, by_epoch=False, begin=0, end=max_iters)]

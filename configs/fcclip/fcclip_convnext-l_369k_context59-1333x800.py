@@ -1,8 +1,2 @@
-_base_ = [
-    '../_base_/models/fcclip_convnext-l.py',
-    '../_base_/datasets/coco-panoptic-lsj_1024x1024.py',
-    '../_base_/datasets/context59_1333x800.py',
-    '../_base_/schedules/fcclip_369k.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/runs/fcclip_369k.py', '../_base_/datasets/context59_1333x800.py']
 model = dict(vocabulary='context59')

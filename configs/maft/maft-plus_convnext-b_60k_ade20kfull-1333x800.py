@@ -1,8 +1,2 @@
-_base_ = [
-    '../_base_/models/maft-plus_convnext-b.py',
-    '../_base_/datasets/cocostuff_1333x800.py',
-    '../_base_/datasets/ade20kfull_1333x800.py',
-    '../_base_/schedules/maft-plus_60k.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/runs/maft-plus_convnext-b_60k.py', '../_base_/datasets/ade20kfull_1333x800.py']
 model = dict(vocabulary='ade20k_full')

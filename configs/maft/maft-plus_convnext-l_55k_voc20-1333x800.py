@@ -1,8 +1,2 @@
-_base_ = [
-    '../_base_/models/maft-plus_convnext-l.py',
-    '../_base_/datasets/cocostuff_1333x800.py',
-    '../_base_/datasets/voc20_1333x800.py',
-    '../_base_/schedules/maft-plus_55k.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/runs/maft-plus_convnext-l_55k.py', '../_base_/datasets/voc20_1333x800.py']
 model = dict(vocabulary='voc20')

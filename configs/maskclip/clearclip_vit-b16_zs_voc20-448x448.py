@@ -1,9 +1,5 @@
 # ClearCLIP under its own protocol.
-_base_ = [
-    '../_base_/models/maskclip_clip-vit-b16.py',
-    '../_base_/datasets/voc20_448x448.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/runs/maskclip.py', '../_base_/datasets/voc20_448x448.py']
 model = dict(
     clip=dict(pretrained='openai', preset='clearclip'),
     vocabulary='voc20',

@@ -1,9 +1,5 @@
 # MaskCLIP as its paper's code runs it: whole pictures, ImageNet normalisation, LayerNorm with eps 1e-6, erf-GELU.
-_base_ = [
-    '../_base_/models/maskclip_clip-vit-b16.py',
-    '../_base_/datasets/voc20-test_512x512.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/runs/maskclip.py', '../_base_/datasets/voc20-test_512x512.py']
 model = dict(
     clip=dict(pretrained='openai', preset='maskclip_orig', norm_eps=1e-6, quick_gelu=False),
     vocabulary='voc20_maskclip',

@@ -1,6 +1,2 @@
-_base_ = [
-    '../_base_/models/maskclip_clip-vit-b16.py',
-    '../_base_/datasets/cocostuff_448x448.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/runs/maskclip.py', '../_base_/datasets/cocostuff_448x448.py']
 model = dict(vocabulary='coco_stuff', test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224)))

@@ -1,10 +1,3 @@
 # NACLIP under its own protocol: whole pictures.
-_base_ = [
-    '../_base_/models/maskclip_clip-vit-b16.py',
-    '../_base_/datasets/voc20_336x336.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(
-    clip=dict(pretrained='openai', preset='naclip'),
-    vocabulary='voc20',
-)
+_base_ = ['../_base_/runs/maskclip.py', '../_base_/datasets/voc20_336x336.py']
+model = dict(clip=dict(pretrained='openai', preset='naclip'), vocabulary='voc20')

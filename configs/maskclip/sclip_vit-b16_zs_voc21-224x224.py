@@ -1,9 +1,5 @@
 # SCLIP under its own protocol: background is words for stuff, unsure pixels and small classes are background too.
-_base_ = [
-    '../_base_/models/maskclip_clip-vit-b16.py',
-    '../_base_/datasets/voc21_336x336.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/runs/maskclip.py', '../_base_/datasets/voc21_336x336.py']
 model = dict(
     clip=dict(pretrained='openai', preset='sclip'),
     vocabulary='voc21_stuff',

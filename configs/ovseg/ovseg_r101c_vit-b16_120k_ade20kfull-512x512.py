@@ -1,11 +1,2 @@
-_base_ = [
-    '../_base_/models/ovseg_r101c_vit-b16.py',
-    '../_base_/datasets/cocostuff-ovseg_512x512.py',
-    '../_base_/datasets/ade20kfull-ovseg_512x512.py',
-    '../_base_/schedules/ovseg-resnet_120k.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(
-    vocabulary='ade20k_full',
-    data_preprocessor=dict(size=_base_.crop_size),
-)
+_base_ = ['../_base_/runs/ovseg_r101c_120k.py', '../_base_/datasets/ade20kfull-ovseg_512x512.py']
+model = dict(vocabulary='ade20k_full')

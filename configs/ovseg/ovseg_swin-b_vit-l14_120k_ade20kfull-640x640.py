@@ -1,11 +1,2 @@
-_base_ = [
-    '../_base_/models/ovseg_swin-b_vit-l14.py',
-    '../_base_/datasets/cocostuff-ovseg_640x640.py',
-    '../_base_/datasets/ade20kfull-ovseg_640x640.py',
-    '../_base_/schedules/ovseg_120k.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(
-    vocabulary='ade20k_full',
-    data_preprocessor=dict(size=_base_.crop_size),
-)
+_base_ = ['../_base_/runs/ovseg_swin-b_120k.py', '../_base_/datasets/ade20kfull-ovseg_640x640.py']
+model = dict(vocabulary='ade20k_full')

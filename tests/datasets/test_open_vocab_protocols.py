@@ -138,7 +138,7 @@ def test_documented_table_is_the_data() -> None:
 
 @pytest.mark.parametrize('name', SETS)
 def test_config_of_the_set_is_its_first_protocol(name: str) -> None:
-    """configs/_base_/datasets spell out in full what the data structure says."""
+    """configs/_base_/datasets say what the data structure says."""
     entry = SETS[name]
     config = Config.fromfile(CONFIGS / f'_base_/datasets/{entry.config_name}_448x448.py')
     assert config.val_dataloader == config.test_dataloader

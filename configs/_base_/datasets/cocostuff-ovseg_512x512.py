@@ -1,6 +1,7 @@
 # COCO-Stuff 164k as OVSeg trains on it: 171 classes, crops of 512 pixels, filled up with grey and "ignored".
 # The released config names no resize, so that detectron2's own holds: short side 800, at most 1333.
 # Get it there: denseclip convert coco_stuff164k COCO data/coco_stuff164k
+_base_ = './cocostuff_1333x800.py'
 crop_size = (512, 512)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -13,15 +14,4 @@ train_pipeline = [
     dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=255)),
     dict(type='PackSegInputs'),
 ]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='COCOStuffDataset',
-        data_root='data/coco_stuff164k',
-        data_prefix=dict(img_path='images/train2017', seg_map_path='annotations/train2017'),
-        pipeline=train_pipeline,
-    ),
-)
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))

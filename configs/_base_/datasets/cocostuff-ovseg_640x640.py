@@ -1,5 +1,5 @@
-# COCO-Stuff 164k as OVSeg trains on it: 171 classes, crops of 640 pixels, filled up with grey and "ignored".
-# Get it there: denseclip convert coco_stuff164k COCO data/coco_stuff164k
+# COCO-Stuff 164k as OVSeg trains on it: crops of 640 pixels out of pictures of sixteen sizes.
+_base_ = './cocostuff-ovseg_512x512.py'
 crop_size = (640, 640)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -12,15 +12,4 @@ train_pipeline = [
     dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=255)),
     dict(type='PackSegInputs'),
 ]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='COCOStuffDataset',
-        data_root='data/coco_stuff164k',
-        data_prefix=dict(img_path='images/train2017', seg_map_path='annotations/train2017'),
-        pipeline=train_pipeline,
-    ),
-)
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,37 +1,10 @@
-# COCO-Stuff 164k for MaskCLIP+: labels are hidden in training,
-# so that pseudo-labels take their place.
-_base_ = './cocostuff_448x448.py'
+# COCO-Stuff 164k for MaskCLIP+: labels are hidden in training as in voc20_512x512.py.
+_base_ = ['./cocostuff_448x448.py', './cocostuff_1333x800.py']
+from denseclip.recipes import crop_train_steps, eval_steps
+
 crop_size = (512, 512)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='CheckLabelRange', num_classes=171),
-    dict(type='SuppressLabels'),
-    dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=1.0),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-    # after Resize: the score is taken at the size of the label map
-    dict(type='LoadAnnotations'),
-    dict(type='CheckLabelRange', num_classes=171),
-    dict(type='PackSegInputs'),
-]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='COCOStuffDataset',
-        data_root='data/coco_stuff164k',
-        data_prefix=dict(img_path='images/train2017', seg_map_path='annotations/train2017'),
-        pipeline=train_pipeline,
-    ),
-)
+train_pipeline = crop_train_steps(171, (2048, 512), crop_size, cat_max_ratio=1.0, labels=[dict(type='SuppressLabels')])
+test_pipeline = eval_steps(dict(type='Resize', scale=(2048, 512), keep_ratio=True), num_classes=171)
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

@@ -1,30 +1,18 @@
-# PASCAL Context, all 459 classes (5105 pictures), 16-bit labels.
-# Get it there: denseclip convert pascal_context459 VOC2010 MATRICES data/VOCdevkit/VOC2010_459
-# Evaluation only, as OVSeg takes its numbers: short side 512, at most 2048, resized by Pillow.
+# PASCAL Context, all 459 classes, as OVSeg takes its numbers: short side 512, at most 2048, resized by Pillow.
+_base_ = './context59-ovseg_512x512.py'
+from denseclip.recipes import eval_steps
+
 dataset_type = 'PascalContextDataset459'
 data_root = 'data/VOCdevkit/VOC2010_459'
-
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='PillowResizeShortSide', short_side=512, max_long_side=2048),
-    # after the resize: the score is taken at the size of the label map
-    dict(type='LoadWideAnnotations'),
-    dict(type='CheckLabelRange', num_classes=459, ignore_index=65535),
-    dict(type='PackSegInputs'),
-]
+test_pipeline = eval_steps(
+    dict(type='PillowResizeShortSide', short_side=512, max_long_side=2048), num_classes=459, wide=True
+)
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassContext459'),
-        ann_file='ImageSets/SegmentationContext/val.txt',
+        data_prefix=dict(seg_map_path='SegmentationClassContext459'),
         pipeline=test_pipeline,
-    ),
+    )
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='SemanticMetric', divisor='gt_or_predicted')
-test_evaluator = val_evaluator

@@ -1,30 +1,19 @@
-# PASCAL Context, all 459 classes (5105 pictures), 16-bit labels.
-# denseclip convert pascal_context459 VOC2010 MATRICES data/VOCdevkit/VOC2010_459
-# Evaluation only, as FC-CLIP and MAFT+ take their numbers: short side 800, at most 1333, resized by Pillow.
+# PASCAL Context, all 459 classes (5105 pictures), 16-bit labels; short side 800 as context59_1333x800.py.
+# Get it there: denseclip convert pascal_context459 VOC2010 MATRICES data/VOCdevkit/VOC2010_459
+_base_ = './context59_1333x800.py'
+from denseclip.recipes import eval_steps
+
 dataset_type = 'PascalContextDataset459'
 data_root = 'data/VOCdevkit/VOC2010_459'
-
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='PillowResizeShortSide', short_side=800, max_long_side=1333),
-    # after the resize: the score is taken at the size of the label map
-    dict(type='LoadWideAnnotations'),
-    dict(type='CheckLabelRange', num_classes=459, ignore_index=65535),
-    dict(type='PackSegInputs'),
-]
+test_pipeline = eval_steps(
+    dict(type='PillowResizeShortSide', short_side=800, max_long_side=1333), num_classes=459, wide=True
+)
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassContext459'),
-        ann_file='ImageSets/SegmentationContext/val.txt',
+        data_prefix=dict(seg_map_path='SegmentationClassContext459'),
         pipeline=test_pipeline,
-    ),
+    )
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='SemanticMetric')
-test_evaluator = val_evaluator

@@ -1,26 +1,10 @@
-# PASCAL Context without background for MaskCLIP+: labels are hidden in training,
-# so that pseudo-labels take their place.
+# PASCAL Context without background for MaskCLIP+: labels are hidden in training as in voc20_512x512.py.
 _base_ = './context59_448x448.py'
+from denseclip.recipes import crop_train_steps, eval_steps
+
 crop_size = (480, 480)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='CheckLabelRange', num_classes=59),
-    dict(type='SuppressLabels'),
-    dict(type='RandomResize', scale=(520, 520), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=1.0),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(520, 520), keep_ratio=True),
-    # after Resize: the score is taken at the size of the label map
-    dict(type='LoadAnnotations'),
-    dict(type='CheckLabelRange', num_classes=59),
-    dict(type='PackSegInputs'),
-]
+train_pipeline = crop_train_steps(59, (520, 520), crop_size, cat_max_ratio=1.0, labels=[dict(type='SuppressLabels')])
+test_pipeline = eval_steps(dict(type='Resize', scale=(520, 520), keep_ratio=True), num_classes=59)
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
@@ -35,4 +19,4 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

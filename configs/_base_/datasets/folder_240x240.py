@@ -1,4 +1,5 @@
 # A folder of one's own (normal/, defects, masks/), shorter side 240, measured at the size of the pictures.
+_base_ = './anomalies.py'
 test_pipeline = [
     dict(type='LoadPicture'),
     dict(type='LoadAnomalyMask'),
@@ -6,20 +7,14 @@ test_pipeline = [
     dict(type='PackAnomalyInputs'),
 ]
 test_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='AnomalyFolderDataset',
         data_root='data/inspection',
         split='test',
         object_name='object',
         pipeline=test_pipeline,
-    ),
+    )
 )
 val_dataloader = test_dataloader
-test_evaluator = dict(type='AnomalyMetric', pixels='binned')
+test_evaluator = dict(pixels='binned')
 val_evaluator = test_evaluator
-test_cfg = dict()
-val_cfg = dict()

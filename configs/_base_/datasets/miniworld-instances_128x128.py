@@ -1,23 +1,14 @@
 # Boxes and masks of miniworld's 20 kinds of things, in COCO's layout.
 # Write it by: denseclip miniworld data/miniworld_instances --layout coco --size 128x128 --count 400 --val-count 100
 _base_ = './coco_instance_1333x800.py'
+from denseclip.recipes import box_eval_steps, box_train_steps
+
 dataset_type = 'MiniworldInstances'
 data_root = 'data/miniworld_instances'
 img_scale = (128, 128)
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=img_scale, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=img_scale, keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
+train_pipeline = box_train_steps(img_scale)
+test_pipeline = box_eval_steps(img_scale, masks=True)
 train_dataloader = dict(
     batch_size=8,
     batch_sampler=None,

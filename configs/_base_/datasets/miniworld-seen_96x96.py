@@ -1,5 +1,6 @@
 # Miniworld, 32 classes, of which training sees the labels of 25: where the other seven are, its pictures are void.
 # Write it by: denseclip miniworld data/miniworld_96 --layout coco --size 96x96 --count 1000 --val-count 200
+_base_ = ['./coco-panoptic-lsj_1024x1024.py', './coco-panoptic-test_1333x800.py']
 dataset_type = 'MiniworldPanopticSegments'
 data_root = 'data/miniworld_96'
 crop_size = (96, 96)
@@ -29,38 +30,14 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='annotations/panoptic_train2017.json',
-        data_prefix=dict(img_path='train2017', seg_map_path='annotations/panoptic_train2017'),
-        metainfo=dict(classes=seen),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(type=dataset_type, data_root=data_root, metainfo=dict(classes=seen), pipeline=train_pipeline),
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='annotations/panoptic_val2017.json',
-        data_prefix=dict(img_path='val2017', seg_map_path='annotations/panoptic_val2017'),
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
+val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 sets = dict(seen=seen, unseen=unseen)
 task_evaluators = dict(
-    semantic=dict(type='SemanticMetric', sets=sets, per_class=False),
-    panoptic=dict(type='PanopticQualityMetric', sets=sets),
-    instance=dict(type='MaskAPMetric'),
+    semantic=dict(sets=sets, per_class=False),
+    panoptic=dict(sets=sets),
     proposals=dict(type='ProposalRecallMetric', sets=sets),
 )
 val_evaluator = task_evaluators['panoptic']

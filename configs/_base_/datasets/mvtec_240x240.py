@@ -1,19 +1,11 @@
 # MVTec AD as the authors measure: pictures and masks squashed to 240 x 240, their AUPRO and image AP.
-test_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(type='LoadAnomalyMask'),
-    dict(type='ResizePicture', size=(240, 240), mask=True),
-    dict(type='PackAnomalyInputs'),
-]
+_base_ = './anomalies.py'
+from denseclip.recipes import anomaly_steps
+
+test_pipeline = anomaly_steps((240, 240))
 test_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    dataset=dict(type='MVTecADDataset', data_root='data/mvtec_ad', split='test', pipeline=test_pipeline),
+    dataset=dict(type='MVTecADDataset', data_root='data/mvtec_ad', split='test', pipeline=test_pipeline)
 )
 val_dataloader = test_dataloader
-test_evaluator = dict(type='AnomalyMetric', aupro='anovl', image_ap='trapezoid')
+test_evaluator = dict(aupro='anovl', image_ap='trapezoid')
 val_evaluator = test_evaluator
-test_cfg = dict()
-val_cfg = dict()

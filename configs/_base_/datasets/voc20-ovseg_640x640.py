@@ -1,29 +1,7 @@
-# PASCAL VOC 2012 without background (1449 pictures). The devkit (VOCtrainval_11-May-2012.tar) unpacked into data.
-# Evaluation only, as OVSeg takes its numbers: short side 640, at most 2560, resized by Pillow.
-dataset_type = 'PascalVOC20Dataset'
-data_root = 'data/VOCdevkit/VOC2012'
+# PASCAL VOC 2012 without background as OVSeg takes its numbers: short side 640, at most 2560, resized by Pillow.
+_base_ = './voc20-ovseg_512x512.py'
+from denseclip.recipes import eval_steps
 
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='PillowResizeShortSide', short_side=640, max_long_side=2560),
-    # after the resize: the score is taken at the size of the label map
-    dict(type='LoadAnnotations'),
-    dict(type='CheckLabelRange', num_classes=20),
-    dict(type='PackSegInputs'),
-]
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
-        ann_file='ImageSets/Segmentation/val.txt',
-        pipeline=test_pipeline,
-    ),
-)
+test_pipeline = eval_steps(dict(type='PillowResizeShortSide', short_side=640, max_long_side=2560), num_classes=20)
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='SemanticMetric', divisor='gt_or_predicted')
-test_evaluator = val_evaluator

@@ -1,26 +1,10 @@
-# PASCAL VOC 2012 without background for MaskCLIP+: labels are hidden in training,
-# so that pseudo-labels take their place.
+# PASCAL VOC 2012 without background for MaskCLIP+: labels are hidden in training; pseudo-labels take their place.
 _base_ = './voc20_448x448.py'
+from denseclip.recipes import crop_train_steps, eval_steps
+
 crop_size = (512, 512)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='CheckLabelRange', num_classes=20),
-    dict(type='SuppressLabels'),
-    dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=1.0),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-    # after Resize: the score is taken at the size of the label map
-    dict(type='LoadAnnotations'),
-    dict(type='CheckLabelRange', num_classes=20),
-    dict(type='PackSegInputs'),
-]
+train_pipeline = crop_train_steps(20, (2048, 512), crop_size, cat_max_ratio=1.0, labels=[dict(type='SuppressLabels')])
+test_pipeline = eval_steps(dict(type='Resize', scale=(2048, 512), keep_ratio=True), num_classes=20)
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
@@ -35,4 +19,4 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

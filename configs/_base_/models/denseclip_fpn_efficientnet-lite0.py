@@ -5,31 +5,14 @@
 # with texts. The names themselves are not prompted (num_contexts=0, text_head='raw'): contexts learned for a dozen
 # names would fit those names only. Context-aware prompting acts on the texts that the score map sees.
 _base_ = './fpn_efficientnet-lite0.py'
+from denseclip.recipes import attention_pool, sentence_guidance
+
 model = dict(
     type='DenseCLIP',
     vocabulary='camvid',
-    backbone=dict(
-        _delete_=True,
-        type='AttentionPoolBackbone',
-        trunk=_base_.model.backbone,
-        embed_dim=384,
-        num_heads=10,
-        spatial_size=12,  # 320 x 400 crops give 10 x 13 cells, 360 x 480 pictures 12 x 15
-    ),
-    text_encoder=dict(type='SentenceTextContextEncoder', frozen=True),
-    templates='a photo of a {}.',
-    context_length=None,
-    num_contexts=0,
-    prompting='post',
-    context_decoder=dict(
-        type='ContextDecoder',
-        visual_dim=384,
-        transformer_width=128,
-        transformer_heads=4,
-        transformer_layers=2,
-        dropout=0.1,
-    ),
-    tau=0.07,
+    # 320 x 400 crops give 10 x 13 cells, 360 x 480 pictures 12 x 15
+    backbone=attention_pool(_base_.model.backbone, embed_dim=384, num_heads=10, spatial_size=12),
+    **sentence_guidance(),
     synonym_sampling=True,
     score_fusion='expectation',
     score_concat_index=3,

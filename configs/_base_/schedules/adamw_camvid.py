@@ -1,5 +1,6 @@
 # CamVid at batch 4, 32 epochs of 92 iterations: AdamW, warm-up, polynomial decay. New layers learn faster than the
 # trunk.
+_base_ = './iterations.py'
 max_iters = 2944
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -11,14 +12,5 @@ param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=1e-6, by_epoch=False, begin=50, end=max_iters),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 4)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=4)
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=736, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
-)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=736))

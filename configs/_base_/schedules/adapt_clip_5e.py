@@ -1,5 +1,6 @@
 # OVSeg's recipes for adapting CLIP: 5 epochs over 442,117 pairs, 4 GPUs x 32. AdamW, 100 iterations of warm-up, cosine
 # to zero; no decay of norms, biases, vectors and the logit scale. Fine-tuning; prompts override the learning rate.
+_base_ = ['./hooks.py', './evaluation.py']
 max_iters = 17270
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -21,13 +22,5 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=100, end=max_iters),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=3454)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=128)
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=3454, max_keep_ckpts=5),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-)
+default_hooks = dict(checkpoint=dict(interval=3454, max_keep_ckpts=5))

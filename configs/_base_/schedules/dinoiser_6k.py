@@ -1,5 +1,6 @@
 # CLIP-DINOiser at batch 16: 100 epochs of 63 iterations; the correlation convolution learns at 5e-5, the foreground
 # convolution at 1e-2, both ten times slower after iteration 5000.
+_base_ = './iterations.py'
 max_iters = 6300
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -11,11 +12,4 @@ param_scheduler = [dict(type='MultiStepLR', milestones=[5000], gamma=0.1, by_epo
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 randomness = dict(seed=0)
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=1260, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
-)
+default_hooks = dict(checkpoint=dict(interval=1260))

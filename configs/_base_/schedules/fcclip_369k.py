@@ -1,4 +1,5 @@
 # FC-CLIP: AdamW 1e-4, ten times slower after 327,778 and again after 355,092 of 368,750 iterations at batch 16.
+_base_ = './iterations.py'
 max_iters = 368750
 optim_wrapper = dict(
     type='AmpOptimWrapper',
@@ -11,15 +12,5 @@ param_scheduler = [
     dict(type='MultiStepLR', milestones=[327778, 355092], gamma=0.1, by_epoch=False, begin=0, end=max_iters)
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 randomness = dict(seed=0)
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
-)

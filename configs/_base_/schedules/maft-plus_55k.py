@@ -1,4 +1,5 @@
 # MAFT+: AdamW 1e-4 (the trunk a tenth of it), polynomial decay without warm-up, 55,000 iterations at batch 8.
+_base_ = './iterations.py'
 max_iters = 55000
 optim_wrapper = dict(
     type='AmpOptimWrapper',
@@ -9,15 +10,5 @@ optim_wrapper = dict(
 )
 param_scheduler = [dict(type='WarmupPolyLR', power=0.9, eta_min=0.0, warmup=0, begin=0, end=max_iters)]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=5000)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)
 randomness = dict(seed=123)
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
-)

@@ -1,4 +1,5 @@
 # Mask models on miniworld: AdamW 5e-4, warm-up, polynomial decay, 1,500 iterations of 8 pictures.
+_base_ = './iterations.py'
 max_iters = 1500
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -11,15 +12,6 @@ param_scheduler = [
     dict(type='WarmupPolyLR', power=0.9, eta_min=0.0, warmup=50, warmup_ratio=1e-3, begin=0, end=max_iters)
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)
 randomness = dict(seed=0)
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=500, max_keep_ckpts=1),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
-)
+default_hooks = dict(checkpoint=dict(interval=500, max_keep_ckpts=1))

@@ -1,5 +1,6 @@
 # OVSeg's recipe on Swin-B: AdamW 6e-5, 120k iterations of 32 pictures (8 GPUs x 4), gradients clipped to 0.01.
 # No decay for norms, queries and Swin's position tables; warm-up and polynomial decay are multiplied.
+_base_ = './iterations.py'
 max_iters = 120000
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -18,17 +19,7 @@ param_scheduler = [
         by_epoch=False,
         begin=0,
         end=max_iters,
-    ),
+    )
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=5000)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=32)
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
-)

@@ -1,4 +1,5 @@
 # Pretraining on miniworld: AdamW, warm-up, cosine decay, no decay of norms, biases and the logit scale.
+_base_ = './hooks.py'
 max_iters = 1800
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -11,11 +12,5 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=150, end=max_iters),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters)
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=25, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=250, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-)
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=250))
 randomness = dict(seed=0)

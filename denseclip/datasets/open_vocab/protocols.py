@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from denseclip.datasets.open_vocab.sets import DOMAIN_SETS, MINIWORLD, SETS
+from denseclip.recipes import eval_steps
 
 BACKGROUNDS = ('none', 'prompt', 'learned', 'threshold')
 
@@ -51,12 +52,7 @@ class Setting:
 
     def pipeline(self) -> list[dict[str, Any]]:
         """Test pipeline; labels are read after resizing, so that the score is taken in the original size."""
-        return [
-            dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=self.scale, keep_ratio=True),
-            dict(type='LoadAnnotations'),
-            dict(type='PackSegInputs'),
-        ]
+        return eval_steps(dict(type='Resize', scale=self.scale, keep_ratio=True), num_classes=None)
 
     def test_cfg(self) -> dict[str, Any]:
         """The model's ``test_cfg``."""
