@@ -58,6 +58,9 @@ TINY_CLIP_CONVNEXT: dict[str, Any] = dict(
     text_cfg=dict(width=16, heads=2, layers=1),
 )
 
+MOST_BOXES: dict[str, int] = dict(nms_pre=100, max_per_img=20, num=32)
+"""Boxes that a detector looks at: before its suppression, after it, and in a sample of the loss."""
+
 _KEYS_OF_SIZES = ('crop_size', 'scale', 'stride', 'size')
 
 
@@ -90,6 +93,7 @@ def tiny_config(path: Path, data: Path) -> Config:
     for part in (config.model, *pipelines(config)):
         cut_sizes(part, factor)
     cut_depth(config.model)
+    cut_boxes(config.model)
     if is_anomaly(config):
         cut_anomaly(config)
     if is_region(config):
@@ -254,6 +258,12 @@ def cut_depth(model: ConfigDict) -> None:
     for part in dicts(model.get('test_cfg')):
         if 'score_thr' in part:
             part['score_thr'] = 0.0  # an untrained detector is sure of nothing
+
+
+def cut_boxes(model: ConfigDict) -> None:
+    """Few boxes for a detector to look at."""
+    for part in dicts([model.get('train_cfg'), model.get('test_cfg')]):
+        part.update({key: min(part[key], most) for key, most in MOST_BOXES.items() if part.get(key) is not None})
 
 
 def place_data(config: Config, data: Path) -> None:
