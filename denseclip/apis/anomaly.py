@@ -18,7 +18,6 @@ from PIL import Image
 
 from denseclip.apis.anomaly_calibration import Calibration
 from denseclip.apis.batches import run
-from denseclip.apis.bundled import find_config
 from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
@@ -27,6 +26,7 @@ from denseclip.apis.methods import METHODS
 from denseclip.apis.predictor import Predictor
 from denseclip.apis.results.base import Region, Result
 from denseclip.apis.turns import builds, turn_of
+from denseclip.apis.zoo import ours
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.files.names import shown
 from denseclip.structures import AnomalyDataSample
@@ -361,7 +361,7 @@ def default_config() -> Path:
     Raises:
         UserError: If this copy of the package came without it.
     """
-    return find_config(METHODS['anovl'].config)
+    return ours(METHODS['anovl'].config)
 
 
 def renamed_weights(

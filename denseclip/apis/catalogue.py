@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from denseclip.apis.bundled import package_root, read_zoo
 from denseclip.apis.errors import UserError
 from denseclip.apis.methods import METHODS
+from denseclip.apis.zoo import ZooModel, zoo_models
 
 KINDS = ('zoo', 'preset', 'method')
 TASKS = ('semantic', 'panoptic', 'instance', 'anomaly')
@@ -104,34 +104,18 @@ def is_config(name: str | Path) -> bool:
     return isinstance(name, Path) or path.suffix in ('.py', '.json', '.yml', '.yaml') or len(path.parts) > 1
 
 
-def config_path(name: str | Path) -> Path:
-    """The file of a config: one that exists as it is called, else one of the package."""
-    shipped = package_root() / name
-    return Path(name) if Path(name).exists() or not shipped.is_file() else shipped
-
-
 def _zoo() -> list[ModelCard]:
-    zoo = read_zoo()
-    return [_of_zoo(entry, entry['name'] == zoo['default']) for entry in zoo['models']]
+    return [_of_zoo(model) for model in zoo_models().values() if model.config]
 
 
-def _of_zoo(entry: dict[str, Any], is_default: bool) -> ModelCard:
-    score = entry['expected'].get('ss')
-    line = f'{entry["dataset"]}' + (f', mIoU {score}' if score else '')
-    if is_default:
+def _of_zoo(model: ZooModel) -> ModelCard:
+    line = model.dataset + (f', mIoU {model.miou}' if model.miou else '')
+    if model.is_default:
         line += '; the model that is used when none is named'
-    elif entry['file'] is None and entry['url'] is None:
+    elif model.file is None and model.url is None:
         line += '; its weights are not published as a file'
-    return ModelCard(
-        entry['name'],
-        'zoo',
-        tuple(entry.get('tasks', ('semantic',))),
-        () if entry['file'] else ('weights',),
-        line,
-        entry['config'],
-        entry['file'],
-        entry['url'],
-    )
+    needs = () if model.file else ('weights',)
+    return ModelCard(model.name, 'zoo', model.tasks, needs, line, model.config, model.file, model.url)
 
 
 def _presets() -> list[ModelCard]:

@@ -12,6 +12,7 @@ from typing import Any
 from denseclip.apis.errors import UserError, check_share
 from denseclip.clip.unrelated import unrelated_words
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.files.shipped import here_or_shipped
 from denseclip.models.functional.word_evidence import FEATURES
 from denseclip.structures.word_scores import Calibration, CalibrationError, ScoreRequest, digest
 
@@ -27,7 +28,7 @@ def calibration_file(weights: str | Path) -> Path | None:
         weights: A file, a folder, or ``local-dir:FOLDER``: ``x.safetensors`` has ``x.confidence.json`` beside it, a
             folder has one inside, named like it.
     """
-    place = Path(str(weights).removeprefix('local-dir:'))
+    place = here_or_shipped(str(weights).removeprefix('local-dir:'))
     if place.is_dir():
         return place / f'{place.resolve().name}{SUFFIX}'
     return place.with_name(place.stem + SUFFIX) if place.is_file() else None
@@ -35,7 +36,7 @@ def calibration_file(weights: str | Path) -> Path | None:
 
 def weights_digest(weights: str | Path) -> str:
     """SHA-256 of a file of weights, or of those in a folder."""
-    place = Path(str(weights).removeprefix('local-dir:'))
+    place = here_or_shipped(str(weights).removeprefix('local-dir:'))
     files = [place] if place.is_file() else sorted(p for p in place.iterdir() if p.suffix in ('.safetensors', '.bin'))
     found = hashlib.sha256()
     for file in files:

@@ -14,7 +14,6 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from denseclip.apis.batches import described, run
-from denseclip.apis.bundled import default_model
 from denseclip.apis.confidence import Wishes, find_calibration
 from denseclip.apis.config import build_transforms, dataset_meta, inference_config, inference_steps, resizes
 from denseclip.apis.errors import UserError
@@ -23,6 +22,7 @@ from denseclip.apis.predictor import Predictor
 from denseclip.apis.presets import DEFAULT_CLIP, preset_model
 from denseclip.apis.segmentation import Segmentation, result_names
 from denseclip.apis.turns import Turn, builds, turn_of
+from denseclip.apis.zoo import default_model
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.models.functional.ensemble import DECIDERS

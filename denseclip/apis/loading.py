@@ -11,8 +11,7 @@ import torch
 from mmengine.config import Config
 
 from denseclip.apis.anomaly import AnomalyInferencer
-from denseclip.apis.bundled import at_home, package_root
-from denseclip.apis.catalogue import ModelCard, config_path, find_card, is_config
+from denseclip.apis.catalogue import ModelCard, find_card, is_config
 from denseclip.apis.config import inference_config, model_class
 from denseclip.apis.detector import Detector
 from denseclip.apis.errors import UserError
@@ -23,7 +22,7 @@ from denseclip.apis.predictor import Predictor
 from denseclip.apis.presets import DEFAULT_CLIP
 from denseclip.apis.turns import keep_last
 from denseclip.apis.two_stage import ovseg_inferencer
-from denseclip.apis.zoo import default_target, find_model
+from denseclip.apis.zoo import default_target, find_model, ours
 from denseclip.compat.logs import without_advice
 from denseclip.core.precision import PRECISIONS, Precision
 from denseclip.core.words import TakesWords
@@ -172,20 +171,20 @@ def _by_card(card: ModelCard, order: _Order, settings: dict[str, Any]) -> Predic
     if order.weights is None and order.config is None and 'weights' in card.needs:
         raise UserError(_wants_weights(card))
     assert card.config is not None
-    return _by_config(replace(order, config=order.config or package_root() / card.config))
+    return _by_config(replace(order, config=order.config or ours(card.config)))
 
 
 def _zoo_weights(card: ModelCard) -> Path | None:
     """Weights that came with the package, or that ``denseclip download`` has put where it puts them."""
     if card.weights is not None:
-        return package_root() / card.weights
+        return ours(card.weights)
     fetched = default_target(find_model(card.name))
     return fetched if fetched.is_file() else None
 
 
 def _wants_weights(card: ModelCard) -> str:
     path = Path(card.config or '')
-    place = f'{package_root() / path.parent / "README.md"} says where it comes from'
+    place = f'{ours(f"{path.parent.as_posix()}/README.md")} says where it comes from'
     if card.url is not None:
         place = f'`denseclip download {card.name}` fetches it from {card.url}'
     return f"'{card.name}' needs the weights of {path.name}: give its checkpoint with --weights (weights=): {place}."
@@ -227,11 +226,7 @@ def _ovseg(order: _Order, settings: dict[str, Any]) -> Inferencer:
 def _by_config(order: _Order) -> Predictor:
     """The model of a config; its class says of what kind it is."""
     order.refuse(_MASK_OPTIONS, _ONLY_OVSEG)
-    given = order.config
-    path = config_path(given) if isinstance(given, str | Path) else None
-    cfg = inference_config(path or given)
-    if path is not None and path.is_relative_to(package_root()):
-        cfg.model = at_home(cfg.model)
+    cfg = inference_config(order.config)
     kind = model_class(cfg)
     if hasattr(kind, 'set_object'):
         return _anomaly(cfg, order)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mmengine.config import Config
 
-from denseclip.apis.bundled import ROOTS
 from denseclip.apis.errors import UserError
 from denseclip.apis.files import write_file
+from denseclip.apis.zoo import ours
 from denseclip.clip.vocabulary import Vocabulary, VocabularyError, typed_vocabulary
 from denseclip.compat.config_text import Name, config_text
 from denseclip.datasets.own_data import BoxData, LabelMapData, recognise
@@ -21,7 +21,10 @@ from denseclip.engine.config import load_config
 from denseclip.visualization.palette import palette_for
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from denseclip.datasets.audit import Report
+    from denseclip.datasets.own_data import Reading
     from denseclip.datasets.perfect import PerfectScore
 
 BASES = {
@@ -66,16 +69,9 @@ def new_dataset(
     *,
     classes: Any = None,
     base: str | Path | None = None,
-    converted: str | Path | None = None,
-    val_share: float = 0.2,
     force: bool = False,
-    crowds: str = 'auto',
-    corners: str = 'auto',
-    kind: str | None = None,
-    ids: Sequence[int] = (),
-    ignore: Sequence[str] = (),
-    colors: str = 'auto',
     progress_file: TextIO | None = None,
+    **reading: Unpack[Reading],
 ) -> NewDataset:
     """Write a config that trains on a folder of somebody's own data, and audit the data through it.
 
@@ -87,17 +83,9 @@ def new_dataset(
             order of the ids, unless a file such as ``labelmap.txt`` says them; for boxes the names in the files are
             used. Words given here stand for the names of files in the same order.
         base: Config to start from, one with boxes for boxes; by default one that needs no GPU and no download.
-        converted: Folder for annotation files that have to be made.
-        val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
-        force: Overwrite ``out`` and ``converted`` where we made them.
-        crowds: See :func:`~denseclip.datasets.own_data.recognise`.
-        corners: See there.
-        kind: ``'boxes'`` or ``'label maps'``, where a folder holds both.
-        ids: Ids of the classes in label maps, in the order of the words, such as ``(0, 255)``.
-        ignore: Ids in label maps (or names, where a file says them) that are no class; 255 is none unless ``ids`` says
-            so.
-        colors: See there.
+        force: Overwrite ``out``, and files of an earlier run that have to be made again.
         progress_file: Where the audit draws its progress.
+        **reading: How the folder is read, see :class:`~denseclip.datasets.own_data.data.Reading`.
 
     Returns:
         What was made.
@@ -115,24 +103,13 @@ def new_dataset(
         raise UserError(f"'{out}' is no config: give a name that ends in .py")
     _check_out(out, base, force=force)
     words = _given_words(classes)  # before anything is converted
-    data = recognise(
-        folder,
-        converted=converted,
-        val_share=val_share,
-        force=force,
-        crowds=crowds,
-        corners=corners,
-        kind=kind,
-        ids=ids,
-        ignore=ignore,
-        colors=colors,
-        check=partial(_vocabulary, words=words),
-    )
+    data = recognise(folder, force=force, check=partial(_vocabulary, words=words), **reading)
     vocabulary = _vocabulary(data, words)
-    if isinstance(data, BoxData) and (ids or ignore or colors != 'auto'):
+    of_maps = reading.get('ids') or reading.get('ignore') or reading.get('colors', 'auto') != 'auto'
+    if isinstance(data, BoxData) and of_maps:
         raise UserError('--ids, --ignore and --colors are for label maps, but the folder is read as boxes; see --kind')
     kind = 'boxes' if isinstance(data, BoxData) else 'label maps'
-    base_file = Path(base) if base else _bundled_config(BASES[kind])
+    base_file = Path(base) if base else ours(BASES[kind])
     entries = {'_base_': _relative_base(base_file, out)}
     entries |= _changes(load_config(base_file.absolute()), data, vocabulary, own_base=base is not None)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -165,13 +142,6 @@ def _check_out(out: Path, base: str | Path | None, *, force: bool) -> None:
         ours = False
     if not ours:
         raise UserError(f"'{out}' was not written by denseclip new-dataset and is not overwritten; choose another name")
-
-
-def _bundled_config(name: str) -> Path:
-    found = next((root / name for root in ROOTS if (root / name).is_file()), None)
-    if found is None:
-        raise UserError(f"the suite's config '{name}' is not installed; name one to start from with --base")
-    return found
 
 
 def typed_classes(text: str | None) -> tuple[Vocabulary | None, tuple[str, ...]]:

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from mmseg.registry import MODELS
 
-from denseclip.apis.bundled import find_config
 from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer, choose_device
 from denseclip.apis.methods import METHODS
 from denseclip.apis.presets import DEFAULT_CLIP, clip_settings
 from denseclip.apis.turns import builds
+from denseclip.apis.zoo import ours
 from denseclip.compat.logs import quiet
 
 THRESHOLD = 0.35
@@ -70,7 +70,7 @@ def ovseg_inferencer(
                 "OVSeg's mask generator needs its checkpoint: give --weights FILE (a converted release, see "
                 'tools/convert_checkpoint.py), or take masks from elsewhere, for example --masks superpixels.'
             )
-        cfg = inference_config(config or find_config(METHODS['ovseg'].config))
+        cfg = inference_config(config or ours(METHODS['ovseg'].config))
         classifier = {**(cfg.model.get('region_classifier') or {}), 'threshold': THRESHOLD}
         cfg.model.update({**how, 'region_classifier': {**classifier, **settings.get('region_classifier', {})}})
         return Inferencer(cfg, weights, device, vocabulary, trust=trust)

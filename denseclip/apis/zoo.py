@@ -7,13 +7,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
-from denseclip.apis.bundled import package_root, read_zoo
+import yaml
+
 from denseclip.apis.errors import UserError
 from denseclip.files.atomic import replacing
 from denseclip.files.download import Fetched, digest, fetch
+from denseclip.files.shipped import ROOTS, shipped
 
+_ZOO = 'checkpoints/model_zoo.yml'
 _SUFFIXES = ('.safetensors', '.pth', '.pt')
 
 
@@ -29,6 +33,10 @@ class ZooModel:
         sha256: Of the file, as far as it is known.
         licence: Of the weights.
         source: Whose they are, or how their score was measured.
+        dataset: What it was trained on.
+        miou: Expected score in percent on one scale, if there is any.
+        tasks: What it gives.
+        is_default: Whether it is used where none is named.
     """
 
     name: str
@@ -38,6 +46,10 @@ class ZooModel:
     sha256: str | None
     licence: str
     source: str
+    dataset: str = ''
+    miou: float | None = None
+    tasks: tuple[str, ...] = ('semantic',)
+    is_default: bool = False
 
     @property
     def state(self) -> str:
@@ -45,22 +57,66 @@ class ZooModel:
         return 'bundled' if self.file else 'to download' if self.url else 'not published as a file'
 
 
+def ours(name: str) -> Path:
+    """A file that comes with the package.
+
+    Args:
+        name: As in the repository: ``checkpoints/...`` or ``configs/...``.
+
+    Raises:
+        UserError: If this copy of the package came without it.
+    """
+    found = shipped(name)
+    if found is None:
+        raise UserError(
+            f"'{name}' is missing from '{ROOTS[-1]}'. Install the package again, or name a model with --config and "
+            '--weights (config=, weights= in Python).'
+        )
+    return found
+
+
+def read_zoo() -> dict[str, Any]:
+    """The content of ``checkpoints/model_zoo.yml``.
+
+    Raises:
+        UserError: See :func:`ours`.
+    """
+    return yaml.safe_load(ours(_ZOO).read_text(encoding='utf-8'))
+
+
 def zoo_models() -> dict[str, ZooModel]:
     """All models that have a config, and the towers that come with the package, by name."""
     zoo = read_zoo()
     towers = [entry for entry in zoo.get('towers', []) if entry.get('file')]
-    return {
-        entry['name']: ZooModel(
-            entry['name'],
-            entry.get('config') or '',
-            entry.get('file'),
-            entry.get('url'),
-            entry.get('sha256'),
-            str(entry.get('licence') or ''),
-            str((entry.get('expected') or {}).get('source') or entry.get('source') or ''),
-        )
-        for entry in [*zoo['models'], *towers]
-    }
+    return {entry['name']: _model(entry, zoo.get('default')) for entry in [*zoo['models'], *towers]}
+
+
+def _model(entry: dict[str, Any], default: str | None) -> ZooModel:
+    """A model from its entry in the file."""
+    expected = entry.get('expected') or {}
+    return ZooModel(
+        entry['name'],
+        entry.get('config') or '',
+        entry.get('file'),
+        entry.get('url'),
+        entry.get('sha256'),
+        str(entry.get('licence') or ''),
+        str(expected.get('source') or entry.get('source') or ''),
+        str(entry.get('dataset') or ''),
+        expected.get('ss'),
+        tuple(entry.get('tasks', ('semantic',))),
+        entry['name'] == default,
+    )
+
+
+def default_model() -> tuple[Path, Path]:
+    """Config and weights of the model that the zoo names as default, so that the first command needs no download.
+
+    Raises:
+        UserError: If this copy of the package came without them.
+    """
+    model = next(model for model in zoo_models().values() if model.is_default)
+    return ours(model.config), ours(str(model.file))
 
 
 def find_model(name: str) -> ZooModel:
@@ -121,9 +177,7 @@ def get_model(
 
 def _bundled(model: ZooModel, out: str | Path | None, force: bool) -> Fetched:
     """Weights that come with the package, checked; copied only if that is asked for."""
-    path = package_root() / str(model.file)
-    if not path.is_file():
-        raise UserError(f"'{model.file}' is missing from '{package_root()}': install the package again.")
+    path = ours(str(model.file))
     found = digest(path)
     if model.sha256 is not None and found != model.sha256:
         raise UserError(f"'{path}' is damaged (sha256 {found}, not {model.sha256}): install the package again.")

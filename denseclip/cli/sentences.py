@@ -11,7 +11,6 @@ import sys
 import traceback
 from pathlib import Path
 
-from denseclip.compat.versions import require_host_stack
 from denseclip.files.names import shown
 
 _PACKAGE = Path(__file__).parents[1]
@@ -87,6 +86,8 @@ def _missing_package(error: BaseException, text: str) -> str | None:
     """The host stack is not there; another missing package says so itself."""
     if not isinstance(error, ModuleNotFoundError):
         return None
+    from denseclip.compat.versions import require_host_stack
+
     try:
         require_host_stack('this program')
     except ImportError as missing:

@@ -17,6 +17,7 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut, ImageTower
+from denseclip.files.shipped import here_or_shipped
 from denseclip.weights import load_into
 
 from .clip_weights import Pretrained, clip_state, settings_of, spec_of
@@ -117,10 +118,11 @@ def _fresh(model: str, pretrained: Any, arch: Mapping[str, Any], quick_gelu: boo
 
 def _folder_of(pretrained: Pretrained | None) -> Path | None:
     """Folder of a weight file, where the tokenizer and the configuration of its text tower may lie."""
-    source = None if pretrained is None else Path(str(spec_of(pretrained)['source']).removeprefix('local-dir:'))
-    if source is None or not source.expanduser().exists():
+    if pretrained is None:
         return None
-    source = source.expanduser()
+    source = here_or_shipped(str(spec_of(pretrained)['source']).removeprefix('local-dir:'))
+    if not source.exists():
+        return None
     return source if source.is_dir() else source.parent
 
 

@@ -3,22 +3,13 @@
 The names below are imported on first use: results are made of numbers, and read where there is no torch, too.
 """
 
-import importlib
-from typing import Any
+from denseclip.files.lazy import on_first_use
 
-_HOMES = {
-    'AnomalyDataSample': 'anomaly_sample',
-    'MaskProposals': 'mask_proposals',
-    'MaskProposer': 'mask_proposals',
-}
-__all__ = sorted(_HOMES)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__all__, __getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        'AnomalyDataSample': 'anomaly_sample',
+        'MaskProposals': 'mask_proposals',
+        'MaskProposer': 'mask_proposals',
+    },
+)

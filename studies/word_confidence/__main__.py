@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from denseclip.apis.bundled import default_model
 from denseclip.apis.confidence import TRAINED, save_calibrations
 from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.presets import DEFAULT_CLIP
+from denseclip.apis.zoo import default_model
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.structures.word_scores import CALIBRATED, CHANCES, RANK, Calibration
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from denseclip.apis.bundled import at_home, package_root, read_zoo
-from denseclip.apis.catalogue import KINDS, TASKS, config_path, find_card, is_config, list_models, one_of
+from denseclip.apis.catalogue import KINDS, TASKS, find_card, is_config, list_models, one_of
 from denseclip.apis.errors import UserError
 from denseclip.apis.methods import METHODS, methods_for
+from denseclip.apis.zoo import ours, read_zoo
 from denseclip.clip.presets import PRESETS
+from denseclip.files.shipped import config_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,8 +22,8 @@ def test_all_models_are_listed_once():
     assert set(names) == {entry['name'] for entry in read_zoo()['models']} | set(PRESETS) | set(METHODS)
     for card in list_models():
         assert card.kind in KINDS and set(card.tasks) <= set(TASKS) and card.tasks and card.line
-        assert card.config is None or (package_root() / card.config).is_file()
-        assert card.weights is None or (package_root() / card.weights).is_file()
+        assert card.config is None or ours(card.config).is_file()
+        assert card.weights is None or ours(card.weights).is_file()
         assert find_card(card.name) == card
 
 
@@ -49,21 +50,13 @@ def test_names_and_files_are_told_apart():
     for name in ('naclip', 'denseclip_fpn_clip-r50_80k_ade20k-512x512', 'ViT-B-16'):
         assert not is_config(name)
     shipped = 'configs/fcclip/README.md'
-    assert config_path(shipped).is_file() and config_path('nowhere.py') == Path('nowhere.py')
+    assert config_file(shipped).is_file() and config_file('nowhere.py') == Path('nowhere.py')
 
 
 def test_two_names_are_one_too_many():
     assert one_of(a=None, b='x') == 'x' and one_of(a=None) is None
     with pytest.raises(UserError, match='a x and b y are two models'):
         one_of(a='x', b='y')
-
-
-def test_own_folders_are_found_from_everywhere():
-    given = dict(clip=dict(model='local-dir:checkpoints/miniworld_clip'), other=('local-dir:mine', 3, ['x']))
-    assert at_home(given) == dict(
-        clip=dict(model=f'local-dir:{package_root() / "checkpoints/miniworld_clip"}'),
-        other=('local-dir:mine', 3, ['x']),
-    )
 
 
 def test_the_list_needs_neither_torch_nor_the_host():

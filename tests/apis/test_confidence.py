@@ -18,11 +18,11 @@ from PIL import Image
 from word_models import MODELS_WITH_WORDS, WRITES_TASKS
 
 from denseclip.apis.area_table import format_areas
-from denseclip.apis.bundled import default_model
 from denseclip.apis.confidence import calibration_file, find_calibration, save_calibrations
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.mask_inferencer import MaskInferencer
+from denseclip.apis.zoo import default_model
 from denseclip.clip.unrelated import unrelated_words
 from denseclip.core.unrelated_text import UnrelatedText
 from denseclip.models.functional.word_evidence import FEATURES
@@ -250,6 +250,11 @@ def test_bundled_weights_are_calibrated(place: Path, names: list[str]) -> None:
         for name in names:
             found = find_calibration(place, name)
             assert found is not None and 0.5 < found.about['auroc'] < 1
+
+
+def test_weights_of_the_package_are_calibrated_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_calibration('local-dir:checkpoints/miniworld_clip', 'naclip') is not None
 
 
 # --- the bundled model ----------------------------------------------------------------------------------------------

@@ -13,13 +13,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from tiny_pmp_hosts import CLIP, HEAD
 
-from denseclip.apis.bundled import find_config
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.mask_inferencer import MaskInferencer
 from denseclip.apis.methods import METHODS, methods_for
 from denseclip.apis.panoptic import PanopticSegmentation, format_segments
 from denseclip.apis.segmentation import Segmentation
+from denseclip.apis.zoo import ours
 from denseclip.cli.main import main
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.evaluation.panoptic_files import read_panoptic_png
@@ -189,6 +189,6 @@ def test_methods_take_their_own_config_and_ask_for_weights(files, tmp_path, caps
 
 @pytest.mark.parametrize('method', methods_for('panoptic'))
 def test_configs_of_methods_exist(method):
-    assert Config.fromfile(find_config(METHODS[method].config)).model.test_cfg.task
+    assert Config.fromfile(ours(METHODS[method].config)).model.test_cfg.task
     with pytest.raises(UserError, match='nowhere'):
-        find_config('configs/nowhere.py')
+        ours('configs/nowhere.py')

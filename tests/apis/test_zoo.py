@@ -6,9 +6,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from denseclip.apis import zoo
 from denseclip.cli.main import main
+from denseclip.files import shipped
 
 CONTENT = b'weights' * 1000
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -17,8 +19,10 @@ SUM = hashlib.sha256(CONTENT).hexdigest()
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A zoo of made-up models in a folder, which is the current one."""
+    ours = tmp_path / 'package' / 'checkpoints'
+    ours.mkdir(parents=True)
     (tmp_path / 'there.pth').write_bytes(CONTENT)
-    (tmp_path / 'own.safetensors').write_bytes(CONTENT)
+    (ours / 'own.safetensors').write_bytes(CONTENT)
     url = (tmp_path / 'there.pth').as_uri()
     common = {'licence': 'MIT', 'config': 'configs/a/b.py', 'file': None, 'url': None, 'sha256': None}
     entries = [
@@ -26,10 +30,10 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {**common, 'name': 'changed', 'url': url, 'sha256': '0' * 64},
         {**common, 'name': 'unknown_sum', 'url': url},
         {**common, 'name': 'nowhere', 'expected': {'source': 'their drive'}},
-        {**common, 'name': 'own', 'file': 'own.safetensors', 'sha256': SUM},
+        {**common, 'name': 'own', 'file': 'checkpoints/own.safetensors', 'sha256': SUM},
     ]
-    monkeypatch.setattr(zoo, 'read_zoo', lambda: {'models': entries, 'towers': [{'name': 'a name alone'}]})
-    monkeypatch.setattr(zoo, 'package_root', lambda: tmp_path)
+    (ours / 'model_zoo.yml').write_text(yaml.safe_dump({'models': entries, 'towers': [{'name': 'a name alone'}]}))
+    monkeypatch.setattr(shipped, 'ROOTS', (tmp_path / 'package',))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -68,11 +72,12 @@ def test_what_cannot_be_had(models: Path, capsys: pytest.CaptureFixture) -> None
 
 
 def test_bundled_weights_stay_where_they_are(models: Path, capsys: pytest.CaptureFixture) -> None:
-    assert str(models / 'own.safetensors') in said(capsys, 'own')
+    own = models / 'package/checkpoints/own.safetensors'
+    assert str(own) in said(capsys, 'own')
     said(capsys, 'own', '--out', 'copy.safetensors')
     assert (models / 'copy.safetensors').read_bytes() == CONTENT
     assert 'exists' in said(capsys, 'own', '--out', 'copy.safetensors', code=2)
-    (models / 'own.safetensors').write_bytes(b'half')
+    own.write_bytes(b'half')
     assert 'is damaged' in said(capsys, 'own', code=2)
 
 

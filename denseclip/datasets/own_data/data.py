@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from denseclip.datasets.own_data.map_files import MapReader
 
 
+class Reading(TypedDict, total=False):
+    """How a folder is to be read; what is left out is the default of :class:`Conversion`.
+
+    Attributes:
+        converted: Where files go that have to be made: COCO's format from other layouts, from several files, for a set
+            that is not split, and where a file has to be mended; label maps of ids from colours, and lists of pictures
+            and label maps. By default the folder's name with ``_coco``, or ``_maps``.
+        kind: ``'boxes'`` or ``'label maps'``, where a folder holds both; by default boxes are read.
+        val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
+        crowds: What becomes of ``iscrowd: 1``, by which training and scores leave objects out: ``auto`` takes it off
+            where a class has nothing else, ``objects`` everywhere, ``keep`` nowhere.
+        corners: Whether VOC-XML files count pixels from ``0`` or ``1``; ``auto`` looks into them.
+        ids: Ids of the classes in label maps, in the order of the names, such as ``(0, 255)``; by default all that are
+            not ignored.
+        ignore: Ids in label maps (or names, where a file says them) that are no class; 255 is none unless ``ids`` says
+            so.
+        colors: Set whose colours label maps have (``camvid``, ``cityscapes``, ``voc`` ...); ``auto``: a list beside
+            them says what they mean, or the colours do where they are those of one known set only.
+    """
+
+    converted: str | Path | None
+    kind: str | None
+    val_share: float
+    crowds: str
+    corners: str
+    ids: Sequence[int]
+    ignore: Sequence[str]
+    colors: str
+
+
 @dataclass(frozen=True)
 class Conversion:
-    """How files that have to be made are made.
+    """How files that have to be made are made; see :class:`Reading` for what is not said here.
 
     Attributes:
         source: The data set, which nothing is written into.
         target: Folder of the made files.
-        val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
-        force: Replace ``target`` when it exists and we made it.
-        crowds: What becomes of ``iscrowd: 1``, one of :data:`~denseclip.datasets.own_data.mend.CROWDS`.
-        corners: How VOC-XML files count pixels, one of :data:`~denseclip.datasets.own_data.voc.CORNERS`.
-        ids: Ids of the classes in label maps, in the order of the names; empty: all that are not ignored.
-        ignore: Ids (or names, where a file says them) that are no class.
-        colors: Set whose colours label maps have, one of
-            :data:`~denseclip.datasets.own_data.palettes.PALETTES`; ``auto`` looks into them.
+        force: Replace ``target`` when it exists and we made all of it.
         check: Called with label maps as they were recognised, before anything is made; may raise.
     """
 

@@ -10,6 +10,7 @@ import open_clip
 
 from denseclip.clip.loading import LoadedCLIP, build_clip, load_clip
 from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.weights.source import SCHEMES
 
 
 def load_parts(clip: Mapping[str, Any] | LoadedCLIP) -> LoadedCLIP:
@@ -46,4 +47,6 @@ def is_fresh(clip: Mapping[str, Any] | LoadedCLIP) -> bool:
     if not isinstance(clip, Mapping):
         return False
     model = str(clip.get('model', ''))
-    return 'config' in clip or (clip.get('pretrained') is None and open_clip.get_model_config(model) is not None)
+    if 'config' in clip or clip.get('pretrained') is not None or model.startswith(SCHEMES):
+        return 'config' in clip
+    return open_clip.get_model_config(model.replace('/', '-')) is not None

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from denseclip.apis import bundled
+from denseclip.apis import zoo
 from denseclip.apis.errors import UserError
+from denseclip.files import shipped
 from denseclip.visualization import read_label_png
 
 ROOT = Path(__file__).parents[2]
@@ -35,17 +36,17 @@ def fake_root(folder, with_weights=True):
 
 def test_found_inside_or_beside_the_package(tmp_path, monkeypatch):
     root = fake_root(tmp_path / 'second')
-    monkeypatch.setattr(bundled, 'ROOTS', (tmp_path / 'first', root))
-    assert bundled.default_model() == (root / 'configs/tiny.py', root / 'checkpoints/tiny.safetensors')
+    monkeypatch.setattr(shipped, 'ROOTS', (tmp_path / 'first', root))
+    assert zoo.default_model() == (root / 'configs/tiny.py', root / 'checkpoints/tiny.safetensors')
 
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(bundled, 'ROOTS', (tmp_path,))
+    monkeypatch.setattr(shipped, 'ROOTS', (tmp_path,))
     with pytest.raises(UserError, match='model_zoo.yml.*--config and --weights'):
-        bundled.default_model()
+        zoo.default_model()
     fake_root(tmp_path, with_weights=False)
     with pytest.raises(UserError, match="'checkpoints/tiny.safetensors' is missing"):
-        bundled.default_model()
+        zoo.default_model()
 
 
 @pytest.mark.slow
