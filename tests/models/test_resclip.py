@@ -1,9 +1,12 @@
 """ResCLIP: what a first reading changes in the second."""
 
+import math
+
 import pytest
 import torch
 from tiny_open_vocab import tiny_open_vocab
 
+from denseclip.models.functional.affinity import semantic_prior
 from denseclip.models.segmentors.resclip import residual_guide
 
 
@@ -38,3 +41,34 @@ def test_weights_add_up():
 def test_it_needs_middle_blocks():
     with pytest.raises(ValueError, match='weights_from'):
         tiny_open_vocab('resclip', read_out=dict(weights_from=()))
+
+
+@pytest.mark.parametrize(('size', 'std'), [((4, 5), 5.0), ((5, 7), 1.5), ((9, 6), 3.5), ((1, 3), 2.0), ((1, 1), 5.0)])
+def test_prior_is_the_authors_for_any_grid(size, std):
+    """``generate_attention_sfr`` and ``check_path`` of the authors' code, written out patch by patch."""
+    height, width = size
+    labels = torch.randint(2, size, generator=torch.Generator().manual_seed(1))
+    cells = [(r, c) for r in range(height) for c in range(width)]
+    farthest = max(height, width) - 1
+    weights = torch.zeros(len(cells), len(cells))
+    for i, here in enumerate(cells):
+        for j, there in enumerate(cells):
+            distance = max(abs(here[0] - there[0]), abs(here[1] - there[1]))
+            shares = torch.linspace(0, 1, farthest + 1)[: distance + 1]
+            ways = list(zip(here, there, strict=True))
+            walk = [tuple(int(torch.round(a * (1 - t) + b * t)) for a, b in ways) for t in shares]
+            straight = all(labels[step] == labels[here] for step in walk)
+            same = float(labels[here] == labels[there])
+            weights[i, j] = same if straight else same * math.exp(-distance / farthest)
+    kernel_size = min(len(cells), int(6 * std + 1))
+    half = (kernel_size + (kernel_size % 2 == 0)) // 2
+    blurred = torch.zeros_like(weights)
+    for shift in range(-half, half + 1):
+        moved = torch.zeros_like(weights)
+        to, of = max(0, -shift), max(0, shift)
+        count = len(cells) - abs(shift)
+        if count > 0:
+            moved[:, to : to + count] = weights[:, of : of + count]
+        blurred += math.exp(-(shift**2) / (2 * std**2)) * moved
+    wanted = blurred / blurred.sum(dim=1, keepdim=True)
+    assert torch.allclose(semantic_prior(labels[None], std)[0, 1:, 1:], wanted, atol=1e-6)

@@ -29,10 +29,13 @@ def similarity_logits(tokens: Tensor, beta: float = 1.2, gamma: float = 3.0) -> 
 
 
 def visible_patches(labels: Tensor) -> Tensor:
-    """Which patches of one label see each other: the straight walk between them stays on that label.
+    """Which patches of one label see each other: a straight walk between them stays on that label.
 
-    The walk goes from patch j to patch i in steps of a chess king, each in the nearest of the eight directions, so the
-    relation is not quite symmetric.
+    The walk from patch i to patch j has as many steps as a chess king needs, but each step is the M-th part of the way,
+    where M is the largest distance on the grid: only the farthest patches are reached, nearer ones are judged by the
+    beginning of the way. So does the authors' code, with which the published numbers were made.
+
+    Source: ResCLIP, ``clip/model.py`` of the authors' repository at 0e085f7, ``check_path``.
 
     Shape:
         - labels: :math:`(N, h, w)`; result: :math:`(N, hw, hw)` bool, entry (i, j)
@@ -40,14 +43,15 @@ def visible_patches(labels: Tensor) -> Tensor:
     height, width = labels.shape[1:]
     device, flat = labels.device, labels.flatten(1)
     index = torch.arange(height * width, device=device)
-    goal = torch.stack([index // width, index % width])[:, :, None]
-    here = goal.transpose(1, 2).expand(-1, len(index), -1)
+    place = torch.stack([index // width, index % width]).float()
+    start, end = place[:, :, None], place[:, None, :]
+    distance = chebyshev_distance(height, width, device)
     seen = flat[:, :, None] == flat[:, None]
-    for _ in range(max(height, width) - 1):
-        way = goal - here
-        longest = way.abs().amax(dim=0)
-        here = here + way.sign() * (2 * way.abs() >= longest)
-        seen = seen & (flat[:, here[0] * width + here[1]] == flat[:, :, None])
+    farthest = max(height, width) - 1
+    for step, share in enumerate(torch.linspace(0, 1, farthest + 1, device=device)):
+        here = (start * (1 - share) + end * share).round().long()
+        same = flat[:, here[0] * width + here[1]] == flat[:, :, None]
+        seen = seen & (same | (distance < step))
     return seen
 
 
@@ -58,19 +62,19 @@ def chebyshev_distance(height: int, width: int, device: torch.device) -> Tensor:
     return torch.maximum(by_row[:, None, :, None], by_column[None, :, None, :]).flatten(2).flatten(0, 1)
 
 
-def semantic_prior(labels: Tensor, std: float = 5.0, truncate: float = 3.0) -> Tensor:
+def semantic_prior(labels: Tensor, std: float = 5.0) -> Tensor:
     """Attention to patches of the same label in a first prediction: most to those without another label in between.
 
     Patches of the label behind another one count ``exp(-d / d_max)`` for the distance d; each row is then blurred along
     the patches by a Gaussian and made to sum up to 1. The class token takes no part (row and column of zeros).
 
     Source: ResCLIP, section 3.3 (semantic feedback refinement). The paper leaves the order of the steps, the walk and
-    the constants open; those here reproduce recorded numbers of the authors' code (golden ``beyond_last_layer``).
+    the constants open; those here are the authors' code's (``clip/model.py`` at 0e085f7, ``generate_attention_sfr``).
 
     Args:
         labels: Label of each patch.
-        std: Standard deviation of the blur, in patches of the flattened grid.
-        truncate: Radius of the blur, in standard deviations.
+        std: Standard deviation of the blur, in patches of the flattened grid. Its kernel ends after three of them, and
+            is no wider than the grid has patches.
 
     Shape:
         - labels: :math:`(N, h, w)`; result: :math:`(N, 1 + hw, 1 + hw)`
@@ -81,7 +85,7 @@ def semantic_prior(labels: Tensor, std: float = 5.0, truncate: float = 3.0) -> T
     flat = labels.flatten(1)
     decay = torch.exp(-distance / max(height - 1, width - 1, 1))
     weights = torch.where(visible_patches(labels), 1.0, decay) * (flat[:, :, None] == flat[:, None])
-    radius = round(truncate * std)
+    radius = min(height * width, int(6 * std + 1)) // 2
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=device)
     kernel = torch.exp(-(offsets**2) / (2 * std**2))
     blurred = F.conv1d(weights.flatten(0, 1).unsqueeze(1), kernel[None, None], padding=radius).squeeze(1)
