@@ -12,6 +12,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_dinoiser import CLASSES, CLIP, tiny_maskclip_plus
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from denseclip.models.functional.pseudo_labels import UNLABELLED, feature_distillation_loss, fill_unlabelled
 from denseclip.models.open_clip_parts import OpenCLIPParts
@@ -46,12 +47,45 @@ def test_pseudo_labels_match_the_upsampled_argmax():
     assert torch.equal(fill_unlabelled(labels, scores), expected)
 
 
-def test_distillation_compares_with_unit_length_on_the_teachers_grid():
-    teacher = torch.randn(1, 4, 2, 3)
-    unit = torch.nn.functional.normalize(teacher, dim=1)
-    student = unit.repeat_interleave(2, 2).repeat_interleave(2, 3)  # half of it is exactly `unit`
-    assert feature_distillation_loss(student, teacher * 7).item() == pytest.approx(0, abs=1e-6)
-    assert feature_distillation_loss(student + 1, teacher).item() == pytest.approx(1, abs=1e-5)
+@pytest.mark.parametrize('channels', [3, 70])
+def test_distillation_is_the_authors_formula(channels):
+    """Mean of |resized student - resized unit-length teacher| over the pixels that count and all channels."""
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, channels, 3, 4, requires_grad=True), torch.randn(2, channels, 5, 2)
+    labels = torch.randint(0, 4, (2, 9, 11))
+    labels[0, :4], labels[1, 2] = 255, UNLABELLED
+    size = dict(size=(9, 11), mode='bilinear', align_corners=False)
+    mine, theirs = interpolate(student, **size), interpolate(teacher / teacher.norm(dim=1, keepdim=True), **size)
+    picked = [
+        (mine[n, :, y, x] - theirs[n, :, y, x]).abs().mean()
+        for n in range(2)
+        for y in range(9)
+        for x in range(11)
+        if labels[n, y, x] != 255
+    ]
+    wanted = torch.stack(picked).mean()
+    found = feature_distillation_loss(student, teacher * 7, labels != 255)
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+    slope, expected = (torch.autograd.grad(loss, student)[0] for loss in (found, wanted))
+    assert torch.allclose(slope, expected, atol=1e-7)
+    assert feature_distillation_loss(student, teacher, torch.zeros_like(labels, dtype=torch.bool)).item() == 0
+
+
+def test_ignored_pixels_teach_no_features_and_pseudo_labels_do_not_decide_which_do():
+    model = tiny_maskclip_plus(distillation=1.0, pseudo_labels=False).train()
+    images, samples = batch(label=255)
+    assert model.loss(images, samples)['decode.loss_distill'].item() == 0
+    for sample in samples:
+        sample.gt_sem_seg.data[:, :16] = 1
+    half = model.loss(images, samples)['decode.loss_distill'].item()
+    model.distilled_pixels = 'unlabelled'
+    assert half > 0 and model.loss(images, samples)['decode.loss_distill'].item() == 0
+    for sample in samples:
+        sample.gt_sem_seg.data[sample.gt_sem_seg.data == 1] = UNLABELLED
+    model.pseudo_labels = True
+    assert model.loss(images, samples)['decode.loss_distill'].item() > 0
+    with pytest.raises(ValueError, match='labelled, unlabelled'):
+        tiny_maskclip_plus(distilled_pixels='some')
 
 
 def test_teacher_first_then_the_student_itself():

@@ -19,7 +19,7 @@ from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.pictures import normalize_pictures
-from denseclip.models.functional.pseudo_labels import feature_distillation_loss, fill_unlabelled
+from denseclip.models.functional.pseudo_labels import IGNORED, UNLABELLED, feature_distillation_loss, fill_unlabelled
 from denseclip.models.heads.maskclip_plus import MaskCLIPPlusHead
 from denseclip.models.unsaved import leave_out_of_checkpoints
 
@@ -44,6 +44,8 @@ class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
         unseen: Class ids that pseudo-labels may have (zero-shot setting); None: all.
         pseudo_labels: False when all labels are given and only features are distilled.
         distillation: Weight of the L1 loss between features; 0 leaves it out.
+        distilled_pixels: Where features are compared: ``'labelled'``: wherever the ground truth is not "ignore", the
+            authors' ``distill_labeled=True``; ``'unlabelled'``: where it is -1.
         shared_input: Feed the teacher the student's normalised pictures, as the authors did (ImageNet's mean and std
             for CLIP's weights too), instead of what its own weights expect.
         data_preprocessor: MMSeg data preprocessor of the student.
@@ -67,6 +69,7 @@ class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
         unseen: Sequence[int] | None = None,
         pseudo_labels: bool = True,
         distillation: float = 0.0,
+        distilled_pixels: str = 'labelled',
         shared_input: bool = False,
         data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
         train_cfg: Mapping[str, Any] | None = None,
@@ -85,6 +88,9 @@ class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
         self.unseen = None if unseen is None else tuple(unseen)
         self.pseudo_labels, self.distillation, self.shared_input = pseudo_labels, distillation, shared_input
+        if distilled_pixels not in ('labelled', 'unlabelled'):
+            raise ValueError(f"distilled_pixels='{distilled_pixels}' is unknown; choose from labelled, unlabelled.")
+        self.distilled_pixels = distilled_pixels
         self.self_training = False
         leave_out_of_checkpoints(self)
         if self.decode_head.channels != self.teacher.tower.embed_dim:
@@ -170,15 +176,15 @@ class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
         """Losses of the backbone's levels for a batch; see :meth:`loss`."""
         features = self.decode_head.features(levels)
         logits = self.decode_head.classify(features, self.class_embeddings())
-        labels = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in data_samples])
-        if self.pseudo_labels:
-            labels = self.pseudo_label(labels, logits.detach(), inputs)
+        given = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in data_samples])
+        labels = self.pseudo_label(given, logits.detach(), inputs) if self.pseudo_labels else given
         samples = [SegDataSample(gt_sem_seg=PixelData(data=item.unsqueeze(0))) for item in labels]
         losses = self.decode_head.loss_by_feat(logits, samples)
         if self.distillation:
             with torch.no_grad():
                 dense = self.teacher.dense_features(self.teacher_input(inputs))
-            losses['loss_distill'] = self.distillation * feature_distillation_loss(features, dense)
+            counted = given == UNLABELLED if self.distilled_pixels == 'unlabelled' else given != IGNORED
+            losses['loss_distill'] = self.distillation * feature_distillation_loss(features, dense, counted)
         return losses
 
     @torch.no_grad()
