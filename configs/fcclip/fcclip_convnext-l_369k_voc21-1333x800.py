@@ -1,2 +1,2 @@
 _base_ = ['../_base_/runs/fcclip_369k.py', '../_base_/datasets/voc21_1333x800.py']
-model = dict(vocabulary='voc21')
+model = dict(vocabulary='voc21_fcclip')

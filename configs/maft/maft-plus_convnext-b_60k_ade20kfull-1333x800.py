@@ -1,2 +1,2 @@
 _base_ = ['../_base_/runs/maft-plus_convnext-b_60k.py', '../_base_/datasets/ade20kfull_1333x800.py']
-model = dict(vocabulary='ade20k_full')
+model = dict(vocabulary='ade20k_full_fcclip')

@@ -1,2 +1,2 @@
 _base_ = ['../_base_/runs/maft-plus_convnext-b_60k.py', '../_base_/datasets/context459_1333x800.py']
-model = dict(vocabulary='context459')
+model = dict(vocabulary='context459_fcclip')

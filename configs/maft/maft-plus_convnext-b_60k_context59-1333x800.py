@@ -1,2 +1,2 @@
 _base_ = ['../_base_/runs/maft-plus_convnext-b_60k.py', '../_base_/datasets/context59_1333x800.py']
-model = dict(vocabulary='context59')
+model = dict(vocabulary='context59_fcclip')

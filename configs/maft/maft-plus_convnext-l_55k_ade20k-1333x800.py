@@ -1,2 +1,2 @@
 _base_ = ['../_base_/runs/maft-plus_convnext-l_55k.py', '../_base_/datasets/ade20k_1333x800.py']
-model = dict(vocabulary='ade20k')
+model = dict(vocabulary='ade20k_fcclip')

@@ -9,8 +9,8 @@ _base_ = [
 # semantic one on FC-CLIP's data.
 model = dict(
     transfer=dict(variant='panoptic'),
-    train_vocabulary='coco_panoptic',
-    vocabulary='ade20k',
+    train_vocabulary='coco_panoptic_fcclip',
+    vocabulary='ade20k_fcclip',
     things='ade20k',
     test_cfg=dict(task='panoptic'),
 )

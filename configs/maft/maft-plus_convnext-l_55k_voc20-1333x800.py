@@ -1,2 +1,2 @@
 _base_ = ['../_base_/runs/maft-plus_convnext-l_55k.py', '../_base_/datasets/voc20_1333x800.py']
-model = dict(vocabulary='voc20')
+model = dict(vocabulary='voc20_fcclip')

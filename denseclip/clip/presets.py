@@ -24,7 +24,7 @@ class Preset:
     Attributes:
         source: Paper.
         read_out: Settings of :class:`denseclip.clip.towers.DenseReadOut`.
-        model: Settings of ``OpenVocabularySegmentor``, such as ``scale`` and ``templates``.
+        model: Settings of ``OpenVocabularySegmentor``, such as ``scale``, ``templates`` and ``post``.
         needs: What must be given besides CLIP, for messages; empty for nothing.
         type: The segmentor's class.
         side: Shorter side that pictures are resized to, in pixels.
@@ -46,6 +46,7 @@ _LARGE: dict[str, Any] = {'side': 448, 'window': 448, 'stride': 224}
 _SOFTMAX_100 = {'scale': 100.0, 'output': 'probabilities', 'templates': 'openai_imagenet'}
 _COSINES_40 = {'scale': 40.0, 'output': 'cosines', 'templates': 'openai_imagenet', 'merge': 'max'}
 _COSINES_50 = {**_COSINES_40, 'scale': 50.0}
+_SUM_TO_ONE = {**_COSINES_40, 'post': {'normalize': True}}
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
@@ -80,7 +81,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         'naclip': Preset(
             'Hajimiri et al., WACV 2025: softmax(kk + Gaussian neighbourhood), no residual, no FFN',
             {'attention': 'kk', 'gaussian': 5.0, **_BARE, **_SCALE},
-            _COSINES_40,
+            _SUM_TO_ONE,
         ),
         'gem': Preset(
             'Bousselham et al., CVPR 2024: mean of normalised qq, kk, vv over the last six blocks, on the side',
@@ -99,7 +100,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         'resclip': Preset(
             'Yang et al., CVPR 2025: NACLIP, with attention of middle blocks and of a first prediction mixed in',
             {'attention': 'kk', 'gaussian': 5.0, 'weights_from': (-6, -5, -4, -3), **_BARE, **_SCALE},
-            _COSINES_40,
+            _SUM_TO_ONE,
             type='ResCLIPSegmentor',
         ),
         'proxyclip': Preset(

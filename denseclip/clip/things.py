@@ -15,6 +15,11 @@ ThingsLike: TypeAlias = Sequence[str] | str
 _WORDS = Path(__file__).parent / 'word_lists'
 _THING_LISTS = ('ade20k', 'cityscapes')
 _ALL_THINGS = ('coco',)
+_OTHERWISE_CALLED = {
+    'coco': {'orange fruit', 'tv remote'},
+    'ade20k': {'palm tree', 'light bulb', 'plant pots', 'projection screen', 'exhaust hood', 'ceiling fan', 'cup'},
+}
+"""Things of a set by names of FC-CLIP's lists that are none of the set's own."""
 
 
 @functools.cache
@@ -63,7 +68,7 @@ def thing_flags(vocabulary: Vocabulary, things: ThingsLike | None = None) -> tup
     if things in ('all', 'none'):
         return (*(things == 'all' for _ in groups), *extra)
     if isinstance(things, str) and things in (*_THING_LISTS, *_ALL_THINGS):
-        known = {name.casefold() for name in things_of(things)}
+        known = {name.casefold() for name in things_of(things)} | _OTHERWISE_CALLED.get(things, set())
         return (*(bool(group & known) for group in groups), *extra)
     names = _names(things, set().union(*groups)) if isinstance(things, str) else things
     wanted = {' '.join(name.split()).casefold() for name in names}

@@ -66,12 +66,15 @@ class Vocabulary:
             ``'learned'``: the model brings a background of its own.
         background_names: Prompts of the background, for ``background='prompts'``.
         threshold: Score, for ``background='threshold'``.
+        shared_names: Whether further names may belong to several classes, as in some published lists. What classes are
+            called (their first names) is never the same.
     """
 
     classes: tuple[ClassEntry, ...]
     background: str = 'none'
     background_names: tuple[str, ...] = ()
     threshold: float | None = None
+    shared_names: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'classes', tuple(_entry(c) for c in self.classes))
@@ -85,6 +88,8 @@ class Vocabulary:
         owner: dict[str, str] = {}
         for position, entry in enumerate(self.classes, start=1):
             for name in entry.names:
+                if self.shared_names and name and name != entry.name:
+                    continue
                 if not name:
                     raise VocabularyError(
                         f'class {position} ({entry.name or "no name"}) has an empty name: remove it.', position - 1
@@ -179,17 +184,23 @@ class Vocabulary:
 
     @classmethod
     def _of_mapping(cls, what: Mapping[str, Any]) -> Vocabulary:
-        rest = {k: v for k, v in what.items() if k in ('background', 'background_names', 'threshold')}
+        rest = {k: v for k, v in what.items() if k in ('background', 'background_names', 'threshold', 'shared_names')}
         others = set(what) - set(rest)
         if others == {'classes'}:
-            return cls(cls.of(what['classes']).classes, **rest)
+            classes = what['classes']
+            if rest.get('shared_names') and isinstance(classes, Mapping):  # as a list of its own it would be refused
+                return cls.from_names(classes.items(), **rest)
+            return cls(cls.of(classes).classes, **rest)
         if others == {'from_file'} and isinstance(what['from_file'], str | Path):
             return cls.from_file(what['from_file'], **rest)
         return cls.from_names(what.items())
 
     @classmethod
     def _of_file(cls, path: Path, plain: bool = False, **background: Any) -> tuple[Vocabulary, tuple[str, ...]]:
-        found = read_list(path, plain or path.resolve().parent == _DATA.resolve())
+        ours = path.resolve().parent == _DATA.resolve()
+        found = read_list(path, plain or ours)
+        if ours and _share_names(found):
+            background = {'shared_names': True, **background}
         try:
             return cls._made(found, **background)
         except VocabularyError as error:
@@ -254,6 +265,8 @@ class Vocabulary:
             data['background_names'] = list(self.background_names)
         if self.threshold is not None:
             data['threshold'] = self.threshold
+        if self.shared_names:
+            data['shared_names'] = True
         return data
 
 
@@ -304,6 +317,11 @@ def typed_vocabulary(text: str) -> tuple[Vocabulary, tuple[str, ...]]:
 def file_vocabulary(path: str | Path) -> tuple[Vocabulary, tuple[str, ...]]:
     """:meth:`Vocabulary.from_file` for commands: how the list was read comes as sentences instead of warnings."""
     return Vocabulary._of_file(Path(path))
+
+
+def _share_names(found: ClassList) -> bool:
+    names = [{_clean(name).casefold() for name in (first, *more)} for first, more in found.groups]
+    return sum(map(len, names)) > len(set().union(*names))
 
 
 def _is_list_file(text: str) -> bool:

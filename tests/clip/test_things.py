@@ -13,6 +13,8 @@ def test_things_of_data_sets(name, things, classes):
     vocabulary = Vocabulary.named('coco_panoptic' if name == 'coco' else name)
     assert len(vocabulary) == classes and len(things_of(name)) == things
     assert sum(thing_flags(vocabulary, name)) == things
+    published = Vocabulary.named('coco_panoptic_fcclip' if name == 'coco' else f'{name}_fcclip')
+    assert thing_flags(published, name) == thing_flags(vocabulary, name)
 
 
 def test_words_decide_where_nothing_is_said():

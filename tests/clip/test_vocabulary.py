@@ -172,6 +172,20 @@ def test_lists_of_the_suite_keep_their_commas():
     assert Vocabulary.from_file(module.__file__.replace('vocabulary.py', 'vocabularies/ade20k_full.txt')) == full
 
 
+def test_published_lists_may_share_further_names():
+    full = Vocabulary.named('ade20k_full_fcclip')
+    assert full.shared_names and len(full) == len(set(full.names)) == 847
+    assert sum('dog' in group for group in full.groups) == 3
+    assert Vocabulary.of(full.to_dict()) == full
+    with pytest.raises(VocabularyError, match="names both 'cat' and 'dog'"):
+        Vocabulary.of({'cat': ['pet'], 'dog': ['pet']})
+    with pytest.raises(VocabularyError, match="duplicate class name: 'Cat' names both"):
+        Vocabulary.of({'classes': {'cat': [], 'Cat': []}, 'shared_names': True})
+    with pytest.raises(VocabularyError, match='empty name'):
+        Vocabulary.of({'classes': {'cat': ['', 'pet']}, 'shared_names': True})
+    assert not Vocabulary.named('coco_panoptic_fcclip').shared_names
+
+
 def test_of_takes_every_form():
     wanted = Vocabulary.parse('road; car=automobile')
     assert Vocabulary.of(wanted) is wanted

@@ -67,11 +67,26 @@ def test_what_the_papers_say() -> None:
     assert [sclip[n].prob_threshold for n in backgrounds] == [0.1, 0.1, 0.1]
     assert [protocol('clearclip').settings[n].prob_threshold for n in backgrounds] == [0.5, 0.15, 0.4]
     assert [protocol('proxyclip').settings[n].prob_threshold for n in backgrounds] == [0.2, 0.15, 0.25]
-    assert protocol('naclip').setting('voc21').crop is None is protocol('naclip').setting('voc20').crop
+    naclip, clearclip, proxyclip = (protocol(n).settings for n in ('naclip', 'clearclip', 'proxyclip'))
+    assert [naclip[n].prob_threshold for n in SETS] == [0.1, 0.1, 0.1, *[None] * 5] == [*_thresholds('naclip_pamr')]
+    assert {n: s.scale[1] for n, s in naclip.items() if s.scale[1] != 336} == {'cityscapes': 560}
+    assert [n for n, s in naclip.items() if s.crop is None] == ['voc21', 'voc20']
+    assert {s.scale for s in clearclip.values()} == {(2048, 448)} and {s.logit_scale for s in clearclip.values()} == {
+        50
+    }
+    assert {n: s.crop for n, s in clearclip.items() if s.crop != (448, 448)} == {'cityscapes': (224, 224)}
+    assert {s.stride for s in clearclip.values()} == {(224, 224)}
+    assert {n: s.scale[1] for n, s in proxyclip.items() if s.scale[1] != 336} == {'cityscapes': 448, 'ade20k': 448}
+    assert {n: s.crop for n, s in proxyclip.items() if s.crop != (336, 336)} == {'cityscapes': (224, 224)}
+    assert {s.stride for s in proxyclip.values()} == {(112, 112)}
     assert protocol('maskclip_orig').setting('context59').scale == (520, 520)
     original = protocol('maskclip_orig')
     assert original.clip == dict(norm_eps=1e-6, quick_gelu=False) and original.normalisation[0][0] == 123.675
     assert protocol('naclip_pamr').pamr == dict(iterations=10, dilations=(8, 16))
+
+
+def _thresholds(name: str) -> list[float | None]:
+    return [protocol(name).settings[n].prob_threshold for n in SETS]
 
 
 def test_settings_as_configs() -> None:

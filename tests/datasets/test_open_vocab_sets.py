@@ -76,17 +76,23 @@ def test_the_real_class_reads_the_generated_layout(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize('name', SETS)
-@pytest.mark.parametrize('ending', ['', '_aliases', '_stuff', '_maskclip'])
+@pytest.mark.parametrize('ending', ['', '_aliases', '_maskclip', '_sclip', '_clearclip', '_proxyclip'])
 def test_lists_have_the_classes_in_label_order(name: str, ending: str) -> None:
     if f'{name}{ending}' not in available():
-        assert ending and {f'{name}_aliases', f'{name}_stuff'} & set(available())
+        assert ending and {f'{name}_aliases', f'{name}_sclip'} & set(available())
         return
     names = Vocabulary.named(f'{name}{ending}').names
     classes = list(DATASETS.get(SETS[name][0]).METAINFO['classes'])
     warning = compare_vocabulary(list(names), classes, 'test')
     renamed = {
-        'voc21_stuff': {0: 'sky', 4: 'ship', 11: 'table'},
-        'coco_object_stuff': {0: 'sky'},
+        'voc21_sclip': {0: 'sky', 4: 'ship', 11: 'table', 20: 'television monitor'},
+        'voc21_clearclip': {4: 'ship', 11: 'table'},
+        'voc21_proxyclip': {0: 'sky', 4: 'ship', 11: 'table'},
+        'voc20_sclip': {3: 'ship', 10: 'table', 19: 'television monitor'},
+        'voc20_clearclip': {3: 'ship', 10: 'table'},
+        'coco_object_sclip': {0: 'sky', 5: 'airplane'},
+        'coco_object_clearclip': {5: 'airplane'},
+        'coco_object_proxyclip': {0: 'sky', 5: 'airplane'},
         'voc20_maskclip': {0: 'airplane'},
     }.get(f'{name}{ending}', {})
     differing = {k: n for k, (n, c) in enumerate(zip(names, classes, strict=True)) if _plain(n) != _plain(c)}
@@ -114,9 +120,11 @@ def test_names_that_published_results_prompt_with() -> None:
 
 
 def test_background_as_words_for_stuff() -> None:
-    first = Vocabulary.named('voc21_stuff').classes[0]
+    first = Vocabulary.named('voc21_sclip').classes[0]
     assert len(first.names) == 26 and 'fence' in first.names and 'background' not in first.names
-    assert set(first.names) - set(Vocabulary.named('coco_object_stuff').classes[0].names) == {'bed'}
+    objects = Vocabulary.named('coco_object_sclip')
+    assert objects.classes[0] == first and objects.shared_names and 'bed' in objects.names
+    assert set(Vocabulary.named('coco_object_proxyclip').groups[0]) < set(first.names)
 
 
 def test_voc20_ignores_background_and_borders(tmp_path: Path) -> None:

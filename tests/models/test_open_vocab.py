@@ -5,6 +5,10 @@ import torch
 from mmseg.structures import SegDataSample
 from tiny_open_vocab import CLASSES, READY, TINY_DINO, tiny_open_vocab
 
+from denseclip.core.placement import resize
+from denseclip.models.functional.open_vocab import merge_names
+from denseclip.models.functional.pamr import pamr
+
 SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
 
 
@@ -206,3 +210,38 @@ def test_padding_noted_in_mmdets_way_is_cut_off_as_mmsegs_is(padding):
     labels = model.predict(padded, [sample])[0].pred_sem_seg.data
     expected = model.predict(padded, [SegDataSample()])[0].pred_sem_seg.data[:, :24, :40]
     assert torch.equal(labels, expected)
+
+
+@torch.no_grad()
+def test_pamr_works_in_the_size_of_the_original_picture():
+    """As in NACLIP's code: scores and picture are resized first."""
+    refined = dict(iterations=3, dilations=(1, 2))
+    plain, fine = (tiny_open_vocab('naclip', post=post, test_cfg=SLIDE) for post in ({}, dict(pamr=refined)))
+    images, size = pictures(1, 96, 150), (130, 200)
+    cosines = resize(plain.slide_inference(images, [])[0], size)
+    rows = pamr(resize(images, size), cosines[None], **refined)[0]
+    wanted = merge_names((rows * 40).softmax(dim=0), plain.text().class_index, len(CLASSES))
+    sample = SegDataSample(metainfo={'ori_shape': size})
+    fine.keep_logits = True
+    found = fine.predict(images, [sample])[0]
+    assert torch.allclose(found.seg_logits.data, wanted / wanted.sum(dim=0), atol=1e-5)
+    assert (found.pred_sem_seg.data[0] == wanted.argmax(dim=0)).float().mean() > 0.999
+
+
+@torch.no_grad()
+def test_naclip_divides_scores_by_their_sum_after_the_threshold():
+    images, found = pictures(), {}
+    model = tiny_open_vocab('naclip', post=dict(normalize=False))
+    model.keep_logits = True
+    threshold = float(model.predict(images)[0].seg_logits.data.amax(dim=0).median())
+    for divided in (True, False):
+        post = dict(background=0, prob_threshold=threshold, **({} if divided else dict(normalize=False)))
+        model = tiny_open_vocab('naclip', post=post)
+        model.keep_logits = True
+        found[divided] = model.predict(images, [SegDataSample()])[0]
+    scores, kept = found[True].seg_logits.data, found[False].seg_logits.data
+    assert torch.allclose(scores.sum(dim=0), torch.ones_like(scores[0]), atol=1e-5)
+    assert torch.allclose(scores, kept / kept.sum(dim=0), atol=1e-6) and float(kept.sum(dim=0).min()) < 0.99
+    assert torch.equal(found[True].pred_sem_seg.data, found[False].pred_sem_seg.data)
+    unsure = kept.amax(dim=0) < threshold
+    assert bool(unsure.any()) and bool((found[True].pred_sem_seg.data[0][unsure] == 0).all())

@@ -7,7 +7,7 @@ model = dict(
     ),
     clip=dict(model='convnext_large_d_320', pretrained='laion2b_s29b_b131k_ft_soup'),
     head=dict(type='OpenVocabMask2FormerHead', num_queries=250),
-    train_vocabulary='coco_panoptic',
+    train_vocabulary='coco_panoptic_fcclip',
     templates='vild',
     alpha=0.4,
     beta=0.8,

@@ -12,7 +12,7 @@ model = dict(
     mask_aware_weight=1.0,
     compensation_weight=0.1,
     drop_path=True,
-    train_vocabulary='coco_stuff',
+    train_vocabulary='coco_stuff_fcclip',
     templates='vild',
     test_cfg=dict(task='semantic', score_threshold=0.2, overlap_threshold=0.7),
 )

@@ -109,7 +109,8 @@ class EvaluationProtocol:
 
 _LAION, _OPENAI = ('ViT-B-16', 'laion2b_s34b_b88k'), ('ViT-B-16', 'openai')
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-_STUFF_WORDS = {'voc21': 'voc21_stuff', 'coco_object': 'coco_object_stuff'}
+_OF_ALL = ('context60', 'cityscapes', 'context59', 'ade20k', 'coco_stuff')
+"""Sets that the whole family prompts for with the same names."""
 
 
 def _dinoiser() -> dict[str, Setting]:
@@ -119,40 +120,75 @@ def _dinoiser() -> dict[str, Setting]:
 
 
 def _family(
+    plain: Setting,
+    names: Mapping[str, str],
     *,
-    crop: int,
-    stride: int,
-    short: int,
-    scale: float | Mapping[str, float] | None = None,
-    thresholds: Mapping[str, float] | None = None,
-    area: Mapping[str, float] | None = None,
-    words: bool = True,
+    thresholds: Mapping[str, float],
+    special: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Setting]:
-    """The harness that SCLIP began: short side ``short`` but Cityscapes 560 and COCO-Stuff 448."""
+    """The harness that SCLIP began.
+
+    Args:
+        plain: What is done with a set where nothing else is said.
+        names: Whose names a set is prompted with, by set; ``sclip`` where none is given.
+        thresholds: Least probability of a class by set.
+        special: Other fields of :class:`Setting` by set.
+    """
     found = {}
     for name, entry in SETS.items():
-        side = {'cityscapes': 560, 'coco_stuff': 448}.get(name, short)
-        threshold = (thresholds or {}).get(name)
+        threshold = thresholds.get(name)
         fallback = 'prompt' if entry.has_background else 'none'
-        found[name] = Setting(
-            vocabulary=_STUFF_WORDS.get(name, name) if words else name,
-            scale=(2048, max(side, crop)),
-            crop=(crop, crop),
-            stride=(stride, stride),
+        fields: dict[str, Any] = dict(
+            vocabulary=f'{name}_{"sclip" if name in _OF_ALL else names.get(name, "sclip")}',
             background=fallback if threshold is None else 'threshold',
             prob_threshold=threshold,
-            area_threshold=(area or {}).get(name),
-            logit_scale=scale.get(name, 40.0) if isinstance(scale, Mapping) else scale,
         )
+        found[name] = replace(plain, **{**fields, **(special or {}).get(name, {})})
     return found
 
 
-def _naclip() -> dict[str, Setting]:
-    found = _family(crop=224, stride=112, short=336)
-    return {
-        name: replace(setting, crop=None, stride=None) if name in ('voc20', 'voc21') else setting
-        for name, setting in found.items()
+def _sclip() -> dict[str, Setting]:
+    special: dict[str, dict[str, Any]] = {
+        'voc21': dict(logit_scale=65.0, area_threshold=0.1),
+        'context60': dict(logit_scale=50.0),
+        'coco_object': dict(logit_scale=50.0),
+        'cityscapes': dict(scale=(2048, 560)),
+        'coco_stuff': dict(scale=(2048, 448)),
     }
+    plain = Setting('', (2048, 336), (224, 224), (112, 112), logit_scale=40.0)
+    return _family(plain, {}, thresholds=dict(voc21=0.1, context60=0.1, coco_object=0.1), special=special)
+
+
+def _clearclip() -> dict[str, Setting]:
+    names = dict.fromkeys(('voc21', 'voc20', 'coco_object'), 'clearclip')
+    return _family(
+        Setting('', (2048, 448), (448, 448), (224, 224), logit_scale=50.0),
+        names,
+        thresholds=dict(voc21=0.5, context60=0.15, coco_object=0.4),
+        special={'cityscapes': dict(crop=(224, 224))},
+    )
+
+
+def _naclip() -> dict[str, Setting]:
+    return _family(
+        Setting('', (2048, 336), (224, 224), (112, 112)),
+        {},
+        thresholds=dict(voc21=0.1, context60=0.1, coco_object=0.1),
+        special={
+            'voc21': dict(crop=None, stride=None),
+            'voc20': dict(crop=None, stride=None),
+            'cityscapes': dict(scale=(2048, 560)),
+        },
+    )
+
+
+def _proxyclip() -> dict[str, Setting]:
+    return _family(
+        Setting('', (2048, 336), (336, 336), (112, 112)),
+        {'voc21': 'proxyclip', 'voc20': 'clearclip', 'coco_object': 'proxyclip'},
+        thresholds=dict(voc21=0.2, context60=0.15, coco_object=0.25),
+        special={'cityscapes': dict(scale=(2048, 448), crop=(224, 224)), 'ade20k': dict(scale=(2048, 448))},
+    )
 
 
 def _maskclip_orig() -> dict[str, Setting]:
@@ -165,8 +201,6 @@ def _maskclip_orig() -> dict[str, Setting]:
     lists = {'voc20': 'voc20_maskclip'}
     return {name: Setting(lists.get(name, name), size) for name, size in sizes.items()}
 
-
-_MINOR_WORDS = 'the published lists of names differ a little from ours where the specification does not give them'
 
 PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
     {
@@ -184,61 +218,40 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
             ),
             EvaluationProtocol(
                 'sclip',
-                'SCLIP (Wang et al., ECCV 2024): windows of 224 at short side 336, background as words for stuff',
+                'SCLIP (Wang et al., ECCV 2024), wangf3014/SCLIP at b56bd30, configs/: windows of 224, most at short '
+                'side 336, background as words for stuff',
                 _OPENAI,
-                _family(
-                    crop=224,
-                    stride=112,
-                    short=336,
-                    scale={'voc21': 65.0, 'context60': 50.0, 'coco_object': 50.0},
-                    thresholds={'voc21': 0.1, 'context60': 0.1, 'coco_object': 0.1},
-                    area={'voc21': 0.1},
-                ),
-                notes=(_MINOR_WORDS,),
+                _sclip(),
             ),
             EvaluationProtocol(
                 'clearclip',
-                'ClearCLIP (Lan et al., ECCV 2024): windows of 448, "background" as a prompt',
+                'ClearCLIP (Lan et al., ECCV 2024), mc-lan/ClearCLIP at ad68a40, configs/ and clearclip_segmentor.py: '
+                'short side 448, "background" as a prompt',
                 _OPENAI,
-                _family(
-                    crop=448,
-                    stride=224,
-                    short=336,
-                    scale=50.0,
-                    thresholds={'voc21': 0.5, 'context60': 0.15, 'coco_object': 0.4},
-                    words=False,
-                ),
-                notes=(
-                    'the short side is not documented beside the window of 448; it is taken to be at least the window',
-                    _MINOR_WORDS,
-                ),
+                _clearclip(),
             ),
             EvaluationProtocol(
                 'naclip',
-                'NACLIP (Hajimiri et al., WACV 2025): as SCLIP, VOC as whole pictures',
+                'NACLIP (Hajimiri et al., WACV 2025), sinahmr/NACLIP at 0cac3a6, configs/, without PAMR: as SCLIP, VOC '
+                'as whole pictures',
                 _OPENAI,
                 _naclip(),
-                notes=('its thresholds are not documented and not applied', _MINOR_WORDS),
+                notes=('its table without PAMR; the code has PAMR on unless told otherwise',),
             ),
             EvaluationProtocol(
                 'naclip_pamr',
-                'NACLIP with PAMR: 10 iterations, dilations 8 and 16',
+                'NACLIP as its code runs by default, configs/ and naclip.py at 0cac3a6: with PAMR, 10 iterations, '
+                'dilations 8 and 16, at the size of the original picture',
                 _OPENAI,
                 _naclip(),
                 pamr=MappingProxyType(dict(iterations=10, dilations=(8, 16))),
-                notes=('its thresholds are not documented and not applied', _MINOR_WORDS),
             ),
             EvaluationProtocol(
                 'proxyclip',
-                'ProxyCLIP (Lan et al., ECCV 2024): windows of 336',
+                'ProxyCLIP (Lan et al., ECCV 2024), mc-lan/ProxyCLIP at e7b767f, configs/ and proxyclip_segmentor.py: '
+                'windows of 336',
                 _OPENAI,
-                _family(
-                    crop=336,
-                    stride=112,
-                    short=336,
-                    thresholds={'voc21': 0.2, 'context60': 0.15, 'coco_object': 0.25},
-                ),
-                notes=(_MINOR_WORDS,),
+                _proxyclip(),
             ),
             EvaluationProtocol(
                 'maskclip_orig',

@@ -44,6 +44,7 @@ DEFAULTS: Mapping[str, Any] = {
     'output': 'probabilities',
     'padding': 'black',
     'affinity': None,
+    'post': {},
 }
 """Settings that neither the config nor its preset gives."""
 
@@ -75,7 +76,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             when a side is no multiple of the patch.
         affinity: Affinity provider for ``attention='external'``: a module or its config.
         regions: Region provider; each region takes the label that most of its pixels have.
-        post: Settings of :class:`PostProcessing`.
+        post: Settings of :class:`PostProcessing`; single settings replace those of the preset.
         cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only. Common nouns that scores
             of words need are kept in the user's cache (``$DENSECLIP_CACHE``).
         data_preprocessor: MMSeg data preprocessor; None makes one with the normalisation that the weights need.
@@ -120,7 +121,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             data_preprocessor = {'type': 'SegDataPreProcessor', 'bgr_to_rgb': True, 'pad_val': 0, **spec.as_255()}
         super().__init__(data_preprocessor=build_module(data_preprocessor), init_cfg=init_cfg)
         self.own(parts)
-        self.post = post if isinstance(post, PostProcessing) else PostProcessing(**(post or {}))
+        self.post = post if isinstance(post, PostProcessing) else PostProcessing(**{**wanted['post'], **(post or {})})
         self.scale, self.output, self.padding, self.stretch = (
             wanted['scale'],
             wanted['output'],
@@ -378,7 +379,9 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         if not scored and threshold is None and not self.post.needs_scores:
             labels = maps.label_map(placement)
             return (text.class_index[labels.long()] if by_name else labels), None
-        rows = placement.finish(self.post.refine(maps.full(placement), image))
+        rows = placement.finish(maps.full(placement))
+        if self.post.pamr is not None:
+            rows = self.post.refine(rows, placement.finish(image))
         scores = rows if self._gives_probabilities else class_probabilities(rows, text, self.scale)
         return self.post.labels(scores, threshold, self._background_label(threshold))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from denseclip.clip.text_bank import TextEmbeddings
@@ -30,7 +31,10 @@ class PostProcessing:
         key_smoothing_as_released: As in MaskCLIP's code, see :func:`key_smoothing`.
         prob_threshold: Pixels whose best class is less probable become background.
         area_threshold: Classes with a smaller share of the pixels that are not background are dropped (SCLIP).
-        pamr: Settings of :func:`denseclip.models.functional.pamr.pamr`; None leaves scores as they are.
+        pamr: Settings of :func:`denseclip.models.functional.pamr.pamr`; None leaves scores as they are. It sees scores
+            and picture in the original size, as in the code of SCLIP, NACLIP and ResCLIP.
+        normalize: Divide the scores of a pixel by their sum once labels are decided (NACLIP, ResCLIP). The best names
+            of classes with several names do not add up to one by themselves.
         background: Label of pixels that a threshold takes away; None is the vocabulary's own background, or the class
             of that name.
     """
@@ -41,6 +45,7 @@ class PostProcessing:
     prob_threshold: float | None = None
     area_threshold: float | None = None
     pamr: Mapping[str, Any] | None = None
+    normalize: bool = False
     background: int | None = None
 
     def adapt(self, read_out: DenseReadOut) -> DenseReadOut:
@@ -66,7 +71,7 @@ class PostProcessing:
         return any(value is not None for value in (self.prob_threshold, self.area_threshold, self.pamr))
 
     def refine(self, scores: Tensor, image: Tensor) -> Tensor:
-        """Scores in the size of the network's input, fitted to the edges of the picture.
+        """Scores fitted to the edges of a picture of their size.
 
         Shape:
             - scores and result: :math:`(K, H, W)`; image: :math:`(3, H, W)`
@@ -76,7 +81,10 @@ class PostProcessing:
     def labels(self, scores: Tensor, threshold: float | None, background: int | None) -> tuple[Tensor, Tensor]:
         """Labels and scores from class probabilities (K, H, W); ``threshold`` is the vocabulary's own."""
         least = self.prob_threshold if threshold is None else threshold
-        return thresholded_labels(scores, background, least, self.area_threshold)
+        labels, scores = thresholded_labels(scores, background, least, self.area_threshold)
+        if self.normalize:
+            scores = scores / scores.sum(dim=0, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
+        return labels, scores
 
 
 def class_probabilities(rows: Tensor, text: TextEmbeddings, scale: float) -> Tensor:
