@@ -289,7 +289,7 @@ class AnomalyInferencer(Predictor):
         with torch.no_grad(), turn_of(self.model) as turn:
             if turn.asked != subject:
                 self._tell(subject)
-            found = run(packed, self._step)
+            found = run(packed, self._step, self.most_at_once)
         return [(s.anomaly_map.data[0].float().cpu().numpy(), float(s.pred_score)) for s in found]
 
     def _pack(self, pixels: np.ndarray) -> dict[str, Any]:

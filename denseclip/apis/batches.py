@@ -53,11 +53,12 @@ def _limit_size(pixels: np.ndarray, limit: int | None) -> np.ndarray:
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def batches(packed: Sequence[Mapping[str, Any]]) -> Iterator[tuple[list[int], Any]]:
+def batches(packed: Sequence[Mapping[str, Any]], most: int = MOST_AT_ONCE) -> Iterator[tuple[list[int], Any]]:
     """Group packed pictures.
 
     Args:
         packed: What test transforms made of each picture: ``inputs`` and ``data_samples``.
+        most: Pictures that run together.
 
     Yields:
         Numbers of the pictures that run together, and what ``test_step`` takes for them.
@@ -68,22 +69,25 @@ def batches(packed: Sequence[Mapping[str, Any]]) -> Iterator[tuple[list[int], An
         key = (tuple(item['inputs'].shape), *(item['data_samples'].get(k) for k in ('ori_shape', 'img_shape')))
         groups.setdefault(key, []).append(number)
     for numbers in groups.values():
-        for start in range(0, len(numbers), MOST_AT_ONCE):
-            chunk = numbers[start : start + MOST_AT_ONCE]
+        for start in range(0, len(numbers), most):
+            chunk = numbers[start : start + most]
             yield chunk, pseudo_collate([packed[number] for number in chunk])
 
 
-def run(packed: Sequence[Mapping[str, Any]], step: Callable[[Any], Sequence[Any]]) -> list[Any]:
+def run(
+    packed: Sequence[Mapping[str, Any]], step: Callable[[Any], Sequence[Any]], most: int = MOST_AT_ONCE
+) -> list[Any]:
     """Run a model on packed pictures.
 
     Args:
         packed: See :func:`batches`.
         step: The model's ``test_step``.
+        most: See there.
 
     Returns:
         A data sample per picture.
     """
     found: dict[int, Any] = {}
-    for numbers, batch in batches(packed):
+    for numbers, batch in batches(packed, most):
         found.update(zip(numbers, step(batch), strict=True))
     return [found[number] for number in range(len(packed))]

@@ -106,7 +106,7 @@ class Detector(Predictor):
         pictures, several = pictures_of(image, channel_order)
         with torch.inference_mode(), turn_of(self.model):
             packed = [self._transforms(_packable(picture)) for picture in pictures]
-            samples = run(packed, self._step)
+            samples = run(packed, self._step, self.most_at_once)
         found = [self._result(s.pred_instances, p).above(least) for s, p in zip(samples, pictures, strict=True)]
         return found if several else found[0]
 

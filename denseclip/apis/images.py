@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
 
 ChannelOrder = Literal['rgb', 'bgr']
-ImageLike: TypeAlias = 'str | Path | bytes | IO[bytes] | np.ndarray | torch.Tensor | Image.Image'
+ImageLike: TypeAlias = 'str | Path | bytes | IO[bytes] | np.ndarray | torch.Tensor | Image.Image | Picture'
 """One picture, see :meth:`Picture.of`."""
 Images: TypeAlias = 'list[Any] | tuple[Any, ...]'
 """Several pictures."""
@@ -75,7 +75,7 @@ class Picture:
         Args:
             image: A file; the bytes of one, or an open one; a Pillow image; an array ``H x W``, ``H x W x 3`` or
                 ``H x W x 4`` (or with the channels first); or a tensor, channels first (or last). 8-bit, 16-bit, bool,
-                or float in 0..1.
+                or float in 0..1. A picture that was read already stays as it is.
             channel_order: ``'rgb'`` or ``'bgr'``, for arrays and tensors; None: RGB.
 
         Raises:
@@ -83,6 +83,8 @@ class Picture:
             UserError: If it is no picture.
         """
         check_channel_order(channel_order)
+        if isinstance(image, Picture):
+            return image
         if isinstance(image, str | Path):
             return cls(_read(Path(image)), Path(image))
         if isinstance(image, bytes | bytearray | memoryview):

@@ -363,7 +363,7 @@ class Inferencer(Predictor):
         self.model.score_request = request
         try:
             with torch.inference_mode():
-                samples = run(packed, self._step)
+                samples = run(packed, self._step, self.most_at_once)
                 if request is not None:
                     for sample in samples:
                         score_sample(request, sample)

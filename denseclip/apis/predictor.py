@@ -22,11 +22,13 @@ class Predictor(ABC):
         model: The network.
         task: What it gives: ``'semantic'``, ``'panoptic'``, ``'instance'`` or ``'anomaly'``.
         precision: What it computes in: ``'fp32'``, or ``'bf16'`` by autocast.
+        most_at_once: Pictures of one shape that run together.
     """
 
     model: Any
     task: str
     precision: Precision = 'fp32'
+    most_at_once: int = 16
 
     @overload
     def __call__(self, pictures: ImageLike, *args: Any, **options: Any) -> Result: ...

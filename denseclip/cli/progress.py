@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from denseclip.cli.output import plain, shown_output
 from denseclip.cli.talk import is_quiet
@@ -16,7 +25,7 @@ from denseclip.cli.talk import is_quiet
 Item = TypeVar('Item')
 
 
-def _progress(*columns: BarColumn | MofNCompleteColumn) -> Progress:
+def _progress(*columns: ProgressColumn) -> Progress:
     console = Console(file=plain(sys.stderr))
     # What is printed to a terminal meanwhile goes above the bar; a redirected standard output stays as it is.
     return Progress(
@@ -42,7 +51,7 @@ def busy(description: str) -> Iterator[None]:
 
 def track(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
     """Pass items on and show how many are done."""
-    with _progress(BarColumn(), MofNCompleteColumn()) as progress, shown_output():
+    with _progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress, shown_output():
         task = progress.add_task(description, total=total)
         for item in items:
             yield item

@@ -24,7 +24,7 @@ EPILOG = 'example: denseclip segment street.jpg --classes "road; car=automobile,
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='pictures, folders of pictures, or quoted patterns')
-    _add_word_options(parser)
+    add_word_options(parser)
     add_model_options(parser, 'the bundled model')
     parser.add_argument(
         '--preset',
@@ -33,18 +33,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'same as --model',
     )
     add_clip_options(parser, 'the preset, or of ovseg with --masks from elsewhere')
-    _add_score_options(parser)
-    _add_mask_options(parser)
+    add_score_options(parser)
+    add_mask_options(parser)
     parser.add_argument(
         '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"
     )
     add_output_options(parser)
 
 
-def _add_word_options(parser: argparse.ArgumentParser) -> None:
+def add_word_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Classes and what becomes of pixels of none.
+
+    Args:
+        parser: Gets the options.
+        *names: Further names of the option ``--classes``.
+    """
     words = parser.add_mutually_exclusive_group()
     words.add_argument(
+        *names,
         '--classes',
+        dest='classes',
         metavar='TEXT',
         help='classes separated by ";", further names of a class after "=" separated by ",", '
         'the name of a list (ade20k, camvid, coco, ...), or the path of one; by default the words of the model',
@@ -66,7 +74,8 @@ def _add_word_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--threshold', type=float, metavar='SCORE', help='for --background threshold')
 
 
-def _add_score_options(parser: argparse.ArgumentParser) -> None:
+def add_score_options(parser: argparse.ArgumentParser) -> None:
+    """What is left out."""
     parser.add_argument(
         '--min-confidence',
         type=float,
@@ -82,7 +91,8 @@ def _add_score_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_mask_options(parser: argparse.ArgumentParser) -> None:
+def add_mask_options(parser: argparse.ArgumentParser) -> None:
+    """Models that make masks first, and what becomes of them."""
     parser.add_argument(
         '--method',
         choices=methods_for(*SEGMENTATION_TASKS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -10,12 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL_SUFFIX = '.partial'
+_LONGEST = 240  # bytes of a name that leave room for its sign
 # What torch.save says, without naming a cause, when the disk takes no more.
 _TORCH_WRITER = re.compile(r'inline_container|PytorchStreamWriter|unexpected pos|iostream error')
 
 
 def partial_name(name: str) -> str:
     """Name of the unfinished file that will become ``name``; hidden, and in the same folder, so that renaming works."""
+    if len(os.fsencode(name)) > _LONGEST:  # with what is added it would be longer than file systems take
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return f'.{name}{PARTIAL_SUFFIX}'
 
 

@@ -19,13 +19,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from denseclip.files.locks import lock_folder
+
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
-
-try:
-    import fcntl
-except ImportError:  # Windows: folders of killed processes stay until somebody removes them
-    fcntl = None  # type: ignore[assignment]
 
 MARKER = '.made-by-denseclip'
 """File in folders that this program made; only those are ever removed."""
@@ -120,38 +117,17 @@ def _make(parent: Path, prefix: str) -> tuple[Path, int | None]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         try:
-            lock = _locked(folder)
+            lock = lock_folder(folder)
             (folder / MARKER).touch()
         except (BlockingIOError, FileNotFoundError):
             continue
         return folder, lock
 
 
-def _locked(folder: Path) -> int | None:
-    """A descriptor that holds the folder's lock; None where the file system knows no locks.
-
-    Raises:
-        BlockingIOError: If another process holds it.
-        OSError: If there is no such folder or it cannot be opened.
-    """
-    if fcntl is None:
-        return None
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
-
-
 def _lock_of_the_dead(folder: Path) -> int | None:
     """The lock of a folder that we made, that is this user's, and whose process has ended; None for others."""
     try:
-        lock = _locked(folder)
+        lock = lock_folder(folder)
         names = {path.name for path in folder.iterdir()}
     except OSError:
         return None

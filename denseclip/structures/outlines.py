@@ -10,6 +10,9 @@ import numpy as np
 _MOST_LOST = 0.03
 """Part of an area that straighter edges may add or take away."""
 
+_TRIED = 64
+"""Corners of an outline that a bridge may begin at: the shortest bridge is a matter of looks alone."""
+
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     """A mask in COCO's compressed run lengths, which ``pycocotools.mask.decode`` reads.
@@ -39,12 +42,46 @@ def outlines(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarray]:
     Returns:
         A polygon ``n x 2`` (x, y), float64, of at least three points for each area, largest first.
     """
+    found, _ = cv2.findContours(_twice(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    polygons = [_simpler(_edges(contour), tolerance) for contour in found]
+    return sorted(polygons, key=lambda polygon: -abs(cv2.contourArea(polygon.astype(np.float32))))
+
+
+def keyhole(mask: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
+    """One polygon for a whole mask: areas are joined, and holes opened, by bridges there and back without width.
+
+    By the rule of even and odd, which pycocotools and OpenCV fill by, such a polygon covers what the mask does.
+
+    Args:
+        mask: Bool, shape (H, W), with at least one pixel.
+        tolerance: See :func:`outlines`.
+
+    Returns:
+        ``n x 2`` (x, y), float64.
+    """
+    found, _ = cv2.findContours(_twice(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    rings = [_simpler(_edges(contour), tolerance) for contour in found]
+    rings.sort(key=lambda ring: -abs(cv2.contourArea(ring.astype(np.float32))))
+    chain = rings[0]
+    for ring in rings[1:]:
+        step = max(1, len(ring) // _TRIED)
+        apart = np.abs(chain[:, None] - ring[None, ::step]).sum(axis=2)
+        here, place = np.unravel_index(int(apart.argmin()), apart.shape)
+        there = int(place) * step
+        around = np.concatenate([ring[there:], ring[: there + 1]])
+        chain = np.concatenate([chain[: here + 1], around, chain[here:]])
+    return chain
+
+
+def _twice(mask: np.ndarray) -> np.ndarray:
     # In a picture of twice the size each pixel has a first and a second half: outlines run through the middle of one of
     # them, which tells the edge that they belong to.
-    twice = np.repeat(np.repeat(mask.astype(np.uint8), 2, axis=0), 2, axis=1)
-    found, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    polygons = [_simpler((contour[:, 0].astype(np.int64) + 1) // 2, tolerance) for contour in found]
-    return sorted(polygons, key=lambda polygon: -abs(cv2.contourArea(polygon.astype(np.float32))))
+    return np.repeat(np.repeat(mask.astype(np.uint8), 2, axis=0), 2, axis=1)
+
+
+def _edges(contour: np.ndarray) -> np.ndarray:
+    """Corners of pixels that a contour in the picture of twice the size runs through."""
+    return (contour[:, 0].astype(np.int64) + 1) // 2
 
 
 def has_holes(mask: np.ndarray) -> bool:

@@ -15,7 +15,8 @@ from PIL import Image
 from denseclip.apis.results.base import Region, Result
 from denseclip.structures.outlines import has_holes, outlines, run_lengths
 
-_LABELME = '5.5.0'
+LABELME = '5.5.0'
+"""Version of labelme whose files these are."""
 
 
 def dictionary(result: Result) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def labelme_data(result: Result, beside: str | Path | None = None, tolerance: fl
     shapes = [
         shape
         for number, region in enumerate(result.regions(), start=1)
-        for shape in _shapes(region, result.names, number, tolerance)
+        for shape in labelme_shapes(region, result.names[region.label], number, tolerance)
     ]
     if result.source is None:
         path, data = f'{result.stem}.png', _base64_png(result.image)
@@ -95,7 +96,7 @@ def labelme_data(result: Result, beside: str | Path | None = None, tolerance: fl
         start = Path.cwd() if beside is None else Path(beside)
         path, data = Path(os.path.relpath(result.source, start)).as_posix(), None
     return {
-        'version': _LABELME,
+        'version': LABELME,
         'flags': {},
         'shapes': shapes,
         'imagePath': path,
@@ -105,9 +106,17 @@ def labelme_data(result: Result, beside: str | Path | None = None, tolerance: fl
     }
 
 
-def _shapes(region: Region, names: tuple[str, ...], group: int, tolerance: float) -> Iterator[dict[str, Any]]:
+def labelme_shapes(region: Region, name: str, group: int, tolerance: float) -> Iterator[dict[str, Any]]:
+    """Shapes of an object.
+
+    Args:
+        region: The object.
+        name: Of its class.
+        group: Number that its parts share, if it has several.
+        tolerance: How far polygons may run from the edges of pixels.
+    """
     said = '' if region.score is None else f'score {region.score:.3f}'
-    common = {'label': names[region.label], 'description': said, 'flags': {}}
+    common = {'label': name, 'description': said, 'flags': {}}
     if region.mask is None:
         x1, y1, x2, y2 = region.box
         corners = [[x1, y1], [x2, y2]]

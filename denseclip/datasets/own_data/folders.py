@@ -24,13 +24,13 @@ LABEL_WORDS = frozenset(
      'labelmaps', 'label_maps', 'segmentations', 'segmentation', 'segmaps', 'semantic', 'targets', 'target',
      'labeledapproved_full')
 )  # fmt: skip
-_OTHER_WORDS = frozenset(  # pictures that show label maps, objects instead of classes
+OTHER_WORDS = frozenset(  # pictures that show label maps, objects instead of classes
     ('segmentationclassvisualization', 'segmentationobject', 'segmentationobjectpng', 'segmentationobjectvisualization',
      'visualization', 'visualizations', 'semantic_rgb', 'instance', 'instances', '__macosx')
 )  # fmt: skip
 _SPLIT_WORDS = {word: split for split, words in ALIASES.items() for word in words}
 _ROLES = (('labels', LABEL_WORDS), ('pictures', PICTURE_WORDS))
-_DEPTH = 5  # folders below the data set that are looked through
+_DEPTH = 8  # folders below the data set that are looked through
 
 
 @dataclass
@@ -90,7 +90,7 @@ def scan(folder: Path) -> Groups:
 def _files(folder: Path) -> Iterator[tuple[_Place, Path]]:
     for parent, folders, names in os.walk(folder, followlinks=True):
         relative = Path(parent).relative_to(folder)
-        folders[:] = sorted(name for name in folders if not name.startswith('.') and name.lower() not in _OTHER_WORDS)
+        folders[:] = sorted(name for name in folders if not name.startswith('.') and name.lower() not in OTHER_WORDS)
         if len(relative.parts) >= _DEPTH:
             folders.clear()
         place = _place(relative.parts, folder)

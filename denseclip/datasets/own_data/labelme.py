@@ -25,6 +25,7 @@ from denseclip.datasets.own_data.splits import split_of
 _NO_CLASSES = ('__ignore__', '_background_')  # labelme's own words
 _LARGEST = 2**26  # bytes; a larger file is none of labelme's
 _PROBES = 20
+_DEPTH = 8  # folders that are looked into
 
 
 def labelme_files(folder: Path) -> list[Path]:
@@ -36,7 +37,7 @@ def labelme_files(folder: Path) -> list[Path]:
     Returns:
         The files, with damaged ones that have a picture of their name.
     """
-    paths = sorted([*folder.glob('*.json'), *folder.glob('*/*.json'), *folder.glob('*/*/*.json')])
+    paths = sorted(path for depth in range(_DEPTH) for path in folder.glob('*/' * depth + '*.json'))
     if not any(_reads(path) for path in paths[:_PROBES]):
         return []
     named = [path for path in paths if find_picture(folder, path.relative_to(folder).with_suffix('').as_posix())]

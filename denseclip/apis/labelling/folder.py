@@ -1,0 +1,289 @@
+"""Label a folder of pictures: every picture once, whole or not at all, whatever stops the run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from denseclip.apis.batch_sizes import BatchSize
+from denseclip.apis.errors import UserError
+from denseclip.apis.labelling.layouts import LAYOUTS, Layout
+from denseclip.apis.labelling.names import Source, find_pictures, sources
+from denseclip.apis.labelling.objects import Rules, confidences_of, objects_of
+from denseclip.apis.labelling.store import Record, Run, Store
+from denseclip.apis.pipeline import Beside, Outcome, beside, outcomes
+from denseclip.apis.predictor import Predictor
+from denseclip.apis.results.base import Result
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.datasets.converters.ours import ConversionError, check_apart
+from denseclip.files.atomic import replacing
+from denseclip.files.names import readable
+
+PICTURES = ('link', 'copy', 'none')
+"""How pictures come into the labelled folder."""
+FAILURES = 'failures.csv'
+CONFIDENCES = 'confidences'
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked of a labelled folder.
+
+    Attributes:
+        layout: Name of a layout, see :data:`~denseclip.apis.labelling.layouts.LAYOUTS`.
+        rules: Which findings become objects.
+        tolerance: How far polygons may run from the edges of pixels.
+        pictures: One of :data:`PICTURES`.
+        confidences: Whether to write how sure the model is of each pixel.
+        model: Options that name the model, as they were given.
+    """
+
+    layout: str = 'coco'
+    rules: Rules = Rules()
+    tolerance: float = 0.0
+    pictures: str = 'link'
+    confidences: bool = False
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            UserError: If there is no such layout or way, or a number is out of range.
+        """
+        if self.layout not in LAYOUTS:
+            raise UserError(f"no layout is called '{self.layout}'; there are {', '.join(LAYOUTS)}.")
+        if self.pictures not in PICTURES:
+            raise UserError(f"pictures are put there by {', '.join(PICTURES)}, not by '{self.pictures}'.")
+        if not 0 <= self.tolerance < 1000:
+            raise UserError(f'--tolerance is {self.tolerance:g}; it is a number of pixels, 0 for exact shapes.')
+        if self.confidences and self.layout != 'masks':
+            raise UserError('--confidences are written beside label maps: give --to masks, or leave them out.')
+
+    def options(self) -> dict[str, Any]:
+        """Those that change labels or files, for the record."""
+        return {
+            'tolerance': self.tolerance,
+            'pictures': self.pictures,
+            'confidences': self.confidences,
+            **vars(self.rules),
+        }
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a run has done.
+
+    Attributes:
+        folder: The labelled folder.
+        run: How it was begun.
+        records: All finished pictures, those of earlier runs among them.
+        new: How many of them this run has finished.
+        failures: Relative path and reason of each picture that cannot be read.
+    """
+
+    folder: Path
+    run: Run
+    records: tuple[Record, ...]
+    new: int
+    failures: tuple[tuple[str, str], ...]
+
+    def counts(self) -> dict[str, int]:
+        """Objects of each class, in the order of the classes; classes without any are left out."""
+        found = Counter(entry.label for record in self.records for entry in record.objects)
+        return {name: found[label] for label, name in enumerate(self.run.names) if found[label]}
+
+
+def label_folder(
+    folder: str | Path,
+    out: str | Path,
+    load: Callable[[], Predictor],
+    order: Order,
+    *,
+    batch: BatchSize | None = None,
+    track: Callable[[Iterator[Outcome], int], Iterable[Outcome]] = lambda items, total: items,
+) -> Labelled:
+    """Label the pictures of a folder, or those that an earlier run has left.
+
+    Args:
+        folder: The pictures, in folders of any depth.
+        out: Where labels go.
+        load: Loads the model, once everything else is known to be in order.
+        order: What is asked for.
+        batch: How many pictures run together.
+        track: Passes outcomes on and shows how many are done.
+
+    Raises:
+        UserError: If the folder holds no pictures, ``out`` was begun otherwise or touches ``folder``, or the layout
+            cannot hold the classes.
+    """
+    order.check()
+    folder, out = Path(folder), Path(out)
+    layout = LAYOUTS[order.layout]
+    relatives = find_pictures(folder)
+    try:
+        check_apart(out, [folder])
+    except ConversionError as error:
+        raise UserError(f'--out: {error}.') from error
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out '{out}' is a file; choose another folder.")
+    model = load()
+    run = _run_of(model, folder, order)
+    layout.check(run.names)
+    store = Store(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with store.alone():
+            run = store.begin(run)
+            known = {record.source: record.name for record in store.records()}
+            found = list(sources(folder, relatives, known))
+            wanted = [source for source in found if source.relative not in known]
+            failures: list[tuple[str, str]] = []
+            writer = _Writer(store, layout, run, order)
+            by_path = {source.path: source for source in wanted}
+            results = outcomes(model, by_path, batch or BatchSize(), **_call_options(model, order))
+            with _writing(failures) as work:
+                for outcome in track(results, len(wanted)):
+                    work.give(lambda outcome=outcome: writer.write(by_path[outcome.path], outcome))  # type: ignore[misc]
+            records = finish(store, layout, run)
+            _write_failures(out, failures)
+    except OSError as error:
+        name = f" '{error.filename}'" if error.filename else ''
+        raise UserError(
+            f'cannot write{name}: {error.strerror or error}. What is finished stays; mend that and start the same '
+            'command again.'
+        ) from error
+    return Labelled(out, run, tuple(records), len(wanted) - len(failures), tuple(failures))
+
+
+def finish(store: Store, layout: Layout, run: Run) -> list[Record]:
+    """Write the files of the whole set, as people decided about its objects; returns the pictures so."""
+    records = store.decided()
+    for name, content in layout.of_set(records, run):
+        put(store.folder / name, content)
+    return records
+
+
+def put(path: Path, content: bytes | str) -> None:
+    """Write a file, whole or not at all; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode('utf-8') if isinstance(content, str) else content)
+
+
+def _run_of(model: Predictor, folder: Path, order: Order) -> Run:
+    """What the labels depend on.
+
+    Raises:
+        UserError: If the model gives no labels, or none that the layout can hold.
+    """
+    if model.task == 'anomaly':
+        raise UserError("this model finds anomalies; use 'denseclip anomaly', or label with a model of classes.")
+    if order.confidences and model.task != 'semantic':
+        raise UserError(f'{model.task} results have no confidence of pixels: leave --confidences out.')
+    vocabulary = getattr(model, 'vocabulary', None)
+    if isinstance(vocabulary, Vocabulary):
+        words, names = vocabulary.to_dict(), vocabulary.names
+        background = vocabulary.background != 'none' and model.task == 'semantic'
+    else:
+        names = tuple(model.names)  # type: ignore[attr-defined]
+        words, background = {'classes': {name: [] for name in names}, 'background': 'none'}, False
+    background = background or (model.task == 'instance' and order.layout == 'masks')
+    source = readable(os.path.realpath(folder))
+    return Run(source, order.layout, tuple(names), background, words, dict(order.model), order.options())
+
+
+def _call_options(model: Predictor, order: Order) -> dict[str, Any]:
+    """Options of the model's calls; what it does not know is heeded when objects are made."""
+    rules = order.rules
+    if hasattr(model, 'detect'):
+        return {} if rules.min_confidence is None else {'score': rules.min_confidence}
+    if not hasattr(model, 'calibration'):  # an exported model: labels alone
+        if rules.min_confidence is not None or order.confidences:
+            raise UserError('exported models give no confidence: leave --min-confidence and --confidences out.')
+        return {}
+    wished: dict[str, Any] = {'min_confidence': rules.min_confidence, 'min_area': rules.min_area}
+    return wished | ({'pixel_scores': True} if order.confidences else {})
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes what belongs to a picture; called by threads."""
+
+    store: Store
+    layout: Layout
+    run: Run
+    order: Order
+
+    def write(self, source: Source, outcome: Outcome) -> tuple[str, str] | None:
+        """Write a picture's files and then its record; what cannot be read is returned with the reason."""
+        if outcome.result is None:
+            assert outcome.error is not None
+            return readable(source.relative), readable(outcome.error)
+        result = outcome.result
+        height, width = result.image.shape[:2]
+        objects = objects_of(result, self.order.rules, rest=self.run.background)
+        if self.layout.needs_masks and any(entry.code is None for entry in objects):
+            raise UserError(f'this model finds boxes without masks, which --to {self.layout.name} cannot hold.')
+        self._place(source, result)
+        record = Record(
+            source.relative, source.name, source.file, source.split, (int(height), int(width)), tuple(objects)
+        )
+        for name, content in self.layout.of_picture(record, self.run):
+            put(self.store.folder / name, content)
+        confidences = confidences_of(result) if self.order.confidences else None
+        if confidences is not None:
+            put(self.store.folder / CONFIDENCES / f'{source.name}.png', _png(confidences))
+        self.store.add(record)
+        return None
+
+    def _place(self, source: Source, result: Result) -> None:
+        """Bring the picture into the folder."""
+        target = self.store.folder / (self.layout.pictures + source.file)
+        if self.order.pictures == 'none':
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.made:
+            put(target, _png(result.image))
+        elif self.order.pictures == 'copy':
+            put(target, source.path.read_bytes())
+        elif not target.is_symlink():
+            target.unlink(missing_ok=True)
+            target.symlink_to(source.path.resolve())
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, 'PNG')
+    return out.getvalue()
+
+
+def _writing(failures: list[tuple[str, str]]) -> AbstractContextManager[Beside[tuple[str, str] | None]]:
+    """Threads that write; what they return is a failure, or None."""
+
+    def note(failed: tuple[str, str] | None) -> None:
+        if failed is not None:
+            failures.append(failed)
+
+    return beside(note)
+
+
+def _write_failures(out: Path, failures: list[tuple[str, str]]) -> None:
+    path = out / FAILURES
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerows([('picture', 'reason'), *sorted(failures)])
+    put(path, text.getvalue())

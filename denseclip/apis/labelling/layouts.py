@@ -1,0 +1,89 @@
+"""The table of layouts that labels are written in. A new layout is a few functions and a row here.
+
+Files of a picture are made when it is finished; files of the whole set when all pictures are, from the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from denseclip.apis.errors import UserError
+from denseclip.apis.labelling import coco, shape_files, tables
+from denseclip.apis.labelling.store import Record, Run
+from denseclip.files.names import shown
+
+Files = Iterable[tuple[str, 'bytes | str']]
+"""Names in the labelled folder, with slashes, and contents."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to write labels.
+
+    Attributes:
+        name: What ``--to`` calls it.
+        line: What it is, in a few words.
+        pictures: Folder of the pictures, with a slash; empty: beside the labels.
+        of_picture: Files of a picture.
+        of_set: Files of the whole set.
+        needs_masks: Whether boxes alone cannot be written so.
+        refused: Names that its readers take for no class.
+    """
+
+    name: str
+    line: str
+    pictures: str
+    of_picture: Callable[[Record, Run], Files]
+    of_set: Callable[[Sequence[Record], Run], Files]
+    needs_masks: bool = False
+    refused: tuple[str, ...] = ()
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse classes that the layout cannot hold.
+
+        Raises:
+            UserError: If there are such.
+        """
+        for name in names:
+            if name.casefold() in self.refused:
+                raise UserError(f"readers of {self.name} take '{name}' for no class; call the class otherwise.")
+            if not name.isprintable():
+                raise UserError(f"the class '{shown(name)}' has invisible characters; write it without.")
+        if self.name == 'masks' and len(names) > tables.MOST_CLASSES:
+            raise UserError(
+                f'label maps of one byte hold {tables.MOST_CLASSES} classes, here are {len(names)}; take --to coco.'
+            )
+
+
+LAYOUTS: dict[str, Layout] = {
+    row.name: row
+    for row in (
+        Layout('coco', 'one JSON file of run lengths or polygons', 'images/', coco.of_picture, coco.of_set),
+        Layout('yolo', 'a text file of polygons per picture', 'images/', tables.yolo_picture, tables.yolo_set),
+        Layout('voc', 'an XML file of boxes per picture', 'JPEGImages/', shape_files.voc_picture, tables.class_list),
+        Layout(
+            'masks',
+            'a label map per picture',
+            'images/',
+            tables.mask_picture,
+            tables.mask_set,
+            needs_masks=True,
+            refused=('__ignore__',),
+        ),
+        Layout(
+            'labelme',
+            'a JSON file of shapes beside each picture',
+            '',
+            shape_files.labelme_picture,
+            tables.class_list,
+            refused=('__ignore__', '_background_'),
+        ),
+        Layout('cvat', 'one XML file of shapes', 'images/', shape_files.nothing, shape_files.cvat_set),
+    )
+}
+
+
+def layout_lines() -> str:
+    """The table in words, for ``--help``."""
+    return '; '.join(f'{row.name}: {row.line}' for row in LAYOUTS.values())

@@ -1,0 +1,56 @@
+"""Folders that one process at a time works in; the system gives the lock back when the process dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing keeps two processes apart
+    fcntl = None  # type: ignore[assignment]
+
+
+class LockedError(OSError):
+    """Another process works in the folder."""
+
+
+def lock_folder(folder: Path) -> int | None:
+    """A descriptor that holds the folder's lock until it is closed; None where the file system knows no locks.
+
+    Raises:
+        BlockingIOError: If another process holds it.
+        OSError: If there is no such folder or it cannot be opened.
+    """
+    if fcntl is None:
+        return None
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock.
+
+    Raises:
+        LockedError: If another process holds it.
+    """
+    try:
+        handle = lock_folder(folder)
+    except BlockingIOError as error:
+        raise LockedError(error.errno, error.strerror, str(folder)) from error
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)

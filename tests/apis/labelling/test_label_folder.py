@@ -1,0 +1,243 @@
+"""A folder is labelled once, picture by picture, whatever stops the run."""
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from drawn_teacher import DrawnTeacher, draw_picture
+from PIL import Image
+
+from denseclip.apis.batch_sizes import BatchSize
+from denseclip.apis.errors import UserError
+from denseclip.apis.labelling import folder as module
+from denseclip.apis.labelling.folder import Order, label_folder
+from denseclip.apis.labelling.layouts import LAYOUTS
+from denseclip.apis.labelling.objects import Rules
+from denseclip.apis.labelling.store import Store
+
+COUNT = 12
+
+
+@pytest.fixture
+def shots(tmp_path):
+    for place in range(COUNT):
+        draw_picture(tmp_path / 'shots' / f'{place % 3}' / f'{place:02d}.png', place, (20 + place % 2, 30))
+    return tmp_path / 'shots'
+
+
+def label(shots, out, teacher=None, batch=1, **options):
+    model = teacher or DrawnTeacher()
+    return label_folder(shots, out, lambda: model, Order(**options), batch=BatchSize(batch))
+
+
+def contents(folder):
+    """All visible files and what they hold."""
+    paths = [path for path in sorted(folder.rglob('*')) if path.is_file() and '.denseclip' not in path.parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize('layout', list(LAYOUTS))
+def test_a_stopped_run_goes_on_to_the_same_files(shots, tmp_path, layout):
+    label(shots, tmp_path / 'whole', layout=layout)
+
+    def stop_at(number):
+        def before(seen):
+            if seen >= number:
+                raise KeyboardInterrupt
+
+        return before
+
+    seen: list[object] = []
+    for number in (1, 3, 4, COUNT):
+        teacher = DrawnTeacher()
+        teacher.before = stop_at(number)
+        with contextlib.suppress(KeyboardInterrupt):
+            label(shots, tmp_path / 'parts', teacher, layout=layout)
+        seen += teacher.seen
+    assert contents(tmp_path / 'parts') == contents(tmp_path / 'whole')
+    done = label(shots, tmp_path / 'parts', layout=layout)
+    assert done.new == 0 and len(done.records) == COUNT
+    assert contents(tmp_path / 'parts') == contents(tmp_path / 'whole')
+
+
+def test_finished_pictures_are_not_looked_at_again(shots, tmp_path):
+    first = label(shots, tmp_path / 'out')
+    assert first.new == COUNT and not first.failures
+    draw_picture(shots / 'new/00.png', 99)
+    teacher = DrawnTeacher()
+    again = label(shots, tmp_path / 'out', teacher)
+    assert again.new == 1 and len(again.records) == COUNT + 1
+    assert teacher.seen == [shots / 'new/00.png']
+
+
+@pytest.mark.parametrize('layout', list(LAYOUTS))
+def test_a_picture_has_all_files_or_no_record(shots, tmp_path, layout, monkeypatch):
+    """Whatever is the last thing that a run writes, the next one makes it whole."""
+    label(shots, tmp_path / 'whole', layout=layout, confidences=layout == 'masks')
+    calls = 0
+    put, add = module.put, Store.add
+
+    def failing(limit, write):
+        def run(*args):
+            nonlocal calls
+            calls += 1
+            if calls == limit:
+                raise OSError(28, 'No space left on device', 'x')
+            return write(*args)
+
+        return run
+
+    for limit in (1, 2, 3, 5, 7, 200):
+        calls = 0
+        monkeypatch.setattr(module, 'put', failing(limit, put))
+        monkeypatch.setattr(Store, 'add', failing(limit, add))
+        try:
+            label(shots, tmp_path / 'out', layout=layout, confidences=layout == 'masks')
+        except UserError as error:
+            assert 'No space left' in str(error) and 'same command again' in str(error)
+        for record in Store(tmp_path / 'out').records():
+            for name, content in LAYOUTS[layout].of_picture(record, Store(tmp_path / 'out').run()):
+                wanted = content if isinstance(content, bytes) else content.encode()
+                assert (tmp_path / 'out' / name).read_bytes() == wanted
+    assert contents(tmp_path / 'out') == contents(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'options', 'named'),
+    [
+        (DrawnTeacher('road; car'), {}, '--words'),
+        (DrawnTeacher('road; car = auto; sky'), {}, '--words'),
+        (DrawnTeacher(), {'tolerance': 1.0}, '--tolerance'),
+        (DrawnTeacher(), {'layout': 'yolo'}, '--to'),
+        (DrawnTeacher(), {'rules': Rules(min_area=0.1)}, '--min-area'),
+        (DrawnTeacher(), {'rules': Rules(split_regions=True)}, '--split-regions'),
+        (DrawnTeacher(), {'pictures': 'copy'}, '--pictures'),
+        (DrawnTeacher(), {'model': {'weights': 'other.pth'}}, '--weights'),
+    ],
+)
+def test_other_words_or_options_are_refused(shots, tmp_path, teacher, options, named):
+    label(shots, tmp_path / 'out')
+    before = contents(tmp_path / 'out')
+    with pytest.raises(UserError, match=f'begun otherwise .*{named}.*another folder'):
+        label(shots, tmp_path / 'out', teacher, **options)
+    assert contents(tmp_path / 'out') == before and not teacher.seen
+
+
+def test_the_source_and_foreign_folders_are_safe(shots, tmp_path):
+    for out in (shots, shots / 'labels', tmp_path):
+        with pytest.raises(UserError, match='--out: .*choose'):
+            label(shots, out)
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/thesis.txt').write_text('years of work')
+    with pytest.raises(UserError, match='thesis.txt'):
+        label(shots, tmp_path / 'mine')
+    assert contents(tmp_path / 'mine') == {'thesis.txt': b'years of work'}
+    with pytest.raises(UserError, match='is a file'):
+        label(shots, tmp_path / 'mine/thesis.txt')
+    with pytest.raises(UserError, match='no pictures'):
+        label(tmp_path / 'mine', tmp_path / 'out')
+    with pytest.raises(UserError, match='is no folder'):
+        label(tmp_path / 'nowhere', tmp_path / 'out')
+
+
+def test_pictures_that_cannot_be_read_are_named_and_tried_again(shots, tmp_path):
+    bad = shots / '0/=cmd,"x".png'
+    bad.write_bytes(b'no picture')
+    (shots / '1/empty.jpg').touch()
+    found = label(shots, tmp_path / 'out')
+    assert len(found.records) == COUNT and [name for name, _ in found.failures] == ['0/=cmd,"x".png', '1/empty.jpg']
+    with (tmp_path / 'out/failures.csv').open() as file:
+        assert [row[0] for row in csv.reader(file)] == ['picture', '0/=cmd,"x".png', '1/empty.jpg']
+    draw_picture(bad, 77)
+    (shots / '1/empty.jpg').unlink()
+    assert not label(shots, tmp_path / 'out').failures
+    assert not (tmp_path / 'out/failures.csv').exists()
+    content = json.loads((tmp_path / 'out/annotations/instances.json').read_text())
+    assert '0/=cmd,"x".png' in [image['file_name'] for image in content['images']]
+
+
+def test_equal_names_do_not_collide(tmp_path):
+    names = [
+        'a.png',
+        'a.bmp',
+        'A.png',
+        'in/a.png',
+        'in/A.jpg',
+        'a_png.png',
+        'masks/a.png',
+        'train/a.png',
+        'trainannot/a.png',
+    ]
+    for place, name in enumerate(names):
+        draw_picture(tmp_path / 'shots' / name, place)
+    found = label(tmp_path / 'shots', tmp_path / 'out', layout='masks')
+    made = [record.name for record in found.records]
+    assert len({name.casefold() for name in made}) == len(names)
+    assert {record.source for record in found.records} == set(names)
+    kept = {record.source: record.name for record in found.records}
+    assert (
+        kept['in/a.png'].startswith('in/') and kept['masks/a.png'] == 'masksx/a' and kept['train/a.png'] == 'trainx/a'
+    )
+    for record in found.records:
+        assert (tmp_path / 'out/images' / record.file).resolve() == (tmp_path / 'shots' / record.source).resolve()
+    draw_picture(tmp_path / 'shots/in/a.webp', 50)  # names that were given stay
+    again = label(tmp_path / 'shots', tmp_path / 'out', layout='masks')
+    assert kept.items() <= {record.source: record.name for record in again.records}.items()
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='names of bytes')
+def test_names_that_are_no_text(tmp_path):
+    draw_picture(tmp_path / 'shots/a.png', 0)
+    odd = os.fsencode(tmp_path) + b'/shots/\xff\n\\b.png'
+    shutil.copy(tmp_path / 'shots/a.png', odd)
+    for layout in LAYOUTS:
+        found = label(tmp_path / 'shots', tmp_path / layout, layout=layout)
+        assert [record.name for record in found.records] == ['___b', 'a']
+        assert label(tmp_path / 'shots', tmp_path / layout, layout=layout).new == 0
+
+
+@pytest.mark.parametrize('pictures', module.PICTURES)
+def test_pictures_come_as_asked(shots, tmp_path, pictures):
+    label(shots, tmp_path / 'out', pictures=pictures)
+    there = tmp_path / 'out/images/0/00.png'
+    assert there.is_symlink() == (pictures == 'link') and there.exists() == (pictures != 'none')
+    if pictures != 'none':
+        assert there.read_bytes() == (shots / '0/00.png').read_bytes()
+
+
+def test_rules(shots, tmp_path):
+    teacher = DrawnTeacher()
+    whole = label(shots, tmp_path / 'whole', teacher)
+    large = label(shots, tmp_path / 'large', teacher, rules=Rules(split_regions=True, min_area=0.02))
+    areas = [entry.area for record in large.records for entry in record.objects]
+    assert areas and min(areas) >= 0.02 * 20 * 30
+    assert len(areas) > sum(len(record.objects) for record in whole.records)
+    sure = label(shots, tmp_path / 'sure', DrawnTeacher(task='instance'), rules=Rules(min_confidence=0.6))
+    assert {entry.score for record in sure.records for entry in record.objects} == {0.9, 0.7}
+
+
+def test_confidences_are_those_of_the_labels(shots, tmp_path):
+    label(shots, tmp_path / 'out', layout='masks', confidences=True)
+    for record in Store(tmp_path / 'out').records():
+        values = np.asarray(Image.open(tmp_path / f'out/confidences/{record.name}.png'))
+        assert values.shape == record.size and (values == round(0.8 * 255)).all()
+    with pytest.raises(UserError, match='--to masks'):
+        label(shots, tmp_path / 'coco', confidences=True)
+
+
+def test_two_processes_do_not_label_one_folder(shots, tmp_path):
+    with Store(tmp_path / 'out').alone(), pytest.raises(UserError, match='in use by another process'):
+        label(shots, tmp_path / 'out')
+
+
+@pytest.mark.parametrize('batch', [3, 'auto'])
+def test_batches_change_nothing(shots, tmp_path, batch):
+    label(shots, tmp_path / 'one')
+    teacher = DrawnTeacher()
+    label(shots, tmp_path / 'many', teacher, batch=batch)
+    assert contents(tmp_path / 'one') == contents(tmp_path / 'many')
+    assert max(teacher.runs) > 1

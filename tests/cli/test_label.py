@@ -1,0 +1,68 @@
+"""``denseclip label``: what a user types and sees."""
+
+import json
+
+import pytest
+from drawn_teacher import DrawnTeacher, draw_picture
+
+from denseclip.cli import label
+from denseclip.cli.main import main
+
+
+@pytest.fixture
+def shots(tmp_path):
+    for place in range(3):
+        draw_picture(tmp_path / 'shots' / f'{place}.png', place)
+    return tmp_path / 'shots'
+
+
+@pytest.fixture
+def teacher(monkeypatch):
+    """The words of the command line, seen by a model that sees what was drawn."""
+    made = []
+
+    def load(args, name, vocabulary):
+        made.append(DrawnTeacher(vocabulary or 'road; sky'))
+        return made[-1]
+
+    monkeypatch.setattr(label, 'load_teacher', load)
+    return made
+
+
+def test_it_says_what_there_is(shots, tmp_path, teacher, capsys):
+    typed = ['label', str(shots), '--words', 'road; car = auto; sky', '--out', str(tmp_path / 'out')]
+    assert main(typed) == 0
+    said = capsys.readouterr().out
+    assert 'labelled: 3 of 3 pictures' in said and 'objects: road ' in said and 'as coco' in said
+    assert main(typed) == 0
+    assert '3 of them before' in capsys.readouterr().out and not teacher[1].seen
+    assert main([*typed, '--tolerance', '2']) == 2
+    assert '--tolerance' in capsys.readouterr().err
+
+
+def test_pictures_that_fail_are_listed_at_the_end(shots, tmp_path, teacher, capsys):
+    (shots / 'bad.png').write_bytes(b'no')
+    assert main(['label', str(shots), '--words', 'road; sky', '--out', str(tmp_path / 'out'), '--json']) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert said['pictures'] == 3 and said['failures'][0]['picture'] == 'bad.png'
+    assert sum(said['objects'].values()) == 6
+    assert main(['label', str(shots), '--words', 'road; sky', '--out', str(tmp_path / 'out')]) == 2
+    shown = capsys.readouterr()
+    assert '1 of 4 pictures failed' in shown.err and 'bad.png' in shown.err
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (['--tolerance', '-1'], '--tolerance'),
+        (['--min-area', '2'], '--min-area'),
+        (['--confidences'], '--to masks'),
+        (['--words', 'road; road'], 'twice'),
+        (['--model', 'naclip', '--preset', 'sclip'], '--preset'),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(shots, tmp_path, teacher, capsys, options, said):
+    assert main(['label', str(shots), '--out', str(tmp_path / 'out'), *options]) == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / 'out').exists()
