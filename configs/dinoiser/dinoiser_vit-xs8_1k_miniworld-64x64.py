@@ -3,6 +3,7 @@
 # fly; the test set is written by:
 # denseclip miniworld data/miniworld --layout ade20k --count 20 --val-count 200 --size 128x128
 _base_ = [
+    '../_base_/models/inputs_clip.py',
     '../_base_/datasets/label_maps.py',
     '../_base_/schedules/dinoiser_6k.py',
     '../_base_/default_runtime.py',
@@ -16,15 +17,7 @@ dino = dict(
 )
 model = dict(
     type='CLIPDINOiser',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[122.7709383, 116.7460125, 104.09373615],
-        std=[68.5005327, 66.6321579, 70.32316305],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=crop_size,
-    ),
+    data_preprocessor=dict(size=crop_size),
     clip=dict(model='local-dir:checkpoints/miniworld_clip', preset='dinoiser'),
     head=dict(type='DINOiserHead', embed_dim=64, kernel_size=3),
     feature_layer=-3,

@@ -1,22 +1,14 @@
 # OVSeg in small on miniworld: a narrow Swin from fresh weights learns masks of 25 classes, and is tested on all 32.
 # CLIP is that of checkpoints/miniworld_clip; `--cfg-options model.clip.model=local-dir:FOLDER` takes an adapted one.
 _base_ = [
+    '../_base_/models/inputs_imagenet.py',
     '../_base_/datasets/miniworld-seen_96x96.py',
     '../_base_/schedules/masks_miniworld.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
     type='OVSeg',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        size=_base_.crop_size,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        test_cfg=dict(size_divisor=32),
-    ),
+    data_preprocessor=dict(size=_base_.crop_size, test_cfg=dict(size_divisor=32)),
     clip=dict(model='local-dir:checkpoints/miniworld_clip'),
     vocabulary='miniworld',
     train_vocabulary='miniworld_seen',

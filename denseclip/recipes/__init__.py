@@ -4,7 +4,7 @@ A config that has ``_base_`` may import them below it; only what they return is 
 heavy is imported here.
 """
 
-from .models import attention_pool, efficientnet_lite0, sentence_guidance, text_guidance, windowed_vit
+from .models import attention_pool, efficientnet_lite0, imagenet_r50, sentence_guidance, text_guidance, windowed_vit
 from .pipelines import (
     anomaly_steps,
     box_eval_steps,
@@ -22,6 +22,7 @@ __all__ = [
     'crop_train_steps',
     'efficientnet_lite0',
     'eval_steps',
+    'imagenet_r50',
     'sentence_guidance',
     'text_guidance',
     'tta_steps',

@@ -125,3 +125,18 @@ def windowed_vit(strides: tuple[int, ...]) -> dict[str, Any]:
         global_blocks=(2, 5, 8, 11),
         grad_checkpointing=True,
     )
+
+
+def imagenet_r50() -> dict[str, Any]:
+    """MMDetection's ResNet-50 with ImageNet weights, as its detectors train it: stem and first stage stay."""
+    return dict(
+        type='ResNet',
+        depth=50,
+        num_stages=4,
+        out_indices=(0, 1, 2, 3),
+        frozen_stages=1,
+        norm_cfg=dict(type='BN', requires_grad=True),
+        norm_eval=True,
+        style='pytorch',
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mmdet
 import pytest
 from mmengine.config import Config
 
@@ -44,6 +45,13 @@ def test_the_windowed_tower_is_that_of_the_segmentor_but_for_its_windows() -> No
     same = ('type', 'model', 'pretrained', 'drop_path_rate')
     assert {key: windowed[key] for key in same} == {key: plain[key] for key in same}
     assert windowed['input_resolution'] % 16 == 0 and windowed['input_resolution'] // 16 % windowed['window_size'] == 0
+
+
+def test_the_trunk_of_detectors_is_mmdets_own() -> None:
+    theirs = Config.fromfile(
+        Path(mmdet.__file__).parent / '.mim/configs/_base_/models/retinanet_r50_fpn.py'
+    ).model.backbone
+    assert theirs == recipes.imagenet_r50() == model('retinanet_r50_fpn').backbone
 
 
 def test_each_call_gives_parts_of_its_own() -> None:

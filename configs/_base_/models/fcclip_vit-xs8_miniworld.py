@@ -1,15 +1,8 @@
 # FC-CLIP on the small CLIP of miniworld: a frozen ViT with patches of 8 pixels, a pyramid, narrow decoders.
+_base_ = './inputs_clip.py'
 model = dict(
     type='FCCLIP',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        size=(96, 96),
-        mean=[122.7709383, 116.7460125, 104.09373615],
-        std=[68.5005327, 66.6321579, 70.32316305],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=(96, 96)),
     clip=dict(
         model='local-dir:checkpoints/miniworld_clip', read_out=dict(attention='value', residual=False, ffn=False)
     ),

@@ -1,16 +1,9 @@
 # Semantic FPN on CLIP's ResNet-50, no text: the paper's "CLIP" baseline.
+_base_ = './inputs_clip.py'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[122.7709383, 116.7460125, 104.09373615],
-        std=[68.5005327, 66.6321579, 70.32316305],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
-    ),
+    data_preprocessor=dict(size=(512, 512)),
     backbone=dict(type='CLIPResNet', model='RN50', pretrained='openai', with_pixel_text=False),
     neck=dict(type='FPN', in_channels=[256, 512, 1024, 2048], out_channels=256, num_outs=4),
     decode_head=dict(

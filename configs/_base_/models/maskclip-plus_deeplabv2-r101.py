@@ -1,15 +1,8 @@
 # MaskCLIP+: DeepLabv2 with ResNet-101, taught by a frozen MaskCLIP (OpenAI's ViT-B/16).
+_base_ = './inputs_imagenet.py'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='MaskCLIPPlus',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
     backbone=dict(
         type='ResNetV1c',
         depth=101,

@@ -1,16 +1,9 @@
 # OVSeg, large: masks of a MaskFormer on Swin-B, classified by it and by a ViT-L/14 of CLIP that sees them cut out.
 # The released model has a mask-adapted CLIP with its mask prompts (configs/adapted_clip); its checkpoint brings it.
+_base_ = './inputs_imagenet.py'
 model = dict(
     type='OVSeg',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        test_cfg=dict(size_divisor=32),
-    ),
+    data_preprocessor=dict(test_cfg=dict(size_divisor=32)),
     clip=dict(model='ViT-L-14', pretrained='openai'),
     train_vocabulary='coco_stuff',
     templates='vild',

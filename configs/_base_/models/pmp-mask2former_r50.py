@@ -1,18 +1,11 @@
 # MMSegmentation's Mask2Former on a ResNet-50, its masks guided by prompts in the words of a CLIP.
+_base_ = './inputs_imagenet.py'
 width, heads = 256, 8
 attention = dict(embed_dims=width, num_heads=heads, attn_drop=0.0, proj_drop=0.0, dropout_layer=None, batch_first=True)
 relu = dict(type='ReLU', inplace=True)
 model = dict(
     type='PMPMask2Former',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        test_cfg=dict(size_divisor=32),
-    ),
+    data_preprocessor=dict(test_cfg=dict(size_divisor=32)),
     clip=dict(model='ViT-B-16', pretrained='openai'),
     templates='vild',
     backbone=dict(
