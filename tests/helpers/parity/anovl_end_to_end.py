@@ -30,6 +30,10 @@ def optimizer_settings(text: str) -> dict[str, float]:
 def authors_model(fixture: Fixture) -> AnoVL:
     """The model with the settings of the script that made the fixture."""
     config = fixture.config
+    # The entry that the scripts read is a V-V one, and these are all the final stream: what our model gives.
+    layers, listed = config['clip']['vision_cfg']['layers'], config['features_list']
+    kinds = [kind for layer in listed for kind in (('vv', 'ordinary') if layer > layers - 12 else ('single',))]
+    assert kinds[config['token_index_used']] == 'vv', kinds
     adaptation = None
     if config['adapter']:
         kind = {'TextAdapter': 'text', 'Adapter': 'linear'}[config['adapter_class']]

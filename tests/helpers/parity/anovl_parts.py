@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from typing import Any
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock
@@ -52,7 +54,7 @@ def check_dual_path_blocks(fixture: Fixture) -> None:
         load_into(block, strip_prefix(own, f'{index}.'), source=fixture.id)
         blocks.append(block)
     x = fixture.input('x').transpose(0, 1)  # theirs is sequence first
-    single, start, after = dual_blocks(blocks, x, last=2)
+    single, start, after = dual_blocks(blocks, x, last=len(blocks) - 1)
     fixture.expect('single', single.ordinary.transpose(0, 1))
     fixture.expect('start_ori', start.ordinary.transpose(0, 1))
     fixture.expect('start_vv', start.side.transpose(0, 1))
@@ -68,7 +70,7 @@ def authors_entries(steps: list[DualStep], listed: list[int]) -> list[Tensor]:
 
     Every listed layer gives its V-V stream (where it has one) and its ordinary stream. All V-V entries are one tensor:
     the final stream, its class row that of the ordinary path. An ordinary entry is overwritten halfway by the next
-    block.
+    block; the entry before the V-V stream starts is the tensor that this stream is added to, so it is the final one, too.
     """
     final = torch.cat([steps[-1].ordinary[:, :1], steps[-1].side[:, 1:]], dim=1)
     entries = []
@@ -76,10 +78,18 @@ def authors_entries(steps: list[DualStep], listed: list[int]) -> list[Tensor]:
         step = steps[layer - 1]
         following = steps[layer].attended if layer < len(steps) else None
         if step.side is None:
-            entries.append(step.ordinary)
+            starts = layer < len(steps) and steps[layer].side is not None
+            entries.append(final if starts else step.ordinary)
         else:
             entries += [final, step.ordinary if following is None else following]
     return entries
+
+
+def surgered(config: dict[str, Any]) -> int:
+    """How many blocks at the end have the V-V path, from ``'last 12'``."""
+    found = re.fullmatch(r'last (\d+)', config['surgered_blocks'])
+    assert found, config['surgered_blocks']
+    return int(found.group(1))
 
 
 @consumes('anovl', 'visual_tower', 'visual_tower_rect')
@@ -96,7 +106,8 @@ def check_visual_tower(fixture: Fixture) -> None:
     images = fixture.input('image')
     x, grid = tower.embed(images)
     assert list(grid) == list(config['grid'])
-    steps = list(dual_blocks(tower.visual.transformer.resblocks, x))
+    last = surgered(config)
+    steps = list(dual_blocks(tower.visual.transformer.resblocks, x, last))
     assert [s.side is None for s in steps].index(False) + 1 == config['first_dual_block_1based']
     fixture.expect('ori_stream_last', steps[-1].ordinary)
     fixture.expect('vv_stream_last', steps[-1].side)
@@ -108,7 +119,7 @@ def check_visual_tower(fixture: Fixture) -> None:
         if match.group(1) == 'proj':
             entry = tower.visual.ln_post(entry[:, 1:]) @ tower.visual.proj
         fixture.expect(match.group(), entry)
-    out = dual_path(tower, images)
+    out = dual_path(tower, images, last)
     fixture.expect('pooled', torch.cat([out.pooled[:, None], out.patches.flatten(1, 2)], dim=1))
 
 
@@ -178,11 +189,12 @@ def check_adapters(fixture: Fixture) -> None:
 
 def check_masked_noise(fixture: Fixture, tokens: Tensor) -> None:
     """An augmentation that the authors wrote and never call, so we have none: noise on one quarter of the tokens."""
-    noise, rank = fixture.input('mask_aug_noise'), fixture.input('mask_aug_rand')[0].argsort().argsort()
-    quarter = len(rank) // 4
-    masks = torch.stack([rank // quarter == part for part in range(4)]).float().view(4, *tokens.shape[1:3], 1)
+    noise, rank = fixture.input('mask_aug_noise'), fixture.input('mask_aug_rand').argsort(dim=1).argsort(dim=1)
+    quarter = rank.shape[1] // 4
+    masks = torch.stack([rank // quarter == part for part in range(4)]).float().view(-1, *tokens.shape[1:3], 1)
     fixture.expect('text_adapter.mask_aug_masks', masks)
-    fixture.expect('text_adapter.mask_aug_feats', torch.cat([tokens, tokens + noise * masks]))
+    noisy = tokens.repeat(4, 1, 1, 1) + noise.repeat(4, 1, 1, 1) * masks
+    fixture.expect('text_adapter.mask_aug_feats', torch.cat([tokens, noisy]))
 
 
 @consumes('anovl', 'tta_loss')
