@@ -70,7 +70,7 @@ def authors_entries(steps: list[DualStep], listed: list[int]) -> list[Tensor]:
 
     Every listed layer gives its V-V stream (where it has one) and its ordinary stream. All V-V entries are one tensor:
     the final stream, its class row that of the ordinary path. An ordinary entry is overwritten halfway by the next
-    block; the entry before the V-V stream starts is the tensor that this stream is added to, so it is the final one, too.
+    block; the entry before the V-V stream starts is the tensor that this stream is added to, so it is the final one.
     """
     final = torch.cat([steps[-1].ordinary[:, :1], steps[-1].side[:, 1:]], dim=1)
     entries = []

@@ -28,7 +28,13 @@ from .dinoiser_models import clip_parts, dinoiser, expect_probabilities
 from .fixtures import Fixture, compare
 from .registry import consumes
 
-AUTHORS_RESNET_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+AUTHORS_RESNET_BLOCKS = {
+    '50': (3, 4, 6, 3),
+    '101': (3, 4, 23, 3),
+    '50x4': (4, 6, 10, 6),
+    '50x16': (6, 8, 18, 8),
+    '50x64': (3, 15, 36, 10),
+}
 
 
 @consumes('dinoiser', 'weights_clip')
@@ -124,7 +130,8 @@ def check_maskclip_orig_vit(fixture: Fixture) -> None:
     vision = dict(image_size=config['img_size'][0], patch_size=config['patch'], width=config['dim'])
     vision |= dict(layers=config['layers'], head_width=config['dim'] // config['heads'])
     arch = {'embed_dim': config['D'], 'vision_cfg': vision, 'text_cfg': dict(width=16, heads=2, layers=1)}
-    parts = OpenCLIPParts('ViT-B-16', arch=arch, quick_gelu=False, norm_eps=config['ln_eps'])
+    quick_gelu = 'quick' in config['act'].lower()
+    parts = OpenCLIPParts('ViT-B-16', arch=arch, quick_gelu=quick_gelu, norm_eps=config['ln_eps'])
     state = fixture.state()
     visual: Any = parts.clip.model.visual
     load_into(visual, strip_prefix(convert(state, 'maskclip'), 'visual.'), source=fixture.id)
@@ -157,7 +164,7 @@ def check_maskclip_orig_vit(fixture: Fixture) -> None:
 def check_maskclip_orig_resnet(fixture: Fixture) -> None:
     config, images, state = fixture.config, fixture.input('image'), fixture.state()
     visual = build_resnet(
-        AUTHORS_RESNET_BLOCKS[config['depth']],
+        AUTHORS_RESNET_BLOCKS[str(config['depth'])],
         width=config['base'],
         stem_width=config['stem'],
         embed_dim=config['D'],
@@ -171,11 +178,11 @@ def check_maskclip_orig_resnet(fixture: Fixture) -> None:
     out = ResNetTower(visual, DenseReadOut((2, 3), pooled=False, attention='value', keys='raw'))(images)
     fixture.expect('c4', out.stages[0])
     fixture.expect('c5', out.stages[1])
-    for name in ('plain', 'ks'):
-        post = post_processing(fixture, f'head_{name}')
-        fixture.expect(f'head_{name}', orig_scores(out.dense, out.keys, text, post))
     pooled = ResNetTower(visual, DenseReadOut((), pooled=False))(images)
-    fixture.expect('head_attnpool', orig_scores(pooled.dense, out.keys, text, PostProcessing()))
+    for match in list(fixture.outputs(r'head_\w+')):
+        words = fixture.manifest['tensors'][f'out.{match.group()}']['meaning']
+        dense = pooled.dense if "'attn_pooling': True" in words else out.dense
+        fixture.expect(match.group(), orig_scores(dense, out.keys, text, post_processing(fixture, match.group())))
 
 
 def expect_labels(fixture: Fixture, name: str, labels: Tensor, share: float = 0.001) -> None:

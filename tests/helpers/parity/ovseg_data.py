@@ -125,7 +125,8 @@ def check_dataset_mapper(fixture: Fixture) -> None:
     (target,) = mask_targets([sample], config['pad_label'], (side, side), torch.device('cpu'))
     fixture.expect('gt_classes', target.labels)
     fixture.expect('gt_mask_area', target.masks.flatten(1).sum(dim=1))
-    test = pipeline(dict(type='PillowResizeShortSide', short_side=config['test_short_edge'], max_long_side=None))
+    longest = config.get('test_max_size', config['max_size'])
+    test = pipeline(dict(type='PillowResizeShortSide', short_side=config['test_short_edge'], max_long_side=longest))
     fixture.expect('test_image', channels_first(test(picture(fixture))['img']))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -17,6 +18,7 @@ from denseclip.weights import load_into
 from denseclip.weights.convert import convert
 
 from .fixtures import Fixture
+from .ovseg_stage1 import memory_of
 from .registry import consumes
 
 TOKENS = 'clip_adapter.clip_model.token_embedding.weight'
@@ -88,7 +90,12 @@ def head_config(state: State, overrides: dict[str, Any]) -> dict[str, Any]:
         num_queries=queries.shape[0],
         num_heads=overrides.get('MODEL__MASK_FORMER__NHEADS', 8),
         ffn_dim=state[f'{decoder}0.linear1.weight'].shape[0],
+        encoder_layers=count(state, rf'{re.escape(predictor)}transformer\.encoder\.layers\.(\d+)\.'),
         decoder_layers=count(state, rf'{re.escape(decoder)}(\d+)\.'),
+        pixel_encoder_layers=count(state, rf'{re.escape(pixels)}transformer\.encoder\.layers\.(\d+)\.'),
+        pre_norm=overrides.get('MODEL__MASK_FORMER__PRE_NORM', False),
+        project_input=overrides.get('MODEL__MASK_FORMER__ENFORCE_INPUT_PROJ', False),
+        memory=memory_of(overrides.get('MODEL__MASK_FORMER__TRANSFORMER_IN_FEATURE', 'res5')),
         dropout=overrides.get('MODEL__MASK_FORMER__DROPOUT', 0.1),
         embed_hidden_dim=state[f'{predictor}class_embed.layers.0.weight'].shape[0],
         embed_layers=count(state, rf'{re.escape(predictor)}class_embed\.layers\.(\d+)\.'),
@@ -103,7 +110,8 @@ def head_config(state: State, overrides: dict[str, Any]) -> dict[str, Any]:
 
 def clip_config(clip: dict[str, Any], state: State) -> dict[str, Any]:
     """The small CLIP that a fixture describes, under settings of open_clip."""
-    vision = dict(image_size=224, patch_size=clip['patch'], width=clip['vw'], layers=clip['vl'])
+    side = math.isqrt(state['clip_adapter.clip_model.visual.positional_embedding'].shape[0] - 1)
+    vision = dict(image_size=side * clip['patch'], patch_size=clip['patch'], width=clip['vw'], layers=clip['vl'])
     vision['head_width'] = clip['vw'] // clip['vh']
     text = dict(width=clip['tw'], heads=clip['th'], layers=clip['tl'], vocab_size=state[TOKENS].shape[0])
     return dict(model='ViT-B-16', quick_gelu=True, arch=dict(embed_dim=clip['embed'], vision_cfg=vision, text_cfg=text))
@@ -134,7 +142,13 @@ def build_model(weights: Fixture, user: Fixture | None = None, **settings: Any) 
             size_divisor=config.get('size_divisibility', 32),
         ),
         **{
-            'region_classifier': dict(threshold=config.get('mask_thr', 0.5), prompt_depth=config['clip']['depth']),
+            'region_classifier': dict(
+                threshold=config.get('mask_thr', overrides.get('MODEL__CLIP_ADAPTER__MASK_THR', 0.4)),
+                fill=overrides.get('MODEL__CLIP_ADAPTER__MASK_FILL', 'mean'),
+                expand=overrides.get('MODEL__CLIP_ADAPTER__MASK_EXPAND_RATIO', 1.0),
+                matting=overrides.get('MODEL__CLIP_ADAPTER__MASK_MATTING', False),
+                prompt_depth=config['clip']['depth'],
+            ),
             **settings,
         },
     )

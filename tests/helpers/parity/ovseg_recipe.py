@@ -41,6 +41,7 @@ def text_tower(fixture: Fixture) -> CLIPTextTower:
         heads=config['heads'],
         layers=config['layers'],
         embed_dim=config['embed_dim'],
+        quick_gelu='quick' in config['activation'].lower(),
     )
     state = fixture.state()
     rows = state.pop('token_embedding.rows')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,13 +12,15 @@ from mmengine.structures import InstanceData
 from mmseg.models.backbones import ResNetV1c, SwinTransformer
 from torch import Tensor, nn
 
-from denseclip.models.heads.mask_head import LayerPrediction
+from denseclip.models.heads.mask2former.positions import sine_positions
+from denseclip.models.heads.mask_head import LayerPrediction, PixelFeatures
 from denseclip.models.heads.maskformer import (
     MaskFormerCriterion,
     OpenVocabMaskFormerHead,
     PyramidPixelDecoder,
     WholeMaskMatcher,
 )
+from denseclip.models.heads.maskformer.transformer import to_tokens
 from denseclip.weights import load_into, strip_prefix
 from denseclip.weights.convert import convert
 
@@ -99,6 +103,7 @@ def check_head(fixture: Fixture) -> None:
         pixels = head.pixel_features([fixture.input(name) for name in STAGES])
         outputs = head.predictor(pixels)
     fixture.expect('mask_features', pixels.mask_features)
+    check_encoder(fixture, head, pixels)
     memory = head.predictor.input_proj(pixels.memories[0])
     fixture.expect('pos', SinePositionalEncoding(memory.shape[1] // 2, normalize=True)(None, input=memory[:1]))
     fixture.expect('hs', outputs.states)
@@ -109,6 +114,24 @@ def check_head(fixture: Fixture) -> None:
             if fixture.has(f'out.{prefix}{name}'):
                 fixture.expect(prefix + name, value)
     check_last_only(head, pixels, outputs.mask_logits[-1])
+
+
+@torch.no_grad()
+def check_encoder(fixture: Fixture, head: OpenVocabMaskFormerHead, pixels: PixelFeatures) -> None:
+    """What the encoders give, as maps: that of the pixel decoder, and that in front of the queries' decoder."""
+    if fixture.config['pixel_decoder_enc_layers']:
+        encoded = head.pixel_decoder([fixture.input(name) for name in STAGES]).memories[0]
+        expect_if_there(fixture, ('encoder_features', 'transformer_encoder_features', 'transformer_encoder'), encoded)
+    memory = head.predictor.input_proj(pixels.memories[0])
+    tokens = head.predictor.transformer.encoder(to_tokens(memory), to_tokens(sine_positions(memory)))
+    names = ('memory', 'encoder_memory', *(() if fixture.config['pixel_decoder_enc_layers'] else ('encoder_features',)))
+    expect_if_there(fixture, names, tokens.transpose(1, 2).unflatten(2, memory.shape[-2:]))
+
+
+def expect_if_there(fixture: Fixture, names: Sequence[str], value: Tensor) -> None:
+    for name in names:
+        if fixture.has(f'out.{name}'):
+            fixture.expect(name, value)
 
 
 def check_last_only(head: OpenVocabMaskFormerHead, pixels: Any, masks: Tensor) -> None:
@@ -145,9 +168,9 @@ def check_resnet(fixture: Fixture) -> None:
         depth=config['depth'],
         stem_channels=config['stem_out'],
         base_channels=config['width_per_group'],
-        strides=(1, 2, 2, 2),
+        strides=(1, *(2 if after > before else 1 for before, after in pairwise(config['out_strides']))),
         dilations=(1, 1, 1, config['res5_dilation']),
-        multi_grid=config['res5_multi_grid'],
+        multi_grid=[config['res5_dilation'] * step for step in config['res5_multi_grid']],
         contract_dilation=False,
         style='caffe' if config['stride_in_1x1'] else 'pytorch',
         norm_cfg=dict(type='BN', requires_grad=False),

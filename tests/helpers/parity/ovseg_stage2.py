@@ -291,8 +291,14 @@ def check_augmentation(fixture: Fixture) -> None:
 def check_half_rounding(fixture: Fixture) -> None:
     """Which weights the authors' loader passes through float16."""
     lists = fixture.manifest
-    vision = dict(image_size=32, patch_size=16, width=32, layers=1, head_width=16)
-    arch = dict(embed_dim=16, vision_cfg=vision, text_cfg=dict(width=16, heads=2, layers=1, vocab_size=50))
+    keys = [*lists['rounded'], *lists['exact']]
+
+    def layers(prefix: str) -> int:
+        return len({key.removeprefix(prefix).split('.')[0] for key in keys if key.startswith(prefix)})
+
+    vision = dict(image_size=32, patch_size=16, width=32, head_width=16, layers=layers('visual.transformer.resblocks.'))
+    text = dict(width=16, heads=2, layers=layers('transformer.resblocks.'), vocab_size=50)
+    arch = dict(embed_dim=16, vision_cfg=vision, text_cfg=text)
     parts = OpenCLIPParts('ViT-B-16', arch=arch, quick_gelu=True)
     classifier = RegionClassifier(parts, prompt_depth=2)
     model = parts.clip.model
