@@ -1,6 +1,7 @@
 """The parity harness itself: discovery, tolerances, sparse tables, and the rule that no fixture is forgotten."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -96,6 +97,19 @@ def test_another_root_replaces_whole_methods_only(root, monkeypatch):
     found = {folder.name: folder.parent for folder in method_folders()}
     assert set(found) == own | {'one', 'two'}
     assert {name for name, parent in found.items() if parent == root} == {'one', 'two', min(own)}
+
+
+def test_several_roots_are_separated_as_in_a_path(root, tmp_path_factory, monkeypatch):
+    other = tmp_path_factory.mktemp('other')
+    (other / 'one').mkdir()
+    (other / 'one' / 'more.json').write_text('{"b": 2}')
+    monkeypatch.setenv('GOLDEN_DIR', os.pathsep.join([str(root), str(other)]))
+    mine = [f.id for f in discover() if f.method in ('one', 'two')]
+    assert sorted(mine) == ['one/more', 'one/thing_deep', 'two/flat', 'two/recipe']
+    assert {f.method for f in discover()} > {folder.name for folder in DEFAULT_ROOT.iterdir() if folder.is_dir()}
+    monkeypatch.setenv('GOLDEN_DIR', f'{root}{os.pathsep}{root}/missing')
+    with pytest.raises(FileNotFoundError, match='missing'):
+        discover()
 
 
 def test_images_are_decoded_and_forgotten_results_are_named(root):

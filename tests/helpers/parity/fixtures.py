@@ -18,9 +18,17 @@ from torch import Tensor
 DEFAULT_ROOT = Path(__file__).parents[2] / 'golden' / 'data'
 
 
-def golden_root() -> Path:
-    """``$GOLDEN_DIR``, or the repository's own copy."""
-    return Path(os.environ.get('GOLDEN_DIR') or DEFAULT_ROOT)
+def golden_roots() -> list[Path]:
+    """Folders of ``$GOLDEN_DIR``, separated as in ``$PATH``; without it the repository's own copy.
+
+    Raises:
+        FileNotFoundError: If one of them is no folder.
+    """
+    roots = [Path(root) for root in os.environ.get('GOLDEN_DIR', '').split(os.pathsep) if root] or [DEFAULT_ROOT]
+    for root in roots:
+        if not root.is_dir():
+            raise FileNotFoundError(f"$GOLDEN_DIR: '{root}' is no folder of fixtures")
+    return roots
 
 
 @dataclass
@@ -149,10 +157,15 @@ def compare(value: Tensor, reference: Tensor, tolerance: Any) -> str | None:
 
 
 def method_folders(root: Path | None = None) -> list[Path]:
-    """The folders of a root, one per method; of methods that ``$GOLDEN_DIR`` does not have, the repository's own."""
-    roots = (root,) if root is not None else (DEFAULT_ROOT, golden_root())
-    found = {folder.name: folder for each in roots for folder in each.iterdir() if folder.is_dir()}
-    return [found[name] for name in sorted(found)]
+    """The folders of a root, one per method; of methods that ``$GOLDEN_DIR`` does not have, the repository's own.
+
+    A method may lie in several folders of ``$GOLDEN_DIR``: all of them count.
+    """
+    roots = [root] if root is not None else golden_roots()
+    found = [folder for each in roots for folder in each.iterdir() if folder.is_dir()]
+    there = {folder.name for folder in found}
+    own = [] if root is not None else [f for f in DEFAULT_ROOT.iterdir() if f.is_dir() and f.name not in there]
+    return sorted([*found, *own], key=lambda folder: (folder.name, folder))
 
 
 def discover(root: Path | None = None) -> list[Fixture]:

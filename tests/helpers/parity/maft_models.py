@@ -58,7 +58,7 @@ def build(fixture: Fixture, kind: type[FCCLIP], split: str = 'test', **settings:
         num_heads=config['nheads'],
         ffn_dim=config['dec_ffn'],
         pixel_decoder=dict(num_layers=config['enc_layers'], ffn_dim=config['enc_ffn']),
-        criterion=dict(num_points=config.get('points', 16)),
+        criterion=dict(num_points=config.get('points', 16), **loss_weights(config)),
     )
     names = synonyms(config['names'][split])
     things = [names.names[i] for i in config['names']['things'].values()] or 'none'
@@ -75,6 +75,18 @@ def build(fixture: Fixture, kind: type[FCCLIP], split: str = 'test', **settings:
     )
     assert [len(group) for group in names.groups] == config.get('num_templates', fixture.manifest['num_templates'])
     return model.eval()
+
+
+def loss_weights(config: dict[str, Any]) -> dict[str, float]:
+    """Weights of the mask generator's losses, where a fixture names them."""
+    names = {'loss_ce': 'class_weight', 'loss_mask': 'mask_weight', 'loss_dice': 'dice_weight'}
+    given = config.get('weights', {})
+    return {ours: given[theirs] for theirs, ours in names.items() if theirs in given}
+
+
+def merges_first(config: dict[str, Any]) -> bool:
+    """Whether class planes are resized; the authors resize masks where panoptic or instance results are asked for."""
+    return not (config.get('panoptic_on', False) or config.get('instance_on', False))
 
 
 def batch(fixture: Fixture, model: Any) -> tuple[Tensor, list[SegDataSample]]:
@@ -103,7 +115,7 @@ def expect_predictions(fixture: Fixture, model: Any) -> None:
     fixture.expect('out_vocab_logits', model.clip_logits(features, proposals.mask_logits))
     fixture.expect('pred_masks', proposals.mask_logits)
     both = torch.cat([found.class_probs, found.no_object[..., None]], dim=-1)
-    merge_first = not fixture.config['panoptic_on']
+    merge_first = merges_first(fixture.config)
     for n, sample in enumerate(samples):
         fixture.expect(f'mask_cls{n}', (both[n] + 1e-8).log())
         geometry = Placement.of(sample.metainfo, tuple(images.shape[2:]))
@@ -162,6 +174,7 @@ def thresholds(config: dict[str, Any]) -> dict[str, Any]:
         score_threshold=config['object_mask_threshold'],
         overlap_threshold=config['overlap_threshold'],
         topk=config.get('topk', 100),
+        merge_first=merges_first(config),
     )
 
 

@@ -1,0 +1,30 @@
+"""Fixtures of further methods: what can be answered already, and what waits for its method."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+
+from denseclip.clip.text import CLIPTextTower
+
+from .fixtures import Fixture
+from .registry import NOT_BUILT, consumes
+
+LATER = {
+    'clipn': ('logits', 'losses'),
+    'descriptions': ('classify_by_description', 'discriminative_selection', 'fudd'),
+    'gda': ('base_to_new', 'few_shots'),
+    'long_clip': ('stretch', 'text_tower', 'training_loss'),
+    'maple': ('forward',),
+    'nola': ('pseudo_labels',),
+}
+NOT_BUILT.update({(m, kind): f'the suite has no {m} yet' for m, kinds in LATER.items() for kind in kinds})
+
+
+@consumes('long_clip', 'tokens')
+def check_tokens(fixture: Fixture) -> None:
+    """CLIP's tokens of long sentences; a cut one ends with the end token."""
+    length = fixture.config['context_length']
+    tower = CLIPTextTower.create(context_length=length, width=8, heads=1, layers=1, embed_dim=4)
+    texts = fixture.manifest['data']['texts']
+    tokens = tower.tokenize(texts, length, truncate=fixture.config['truncate'])
+    fixture.expect('ids', F.pad(tokens, (0, length - tokens.shape[1])))
