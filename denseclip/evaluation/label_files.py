@@ -26,6 +26,24 @@ class OutputNames:
         return self.names.get(str(picture)) or Path(picture).stem
 
 
+def results_folder(metric: object, output_dir: str | Path | None, keep_results: bool) -> Path | None:
+    """Where a metric that always scores writes its results; None for nowhere.
+
+    Args:
+        metric: The metric, for the message.
+        output_dir: The folder.
+        keep_results: False asks for files alone, as mmseg's metrics take it.
+
+    Raises:
+        ValueError: Files are asked for, and no results.
+    """
+    if output_dir is None:
+        return None
+    if not keep_results:
+        raise ValueError(f'{type(metric).__name__}: output_dir asks for files, keep_results=False for none')
+    return Path(output_dir)
+
+
 def write_picture(image: Image.Image, target: Path) -> None:
     """Write a picture in the format of its suffix; an interruption leaves no half file.
 

@@ -14,6 +14,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
+from denseclip.evaluation.label_files import results_folder
 from denseclip.evaluation.panoptic_metric import to_array
 from denseclip.files.atomic import write_text
 
@@ -53,9 +54,7 @@ class MaskAPMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if output_dir is not None and not keep_results:
-            raise ValueError('MaskAPMetric: output_dir asks for files, keep_results=False for none')
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_dir = results_folder(self, output_dir, keep_results)
         self._truth: COCO | None = None
         if ann_file is not None:
             self._truth = _open_coco(ann_file)

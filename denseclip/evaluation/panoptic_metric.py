@@ -13,7 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 
-from denseclip.evaluation.label_files import OutputNames
+from denseclip.evaluation.label_files import OutputNames, results_folder
 from denseclip.evaluation.panoptic_files import write_panoptic_json, write_panoptic_png
 from denseclip.evaluation.panoptic_quality import PanopticCounts
 
@@ -54,10 +54,8 @@ class PanopticQualityMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if output_dir is not None and not keep_results:
-            raise ValueError('PanopticQualityMetric: output_dir asks for files, keep_results=False for none')
         self.classwise, self.sets = classwise, dict(sets or {})
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_dir = results_folder(self, output_dir, keep_results)
         self.output_names = OutputNames()
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:

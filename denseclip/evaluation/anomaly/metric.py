@@ -19,7 +19,7 @@ from denseclip.evaluation.anomaly.binned import DEFAULT_BINS, BinnedPixels
 from denseclip.evaluation.anomaly.measures import AP_MODES, AUPRO_MODES, image_measures, pixel_measures
 from denseclip.evaluation.anomaly.pixels import ExactPixels, PixelScores, check_pair
 from denseclip.evaluation.anomaly.table import ResultTable
-from denseclip.evaluation.label_files import OutputNames, write_picture
+from denseclip.evaluation.label_files import OutputNames, results_folder, write_picture
 from denseclip.files.atomic import write_text
 
 PIXEL_MODES = ('exact', 'binned', 'none')
@@ -92,9 +92,7 @@ class AnomalyMetric(BaseMetric):
         self.pixels, self.bins = pixels, bins
         self.aupro, self.aupro_limit, self.image_ap = aupro, aupro_limit, image_ap
         self.out = None if out is None else Path(out)
-        if output_dir is not None and not keep_results:
-            raise ValueError('AnomalyMetric: output_dir asks for maps, keep_results=False for none')
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_dir = results_folder(self, output_dir, keep_results)
         self.output_names = OutputNames()
         self._binned: dict[str, BinnedPixels] = {}
         self.table: ResultTable | None = None

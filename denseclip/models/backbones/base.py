@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.towers import ImageTower
-from denseclip.core.lazy_weights import LazyWeights
 from denseclip.models.clip_weights import Pretrained, clip_state
+from denseclip.models.pretrained_module import PretrainedModule
 from denseclip.weights import load_into
 from denseclip.weights.convert import convert
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Embedding: TypeAlias = tuple[Tensor, Tensor]
 """Pooled embedding (N, E) and dense embedding (N, E, h, w)."""
@@ -23,7 +25,7 @@ Embedding: TypeAlias = tuple[Tensor, Tensor]
 _EMBEDDING_PARTS = ('attnpool.', 'ln_post.', 'proj', 'head.', 'trunk.head.')
 
 
-class ImageBackbone(LazyWeights, BaseModule):
+class ImageBackbone(PretrainedModule):
     """Base of the suite's backbones.
 
     The output is the tuple of stage features and, for backbones with pixel embeddings, a last element
@@ -40,32 +42,6 @@ class ImageBackbone(LazyWeights, BaseModule):
 
     preprocess: PreprocessSpec | None = None
     out_channels: Sequence[int] | None = None
-    sourced_is_frozen = False
-    may_be_fresh = True
-
-    def __init__(self, pretrained: Pretrained | None = None) -> None:
-        super().__init__()
-        self.pretrained = pretrained
-        self.watch_loading()
-
-    @property
-    def has_source(self) -> bool:
-        """See :class:`LazyWeights`."""
-        return self.pretrained is not None
-
-    def read_weights(self) -> None:
-        """Load ``pretrained``."""
-        if self.pretrained is not None:
-            self.load_pretrained(self.pretrained)
-
-    def init_weights(self) -> None:
-        """Load ``pretrained``, once."""
-        self.need_weights()
-        self._is_init = True
-
-    def load_pretrained(self, pretrained: Pretrained) -> None:
-        """Load pretrained weights from a source (see ``denseclip.weights.resolve``)."""
-        raise NotImplementedError
 
 
 class CLIPBackbone(ImageBackbone):
@@ -104,6 +80,28 @@ class CLIPBackbone(ImageBackbone):
     def embeddings(self, pooled: Tensor | None, dense: Tensor | None) -> tuple[Embedding, ...]:
         """The last output element, or nothing for backbones without pixel embeddings."""
         return () if pooled is None or dense is None else ((pooled, dense),)
+
+
+class FreezesStages(nn.Module):
+    """Mix-in of convolutional backbones whose first stages, or statistics, stay as they are.
+
+    Attributes:
+        norm_eval: Keep all BatchNorm layers in evaluation mode while training.
+    """
+
+    norm_eval: bool
+
+    def _freeze_stages(self) -> None:
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; frozen stages, and with ``norm_eval`` all BatchNorm layers, stay in evaluation mode."""
+        super().train(mode)
+        if mode:
+            self._freeze_stages()
+            if self.norm_eval:
+                batch_norms_to_eval(self)
+        return self
 
 
 def freeze(*modules: nn.Module) -> None:

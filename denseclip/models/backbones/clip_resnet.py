@@ -12,11 +12,11 @@ from torch import Tensor
 from denseclip.clip.towers import DenseReadOut, ResNetTower, build_resnet
 from denseclip.models.clip_weights import Pretrained, preprocess_of
 
-from .base import CLIPBackbone, Embedding, batch_norms_to_eval, freeze
+from .base import CLIPBackbone, Embedding, FreezesStages, freeze
 
 
 @MODELS.register_module()
-class CLIPResNet(CLIPBackbone):
+class CLIPResNet(FreezesStages, CLIPBackbone):
     """Four stages at strides 4 to 32 and, with ``with_pixel_text``, embeddings of the picture and of every pixel.
 
     Args:
@@ -79,15 +79,6 @@ class CLIPResNet(CLIPBackbone):
             freeze(visual.conv1, visual.bn1, visual.conv2, visual.bn2, visual.conv3, visual.bn3)
         for stage in range(1, self.frozen_stages + 1):
             freeze(getattr(visual, f'layer{stage}'))
-
-    def train(self, mode: bool = True) -> CLIPResNet:
-        """Set the mode; frozen stages, and with ``norm_eval`` all BatchNorm layers, stay in evaluation mode."""
-        super().train(mode)
-        if mode:
-            self._freeze_stages()
-            if self.norm_eval:
-                batch_norms_to_eval(self)
-        return self
 
     def forward(self, x: Tensor) -> tuple[Tensor | Embedding, ...]:
         """Stages (N, 4w..32w, H/4..H/32, ...), then ``(pooled (N, E), dense (N, E, H/32, W/32))``."""

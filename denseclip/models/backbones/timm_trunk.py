@@ -14,12 +14,12 @@ from denseclip.models.clip_weights import Pretrained
 from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 from denseclip.weights.convert import convert
 
-from .base import ImageBackbone, batch_norms_to_eval, freeze
+from .base import FreezesStages, ImageBackbone, freeze
 from .timm_sizes import create_flexible, pad_to_patches, size_error
 
 
 @MODELS.register_module()
-class TimmTrunk(ImageBackbone):
+class TimmTrunk(FreezesStages, ImageBackbone):
     """Stages of a timm model, under timm's own parameter names.
 
     Vision transformers and Swin are made so that they take pictures of any size, which timm does on request only.
@@ -130,15 +130,6 @@ class TimmTrunk(ImageBackbone):
                 freeze(module)
             if name == last:
                 return
-
-    def train(self, mode: bool = True) -> TimmTrunk:
-        """Set the mode; frozen stages, and with ``norm_eval`` all BatchNorm layers, stay in evaluation mode."""
-        super().train(mode)
-        if mode:
-            self._freeze_stages()
-            if self.norm_eval:
-                batch_norms_to_eval(self)
-        return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of ``out_indices``, each (N, C_i, H/s_i, W/s_i).

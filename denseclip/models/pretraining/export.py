@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from denseclip.clip.small_bpe import FILE_NAME, bpe_file, word_list
 from denseclip.weights import WeightMismatchError, load_into, write_safetensors
@@ -69,9 +69,7 @@ def export_clip(model: ContrastiveCLIP, folder: Path, *, half: bool = True) -> P
         config['text_cfg']['tokenizer_kwargs'] = {'bpe_path': FILE_NAME}
     preprocess = {'size': config['vision_cfg'].get('image_size', 224), **_normalisation(model)}
     preprocess.update(interpolation='bicubic', resize_mode='shortest')
-    _write_json(folder / 'open_clip_config.json', {'model_cfg': config, 'preprocess_cfg': preprocess})
-    state = model.clip.state_dict()
-    return write_safetensors(to_half(state) if half else state, folder / 'open_clip_model.safetensors')
+    return _write_clip(folder, config, preprocess, model.clip, half)
 
 
 def export_adapted_clip(model: MaskAdaptedCLIP, folder: Path, *, half: bool = True) -> Path:
@@ -93,11 +91,16 @@ def export_adapted_clip(model: MaskAdaptedCLIP, folder: Path, *, half: bool = Tr
     preprocess = {'size': spec.size[0], 'mean': list(spec.mean), 'std': list(spec.std)}
     preprocess.update(interpolation=spec.interpolation, resize_mode=spec.resize_mode)
     config = json.loads(json.dumps(loaded.config))
-    _write_json(folder / 'open_clip_config.json', {'model_cfg': config, 'preprocess_cfg': preprocess})
     (folder / PROMPTS_FILE).unlink(missing_ok=True)  # prompts of an earlier export belong to other weights
     if model.mask_embedding is not None:
         write_mask_prompts(model.mask_embedding, folder)
-    state = model.clip.state_dict()
+    return _write_clip(folder, config, preprocess, model.clip, half)
+
+
+def _write_clip(folder: Path, config: Any, preprocess: Any, clip: nn.Module, half: bool) -> Path:
+    """The files of a CLIP as open_clip's ``local-dir:`` wants them."""
+    _write_json(folder / 'open_clip_config.json', {'model_cfg': config, 'preprocess_cfg': preprocess})
+    state = clip.state_dict()
     return write_safetensors(to_half(state) if half else state, folder / 'open_clip_model.safetensors')
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from denseclip.clip.text import TextTower
-from denseclip.core.lazy_weights import LazyWeights
 from denseclip.models.clip_weights import Pretrained
+from denseclip.models.pretrained_module import PretrainedModule
 
 
-class TextContextEncoder(LazyWeights, BaseModule):
+class TextContextEncoder(PretrainedModule):
     """A text tower that embeds tokens with learnable contexts inserted after the start token.
 
     Args:
@@ -23,15 +22,11 @@ class TextContextEncoder(LazyWeights, BaseModule):
     """
 
     sourced_prefixes = ('tower.',)
-    sourced_is_frozen = False
-    may_be_fresh = True
 
     def __init__(self, tower: TextTower, frozen: bool = True, pretrained: Pretrained | None = None) -> None:
-        super().__init__()
+        super().__init__(pretrained)
         self.tower = tower
         self.frozen = frozen
-        self.pretrained = pretrained
-        self.watch_loading()
         if frozen:
             self.tower.eval().requires_grad_(False)
 
@@ -49,25 +44,6 @@ class TextContextEncoder(LazyWeights, BaseModule):
     def context_length(self) -> int:
         """Most tokens that the tower takes, contexts included."""
         return self.tower.context_length
-
-    @property
-    def has_source(self) -> bool:
-        """See :class:`LazyWeights`."""
-        return self.pretrained is not None
-
-    def read_weights(self) -> None:
-        """Load ``pretrained``."""
-        if self.pretrained is not None:
-            self.load_pretrained(self.pretrained)
-
-    def init_weights(self) -> None:
-        """Load ``pretrained`` once; without it the tower keeps the weights that it was built with."""
-        self.need_weights()
-        self._is_init = True
-
-    def load_pretrained(self, pretrained: Pretrained) -> None:
-        """Load pretrained weights into the tower."""
-        raise NotImplementedError
 
     def train(self, mode: bool = True) -> TextContextEncoder:
         """Set the mode; a frozen tower stays in evaluation mode."""
