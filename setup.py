@@ -19,7 +19,8 @@ CORE = [
     'scipy>=1.10',
     'pillow>=10.1',  # image reading with the decompression-bomb guard
     'opencv-python>=4.8',  # resizing and drawing; the same distribution that mmcv asks for
-    'rich>=13',  # progress and tables of the command line
+    'rich>=13',  # progress of the command line
+    'jinja2>=3.1',  # the report of an inspection; torch needs it, too
     'packaging',  # versions of what is installed
     'pyyaml',  # the model zoo
     'ftfy',  # imported by mmseg's tokenizer, which does not declare it
@@ -91,7 +92,7 @@ setup(
     packages=[*find_packages(include=['denseclip', 'denseclip.*']), 'denseclip.checkpoints', 'denseclip.configs'],
     package_dir={'denseclip.checkpoints': 'checkpoints', 'denseclip.configs': 'configs'},
     package_data={
-        'denseclip': ['py.typed', '**/*.txt', '**/*.json'],
+        'denseclip': ['py.typed', '**/*.txt', '**/*.json', '**/*.html'],
         'denseclip.checkpoints': ['*.safetensors', '*.json', '*.yml', '*.md', 'miniworld_*/*'],
         'denseclip.configs': ['**/*.py', '**/*.md', '**/*.yml'],
     },

@@ -61,6 +61,7 @@ CORE: Final = (
     Requirement('scipy', 'scipy', '>=1.10'),
     Requirement('pillow', 'PIL', '>=10.1'),
     Requirement('rich', 'rich', '>=13'),
+    Requirement('jinja2', 'jinja2', '>=3.1'),
     Requirement('packaging', 'packaging'),
     Requirement('pyyaml', 'yaml'),
     Requirement('ftfy', 'ftfy'),
