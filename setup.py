@@ -25,7 +25,6 @@ CORE = [
     'pyyaml',  # the model zoo
     'ftfy',  # imported by mmseg's tokenizer, which does not declare it
     'regex',  # likewise
-    'tqdm',
 ]
 
 # The host stack is an extra because upstream and the onedl fork write the same import directories: pip sees no conflict

@@ -22,10 +22,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
-from tqdm import tqdm
 
 import denseclip  # noqa: F401
 from denseclip.cli.programs import add_debug_option, at_least, program
+from denseclip.cli.progress import counting
 from denseclip.clip.loading import load_clip
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.miniworld import MiniworldDataset, write_miniworld
@@ -34,6 +34,7 @@ from denseclip.engine.config import OptionError, load_config, use_suite_hooks
 from denseclip.engine.launch import TrainOptions, train
 from denseclip.engine.runner import SuiteRunner
 from denseclip.files.atomic import write_text
+from denseclip.files.progress import after_each
 from denseclip.models.pretraining import export_pretrained
 from denseclip.models.region_classifier import RegionClassifier
 
@@ -105,8 +106,8 @@ def write_data(args: argparse.Namespace) -> Path:
     true = LabelMapPairs(MiniworldDataset(data_root=str(root / 'ade20k'), data_prefix=prefix, pipeline=[]))
     sources: dict[str, PairSource] = {'coco/mask_pairs/train2017': mined, 'ade20k/mask_pairs/validation': true}
     for folder, source in sources.items():
-        with tqdm(total=len(source), desc=folder, unit='picture') as bar:
-            mine(source, root / folder, progress=bar.update)
+        with counting(folder) as show:
+            mine(source, root / folder, progress=after_each(show, len(source)))
     return root
 
 

@@ -9,21 +9,23 @@ Under torchrun every process writes its share. The same command goes on where a 
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import DATASETS, DefaultScope
-from tqdm import tqdm
 
 import denseclip  # noqa: F401
 from denseclip.cli.cfg_options import add_cfg_options
 from denseclip.cli.programs import add_debug_option, at_least, program
+from denseclip.cli.progress import counting
 from denseclip.clip.loading import load_clip
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.sources import how_to_get, missing_path
 from denseclip.engine.config import OptionError
+from denseclip.files.progress import after_each
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
 from studies.mining import (
@@ -112,17 +114,17 @@ def main(argv: list[str]) -> None:
     args = parse_args(argv)
     rank, world = shard()
     source = caption_source(args) if args.kind == 'captions' else label_source(args)
-    with tqdm(total=len(source) // world, disable=rank != 0, unit='picture') as bar:
-        done = mine(
+    with counting('mining') if rank == 0 else nullcontext() as show:
+        mined = mine(
             source,
             args.out,
             rank=rank,
             world=world,
             chunk_size=args.chunk_size,
-            progress=bar.update,
+            progress=after_each(show, len(source) // world),
         )
-    left = f'; {done.missing} files of other processes are not written yet' if done.missing else ''
-    print(f'{args.out}: {done.pairs} pairs of {done.pictures} pictures, {len(done.unreadable)} unreadable{left}')
+    left = f'; {mined.missing} files of other processes are not written yet' if mined.missing else ''
+    print(f'{args.out}: {mined.pairs} pairs of {mined.pictures} pictures, {len(mined.unreadable)} unreadable{left}')
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 
@@ -18,6 +18,7 @@ from denseclip.clip.vocabulary import Vocabulary, VocabularyError, typed_vocabul
 from denseclip.compat.config_text import Name, config_text
 from denseclip.datasets.own_data import BoxData, LabelMapData, recognise
 from denseclip.engine.config import load_config
+from denseclip.files.progress import Progress
 from denseclip.visualization.palette import palette_for
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def new_dataset(
     classes: Any = None,
     base: str | Path | None = None,
     force: bool = False,
-    progress_file: TextIO | None = None,
+    progress: Progress | None = None,
     **reading: Unpack[Reading],
 ) -> NewDataset:
     """Write a config that trains on a folder of somebody's own data, and audit the data through it.
@@ -84,7 +85,7 @@ def new_dataset(
             used. Words given here stand for the names of files in the same order.
         base: Config to start from, one with boxes for boxes; by default one that needs no GPU and no download.
         force: Overwrite ``out``, and files of an earlier run that have to be made again.
-        progress_file: Where the audit draws its progress.
+        progress: Called by the audit with the number of samples that it has looked at, and of all if it is known.
         **reading: How the folder is read, see :class:`~denseclip.datasets.own_data.data.Reading`.
 
     Returns:
@@ -118,7 +119,7 @@ def new_dataset(
     reports, perfect = {}, {}
     truth = data.truth(len(vocabulary)) if isinstance(data, LabelMapData) else None
     for split in data.splits:
-        reports.update(dict(audit_split(config, split, progress_file=progress_file)))
+        reports.update(dict(audit_split(config, split, progress=progress)))
         score = score_perfect_model(config, split, truth=truth) if reports[split].ok else None
         perfect.update({split: score} if score else {})
     return NewDataset(out, data, vocabulary, reports, perfect, _notes(data, vocabulary))

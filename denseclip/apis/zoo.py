@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 from denseclip.apis.errors import UserError
 from denseclip.files.atomic import replacing
 from denseclip.files.download import Fetched, digest, fetch
+from denseclip.files.progress import Progress
 from denseclip.files.shipped import ROOTS, shipped
 
 _ZOO = 'checkpoints/model_zoo.yml'
@@ -144,7 +144,7 @@ def get_model(
     out: str | Path | None = None,
     *,
     force: bool = False,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Fetched:
     """Weights of the zoo as a file on this machine: fetched once, checked always.
 

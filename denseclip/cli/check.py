@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from denseclip.cli.cfg_options import add_cfg_options
 from denseclip.cli.options import add_config
@@ -27,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.compat.versions import require_host_stack
 
     require_host_stack('checking a data set')
+    from denseclip.cli.progress import counting
     from denseclip.datasets.audit import audit_split
     from denseclip.datasets.perfect import score_perfect_model
     from denseclip.engine.config import OptionError, load_config
@@ -39,9 +39,10 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(f'{args.config} has no data for {", ".join(lacking or _SPLITS)}')
     for split in args.split or splits:
         readable = True
-        for name, report in audit_split(config, split, num_workers=args.num_workers, progress_file=sys.stderr):
-            print(f'\n== {name} ==\n{report.render(max_problems=args.max_problems)}', flush=True)
-            readable = readable and report.ok
+        with counting('looking at labels') as progress:
+            for name, report in audit_split(config, split, num_workers=args.num_workers, progress=progress):
+                print(f'\n== {name} ==\n{report.render(max_problems=args.max_problems)}', flush=True)
+                readable = readable and report.ok
         score = score_perfect_model(config, split) if readable else None
         if score:
             print(score.render())

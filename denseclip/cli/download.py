@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from denseclip.files.download import Fetched
-
-    Progress = Callable[[int, int | None], None]
 
 HELP = 'fetch weights of the model zoo, checked and resumable'
 EPILOG = (
@@ -30,8 +23,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch, check, and say what to type next."""
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
     from denseclip.apis.errors import UserError
     from denseclip.apis.zoo import find_model, get_model, zoo_models
+    from denseclip.cli.progress import counting
 
     if args.list:
         models = zoo_models()
@@ -42,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         raise UserError('name a model: denseclip download NAME; denseclip download --list shows them.')
     model = find_model(args.name)
-    found = _with_progress(lambda progress: get_model(args.name, args.out, force=args.force, progress=progress))
+    with counting('download', DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as progress:
+        found = get_model(args.name, args.out, force=args.force, progress=progress)
     print(f'{found.path}  {found.size / 1e6:.1f} MB')
     known = 'as the zoo says' if found.checked else 'the zoo knows no sum to compare with'
     print(f'sha256 {found.sha256} ({known})')
@@ -50,15 +47,3 @@ def run(args: argparse.Namespace) -> int:
     if model.config:
         print(f'next: denseclip test {model.config.removeprefix("configs/").removesuffix(".py")} {found.path}')
     return 0
-
-
-def _with_progress(work: Callable[[Progress], Fetched]) -> Fetched:
-    """Run some work that reports bytes, with a bar on a terminal."""
-    from rich import progress as rich
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    columns = (rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn())
-    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task('download', total=None)
-        return work(lambda have, total: bar.update(task, completed=have, total=total))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from denseclip.cli.programs import EXIT_ERROR
 from denseclip.files.names import shown
@@ -67,26 +66,28 @@ def run(args: argparse.Namespace) -> int:
 
     require_host_stack('denseclip new-dataset')
     from denseclip.apis.new_dataset import new_dataset, typed_classes
+    from denseclip.cli.progress import counting
 
     words, notes = typed_classes(args.classes)
     for note in notes:
         print(f'note: {shown(note)}')
-    made = new_dataset(
-        args.folder,
-        args.out,
-        classes=words,
-        base=args.base,
-        converted=args.converted,
-        val_share=args.val_share,
-        force=args.force,
-        crowds=args.crowds,
-        corners=args.corners,
-        kind={'maps': 'label maps'}.get(args.kind, args.kind),
-        ids=args.ids or (),
-        ignore=[*args.ignore, *(['0'] if args.reduce_zero_label else [])],
-        colors=args.colors,
-        progress_file=sys.stderr if sys.stderr.isatty() else None,
-    )
+    with counting('looking at labels') as progress:
+        made = new_dataset(
+            args.folder,
+            args.out,
+            classes=words,
+            base=args.base,
+            converted=args.converted,
+            val_share=args.val_share,
+            force=args.force,
+            crowds=args.crowds,
+            corners=args.corners,
+            kind={'maps': 'label maps'}.get(args.kind, args.kind),
+            ids=args.ids or (),
+            ignore=[*args.ignore, *(['0'] if args.reduce_zero_label else [])],
+            colors=args.colors,
+            progress=progress,
+        )
     print(made.vocabulary.describe())
     for note in made.notes:
         print(shown(note))

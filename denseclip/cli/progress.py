@@ -21,6 +21,7 @@ from rich.progress import (
 
 from denseclip.cli.output import plain, shown_output
 from denseclip.cli.talk import is_quiet
+from denseclip.files.progress import Progress as Count
 
 Item = TypeVar('Item')
 
@@ -49,10 +50,26 @@ def busy(description: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def counting(description: str, *columns: ProgressColumn) -> Iterator[Count]:
+    """Show how much is done of some work that says so itself.
+
+    Args:
+        description: What is done.
+        *columns: How the numbers are shown; by default as pictures are counted.
+
+    Yields:
+        A function that takes how much is done and how much there is; None: not known.
+    """
+    with _progress(BarColumn(), *(columns or (MofNCompleteColumn(), TimeRemainingColumn()))) as progress, shown_output():
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
 def track(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
     """Pass items on and show how many are done."""
-    with _progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress, shown_output():
-        task = progress.add_task(description, total=total)
-        for item in items:
+    with counting(description) as show:
+        show(0, total)
+        for done, item in enumerate(items, start=1):
             yield item
-            progress.advance(task)
+            show(done, total)

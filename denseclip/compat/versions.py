@@ -66,7 +66,6 @@ CORE: Final = (
     Requirement('pyyaml', 'yaml'),
     Requirement('ftfy', 'ftfy'),
     Requirement('regex', 'regex'),
-    Requirement('tqdm', 'tqdm'),
 )
 UPSTREAM: Final = (
     Requirement('mmengine', 'mmengine', '>=0.10.7,<0.11', 'mm'),

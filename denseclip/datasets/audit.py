@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
-from mmengine.utils import ProgressBar
 from mmseg.datasets import BaseSegDataset
 
 from denseclip.datasets.anomaly_audit import AnomalyAuditReport, audit_anomalies
@@ -28,6 +27,7 @@ from denseclip.datasets.label_map_dataset import LabelMapDataset, ListingError, 
 from denseclip.datasets.panoptic import PanopticSegmentsDataset
 from denseclip.datasets.panoptic_audit import PanopticAuditReport, audit_panoptic
 from denseclip.datasets.sources import dataset_class, how_to_get, missing_path, plain_datasets
+from denseclip.files.progress import Progress, after_each
 
 Report = AuditReport | AnomalyAuditReport | BoxAuditReport | PanopticAuditReport
 """What an audit finds, by the kind of data set."""
@@ -81,7 +81,7 @@ def audit_dataset(
 
 
 def audit_split(
-    config: Config, split: str, *, num_workers: int = 2, progress_file: TextIO | None = None
+    config: Config, split: str, *, num_workers: int = 2, progress: Progress | None = None
 ) -> Iterator[tuple[str, Report]]:
     """Audit the data set of a config's train, val or test loader.
 
@@ -89,7 +89,7 @@ def audit_split(
         config: A complete config.
         split: ``'train'``, ``'val'`` or ``'test'``.
         num_workers: Threads that decode files.
-        progress_file: Where a progress bar is drawn; ``None`` draws none.
+        progress: Called after each sample with the number of those done, and of all if it is known.
 
     Yields:
         A name and the report: one for a plain data set, one for each part of a wrapped or concatenated one. A data
@@ -115,7 +115,7 @@ def audit_split(
             report.problems.append(Problem('missing', f'{part["type"]} in {part.get("data_root")!r}: {error}{cure}'))
             yield name, report
             continue
-        yield name, _look(dataset, part, num_workers, progress_file)
+        yield name, _look(dataset, part, num_workers, progress)
 
 
 def _is_panoptic(part: dict[str, Any]) -> bool:
@@ -123,20 +123,17 @@ def _is_panoptic(part: dict[str, Any]) -> bool:
     return kind is not None and issubclass(kind, PanopticSegmentsDataset)
 
 
-def _look(dataset: Any, part: Mapping[str, Any], num_workers: int, progress_file: TextIO | None) -> Report:
-    """Audit one data set in the way of its kind, under a progress bar."""
+def _look(dataset: Any, part: Mapping[str, Any], num_workers: int, progress: Progress | None) -> Report:
+    """Audit one data set in the way of its kind."""
     upright = turns_pictures(part.get('pipeline', []))
     if isinstance(dataset, CocoDataset):
         masks = any(step.get('with_mask') for step in part.get('pipeline', []))
-        count = ProgressBar(0, file=progress_file) if progress_file else None  # how many is known once it is read
-        shown = count.update if count else None
+        shown = after_each(progress, None)  # how many is known once it is read
         return audit_boxes(dataset, num_workers=num_workers, masks=masks, progress=shown, upright=upright)
     if isinstance(dataset, PanopticSegmentsDataset):
-        count = ProgressBar(0, file=progress_file) if progress_file else None
-        shown = count.update if count else None
+        shown = after_each(progress, None)
         return audit_panoptic(dataset, num_workers=num_workers, progress=shown, upright=upright)
-    bar = ProgressBar(len(dataset), file=progress_file) if progress_file and len(dataset) else None
-    shown = bar.update if bar else None
+    shown = after_each(progress, len(dataset))
     if isinstance(dataset, AnomalyDataset):
         return audit_anomalies(dataset, num_workers=num_workers, progress=shown)
     return audit_dataset(dataset, num_workers=num_workers, progress=shown, upright=upright)

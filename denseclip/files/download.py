@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from denseclip.files.atomic import commit, partial_name
+from denseclip.files.progress import Progress
 
 SCHEMES = ('https', 'http', 'file')
 _CHUNK = 1 << 20
@@ -49,7 +49,7 @@ def fetch(
     target: Path,
     *,
     sha256: str | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Fetched:
     """Fetch a file.
 
@@ -108,7 +108,7 @@ def _receive(
     mark: Path,
     *,
     known_sum: bool,
-    progress: Callable[[int, int | None], None] | None,
+    progress: Progress | None,
 ) -> int:
     """Bring the partial file to its full length.
 
@@ -155,7 +155,7 @@ def _copy(
     have: int,
     total: int | None,
     url: str,
-    progress: Callable[[int, int | None], None] | None,
+    progress: Progress | None,
 ) -> None:
     with partial.open('ab' if have else 'wb') as file:
         while True:

@@ -85,14 +85,14 @@ class Bar(NamedTuple):
     Attributes:
         low: Least score.
         high: Score that is too high.
-        count: Number of pictures.
+        pictures: Their number.
         height: Of the drawn bar, in pixels.
         hot: Whether they count as anomalous.
     """
 
     low: float
     high: float
-    count: int
+    pictures: int
     height: float
     hot: bool
 

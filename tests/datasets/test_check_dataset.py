@@ -1,5 +1,6 @@
-"""tools/check_dataset.py: report on stdout, progress on stderr, exit code."""
+"""tools/check_dataset.py: report on stdout, progress on terminals, exit code."""
 
+import io
 import runpy
 import sys
 from pathlib import Path
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 from generated import write_dataset
 from PIL import Image
+from rich.console import Console
+
+from denseclip.cli import progress
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / 'configs/denseclip/fpn_efficientnet-lite0_camvid-320x400.py'
@@ -29,11 +33,13 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_sound_data_exits_with_0_and_a_histogram(monkeypatch, root: Path, capsys) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, 'Console', lambda **_: Console(file=screen, force_terminal=True, width=80))
     assert check(monkeypatch, root) == 0
     out, err = capsys.readouterr()
     assert [line for line in out.splitlines() if line.startswith('==')] == ['== train ==', '== val ==', '== test ==']
     assert out.count('\nOK') == 3 and 'bicyclist' in out
-    assert '3/3' in err
+    assert '3/3' in screen.getvalue() and err == ''
 
 
 def test_one_bad_file_exits_with_1_and_names_it(monkeypatch, root: Path, capsys) -> None:

@@ -58,7 +58,7 @@ def test_words_are_text(word: str) -> None:
 def test_bars_hold_every_picture_once() -> None:
     page = report('nut', (0.0, 0.04, 0.06, 0.5, 0.97, 1.0)).html()
     bars = report('nut', (0.0, 0.04, 0.06, 0.5, 0.97, 1.0))._histogram()
-    assert [bar.count for bar in bars if bar.count] == [2, 1, 1, 2] and sum(bar.count for bar in bars) == 6
+    assert [bar.pictures for bar in bars if bar.pictures] == [2, 1, 1, 2] and sum(bar.pictures for bar in bars) == 6
     assert [bar.hot for bar in bars] == [bar.low >= 0.5 for bar in bars] and max(bar.height for bar in bars) == 60
     assert page.count('class="hot"') == 10 and page.count('class="cool"') == 10
     assert '75.0 %' in page and 'nan' not in page

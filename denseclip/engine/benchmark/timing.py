@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ def in_turn(
     if repeats < 1:
         raise ValueError(f'repeats must be at least 1, got {repeats}.')
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    with tqdm(total=(warmup + repeats) * len(cases), desc=label, file=sys.stderr, disable=None, leave=False) as bar:
+    console = Console(stderr=True)
+    # A thread that redraws the bar would be measured, too.
+    with Progress(console=console, transient=True, disable=not console.is_terminal, auto_refresh=False) as bar:
+        task = bar.add_task(label, total=(warmup + repeats) * len(cases))
         for turn in range(warmup + repeats):
             for name, case in cases.items():
                 synchronize(device)
@@ -75,5 +78,5 @@ def in_turn(
                 synchronize(device)
                 if turn >= warmup:
                     seconds[name].append(time.perf_counter() - start)
-                bar.update()
+                bar.update(task, advance=1, refresh=True)
     return {name: Samples(tuple(values)) for name, values in seconds.items()}
