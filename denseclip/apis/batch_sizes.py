@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 AUTO = 'auto'
@@ -74,28 +73,3 @@ def _has_room(size: int) -> bool:
     except (ImportError, OSError, KeyError, ValueError):  # no Linux: nobody knows, so small sizes only
         return size < 8
     return peak < _ROOM * free or size < 4
-
-
-def batch_size(text: str) -> int | str:
-    """Type of ``--batch-size``, for ``argparse``."""
-    if text == AUTO:
-        return AUTO
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 1 <= value <= 4096:
-        raise argparse.ArgumentTypeError(f'takes a whole number of at least 1, or {AUTO}, got {text!r}')
-    return value
-
-
-def add_batch_option(parser: argparse.ArgumentParser, default: int | str = 1) -> None:
-    """``--batch-size``."""
-    parser.add_argument(
-        '--batch-size',
-        type=batch_size,
-        default=default,
-        metavar='N',
-        help='pictures of one shape that run together; auto finds what is fastest while they run (default: '
-        '%(default)s)',
-    )

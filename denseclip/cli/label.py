@@ -6,9 +6,15 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from denseclip.apis.batch_sizes import AUTO, BatchSize, add_batch_option
+from denseclip.apis.batch_sizes import AUTO, BatchSize
 from denseclip.apis.errors import check_share
-from denseclip.cli.options import add_clip_options, add_json_option, add_model_options, model_arguments
+from denseclip.cli.options import (
+    add_batch_option,
+    add_clip_options,
+    add_json_option,
+    add_model_options,
+    model_arguments,
+)
 from denseclip.cli.programs import EXIT_ERROR
 from denseclip.cli.segment import (
     add_mask_options,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from denseclip.apis.batch_sizes import AUTO
 from denseclip.apis.errors import UserError
 from denseclip.apis.results.formats import format_lines
 
@@ -118,4 +119,29 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         '--trust',
         action='store_true',
         help='read a checkpoint even if that runs code in it; only for authors you trust',
+    )
+
+
+def batch_size(text: str) -> int | str:
+    """Type of ``--batch-size``, for ``argparse``."""
+    if text == AUTO:
+        return AUTO
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value <= 4096:
+        raise argparse.ArgumentTypeError(f'takes a whole number of at least 1, or {AUTO}, got {text!r}')
+    return value
+
+
+def add_batch_option(parser: argparse.ArgumentParser, default: int | str = 1) -> None:
+    """``--batch-size``."""
+    parser.add_argument(
+        '--batch-size',
+        type=batch_size,
+        default=default,
+        metavar='N',
+        help='pictures of one shape that run together; auto finds what is fastest while they run (default: '
+        '%(default)s)',
     )

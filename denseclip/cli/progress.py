@@ -61,7 +61,8 @@ def counting(description: str, *columns: ProgressColumn) -> Iterator[Count]:
     Yields:
         A function that takes how much is done and how much there is; None: not known.
     """
-    with _progress(BarColumn(), *(columns or (MofNCompleteColumn(), TimeRemainingColumn()))) as progress, shown_output():
+    shown = columns or (MofNCompleteColumn(), TimeRemainingColumn())
+    with _progress(BarColumn(), *shown) as progress, shown_output():
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

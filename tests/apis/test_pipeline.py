@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from drawn_teacher import DrawnTeacher, draw_picture
 
-from denseclip.apis.batch_sizes import BatchSize, batch_size
+from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.pipeline import beside, outcomes
+from denseclip.cli.options import batch_size
 
 
 @pytest.fixture
