@@ -1,26 +1,29 @@
 """Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021, equation 3), sizes known on the host.
 
-mmcv's operator takes the sizes of the levels as a tensor and reads them back from the device in every call. Here they
-are Python integers, so nothing waits for the device, and shapes are known on ``meta`` and under fake tensors.
+mmcv's module takes the sizes of the levels as a tensor and reads them back from the device in every call. Here they
+are Python integers, so nothing waits for the device, and shapes are known on ``meta`` and under fake tensors. On a GPU
+mmcv's kernel does the work where mmcv was compiled; elsewhere :mod:`.bilinear_bags` does.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-Size = tuple[int, int]
+from denseclip.core.precision import full_precision
+
+from .bilinear_bags import Size, bilinear_bags
+
+_PICTURES_AT_ONCE = 64  # mmcv's own default
 
 
 def deformable_attention(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
     """Sum weighted bilinear samples of all levels; outside of a level there are zeros.
-
-    The samples of a level are taken again in the backward pass instead of being kept: they are ``points`` times as
-    large as everything else a layer stores.
 
     Args:
         value: Values of all levels, one level after another, row by row.
@@ -34,26 +37,71 @@ def deformable_attention(value: Tensor, sizes: Sequence[Size], locations: Tensor
         - locations: :math:`(N, L, heads, levels, points, 2)`; weights: :math:`(N, L, heads, levels, points)`
         - result: :math:`(N, L, heads * D)`
     """
-    levels = value.split([height * width for height, width in sizes], dim=1)
-    keep = torch.is_grad_enabled() and (value.requires_grad or locations.requires_grad or weights.requires_grad)
-    total: Tensor | None = None
-    for index, (level, size) in enumerate(zip(levels, sizes, strict=True)):
-        inputs = (level, locations[:, :, :, index], weights[:, :, :, index], size)
-        if keep:
-            sampled = checkpoint(_attend, *inputs, use_reentrant=False, preserve_rng_state=False)
-        else:
-            sampled = _attend(*inputs)
-        total = sampled if total is None else total + sampled
-    assert total is not None, 'deformable attention needs at least one level'
-    return total.unflatten(0, (value.shape[0], -1)).flatten(1, 2).transpose(1, 2)
+    if uses_mmcv_kernel(value):
+        return _by_mmcv(value, sizes, locations, weights)
+    extent = _extents(sizes, locations).float()
+    return bilinear_bags(value, sizes, torch.addcmul(extent.new_tensor(-0.5), locations.float(), extent), weights)
 
 
-def _attend(value: Tensor, locations: Tensor, weights: Tensor, size: Size) -> Tensor:
-    """One level: (N, hw, heads, D), (N, L, heads, P, 2), (N, L, heads, P) to (N*heads, D, L)."""
-    picture = value.permute(0, 2, 3, 1).flatten(0, 1).unflatten(-1, size)
-    grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)
-    sampled = F.grid_sample(picture, grid, mode='bilinear', padding_mode='zeros', align_corners=False)
-    return (sampled * weights.transpose(1, 2).flatten(0, 1)[:, None]).sum(dim=-1)
+def attend_around(value: Tensor, sizes: Sequence[Size], reference: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """:func:`deformable_attention` at :func:`sampling_locations`; offsets in pixels are taken as they are.
+
+    Args:
+        value: See there.
+        sizes: See there.
+        reference: See :func:`sampling_locations`.
+        offsets: See :func:`sampling_locations`.
+        weights: See :func:`deformable_attention`.
+    """
+    if reference.shape[-1] != 2 or uses_mmcv_kernel(value):
+        return deformable_attention(value, sizes, sampling_locations(reference, offsets, sizes), weights)
+    centre = reference * reference.new_tensor([(width, height) for height, width in sizes]) - 0.5
+    # Repeated for each point: additions along two numbers are slow ones.
+    around = centre[:, :, None, :, None].expand(-1, -1, -1, -1, offsets.shape[4], -1).contiguous()
+    return bilinear_bags(value, sizes, around + offsets, weights)
+
+
+def uses_mmcv_kernel(value: Tensor) -> bool:
+    """Whether mmcv's CUDA kernel does the work: it was compiled, and the values are on a GPU."""
+    return value.is_cuda and not torch.compiler.is_compiling() and _mmcv_is_compiled()
+
+
+@lru_cache(maxsize=1)
+def _mmcv_is_compiled() -> bool:
+    extension = importlib.import_module('mmcv._ext')
+    return not getattr(extension, 'IS_DENSECLIP_FALLBACK', False)
+
+
+def _by_mmcv(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
+    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+
+    shapes, starts = _on_device(tuple(sizes), value.device)
+    # In float32 also where values are not: the kernel knows no bfloat16, and positions in float16 miss their pixels.
+    parts = [
+        part.to(torch.promote_types(part.dtype, torch.float32)).contiguous() for part in (value, locations, weights)
+    ]
+    operator: Any = MultiScaleDeformableAttnFunction
+    with full_precision(value.device.type):
+        out = operator.apply(parts[0], shapes, starts, *parts[1:], _step(value.shape[0]))
+    return out.to(value.dtype)
+
+
+def _step(batch: int) -> int:
+    """Pictures that the kernel takes at a time: it wants a divisor of the batch."""
+    return next(step for step in range(min(batch, _PICTURES_AT_ONCE), 0, -1) if batch % step == 0)
+
+
+@lru_cache(maxsize=64)
+def _on_device(sizes: tuple[Size, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Sizes of levels and where they start, as the kernel wants them; copied once."""
+    pixels = [height * width for height, width in sizes]
+    starts = [sum(pixels[:level]) for level in range(len(sizes))]
+    return torch.tensor(sizes, device=device), torch.tensor(starts, device=device)
+
+
+def _extents(sizes: Sequence[Size], like: Tensor) -> Tensor:
+    """Width and height of each level, (levels, 1, 2)."""
+    return like.new_tensor([(width, height) for height, width in sizes])[:, None]
 
 
 def sampling_locations(reference: Tensor, offsets: Tensor, sizes: Sequence[Size]) -> Tensor:
@@ -74,8 +122,7 @@ def sampling_locations(reference: Tensor, offsets: Tensor, sizes: Sequence[Size]
     """
     centre = reference[:, :, None, :, None, :2]
     if reference.shape[-1] == 2:
-        scale = offsets.new_tensor([(width, height) for height, width in sizes])
-        return centre + offsets / scale[:, None]
+        return centre + offsets / _extents(sizes, offsets)
     if reference.shape[-1] == 4:
         return centre + offsets / offsets.shape[-2] * reference[:, :, None, :, None, 2:] * 0.5
     raise ValueError(f'reference points have 2 numbers (x, y) or 4 (x, y, w, h), got {reference.shape[-1]}.')

@@ -11,12 +11,12 @@ from mmengine.model import caffe2_xavier_init, xavier_init
 from torch import Tensor, nn
 
 from denseclip.core.precision import full_precision
+from denseclip.models.functional.bilinear_bags import Size
 from denseclip.models.functional.deformable_attention import (
-    Size,
-    deformable_attention,
+    attend_around,
     pixel_centres,
-    sampling_locations,
 )
+from denseclip.models.functional.pointwise import pointwise
 
 from ..mask_head import PixelFeatures
 from .positions import sine_positions
@@ -63,8 +63,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
         offsets = self.sampling_offsets(query).unflatten(-1, (*split, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(dim=-1)
         weights = weights.unflatten(-1, (self.num_levels, self.num_points))
-        locations = sampling_locations(reference, offsets, sizes)
-        out = deformable_attention(values.unflatten(-1, (self.num_heads, -1)), sizes, locations, weights)
+        out = attend_around(values.unflatten(-1, (self.num_heads, -1)), sizes, reference, offsets, weights)
         return self.output_proj(out)
 
 
@@ -92,10 +91,19 @@ class DeformableEncoderLayer(nn.Module):
     def forward(self, x: Tensor, positions: Tensor, reference: Tensor, sizes: Sequence[Size]) -> Tensor:
         """One layer over tokens (N, S, C) of all levels; positions (1, S, C), reference (1, S, levels, 2)."""
         x = self.norm1(x + self.self_attn(x + positions, x, reference, sizes))
-        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+        return self.norm2(x + self.linear2(F.relu(self.linear1(x), inplace=True)))
+
+
+class _Pointwise(nn.Conv2d):
+    """A 1 x 1 convolution, see :func:`pointwise`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pointwise(self, x)
 
 
 def _projection(in_channels: int, dim: int, kernel_size: int, groups: int, bias: bool) -> nn.Sequential:
+    if kernel_size == 1:
+        return nn.Sequential(_Pointwise(in_channels, dim, 1, bias=bias), nn.GroupNorm(groups, dim))
     conv = nn.Conv2d(in_channels, dim, kernel_size, padding=kernel_size // 2, bias=bias)
     return nn.Sequential(conv, nn.GroupNorm(groups, dim))
 
@@ -146,7 +154,7 @@ class DeformablePixelDecoder(nn.Module):
         )
         self.laterals = nn.ModuleList(_projection(c, dim, 1, norm_groups, bias=False) for c in fine)
         self.outputs = nn.ModuleList(_projection(dim, dim, 3, norm_groups, bias=False) for _ in fine)
-        self.mask_features = nn.Conv2d(dim, mask_dim, kernel_size=1)
+        self.mask_features = _Pointwise(dim, mask_dim, kernel_size=1)
         self._init_convolutions()
 
     def _init_convolutions(self) -> None:
@@ -171,7 +179,7 @@ class DeformablePixelDecoder(nn.Module):
             finest = memories[-1]
             for lateral, output, skip in zip(self.laterals, self.outputs, maps[self.num_levels :], strict=True):
                 coarse = F.interpolate(finest, size=skip.shape[-2:], mode='bilinear', align_corners=False)
-                finest = F.relu(output(lateral(skip) + coarse))
+                finest = F.relu(output(lateral(skip) + coarse), inplace=True)
             return PixelFeatures(self.mask_features(finest), tuple(memories))
 
     def encode(self, maps: Sequence[Tensor]) -> list[Tensor]:
