@@ -5,7 +5,7 @@ use them. Probabilities come in without the "no object" class, which is handed o
 
 Masks stay at the resolution of the head until the last moment: they are resized by chunks of queries, and score planes
 are made by chunks of classes with a running maximum, so that neither ``Q x H x W`` masks nor ``K x H x W`` scores of a
-large picture stand in memory where only labels are wanted.
+large picture stand in memory where only labels are wanted. On a CPU they are made by tiles (:mod:`.tiled_masks`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from torch import Tensor
 from denseclip.core.placement import Placement
 
 from .label_map import label_dtype
+from .mask_tiles import can_tile
+from .tiled_masks import compete_by_tiles, instances_by_tiles, labels_by_tiles
 
 DEFAULT_BUDGET = 64 * 2**20
 """Bytes of one chunk of full-size planes."""
@@ -121,6 +123,8 @@ def semantic_labels(
     if not num_classes:
         raise ValueError('class_probs has no column: give at least one class.')
     size = geometry.result_size(mask_logits)
+    if can_tile(mask_logits, geometry) and bool(torch.stack(class_probs.aminmax()).isfinite().all()):
+        return labels_by_tiles(class_probs, mask_logits, geometry, merge_first, are_logits, budget)
     masks = geometry.enlarge(mask_logits) if merge_first else _apply_in_chunks(mask_logits, geometry, budget)
     if are_logits:
         masks = masks.sigmoid()
@@ -182,7 +186,9 @@ def panoptic_segments(
     if no_object is not None:
         kept &= scores >= no_object
     scores, labels = scores[kept], labels[kept]
-    winner, confident, own_area = _compete(scores, mask_logits[kept], geometry, budget)
+    masks = mask_logits[kept]
+    compete = compete_by_tiles if can_tile(masks, geometry) else _compete
+    winner, confident, own_area = compete(scores, masks, geometry, budget)
     count = scores.shape[0]
     won = torch.bincount(winner.flatten(), minlength=count)[:count]
     left = torch.bincount(winner[confident], minlength=count)[:count]
@@ -233,16 +239,23 @@ def instance_predictions(
         countable = _check_things(is_thing, class_probs)[labels]
         scores, labels, queries = scores[countable], labels[countable], queries[countable]
     used, place = queries.unique(return_inverse=True)
-    size = geometry.result_size(mask_logits)
-    masks = torch.zeros((used.shape[0], *size), dtype=torch.bool, device=mask_logits.device)
-    quality = class_probs.new_zeros(used.shape[0])
-    for start, planes in _chunks(mask_logits[used], geometry, budget):
+    cut_out = instances_by_tiles if can_tile(mask_logits, geometry) else _cut_out
+    masks, quality = cut_out(mask_logits[used], geometry, budget)
+    return MaskInstances(masks[place], labels, scores * quality[place].to(scores.dtype), queries)
+
+
+def _cut_out(mask_logits: Tensor, geometry: Placement, budget: int) -> tuple[Tensor, Tensor]:
+    """Masks in the picture's size, bool (Q, H, W), and the mean probability inside of each, (Q,)."""
+    size, count = geometry.result_size(mask_logits), mask_logits.shape[0]
+    masks = torch.zeros((count, *size), dtype=torch.bool, device=mask_logits.device)
+    quality = mask_logits.new_zeros(count, dtype=torch.float32)  # float16 ends at 65,504 pixels
+    for start, planes in _chunks(mask_logits, geometry, budget):
         part = slice(start, start + planes.shape[0])
         inside = planes > 0
         masks[part] = inside
-        total = (planes.float().sigmoid() * inside).flatten(1).sum(1)  # float16 ends at 65,504 pixels
-        quality[part] = (total / (inside.flatten(1).sum(1) + 1e-6)).to(quality.dtype)
-    return MaskInstances(masks[place], labels, scores * quality[place], queries)
+        total = (planes.float().sigmoid() * inside).flatten(1).sum(1)
+        quality[part] = total / (inside.flatten(1).sum(1) + 1e-6)
+    return masks, quality
 
 
 def _compete(scores: Tensor, mask_logits: Tensor, geometry: Placement, budget: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.precision import full_precision
 
+from .bilinear_matrix import bilinear_matrix
 from .label_map import Box, Size, chunked_label_map, label_dtype, slide_label_map
 
 _TILE = (32, 64)
@@ -135,20 +135,13 @@ def _axis(
     parts, count = [], torch.zeros(length, 1, dtype=torch.float64, device='cpu')
     for start, stop in windows:
         part = torch.zeros(length, patches, dtype=torch.float64, device='cpu')
-        part[start:stop] = _weights(patches, stop - start)
+        part[start:stop] = bilinear_matrix(patches, stop - start)
         count[start:stop] += 1
         parts.append(part)
     if not bool(count.all()):
         return None
     mean = (torch.cat(parts, dim=1) / count)[valid[0] : valid[1]]
-    return _Axis((_weights(mean.shape[0], out) @ mean).float(), windows)
-
-
-def _weights(length: int, out: int) -> Tensor:
-    """Bilinear resizing along one axis as a matrix (out, length), with PyTorch's own weights."""
-    eye = torch.eye(length, device='cpu')[None, None]
-    resized = eye if out == length else F.interpolate(eye, size=(length, out), mode='bilinear', align_corners=False)
-    return resized[0, 0].T.double()
+    return _Axis((bilinear_matrix(mean.shape[0], out) @ mean).float(), windows)
 
 
 def _by_tiles(maps: Sequence[Tensor], down: _Axis, across: _Axis, out_size: Size) -> tuple[Tensor, Tensor, Tensor]:
