@@ -53,6 +53,7 @@ COMPLETION = ['argcomplete>=3']  # the shell completes commands and options
 RUNTIME = [
     'onnxruntime>=1.20',  # runs exported models without PyTorch
     'tokenizers>=0.20',  # reads their words
+    'ftfy',  # mends them as CLIP's tokenizer does
 ]
 EXPORT = [
     'onnx>=1.17',

@@ -10,6 +10,7 @@ from typing import Any
 from denseclip.apis.errors import UserError
 from denseclip.apis.methods import METHODS
 from denseclip.apis.zoo import ZooModel, zoo_models
+from denseclip.export.reasons import why_not
 
 KINDS = ('zoo', 'preset', 'method')
 TASKS = ('semantic', 'panoptic', 'instance', 'anomaly')
@@ -29,6 +30,7 @@ class ModelCard:
         config: Its config, relative to the package; None for presets.
         weights: Its weights in this package, relative to it; None if they are elsewhere.
         url: Where its weights are published as a file, if they are.
+        model: Its class.
     """
 
     name: str
@@ -39,6 +41,17 @@ class ModelCard:
     config: str | None = None
     weights: str | None = None
     url: str | None = None
+    model: str = ''
+
+    @property
+    def exportable(self) -> bool:
+        """Whether ``denseclip export`` can write it; single configs of an exportable class may be refused."""
+        return not self.reason
+
+    @property
+    def reason(self) -> str:
+        """Why ``denseclip export`` cannot; empty where it can."""
+        return why_not(self.model)
 
     @property
     def ready(self) -> bool:
@@ -47,7 +60,7 @@ class ModelCard:
 
     def to_dict(self) -> dict[str, Any]:
         """The same for JSON."""
-        return asdict(self)
+        return {**asdict(self), 'exportable': self.exportable, 'reason': self.reason}
 
 
 def list_models(task: str | None = None, kind: str | None = None) -> list[ModelCard]:
@@ -115,14 +128,21 @@ def _of_zoo(model: ZooModel) -> ModelCard:
     elif model.file is None and model.url is None:
         line += '; its weights are not published as a file'
     needs = () if model.file else ('weights',)
-    return ModelCard(model.name, 'zoo', model.tasks, needs, line, model.config, model.file, model.url)
+    return ModelCard(model.name, 'zoo', model.tasks, needs, line, model.config, model.file, model.url, model.model)
 
 
 def _presets() -> list[ModelCard]:
     from denseclip.clip.presets import PRESETS
 
     return [
-        ModelCard(name, 'preset', ('semantic',), ('words', *_settings(preset.model, preset.needs)), preset.source)
+        ModelCard(
+            name,
+            'preset',
+            ('semantic',),
+            ('words', *_settings(preset.model, preset.needs)),
+            preset.source,
+            model=preset.type,
+        )
         for name, preset in PRESETS.items()
     ]
 
@@ -136,6 +156,6 @@ def _settings(model: Any, needs: str) -> tuple[str, ...]:
 
 def _methods() -> list[ModelCard]:
     return [
-        ModelCard(name, 'method', method.tasks, method.needs, method.line, method.config)
+        ModelCard(name, 'method', method.tasks, method.needs, method.line, method.config, model=method.model)
         for name, method in METHODS.items()
     ]

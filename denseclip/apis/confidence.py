@@ -13,8 +13,7 @@ from denseclip.apis.errors import UserError, check_share
 from denseclip.clip.unrelated import unrelated_words
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.files.shipped import here_or_shipped
-from denseclip.models.functional.word_evidence import FEATURES
-from denseclip.structures.word_scores import Calibration, CalibrationError, ScoreRequest, digest
+from denseclip.structures.word_scores import FEATURES, Calibration, CalibrationError, ScoreRequest, digest
 
 SUFFIX = '.confidence.json'
 TRAINED = 'model'

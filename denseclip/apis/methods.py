@@ -21,12 +21,14 @@ class Method:
         tasks: What it gives.
         needs: Arguments of ``load_model`` that it cannot do without.
         line: What it is, in a few words.
+        model: Class of the config's model.
     """
 
     config: str
     tasks: tuple[str, ...]
     needs: tuple[str, ...]
     line: str
+    model: str
 
 
 METHODS: dict[str, Method] = {
@@ -35,48 +37,56 @@ METHODS: dict[str, Method] = {
         ('semantic',),
         ('weights',),
         'OVSeg: masks, then CLIP on every mask; with masks= from elsewhere it needs words and no weights',
+        'OVSeg',
     ),
     'fcclip': Method(
         'configs/fcclip/fcclip_convnext-l_369k_ade20kpanoptic-1333x800.py',
         SEGMENTATION_TASKS,
         ('weights',),
         'FC-CLIP: masks and their classes in one pass',
+        'FCCLIP',
     ),
     'maft': Method(
         'configs/maft/maft-plus_convnext-l_55k_ade20k-1333x800.py',
         SEGMENTATION_TASKS,
         ('weights',),
         'MAFT+: FC-CLIP with a CLIP that has learned about masks',
+        'MAFTPlus',
     ),
     'pmp': Method(
         'configs/pmp/pmp_fcclip_convnext-l_20k_ade20k-1333x800.py',
         SEGMENTATION_TASKS,
         ('weights',),
         'PMP: masks that listen to the words',
+        'PMPFCCLIP',
     ),
     'anovl': Method(
         'configs/anovl/anovl-tfa_vit-b16-plus_folder-240x240.py',
         ('anomaly',),
         ('words',),
         'AnoVL without adaptation: defects of a named product, no training picture',
+        'AnoVL',
     ),
     'anovl-tta': Method(
         'configs/anovl/anovl_vit-b16-plus_folder-240x240.py',
         ('anomaly',),
         ('words',),
         'AnoVL, adapted to each picture while it is looked at',
+        'AnoVL',
     ),
     'winclip': Method(
         'configs/anovl/winclip_vit-b16-plus_mvtec-240x240.py',
         ('anomaly',),
         ('words',),
         'WinCLIP: windows of several sizes',
+        'WinCLIP',
     ),
     'april-gan': Method(
         'configs/anovl/april-gan_vit-l14-336_mvtec-518x518.py',
         ('anomaly',),
         ('weights', 'words'),
         'APRIL-GAN: linear layers trained on another set of products',
+        'AprilGAN',
     ),
 }
 """Methods by the name that ``load_model`` and ``--method`` take."""

@@ -37,6 +37,7 @@ class ZooModel:
         miou: Expected score in percent on one scale, if there is any.
         tasks: What it gives.
         is_default: Whether it is used where none is named.
+        model: Class of the config's model.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ZooModel:
     miou: float | None = None
     tasks: tuple[str, ...] = ('semantic',)
     is_default: bool = False
+    model: str = ''
 
     @property
     def state(self) -> str:
@@ -106,6 +108,7 @@ def _model(entry: dict[str, Any], default: str | None) -> ZooModel:
         expected.get('ss'),
         tuple(entry.get('tasks', ('semantic',))),
         entry['name'] == default,
+        entry.get('model') or '',
     )
 
 

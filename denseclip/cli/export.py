@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from typing import TYPE_CHECKING
 
-from denseclip.cli.options import WEIGHTS, add_trust
+from denseclip.cli.options import WEIGHTS, add_clip_options, add_trust
+
+if TYPE_CHECKING:
+    from denseclip.apis.catalogue import ModelCard
+    from denseclip.apis.predictor import Predictor
+    from denseclip.clip.vocabulary import Vocabulary
+
+_SOME = 'thing; background'
 
 HELP = 'write a model as files that run without PyTorch'
 EPILOG = (
     'examples:\n'
     '  denseclip export --out exported\n'
+    '  denseclip export maskclip --pretrained ViT-B-16.pt --out exported\n'
     '  denseclip segment street.jpg --runtime exported --classes "road; car; sky" --out results'
 )
 
@@ -18,12 +27,13 @@ EPILOG = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
     parser.add_argument(
-        'config',
+        'model',
         nargs='?',
-        metavar='CONFIG',
-        help='config of the model, or the name of one that comes with the package (default: the bundled model)',
+        metavar='MODEL',
+        help='a name that `denseclip models` shows, or a config (default: the bundled model)',
     )
     parser.add_argument('--weights', metavar='FILE', help=WEIGHTS)
+    add_clip_options(parser, 'a preset')
     parser.add_argument('--to', choices=('onnx',), default='onnx', help='kind of files (%(default)s)')
     parser.add_argument(
         '--classes',
@@ -37,33 +47,69 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the files, and say what comparing them with PyTorch showed."""
-    from denseclip.cli.progress import busy
     from denseclip.compat.versions import require_host_stack
 
     require_host_stack('denseclip export')
-    from denseclip.apis.config import inference_config
-    from denseclip.apis.inferencer import Inferencer
+    from denseclip.cli.progress import busy
     from denseclip.clip.vocabulary import typed_vocabulary
-    from denseclip.export.capabilities import refuse
     from denseclip.export.graphs import check_packages
     from denseclip.export.run import describe, export
     from denseclip.files.names import shown
-    from denseclip.files.shipped import config_file
 
     check_packages()
     words, notes = (None, ()) if args.classes is None else typed_vocabulary(args.classes)
     for note in notes:
         print(f'note: {shown(note)}')
-    config = None if args.config is None else str(config_file(args.config))
-    if config is not None:
-        refuse(inference_config(config).model.type)  # before weights are fetched and a model is built
+    card = _card(args.model)
     with warnings.catch_warnings():
         # Advice to MMSegmentation's developers.
         warnings.filterwarnings('ignore', category=UserWarning, module=r'mmseg\.')
         with busy('loading the model'):
-            inferencer = Inferencer(config, args.weights, 'cpu', trust=args.trust)
+            model = _load(args, card, words)
         with busy('writing graphs and comparing them with PyTorch, which takes a minute or two'):
-            folder = export(inferencer, args.out, args.to, words, force=args.force)
+            own = card is None or card.kind != 'preset'
+            folder = export(model, args.out, args.to, words, own_words=own, force=args.force)
     print(describe(folder))
-    print(f'next: denseclip segment street.jpg --runtime {shown(folder)} --out results')
+    classes = '' if own or words is not None else ' --classes "road; car; sky"'
+    print(f'next: denseclip segment street.jpg --runtime {shown(folder)}{classes} --out results')
     return 0
+
+
+def _card(name: str | None) -> ModelCard | None:
+    """What is known of a model that is named; None of a config and of the bundled model.
+
+    Raises:
+        ExportError: If none of its class can be exported; weights are not fetched for that.
+        UserError: If there is no such model.
+    """
+    from denseclip.apis.catalogue import find_card, list_models
+    from denseclip.apis.config import inference_config
+    from denseclip.export.capabilities import refuse
+    from denseclip.files.shipped import config_file
+
+    if name is None:
+        return None
+    if name in {card.name for card in list_models()}:
+        card = find_card(name)
+        refuse(card.model)
+        return card
+    refuse(inference_config(str(config_file(name))).model.type)
+    return None
+
+
+def _load(args: argparse.Namespace, card: ModelCard | None, words: Vocabulary | None) -> Predictor:
+    from denseclip.apis.loading import load_model
+    from denseclip.files.shipped import config_file
+
+    name = args.model if card is not None or args.model is None else str(config_file(args.model))
+    # A preset is built with some words; they stay out of the export.
+    some = _SOME if card is not None and card.kind == 'preset' and words is None else words
+    return load_model(
+        name,
+        weights=args.weights,
+        clip=args.clip,
+        pretrained=args.pretrained,
+        words=some,
+        device='cpu',
+        trust=args.trust,
+    )

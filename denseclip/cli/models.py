@@ -41,5 +41,7 @@ def run(args: argparse.Namespace) -> int:
             print(title)
         for card in rows:
             needs = f'needs {", ".join(card.needs)}' if card.needs else 'ready'
-            print(f'  {card.name:<{room}}  {"/".join(card.tasks)}; {needs}; {card.line}')
+            export = 'exports' if card.exportable else 'no export'
+            print(f'  {card.name:<{room}}  {"/".join(card.tasks)}; {needs}; {export}; {card.line}')
+    print("no export: 'denseclip export NAME --out DIR' says why")
     return 0

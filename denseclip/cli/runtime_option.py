@@ -26,10 +26,8 @@ _OTHERS = (
     'stage',
     'device',
     'trust',
-    'min_confidence',
-    'min_area',
 )
-"""Options that ask for another model, or for what exported models do not give."""
+"""Options that ask for another model."""
 
 
 def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> RuntimeModel:
@@ -46,4 +44,6 @@ def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Run
         raise UserError(f'--runtime runs an exported model, which knows no {listed}; leave one of them out.')
     from denseclip.runtime.model import load
 
-    return load(args.runtime, vocabulary)
+    model = load(args.runtime, vocabulary)
+    _ = model.vocabulary  # said before any picture is read: there are no words
+    return model

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from denseclip.weights.positions import exporting, resize_by_matrices
+
 SELF_TERMS = ('qk', 'qq', 'kk', 'vv')
 OTHER_KINDS = ('value', 'prior', 'external')
 ATTENTIONS = (*OTHER_KINDS, *SELF_TERMS)
@@ -203,6 +205,8 @@ def resize_values(v: Tensor, source: tuple[int, int], target: tuple[int, int]) -
     Shape:
         - v: :math:`(N, heads, hw, d)`; result: :math:`(N, heads, h'w', d)`
     """
+    if exporting():
+        return resize_by_matrices(v.unflatten(2, source), target).flatten(2, 3)
     if source == target:
         return v
     image = v.transpose(2, 3).flatten(1, 2).unflatten(-1, source)

@@ -54,7 +54,8 @@ def resize(planes: Tensor, size: Size, align_corners: bool = False) -> Tensor:
 def whole_multiples(size: Sequence[int], multiple: int | Size) -> Size:
     """A size whose sides are rounded up to whole multiples."""
     steps = (multiple, multiple) if isinstance(multiple, int) else multiple
-    height, width = (-(-int(side) // step) * step for side, step in zip(size, steps, strict=True))
+    # Not -(-side // step): graphs divide whole numbers towards zero.
+    height, width = ((side + step - 1) // step * step for side, step in zip(size, steps, strict=True))
     return height, width
 
 
@@ -74,10 +75,8 @@ def pad_to(images: Tensor, size: Size, colour: Sequence[float] | None = None) ->
         return images
     if colour is None:
         return F.pad(images, (0, size[1] - width, 0, size[0] - height))
-    padded = torch.tensor(tuple(colour), dtype=images.dtype, device=images.device)[None, :, None, None]
-    padded = padded.repeat(images.shape[0], 1, *size)
-    padded[:, :, :height, :width] = images
-    return padded
+    room = (0, size[1] - width, 0, size[0] - height)
+    return torch.cat([F.pad(images[:, c : c + 1], room, value=value) for c, value in enumerate(colour)], dim=1)
 
 
 def pad_to_multiple(images: Tensor, multiple: int | Size) -> Tensor:

@@ -1,6 +1,6 @@
 """Which models can be exported, how, and why the others cannot. A new model is a row here.
 
-Whatever the row promises is compared with PyTorch at sizes that are not the example's before a file is written
+Whatever a row promises is compared with PyTorch at sizes that are not the example's before a file is written
 (:mod:`denseclip.export.checks`).
 """
 
@@ -11,29 +11,33 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from torch import Tensor, nn
-
 from denseclip.export.errors import ExportError
+from denseclip.export.image_graphs import (
+    ComparingDenseCLIPGraph,
+    DenseCLIPGraph,
+    ImageGraph,
+    MaskCLIPPlusGraph,
+    OpenVocabularyGraph,
+)
+from denseclip.export.reasons import PRE_PROMPTING, REASONS, UNKNOWN
+from denseclip.export.words import BankWords, ContextWords, WordSide
+from denseclip.models.segmentors.post_processing import PostProcessing
+from denseclip.runtime.manifest import Scores
 
 
-class ImageGraph(nn.Module):
-    """A model as one function of pictures, and of class embeddings where it has words.
+@dataclass(frozen=True)
+class Way:
+    """How a model is exported.
 
-    Args:
-        model: The model, ready for export or as it is.
+    Attributes:
+        graph: Makes the graph of its picture side.
+        words: Makes its text side.
+        scores: What the graph's scores mean.
     """
 
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-
-class DenseCLIPGraph(ImageGraph):
-    """DenseCLIP with the embeddings of its classes from outside; post-model prompting is inside."""
-
-    def forward(self, images: Tensor, text: Tensor) -> Tensor:
-        """Logits (N, K, h, w) of pictures (N, 3, H, W) for class embeddings (K, E)."""
-        return self.model.logits_for(images, text)
+    graph: Callable[[Any], ImageGraph]
+    words: Callable[[Any], WordSide]
+    scores: Scores = Scores()
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,12 @@ class Capability:
     Attributes:
         exportable: Whether.
         reason: Why not; empty where it can.
-        graph: Makes its graph.
+        way: How.
     """
 
     exportable: bool
     reason: str = ''
-    graph: Callable[[Any], ImageGraph] | None = None
+    way: Way | None = None
 
 
 def _no(reason: str) -> Capability:
@@ -57,54 +61,41 @@ def _no(reason: str) -> Capability:
 
 def _denseclip(model: Any) -> Capability:
     if model.prompting == 'pre':
-        return _no(
-            'with prompting="pre" the text tower runs for every picture; its words would have to be part of the graph.'
-        )
+        return _no(PRE_PROMPTING)
     if model.align_corners:
         return _no('its head resizes with align_corners=True, which the runtime does not do.')
     if model.binary:
         return _no('it tells two classes apart by a threshold on one score.')
-    return Capability(True, graph=DenseCLIPGraph)
+    graph = ComparingDenseCLIPGraph if model.compares_raw_texts else DenseCLIPGraph
+    return Capability(True, way=Way(graph, ContextWords))
 
 
-_READ_OUT = 'its training-free read-out of CLIP has not been made into a graph yet.'
-_QUERIES = 'its masks come from queries and deformable attention, which have not been made into a graph yet.'
-_STAGES = 'it runs CLIP on every mask that a first stage found, which takes two graphs; they have not been made yet.'
-_BOXES = 'boxes need suppression inside the graph, which has not been made yet.'
-_ANOMALY = 'the runtime has no heat maps of anomalies yet.'
-_UNKNOWN = 'it has not been made into a graph yet.'
-_TRAINING = 'it exists for training and gives no results.'
-_TURNS = 'it runs another model on several copies of a picture; export that model.'
+def _open_vocabulary(model: Any) -> Capability:
+    if model.post != PostProcessing():
+        return _no('its scores are refined (post=...), which the runtime does not do; leave post out.')
+    if model.regions is not None:
+        return _no('its labels follow regions of another program (regions=...), which the runtime does not ask.')
+    if getattr(model, 'background_rule', False):
+        return _no('its background rule needs a foreground map, which the runtime does not use; set it to False.')
+    return Capability(True, way=Way(OpenVocabularyGraph, BankWords, Scores(model.output, float(model.scale))))
 
-ROWS: Mapping[str, Callable[[Any], Capability] | str] = MappingProxyType(
+
+def _maskclip_plus(model: Any) -> Capability:
+    if model.align_corners:
+        return _no('its head resizes with align_corners=True, which the runtime does not do.')
+    return Capability(True, way=Way(MaskCLIPPlusGraph, lambda own: BankWords(own, compares=False, threshold=False)))
+
+
+WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(
     {
         'DenseCLIP': _denseclip,
-        'OpenVocabularySegmentor': _READ_OUT,
-        'ResCLIPSegmentor': _READ_OUT,
-        'CLIPDINOiser': _READ_OUT,
-        'DinoCLIP': _READ_OUT,
-        'MaskCLIPPlus': 'its classes share a head with those of its teacher, which has not been made into a graph yet.',
-        'FCCLIP': _QUERIES,
-        'MAFTPlus': _QUERIES,
-        'PMPFCCLIP': _QUERIES,
-        'PMPMAFTPlus': _QUERIES,
-        'PMPMask2Former': _QUERIES,
-        'TwoStageSegmentor': _STAGES,
-        'OVSeg': _STAGES,
-        'PMPOVSeg': _STAGES,
-        'DenseCLIPRetinaNet': _BOXES,
-        'DenseCLIPMaskRCNN': _BOXES,
-        'AnoVL': _ANOMALY,
-        'WinCLIP': _ANOMALY,
-        'AprilGAN': _ANOMALY,
-        'ContrastiveCLIP': _TRAINING,
-        'DINOPretraining': _TRAINING,
-        'MaskAdaptedCLIP': _TRAINING,
-        'DenseSegTTAModel': _TURNS,
-        'ScoreAverageTTAModel': _TURNS,
+        'OpenVocabularySegmentor': _open_vocabulary,
+        'CLIPDINOiser': _open_vocabulary,
+        'DinoCLIP': _open_vocabulary,
+        'MaskCLIPPlus': _maskclip_plus,
     }
 )
-"""By name of the class: what decides about a model of it, or why none can be exported."""
+"""By name of the class: what decides about a model of it. The others have a reason in ``reasons``."""
 
 
 def refuse(kind: str) -> None:
@@ -117,9 +108,8 @@ def refuse(kind: str) -> None:
         ExportError: With the reason.
     """
     name = kind.rpartition('.')[2]
-    row = ROWS.get(name, _UNKNOWN)
-    if isinstance(row, str):
-        raise ExportError(f'{name} cannot be exported: {row}')
+    if name not in WAYS:
+        raise ExportError(f'{name} cannot be exported: {REASONS.get(name, UNKNOWN)}')
 
 
 def capability(model: Any) -> Capability:
@@ -129,7 +119,6 @@ def capability(model: Any) -> Capability:
         model: A model, or the class of one; of a class is said what holds for all of its models.
     """
     kind = model if isinstance(model, type) else type(model)
-    row = ROWS.get(kind.__name__, _UNKNOWN)
-    if isinstance(row, str):
-        return _no(row)
-    return Capability(True) if isinstance(model, type) else row(model)
+    if kind.__name__ not in WAYS:
+        return _no(REASONS.get(kind.__name__, UNKNOWN))
+    return Capability(True) if isinstance(model, type) else WAYS[kind.__name__](model)

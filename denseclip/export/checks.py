@@ -10,15 +10,19 @@ import torch
 from torch import nn
 
 from denseclip.export.errors import ExportError
+from denseclip.export.graphs import example_text
+from denseclip.export.image_graphs import ImageGraph
 from denseclip.runtime.graphs import session
 
 CASES = ((1, 224, 224, 1), (1, 97, 131, 60), (2, 64, 96, 3), (1, 161, 75, 11), (1, 33, 257, 2), (1, 360, 480, 11))
 """Pictures, height, width and classes."""
 TOLERANCE = 1e-3
 """Of scores, relative to the largest; float32 of two libraries differs by about 1e-6."""
+JUMPS = 0.01
+"""Share of the scores that may differ more where they jump."""
 
 
-def check_image_graph(path: Path, model: nn.Module, embed_dim: int | None, classes: int | None) -> float:
+def check_image_graph(path: Path, model: ImageGraph, embed_dim: int | None, classes: int | None) -> float:
     """Compare the picture side.
 
     Args:
@@ -39,12 +43,12 @@ def check_image_graph(path: Path, model: nn.Module, embed_dim: int | None, class
         feeds = [torch.randn(count, 3, height, width, generator=numbers, device='cpu')]
         names = ['images']
         if embed_dim is not None:
-            feeds.append(torch.randn(classes or some, embed_dim, generator=numbers, device='cpu'))
+            feeds.append(example_text(classes or some, embed_dim, model.unit_text, numbers))
             names.append('text')
         with torch.inference_mode():
-            wanted = model(*feeds).numpy()
+            wanted = [part.numpy() for part in model(*feeds)]
         what = f'pictures {count} x {height} x {width}, {classes or some} classes'
-        worst = max(worst, _difference(graph, dict(zip(names, feeds, strict=True)), wanted, what))
+        worst = max(worst, _difference(graph, dict(zip(names, feeds, strict=True)), wanted, what, model.jumps))
     return worst
 
 
@@ -53,23 +57,29 @@ def check_text_graph(path: Path, model: nn.Module, prompts: list[torch.Tensor]) 
     graph, worst = session(path), 0.0
     for tokens in prompts:
         with torch.inference_mode():
-            wanted = model(tokens).numpy()
+            wanted = [model(tokens).numpy()]
         worst = max(worst, _difference(graph, {'tokens': tokens}, wanted, f'prompts {tuple(tokens.shape)}'))
     return worst
 
 
-def _difference(graph: Any, feeds: dict[str, torch.Tensor], wanted: np.ndarray, what: str) -> float:
+def _difference(
+    graph: Any, feeds: dict[str, torch.Tensor], wanted: list[np.ndarray], what: str, jumps: bool = False
+) -> float:
     try:
-        found = graph.run(None, {name: value.numpy() for name, value in feeds.items()})[0]
+        found = graph.run(None, {name: value.numpy() for name, value in feeds.items()})
     except Exception as error:  # onnxruntime's own types derive from RuntimeError and Exception alike
         reason = ' '.join(str(error).split())
         raise ExportError(f'the graph does not run ({what}): {reason:.300}. Nothing was written.') from error
-    if found.shape != wanted.shape:
-        raise ExportError(f'the graph gives {found.shape} instead of {wanted.shape} ({what}). Nothing was written.')
-    difference = float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-6))
-    if not difference <= TOLERANCE:
-        raise ExportError(
-            f'the graph differs from PyTorch by {difference:.2g} of the largest score ({what}): a size of its example '
-            'has become part of it. Nothing was written.'
-        )
-    return difference
+    worst = 0.0
+    for part, right in zip(found, wanted, strict=True):
+        if part.shape != right.shape:
+            raise ExportError(f'the graph gives {part.shape} instead of {right.shape} ({what}). Nothing was written.')
+        differences = np.abs(part - right) / max(float(np.abs(right).max()), 1e-6)
+        largest = float(np.quantile(differences, 1 - JUMPS, method='higher') if jumps else differences.max())
+        if not largest <= TOLERANCE:
+            raise ExportError(
+                f'the graph differs from PyTorch by {largest:.2g} of the largest score ({what}): a size of its '
+                'example has become part of it. Nothing was written.'
+            )
+        worst = max(worst, largest)
+    return worst

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip.export.errors import ExportError
+from denseclip.export.image_graphs import ImageGraph
 
 OPSET = 18
 # Sides whose strides leave odd remainders at every level, and that are not the sides of a learned position grid: an
@@ -25,22 +26,22 @@ class TextGraph(nn.Module):
     """A text tower as a function of tokens; learned contexts are inside.
 
     Args:
-        encoder: Text encoder, called as ``encoder(tokens, contexts)``.
+        tower: Text tower.
         contexts: Learned contexts, (1, N2, W), or None.
     """
 
-    def __init__(self, encoder: nn.Module, contexts: Tensor | None) -> None:
+    def __init__(self, tower: Any, contexts: Tensor | None) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.tower = tower
         self.register_buffer('contexts', None if contexts is None else contexts.detach().clone())
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embeddings (P, E), not normalised, of token ids (P, L)."""
-        return self.encoder(tokens, self.contexts)[0]
+        return self.tower.encode_tokens(tokens, self.contexts)[0]
 
 
-def write_image_graph(graph: nn.Module, path: Path, embed_dim: int | None, classes: int | None) -> None:
-    """Write the picture side: ``images (n, 3, h, w)`` and ``text (k, E)`` to ``scores (n, k, h', w')``.
+def write_image_graph(graph: ImageGraph, path: Path, embed_dim: int | None, classes: int | None) -> None:
+    """Write the picture side: ``images (n, 3, h, w)`` and ``text (k, E)`` to ``scores (n, k, h', w')`` and the like.
 
     Args:
         graph: Takes pictures, and class embeddings where the model has words.
@@ -53,10 +54,10 @@ def write_image_graph(graph: nn.Module, path: Path, embed_dim: int | None, class
     free: list[dict[int, str]] = [{0: 'n', 2: 'h', 3: 'w'}]
     names = ['images']
     if embed_dim is not None:
-        inputs.append(torch.randn(classes or _CLASSES, embed_dim, device='cpu'))
+        inputs.append(example_text(classes or _CLASSES, embed_dim, graph.unit_text))
         free.append({} if classes else {0: 'k'})
         names.append('text')
-    _write(graph, inputs, names, 'scores', free, path)
+    _write(graph, inputs, names, graph.outputs, free, path)
 
 
 def write_text_graph(graph: nn.Module, path: Path, tokens: Tensor) -> None:
@@ -67,14 +68,27 @@ def write_text_graph(graph: nn.Module, path: Path, tokens: Tensor) -> None:
         path: The file.
         tokens: An example of at least two prompts.
     """
-    _write(graph, [tokens], ['tokens'], 'embeddings', [{0: 'p', 1: 'l'}], path)
+    _write(graph, [tokens], ['tokens'], ['embeddings'], [{0: 'p', 1: 'l'}], path)
+
+
+def example_text(count: int, embed_dim: int, unit: bool, numbers: torch.Generator | None = None) -> Tensor:
+    """Class embeddings of nothing, (K, E).
+
+    Args:
+        count: K.
+        embed_dim: E.
+        unit: Whether they have length one.
+        numbers: Where random numbers come from.
+    """
+    text = torch.randn(count, embed_dim, generator=numbers, device='cpu')
+    return nn.functional.normalize(text, dim=-1) if unit else text
 
 
 def _write(
     graph: nn.Module,
     inputs: Sequence[Tensor],
     names: Sequence[str],
-    output: str,
+    outputs: Sequence[str],
     free: Sequence[dict[int, str]],
     path: Path,
 ) -> None:
@@ -86,7 +100,7 @@ def _write(
                 tuple(inputs),
                 dynamo=True,
                 input_names=list(names),
-                output_names=[output],
+                output_names=list(outputs),
                 dynamic_shapes=tuple(free),
                 opset_version=OPSET,
                 verbose=False,

@@ -31,6 +31,7 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
     normal = before._enable_normalize
     size, test = padding.get('size'), model.test_cfg
     slide = test.get('mode', 'whole') == 'slide'
+    fills = hasattr(model, 'pad') and not model.stretch  # a stretched map is that of the padding inside the graph
     return Picture(
         resize=resize,
         keep_ratio=keep_ratio,
@@ -43,6 +44,16 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
         pad_value=float(before.pad_val),
         crop=_pair(test['crop_size']) if slide else None,
         stride=_pair(test['stride']) if slide else None,
+        whole=_pair(model.tower.multiple) if fills else None,
+        whole_value=_colour(model) if fills else (0.0, 0.0, 0.0),
+    )
+
+
+def _colour(model: Any) -> tuple[float, ...]:
+    """What a dense CLIP fills pictures up with."""
+    spec = model.tower.preprocess
+    return (
+        (0.0, 0.0, 0.0) if model.padding == 'zero' else tuple(-m / s for m, s in zip(spec.mean, spec.std, strict=True))
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -82,7 +84,8 @@ class TextSide:
             return self._known[vocabulary]
 
     def _encode(self, vocabulary: Vocabulary) -> np.ndarray:
-        prompts = [t.replace('{}', name) for name in vocabulary.prompts for t in self._words.templates]
+        clean = CLEANING[self._words.cleaning]
+        prompts = [clean(t.replace('{}', name)) for name in vocabulary.prompts for t in self._words.templates]
         tokens = self._tokens(prompts)
         tower = session(self._graph, self._threads)
         rows = []
@@ -92,8 +95,11 @@ class TextSide:
             for row, found in zip(ids, some, strict=True):
                 row[: len(found)] = found
             rows.append(tower.run(None, {'tokens': ids})[0])
-        counts = [len(group) * len(self._words.templates) for group in vocabulary.groups]
-        return merge_prompts(np.concatenate(rows), counts)
+        groups, templates = [len(group) for group in vocabulary.groups], len(self._words.templates)
+        if self._words.merge == 'length':
+            return merge_prompts(np.concatenate(rows), [count * templates for count in groups])
+        names = mean_directions(np.concatenate(rows), [templates] * sum(groups))
+        return names if self._words.merge == 'max' else mean_directions(names, groups)
 
     def _tokens(self, prompts: Sequence[str]) -> list[list[int]]:
         try:
@@ -131,6 +137,33 @@ def check_vocabulary(words: Words, vocabulary: Vocabulary) -> None:
             f'this model is built for {words.classes} classes, the vocabulary has {len(vocabulary.groups)}; give '
             f'{words.classes}.'
         )
+
+
+def mean_directions(embeddings: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """Mean of the directions of some embeddings after another, at length one, as ``TextBank`` makes it.
+
+    Shape:
+        - embeddings: :math:`(P, E)`; result: :math:`(K, E)`
+    """
+    units = _unit(embeddings)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    return _unit(np.add.reduceat(units, starts, axis=0) / np.array(counts)[:, None]).astype(np.float32)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def clean_for_clip(text: str) -> str:
+    """What CLIP's tokenizer does to a text before it splits it."""
+    import ftfy
+
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return ' '.join(text.split()).lower()
+
+
+CLEANING: Mapping[str, Callable[[str], str]] = MappingProxyType({'': str, 'clip': clean_for_clip})
+"""By its name in the manifest."""
 
 
 def merge_prompts(embeddings: np.ndarray, counts: Sequence[int]) -> np.ndarray:

@@ -6,7 +6,7 @@ in bands: memory does not grow with classes x picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -46,7 +46,20 @@ def window_boxes(size: Size, crop: Size | None, stride: Size | None) -> list[Box
     return [(top, bottom, left, right) for top, bottom in rows for left, right in columns]
 
 
-def label_map(scores: Sequence[np.ndarray], boxes: Sequence[Box], size: Size, valid: Box, out: Size) -> np.ndarray:
+def best_class(scores: np.ndarray) -> np.ndarray:
+    """The class of the largest score, the first of equals, (K, h, w) to (h, w)."""
+    return scores.argmax(axis=0)
+
+
+def label_map(
+    scores: Sequence[np.ndarray],
+    boxes: Sequence[Box],
+    size: Size,
+    valid: Box,
+    out: Size,
+    decide: Callable[[np.ndarray], np.ndarray] = best_class,
+    count: int | None = None,
+) -> np.ndarray:
     """Label map of a picture.
 
     Args:
@@ -55,19 +68,35 @@ def label_map(scores: Sequence[np.ndarray], boxes: Sequence[Box], size: Size, va
         size: Height and width of the network's input.
         valid: The part of it without padding.
         out: Height and width of the result.
-
-    Returns:
-        The class of the largest score of every pixel, the first of equals.
+        decide: Makes labels (h, w) of scores (K, h, w).
+        count: Number of labels; None: K.
 
     Shape:
         - scores: :math:`(K, h, w)` each; result: ``out``
     """
+    labels = np.empty(out, dtype=label_type(count or scores[0].shape[0]))
+    for band, block, part in _blocks(scores, boxes, size, valid, out):
+        labels[band, block] = decide(part)
+    return labels
+
+
+def full_scores(scores: Sequence[np.ndarray], boxes: Sequence[Box], size: Size, valid: Box, out: Size) -> np.ndarray:
+    """Scores of all classes in the picture's size, (K, H, W) float32; arguments as of :func:`label_map`."""
+    found = np.empty((scores[0].shape[0], *out), dtype=np.float32)
+    for band, block, part in _blocks(scores, boxes, size, valid, out):
+        found[:, band, block] = part
+    return found
+
+
+def _blocks(
+    scores: Sequence[np.ndarray], boxes: Sequence[Box], size: Size, valid: Box, out: Size
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Rows, columns and scores (K, h, w) of parts of the result."""
     count = scores[0].shape[0]
     rows = np.bincount(np.concatenate([np.arange(t, b) for t, b in {box[:2] for box in boxes}]), minlength=size[0])
     columns = np.bincount(np.concatenate([np.arange(a, b) for a, b in {box[2:] for box in boxes}]), minlength=size[1])
     down = [_axis(s.shape[1], box[:2], rows, valid[:2], out[0]) for s, box in zip(scores, boxes, strict=True)]
     across = [_axis(s.shape[2], box[2:], columns, valid[2:], out[1]) for s, box in zip(scores, boxes, strict=True)]
-    labels = np.empty(out, dtype=label_type(count))
     step = max(1, _NUMBERS // (count * max(out[1], max(s.shape[2] for s in scores))))
     for top in range(0, out[0], step):
         band = slice(top, min(top + step, out[0]))
@@ -75,8 +104,7 @@ def label_map(scores: Sequence[np.ndarray], boxes: Sequence[Box], size: Size, va
         for left in range(0, out[1], _COLUMNS):
             block = slice(left, left + _COLUMNS)
             parts = [_product(part[block], s, 2) for part, s in zip(across, strips, strict=True) if s is not None]
-            labels[band, block] = np.sum([part for part in parts if part is not None], axis=0).argmax(axis=0)
-    return labels
+            yield band, block, np.sum([part for part in parts if part is not None], axis=0)
 
 
 def _product(weights: np.ndarray, scores: np.ndarray, axis: int) -> np.ndarray | None:

@@ -12,7 +12,7 @@ from typing import Any
 from denseclip.apis.errors import UserError
 
 FILE = 'manifest.json'
-FORMAT = 1
+FORMAT = 2
 KIND = 'denseclip-export'
 
 
@@ -32,6 +32,9 @@ class Picture:
         pad_value: What with, after normalisation.
         crop: Height and width of windows; None: the whole picture at once.
         stride: Their vertical and horizontal step.
+        whole: Sides are filled up further, to whole multiples of this height and width, unless they are as long as a
+            window; None: they are not.
+        whole_value: What with, a number per channel.
     """
 
     resize: tuple[int, int] | None
@@ -45,6 +48,8 @@ class Picture:
     pad_value: float = 0.0
     crop: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
+    whole: tuple[int, int] | None = None
+    whole_value: tuple[float, ...] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,9 @@ class Words:
         backgrounds: Policies that the model knows.
         embed_dim: Numbers of a class embedding.
         classes: The only number of classes that the graph takes; None: any.
+        merge: What becomes of the sentences of a class: ``'length'``, their mean direction at their mean length;
+            ``'mean'``, a mean of length one; ``'max'``, a row for each name, the best of which counts.
+        cleaning: What is done to a sentence before the tokenizer: nothing, or ``'clip'``, what CLIP does.
     """
 
     templates: tuple[str, ...]
@@ -66,6 +74,31 @@ class Words:
     backgrounds: tuple[str, ...]
     embed_dim: int
     classes: int | None = None
+    merge: str = 'length'
+    cleaning: str = ''
+
+    def __post_init__(self) -> None:
+        if self.merge not in ('length', 'mean', 'max') or self.cleaning not in ('', 'clip'):
+            raise ValueError(f'words merged by {self.merge!r} and cleaned for {self.cleaning!r}')
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the output ``scores`` of the graph ``image`` means.
+
+    Attributes:
+        kind: ``'logits'`` of a softmax, ``'cosines'``, or ``'probabilities'`` over the rows of ``text``.
+        scale: Factor of the cosines in a softmax.
+        calibration: Of confidences, as :mod:`denseclip.structures.word_scores` writes it; None: there is none.
+    """
+
+    kind: str = 'logits'
+    scale: float = 1.0
+    calibration: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ('logits', 'cosines', 'probabilities'):
+            raise ValueError(f'scores of kind {self.kind!r}')
 
 
 @dataclass(frozen=True)
@@ -76,10 +109,12 @@ class Manifest:
         model: Class of the model, for people.
         picture: See :class:`Picture`.
         words: See :class:`Words`; None for models whose classes are fixed.
-        vocabulary: The words that the model came with, as ``Vocabulary.of`` takes them.
+        vocabulary: The words that the model came with, as ``Vocabulary.of`` takes them; None: it came without.
         palette: RGB of every label of them.
-        files: File of each part (``image``; ``text`` and ``tokenizer``, or ``embeddings``).
+        files: File of each part (``image``; ``text`` and ``tokenizer``, or ``embeddings``; ``unrelated``: rows of words
+            that confidences are taken against).
         sha256: Of each file.
+        scores: See :class:`Scores`.
         versions: Of the packages that made the export.
         checked: What comparing with PyTorch showed, for people.
     """
@@ -87,10 +122,11 @@ class Manifest:
     model: str
     picture: Picture
     words: Words | None
-    vocabulary: Mapping[str, Any]
+    vocabulary: Mapping[str, Any] | None
     palette: tuple[tuple[int, int, int], ...]
     files: Mapping[str, str]
     sha256: Mapping[str, str]
+    scores: Scores = Scores()
     versions: Mapping[str, str] = field(default_factory=dict)
     checked: Mapping[str, Any] = field(default_factory=dict)
 
@@ -151,18 +187,19 @@ def _check_file(folder: Path, manifest: Path, name: Any, wanted: str | None) -> 
 
 
 def _of_json(content: Mapping[str, Any]) -> Manifest:
-    picture, words = content['picture'], content['words']
-    pairs = {key: _pair(picture[key]) for key in ('resize', 'pad_size', 'crop', 'stride')}
-    triples = {key: tuple(float(v) for v in picture[key]) for key in ('mean', 'std')}
+    picture, words, own = content['picture'], content['words'], content['vocabulary']
+    pairs = {key: _pair(picture[key]) for key in ('resize', 'pad_size', 'crop', 'stride', 'whole')}
+    triples = {key: tuple(float(v) for v in picture[key]) for key in ('mean', 'std', 'whole_value')}
     lists = None if words is None else {key: tuple(map(str, words[key])) for key in ('templates', 'backgrounds')}
     return Manifest(
         str(content['model']),
         Picture(**{**picture, **pairs, **triples}),
         None if words is None else Words(**{**words, **(lists or {})}),
-        dict(content['vocabulary']),
+        None if own is None else dict(own),
         tuple((int(r), int(g), int(b)) for r, g, b in content['palette']),
         dict(content['files']),
         dict(content['sha256']),
+        Scores(**content['scores']),
         dict(content['versions']),
         dict(content['checked']),
     )

@@ -29,7 +29,7 @@ def resize_pixels(pixels: np.ndarray, size: Size) -> np.ndarray:
         return pixels
     if pixels.shape[:2] == (2 * size[0], 2 * size[1]):  # OpenCV averages four pixels then
         return _halved(pixels)
-    (top, below), (up, down) = _whole_weights(pixels.shape[0], size[0])
+    (top, below), (up, down) = _whole_weights(pixels.shape[0], size[0], border=True)
     (left, right), (near, far) = _whole_weights(pixels.shape[1], size[1])
     wide = pixels.astype(np.int32)
     rows = wide[:, left] * near[:, None] + wide[:, right] * far[:, None]  # of the picture's own height
@@ -80,16 +80,25 @@ def _halved(pixels: np.ndarray) -> np.ndarray:
     return ((four + 2) >> 2).astype(np.uint8)
 
 
-def _whole_weights(length: int, out: int) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The two sources of every pixel along an axis, and their weights in parts of :data:`_ONE`."""
+def _whole_weights(
+    length: int, out: int, border: bool = False
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The two sources of every pixel along an axis, and their weights in parts of :data:`_ONE`.
+
+    Args:
+        length: Of the axis.
+        out: Its length afterwards.
+        border: Whether pixels beyond the first and the last one share their weights between two copies of it, each
+            rounded by itself: OpenCV does that for rows and not for columns.
+    """
     place = ((np.arange(out) + 0.5) * (1 / (out / length)) - 0.5).astype(np.float32)  # OpenCV's order
     low = np.floor(place).astype(np.int64)
     share = place - low.astype(np.float32)
-    share[(low < 0) | (low >= length - 1)] = 0
-    low = np.clip(low, 0, length - 1)
+    if not border:
+        share[(low < 0) | (low >= length - 1)] = 0
     far = np.rint(share * np.float32(_ONE)).astype(np.int32)
     near = np.rint((np.float32(1) - share) * np.float32(_ONE)).astype(np.int32)
-    return (low, np.minimum(low + 1, length - 1)), (near, far)
+    return (np.clip(low, 0, length - 1), np.clip(low + 1, 0, length - 1)), (near, far)
 
 
 def _area_matrix(length: int, out: int) -> np.ndarray:

@@ -25,6 +25,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
 CHANCES: Mapping[str, float] = MappingProxyType({CALIBRATED: 0.5, RANK: 0.95})
 """Scores below which the picture speaks no more for a word than for any other. Calibrated: the evidence speaks against
 it. Rank: more than one unrelated word in twenty fits as well."""
+FEATURES = ('best', 'rival')
+"""What calibrations weigh, in this order; see ``denseclip.models.functional.word_evidence``."""
 _FORMAT = 1
 
 

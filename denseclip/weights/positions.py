@@ -52,7 +52,7 @@ def resize_positions(
     side = round(rows**0.5)
     if source is None or source[0] * source[1] != rows:
         source = (side, side)
-    if source == (height, width):
+    if not exporting() and source == (height, width):  # a graph is for every size, that of its example or not
         return table
     special, own = table[:prefix], table[prefix:].unflatten(0, source)
     if mode == 'crop':
@@ -62,6 +62,9 @@ def resize_positions(
                 "raise input_resolution, or interpolate (pos_resize='bilinear')."
             )
         return torch.cat([special, own[:height, :width].flatten(0, 1)])
+    if exporting():
+        resized = resize_by_matrices(own.float(), (height, width), mode, antialias, offset)
+        return torch.cat([special, resized.flatten(0, 1).to(table.dtype)])
     image = own.permute(2, 0, 1).unsqueeze(0)
     if offset:
         scale = ((height + offset) / source[0], (width + offset) / source[1])
@@ -70,3 +73,80 @@ def resize_positions(
         size = (height, width)
         resized = F.interpolate(image.float(), size=size, mode=mode, align_corners=False, antialias=antialias)
     return torch.cat([special, resized.squeeze(0).flatten(1).transpose(0, 1).to(table.dtype)])
+
+
+def exporting() -> bool:
+    """Whether a graph is being made, whose sizes stay free."""
+    return bool(getattr(torch.compiler, 'is_exporting', bool)())
+
+
+def resize_by_matrices(
+    own: Tensor, grid: tuple[int, int], mode: str = 'bilinear', antialias: bool = False, offset: float = 0.0
+) -> Tensor:
+    """A grid of vectors at another size by two products: runtimes resize with other rules than PyTorch's.
+
+    Args:
+        own: The vectors.
+        grid: Wanted height and width; sizes of a graph, which are known when it runs.
+        mode: ``'bilinear'`` or ``'bicubic'``.
+        antialias: See :func:`resize_positions`.
+        offset: See :func:`resize_positions`.
+
+    Shape:
+        - own: :math:`(..., s_1, s_2, C)`; result: :math:`(..., h, w, C)`
+    """
+    height, width, rows, columns = (_counted(side, own) for side in (*grid, *own.shape[-3:-1]))
+    height, width, rows, columns = height[:, None], width[:, None], rows[None], columns[None]
+    down, across = (
+        resizing_matrix(places, cells, mode, antialias, offset) for places, cells in ((height, rows), (width, columns))
+    )
+    if offset:  # a grid that fits already is not moved
+        fits = (height[-1, 0] == rows[0, -1]) & (width[-1, 0] == columns[0, -1])
+        down = torch.where(fits, (height == rows).to(down.dtype), down)
+        across = torch.where(fits, (width == columns).to(across.dtype), across)
+    return torch.einsum('hs,...swc->...hwc', down, torch.einsum('wt,...stc->...swc', across, own))
+
+
+def _counted(side: int, like: Tensor) -> Tensor:
+    """``0 .. side - 1``; a range of a free size would have another size, of which nobody knows that it is the same."""
+    return torch.ones(side, dtype=like.dtype, device=like.device).cumsum(0) - 1
+
+
+def resizing_matrix(places: Tensor, cells: Tensor, mode: str, antialias: bool = False, offset: float = 0.0) -> Tensor:
+    """How PyTorch resizes along one axis, as a matrix whose rows add up to one.
+
+    Args:
+        places: ``0 .. out - 1`` for an axis of length ``out`` afterwards; sizes of graphs are known when they run.
+        cells: ``0 .. side - 1`` for an axis of length ``side`` now.
+        mode: ``'bilinear'`` or ``'bicubic'``.
+        antialias: See :func:`resize_positions`.
+        offset: See :func:`resize_positions`.
+
+    Shape:
+        - places: :math:`(out, 1)`; cells: :math:`(1, side)`; result: :math:`(out, side)`
+    """
+    last = cells.shape[1] - 1
+    step = cells.shape[1] / (places[-1] + 1 + offset)
+    if antialias:
+        stretch = step.clamp_min(1)
+        support = (1.0 if mode == 'bilinear' else 2.0) * stretch
+        centre = (places + 0.5) * step
+        near = (cells >= (centre - support + 0.5).floor()) & (cells < (centre + support + 0.5).floor())
+        distance = ((cells - centre + 0.5) / stretch).abs()
+        weights = (1 - distance).clamp_min(0) if mode == 'bilinear' else _cubic(distance, -0.5)
+        weights = weights * near
+        return weights / weights.sum(dim=1, keepdim=True)
+    at = (places + 0.5) * step - 0.5
+    if mode == 'bilinear':
+        return (1 - (at.clamp(0, last) - cells).abs()).clamp_min(0)
+    low = at.floor()
+    taps = [(tap, _cubic((at - low - tap).abs(), -0.75)) for tap in (-1, 0, 1, 2)]
+    return torch.stack([weight * ((low + tap).clamp(0, last) == cells) for tap, weight in taps]).sum(dim=0)
+
+
+def _cubic(distance: Tensor, sharpness: float) -> Tensor:
+    """Keys' kernel at distances of 0 or more."""
+    a, d = sharpness, distance
+    inner = ((a + 2) * d - (a + 3)) * d * d + 1
+    outer = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return torch.where(d <= 1, inner, torch.where(d < 2, outer, torch.zeros_like(d)))

@@ -11,8 +11,7 @@ import numpy as np
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
 from denseclip.clip.unrelated import unrelated_words
-from denseclip.models.functional.word_evidence import FEATURES
-from denseclip.structures.word_scores import Calibration, digest
+from denseclip.structures.word_scores import FEATURES, Calibration, digest
 
 from .draws import KINDS, Words, draw
 

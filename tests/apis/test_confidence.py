@@ -25,9 +25,8 @@ from denseclip.apis.mask_inferencer import MaskInferencer
 from denseclip.apis.zoo import default_model
 from denseclip.clip.unrelated import unrelated_words
 from denseclip.core.unrelated_text import UnrelatedText
-from denseclip.models.functional.word_evidence import FEATURES
 from denseclip.models.segmentors.word_scoring import Comparison
-from denseclip.structures.word_scores import CALIBRATED, PROBABILITY, RANK, Calibration, digest
+from denseclip.structures.word_scores import CALIBRATED, FEATURES, PROBABILITY, RANK, Calibration, digest
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)

@@ -303,7 +303,7 @@ def test_zoo_names_are_unique_and_hold_the_default():
 def test_zoo_entry(model):
     from denseclip.weights.convert import CONVERTERS
 
-    fields = {'name', 'config', 'file', 'url', 'size', 'sha256', 'converter', 'licence', 'dataset', 'expected'}
+    fields = {'name', 'config', 'model', 'file', 'url', 'size', 'sha256', 'converter', 'licence', 'dataset', 'expected'}
     assert fields <= set(model) <= fields | {'card'}
     assert (ROOT / model['config']).is_file()
     assert model['converter'] in {None, *CONVERTERS}

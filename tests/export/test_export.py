@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from export_pictures import picture
 from PIL import Image
 
 import denseclip
@@ -23,16 +24,8 @@ SIZES = [(360, 480), (321, 401), (97, 131), (500, 333), (64, 64), (33, 480), (1,
 WORDS = ['sky', 'road; car = automobile, vehicle; sky', [f'thing {k}' for k in range(500)]]
 
 
-def picture(size):
-    """Smooth areas, as in photographs: in noise two classes are alike everywhere."""
-    rng = np.random.default_rng(size[0] * size[1])
-    coarse = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
-
-
-def allowed(size):
-    """Share of pixels that may differ: where OpenCV enlarges, some pixels are a grey level off."""
-    return 1e-3 if max(size) >= 480 else 1e-2
+ALLOWED = 1e-3
+"""Share of pixels that may differ: rounding decides where two classes are alike."""
 
 
 @pytest.fixture(scope='module')
@@ -46,7 +39,7 @@ def test_label_maps_are_those_of_pytorch_at_every_size(bundled, runtime, size):
     wanted, found = bundled.segment(pixels, WORDS[1]), runtime.segment(pixels, WORDS[1])
     assert found.label_map.dtype == wanted.label_map.dtype
     assert found.label_map.shape == size
-    assert (found.label_map != wanted.label_map).mean() <= allowed(size)
+    assert (found.label_map != wanted.label_map).mean() <= ALLOWED
 
 
 @pytest.mark.parametrize('words', WORDS, ids=['1', '3', '500'])
@@ -54,7 +47,7 @@ def test_words_are_free(bundled, runtime, words):
     pixels = picture((120, 90))
     wanted, found = bundled.segment(pixels, words), runtime.segment(pixels, words)
     assert found.names == wanted.names
-    assert (found.label_map != wanted.label_map).mean() <= allowed(pixels.shape)
+    assert (found.label_map != wanted.label_map).mean() <= ALLOWED
 
 
 def test_words_and_colours_of_its_own(bundled, runtime):
@@ -71,7 +64,29 @@ def test_a_background_with_words(bundled, runtime):
     pixels = picture((90, 120))
     wanted, found = bundled.segment(pixels, words), runtime.segment(pixels, words)
     assert found.names == wanted.names == ('road', 'sky', 'background')
-    assert (found.label_map != wanted.label_map).mean() <= allowed(pixels.shape)
+    assert (found.label_map != wanted.label_map).mean() <= ALLOWED
+
+
+def same_scores(found, wanted):
+    assert found.score_kind == wanted.score_kind
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=2e-3)
+    assert (found.left_out, found.no_better_than_chance) == (wanted.left_out, wanted.no_better_than_chance)
+
+
+@pytest.mark.parametrize('wishes', [{}, {'min_confidence': 0.3}, {'min_area': 0.2}, {'min_confidence': 1.0}])
+def test_confidences_are_those_of_pytorch(bundled, runtime, wishes):
+    pixels = picture((360, 480))
+    wanted, found = (model.segment(pixels, 'road; sky; tree; zebra = horse', **wishes) for model in (bundled, runtime))
+    assert found.score_kind == 'calibrated'
+    same_scores(found, wanted)
+    assert (found.label_map != wanted.label_map).mean() <= 1e-3
+
+
+def test_probabilities_of_pixels(bundled, runtime):
+    pixels = picture((90, 120))
+    wanted, found = (model.segment(pixels, WORDS[1], pixel_scores=True) for model in (bundled, runtime))
+    assert np.abs(found.pixel_scores - wanted.pixel_scores).mean() < 1e-3
+    assert not runtime.segment(pixels, WORDS[1], scores=False).scores
 
 
 @pytest.mark.parametrize(
@@ -131,7 +146,8 @@ def test_fixed_words_need_no_text_tower(bundled, runtime, tmp_path):
         folder = export(bundled, tmp_path / 'fixed', classes='road; sky; tree')
     finally:
         bundled.set_vocabulary(words)
-    assert {path.name for path in folder.iterdir()} == {'image.onnx', 'embeddings.npz', 'manifest.json'}
+    names = {'image.onnx', 'embeddings.npz', 'unrelated.npz', 'manifest.json'}
+    assert {path.name for path in folder.iterdir()} == names
     fixed, pixels = load(folder), picture((100, 140))
     np.testing.assert_array_equal(fixed.segment(pixels).label_map, runtime.segment(pixels, 'road; sky; tree').label_map)
     with pytest.raises(UserError, match=r'its own 3 classes only \(road, sky, tree\)'):
@@ -140,7 +156,7 @@ def test_fixed_words_need_no_text_tower(bundled, runtime, tmp_path):
 
 def test_the_manifest_says_what_was_done(exported):
     content = json.loads((exported / 'manifest.json').read_text(encoding='utf-8'))
-    assert set(content['files']) == {'image', 'text', 'tokenizer'} == set(content['sha256'])
+    assert set(content['files']) == {'image', 'text', 'tokenizer', 'unrelated'} == set(content['sha256'])
     assert content['picture']['resize'] == [480, 360]
     assert max(content['checked'].values()) < 1e-4
     assert {'denseclip', 'torch', 'onnx', 'onnxruntime', 'opset'} <= set(content['versions'])
@@ -167,7 +183,7 @@ def test_a_pipeline_that_the_runtime_cannot_follow_is_refused(bundled, tmp_path)
     assert not list((tmp_path / 'x').iterdir())
 
 
-@pytest.mark.parametrize('option', [['--preset', 'sclip'], ['--device', 'cpu'], ['--min-confidence', '0.5']])
+@pytest.mark.parametrize('option', [['--preset', 'sclip'], ['--device', 'cpu'], ['--score', '0.5']])
 def test_options_of_other_models_do_not_go_with_an_export(exported, tmp_path, capsys, option):
     Image.fromarray(picture((20, 30))).save(tmp_path / 'a.png')
     words = ['--classes', 'road; sky']

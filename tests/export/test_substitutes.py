@@ -11,20 +11,21 @@ from torch import nn
 from denseclip.export import ExportError
 from denseclip.export.checks import check_image_graph
 from denseclip.export.graphs import write_image_graph
+from denseclip.export.image_graphs import ImageGraph
 from denseclip.export.substitutes import ready_for_export
 
 
-class Layers(nn.Module):
+class Layers(ImageGraph):
     """A convolution and an enlargement, and words that weigh the result."""
 
     def __init__(self, kernel: int, stride: int, bias: bool = True) -> None:
-        super().__init__()
+        super().__init__(None)
         self.body = nn.Sequential(
             Conv2dSame(3, 4, kernel, stride, bias=bias), Upsample(scale_factor=2, mode='bilinear', align_corners=False)
         )
 
-    def forward(self, images: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        return torch.einsum('nchw,kc->nkhw', self.body(images), text)
+    def forward(self, images: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.einsum('nchw,kc->nkhw', self.body(images), text),)
 
 
 @pytest.mark.parametrize(('kernel', 'stride', 'bias'), [(3, 2, True), (5, 2, False), (3, 3, True)])
@@ -37,13 +38,13 @@ def test_substitutes_agree_at_every_size(kernel, stride, bias, tmp_path):
 def test_a_size_that_has_become_part_of_a_graph_is_found(tmp_path):
     """MMSegmentation's own ``Upsample`` computes sizes with Python's floats."""
 
-    class Enlarged(nn.Module):
+    class Enlarged(ImageGraph):
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(None)
             self.up = Upsample(scale_factor=2, mode='bilinear', align_corners=False)
 
         def forward(self, images, text):
-            return torch.einsum('nchw,kc->nkhw', self.up(images), text)
+            return (torch.einsum('nchw,kc->nkhw', self.up(images), text),)
 
     model, path = Enlarged().eval(), tmp_path / 'graph.onnx'
     write_image_graph(model, path, 3, None)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from denseclip.models.functional import word_evidence as module
-from denseclip.models.functional.word_evidence import FEATURES, rank_among, reference_scores, word_evidence
+from denseclip.models.functional.word_evidence import rank_among, reference_scores, word_evidence
+from denseclip.structures.word_scores import FEATURES
 
 ALL = torch.ones(5, 7, dtype=torch.bool)
 

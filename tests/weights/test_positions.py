@@ -47,3 +47,19 @@ def test_gradient_reaches_the_table():
     table = torch.randn(10, 2, requires_grad=True)
     resize_positions(table, (5, 4)).sum().backward()
     assert table.grad is not None and table.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    ('mode', 'antialias'),
+    [('bilinear', False), ('bilinear', True), ('bicubic', False), ('bicubic', True), ('bicubic+0.1', False)],
+)
+@pytest.mark.parametrize('source', [(4, 4), (7, 7), (3, 5)])
+def test_matrices_of_graphs_are_the_same(mode, antialias, source, monkeypatch):
+    """Graphs resize by products; a grid that fits already is as it was, with an offset, too."""
+    table = torch.randn(1 + source[0] * source[1], 6)
+    for grid in [(4, 4), (7, 7), (3, 5), (3, 9), (17, 23), (1, 1), (2, 40)]:
+        wanted = resize_positions(table, grid, mode=mode, antialias=antialias, source=source)
+        with monkeypatch.context() as patch:
+            patch.setattr('denseclip.weights.positions.exporting', lambda: True)
+            found = resize_positions(table, grid, mode=mode, antialias=antialias, source=source)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=3e-5)

@@ -17,9 +17,14 @@ def cosine_scores(dense: Tensor, embeddings: Tensor) -> Tensor:
     Shape:
         - dense: :math:`(N, E, h, w)`; embeddings: :math:`(K, E)`; result: :math:`(N, K, h, w)`
     """
-    # No epsilon as in MaskCLIP's head, but a vector of zeros must not become NaN.
-    unit = dense / dense.norm(dim=1, keepdim=True).clamp_min(torch.finfo(dense.dtype).tiny)
+    unit = unit_length(dense)
     return torch.einsum('nehw,ke->nkhw', unit, embeddings.to(unit.dtype))
+
+
+def unit_length(dense: Tensor) -> Tensor:
+    """Pixel embeddings (N, E, h, w) of length one."""
+    # No epsilon as in MaskCLIP's head, but a vector of zeros must not become NaN.
+    return dense / dense.norm(dim=1, keepdim=True).clamp_min(torch.finfo(dense.dtype).tiny)
 
 
 def prompt_denoising(cosines: Tensor, threshold: float, scale: float = 100.0, floor: float = -100.0) -> Tensor:

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FEATURES = ('best', 'rival')
-"""What :func:`word_evidence` gives of every class, in this order."""
 _BUDGET = 16 * 2**20
 
 
@@ -82,7 +80,7 @@ def word_evidence(scores: Sequence[Tensor], levels: Sequence[Tensor], inside: Se
         inside: Pixels of each window that lie in the picture; some must.
 
     Returns:
-        One row of :data:`FEATURES` per class, float32.
+        One row of ``denseclip.structures.word_scores.FEATURES`` per class, float32.
 
     Shape:
         - scores: :math:`(K, h, w)` each; levels, inside: :math:`(h, w)` each; result: :math:`(K, 2)`

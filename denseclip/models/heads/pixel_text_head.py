@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.registry import MODELS
 from mmseg.models.decode_heads.fpn_head import FPNHead
 from mmseg.models.utils import resize
@@ -99,8 +100,20 @@ class PixelTextFPNHead(FPNHead):
         Returns:
             (N, K, h, w).
         """
-        cosine = unit_cosine(pixels, *self._projection, text)
-        return cosine * self.log_scale.clamp(max=math.log(100.0)).exp()
+        return unit_cosine(pixels, *self._projection, text) * self._scale
+
+    def rows(self, text: Tensor) -> Tensor:
+        """Rows whose products with :meth:`unit_pixels` are the logits, (N or 1, K, channels + 1).
+
+        Args:
+            text: Text embeddings, (N or 1, K, E).
+        """
+        weight, bias = self._projection
+        return F.normalize(text, dim=-1) @ torch.cat([weight, bias.unsqueeze(1)], dim=1) * self._scale
+
+    @property
+    def _scale(self) -> Tensor:
+        return self.log_scale.clamp(max=math.log(100.0)).exp()
 
     @property
     def _projection(self) -> tuple[Tensor, Tensor]:

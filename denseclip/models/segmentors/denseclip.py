@@ -169,12 +169,21 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
 
     def _unrelated_text(self) -> Tensor | None:
         """Embeddings of words that have nothing to do with the vocabulary, (1, M, E); None: it has no use for them."""
-        if self.text_head != 'raw' or self.prompting == 'pre' or not hasattr(self.decode_head, 'compare'):
+        text = self.all_unrelated_text()
+        return None if text is None else text[:, unrelated_rows(self.vocabulary)]
+
+    def all_unrelated_text(self) -> Tensor | None:
+        """Embeddings of all common nouns, (1, M, E); None: the head does not compare pixels with raw texts."""
+        if not self.compares_raw_texts:
             return None
         if self.unrelated_text is None:
             self.unrelated_text = self._make_unrelated_text()
-        rows = unrelated_rows(self.vocabulary)
-        return self.unrelated_text(self.text_encoder, self.contexts)[:, rows]
+        return self.unrelated_text(self.text_encoder, self.contexts)
+
+    @property
+    def compares_raw_texts(self) -> bool:
+        """Whether pixels are compared with what the text encoder says, so that they can be with any other text."""
+        return self.text_head == 'raw' and self.prompting != 'pre' and hasattr(self.decode_head, 'compare')
 
     def _make_unrelated_text(self) -> ClassText:
         own = self.class_text
@@ -193,7 +202,11 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
         Returns:
             Logits at the resolution of the head, (N, K, h, w).
         """
-        return self.decode_head(self._head_inputs(self.match(inputs, class_embeddings[None]))[0])
+        return self.decode_head(self.head_inputs(inputs, class_embeddings))
+
+    def head_inputs(self, inputs: Tensor, class_embeddings: Tensor) -> list[Tensor]:
+        """What the decode head takes for class embeddings from outside; see :meth:`logits_for`."""
+        return self._head_inputs(self.match(inputs, class_embeddings[None]))[0]
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses ``decode.*``, ``aux_identity.*`` (pixel-text) and ``aux*`` of a batch."""

@@ -1,0 +1,84 @@
+"""Models as one function of pictures and class embeddings.
+
+A graph gives ``scores`` (N, K, h, w) and, where confidences of words need them, ``pixels`` (N, C, h, w): vectors whose
+products with one row per word are scores of words that were not asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from denseclip.models.functional.open_vocab import cosine_scores, unit_length
+
+
+class ImageGraph(nn.Module):
+    """Base of the graphs.
+
+    Args:
+        model: The model, ready for export or as it is.
+
+    Attributes:
+        outputs: Names of what :meth:`forward` gives.
+        unit_text: Whether class embeddings have length one.
+        jumps: Whether scores jump where another number crosses a threshold, which rounding can make it do.
+    """
+
+    outputs: tuple[str, ...] = ('scores',)
+    unit_text = True
+    jumps = False
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+
+class DenseCLIPGraph(ImageGraph):
+    """DenseCLIP; post-model prompting is inside."""
+
+    unit_text = False
+
+    def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, ...]:
+        """Logits of pictures (N, 3, H, W) for class embeddings (K, E)."""
+        return (self.model.logits_for(images, text),)
+
+
+class ComparingDenseCLIPGraph(ImageGraph):
+    """DenseCLIP whose head compares pixels with the text encoder's own embeddings, and so with any others."""
+
+    outputs = ('scores', 'pixels')
+    unit_text = False
+
+    def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, ...]:
+        """Logits and the head's pixels."""
+        raw, *levels = self.model.head_inputs(images, text)
+        pixels = self.model.decode_head.unit_pixels(levels)
+        return self.model.decode_head.compare(pixels, raw), pixels
+
+
+class OpenVocabularyGraph(ImageGraph):
+    """Dense CLIP with any read-out: cosines, or probabilities over the rows of ``text``."""
+
+    outputs = ('scores', 'pixels')
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.jumps = model.affinity is not None or hasattr(model, 'gamma')
+
+    def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, ...]:
+        """Scores of the rows, and pixel embeddings of length one."""
+        pixels = unit_length(self.model.dense_features(images))
+        cosines = cosine_scores(pixels, text)
+        if self.model.output == 'probabilities':
+            return (cosines * self.model.scale).softmax(dim=1), pixels
+        return cosines, pixels
+
+
+class MaskCLIPPlusGraph(ImageGraph):
+    """The student of MaskCLIP+; its teacher is left out."""
+
+    def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, ...]:
+        """Logits."""
+        head = self.model.decode_head
+        return (head.classify(head.features(self.model.backbone(images)), text),)

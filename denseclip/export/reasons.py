@@ -1,0 +1,53 @@
+"""Why models cannot be exported, in words; nothing heavy is imported here, so that lists of models can say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+PRE_PROMPTING = (
+    'with prompting="pre" the text tower runs for every picture; its words would have to be part of the graph.'
+)
+UNKNOWN = 'it has not been made into a graph yet.'
+_QUERIES = 'its masks come from queries and deformable attention, which have not been made into a graph yet.'
+_STAGES = 'it runs CLIP on every mask that a first stage found, which takes two graphs; they have not been made yet.'
+_BOXES = 'boxes need suppression inside the graph, which has not been made yet.'
+_ANOMALY = 'the runtime has no heat maps of anomalies yet.'
+_TRAINING = 'it exists for training and gives no results.'
+_TURNS = 'it runs another model on several copies of a picture; export that model.'
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        'EncoderDecoder': UNKNOWN,
+        'ResCLIPSegmentor': 'its walks between patches have as many steps as the picture has patches, and a graph has '
+        'a number of steps that does not change.',
+        'FCCLIP': _QUERIES,
+        'MAFTPlus': _QUERIES,
+        'PMPFCCLIP': _QUERIES,
+        'PMPMAFTPlus': _QUERIES,
+        'PMPMask2Former': _QUERIES,
+        'TwoStageSegmentor': _STAGES,
+        'OVSeg': _STAGES,
+        'PMPOVSeg': _STAGES,
+        'DenseCLIPRetinaNet': _BOXES,
+        'DenseCLIPMaskRCNN': _BOXES,
+        'AnoVL': _ANOMALY,
+        'WinCLIP': _ANOMALY,
+        'AprilGAN': _ANOMALY,
+        'ContrastiveCLIP': _TRAINING,
+        'DINOPretraining': _TRAINING,
+        'MaskAdaptedCLIP': _TRAINING,
+        'DenseSegTTAModel': _TURNS,
+        'ScoreAverageTTAModel': _TURNS,
+    }
+)
+"""By name of the class; of a class that is not here some models at least can be exported."""
+
+
+def why_not(kind: str) -> str:
+    """Why models of a class cannot be exported; empty where some can.
+
+    Args:
+        kind: The ``type`` of a model in a config.
+    """
+    return REASONS.get(kind.rpartition('.')[2], '')

@@ -1,0 +1,81 @@
+"""Every kind of model and every read-out is the same as a graph, at sizes that its example did not have."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_dinoiser import tiny_dinoiser, tiny_maskclip_plus
+from tiny_models import tiny_denseclip
+from tiny_open_vocab import ARCH, tiny_open_vocab
+
+from denseclip.export import ExportError, capability
+from denseclip.export.capabilities import WAYS
+from denseclip.export.checks import check_image_graph
+from denseclip.export.graphs import write_image_graph
+from denseclip.export.image_graphs import OpenVocabularyGraph
+from denseclip.export.substitutes import ready_for_export
+
+pytestmark = pytest.mark.slow
+SHALLOW = {**ARCH, 'vision_cfg': {**ARCH['vision_cfg'], 'layers': 2}}
+PRESETS = ['maskclip', 'naclip', 'gem', 'cliptrase', 'proxyclip']
+"""One of each kind of attention; making a graph takes ten seconds."""
+
+
+def read_out(name):
+    """Fewer blocks than the paper's: every one of them takes its time."""
+    return dict(layers=2) if name == 'gem' else None
+
+
+def shallow(name, monkeypatch):
+    monkeypatch.setattr('tiny_open_vocab.ARCH', SHALLOW)
+    return tiny_open_vocab(name, read_out=read_out(name))
+
+
+def agree(model, tmp_path):
+    """Write the graph and compare it."""
+    model.eval()
+    able = capability(model)
+    assert able.exportable, able.reason
+    words = able.way.words(model).words()
+    path, size = tmp_path / 'image.onnx', (words.embed_dim, words.classes)
+    write_image_graph(able.way.graph(ready_for_export(model)), path, *size)
+    assert check_image_graph(path, able.way.graph(model).eval(), *size) < 1e-4
+
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_every_read_out(name, tmp_path, monkeypatch):
+    agree(shallow(name, monkeypatch), tmp_path)
+
+
+def test_the_attention_pool_of_a_resnet(tmp_path):
+    agree(tiny_open_vocab('clip', model='RN50'), tmp_path)
+
+
+@pytest.mark.parametrize(('backbone', 'open_vocabulary'), [('vit', False)])
+def test_denseclip(backbone, open_vocabulary, tmp_path):
+    agree(tiny_denseclip(backbone, open_vocabulary), tmp_path)
+
+
+@pytest.mark.parametrize('make', [lambda: tiny_dinoiser(teachers=False), tiny_maskclip_plus])
+def test_methods_that_learn(make, tmp_path):
+    agree(make(), tmp_path)
+
+
+def test_resclip_cannot_be_a_graph(tmp_path):
+    """Its walks between patches take as many steps as there are patches."""
+    arch = {**ARCH, 'vision_cfg': {**ARCH['vision_cfg'], 'layers': 2, 'image_size': 128, 'patch_size': 64}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('tiny_open_vocab.ARCH', arch)
+        model = tiny_open_vocab('resclip', read_out=dict(weights_from=(-2,)))
+    assert not capability(model).exportable
+    with pytest.raises(ExportError):
+        path = tmp_path / 'image.onnx'
+        write_image_graph(OpenVocabularyGraph(ready_for_export(model)), path, 16, None)
+        check_image_graph(path, OpenVocabularyGraph(model).eval(), 16, None)
+
+
+def test_settings_that_the_runtime_does_not_follow_are_refused():
+    refined = tiny_open_vocab('maskclip', post=dict(prompt_denoising=0.5))
+    assert 'post=...' in capability(refined).reason
+    rule = tiny_dinoiser(teachers=False, background_rule=True)
+    assert 'background rule' in capability(rule).reason
+    assert set(WAYS) >= {type(refined).__name__, type(rule).__name__}
