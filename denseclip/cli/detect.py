@@ -23,6 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, 'none; name one here or with --config')
     parser.add_argument('--score', type=float, default=0.3, help='least confidence of an object (default: 0.3)')
     add_output_options(parser)
+    parser.set_defaults(lean=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from denseclip.cli import COMMANDS
 from denseclip.cli.doors import add_command
@@ -42,6 +43,8 @@ def _run(argv: Sequence[str] | None) -> int:
     if args.run is None:
         parser.print_help(sys.stderr)
         return EXIT_ERROR
+    if argv is None and getattr(args, 'lean', False):  # the process is the command's own
+        import_module('denseclip.compat.lean').start_lean()
     try:
         with talking(args.quiet, args.verbose, getattr(args, 'json', False)) as args.output:
             return args.run(args)

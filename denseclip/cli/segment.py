@@ -39,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"
     )
     add_output_options(parser)
+    parser.set_defaults(lean=True)
 
 
 def add_word_options(parser: argparse.ArgumentParser, *names: str) -> None:

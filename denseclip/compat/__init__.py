@@ -18,7 +18,7 @@ _HERE = Path(__file__).parent
 _fallbacks = FallbackFinder(
     {'mmcv._ext': _HERE / 'mmcv_ext.py', 'pkg_resources': _HERE / 'pkg_resources_fallback.py'},
 )
-_after_import = AfterImport()
+after_import = AfterImport()
 
 
 def install() -> None:
@@ -37,11 +37,11 @@ def install() -> None:
     if _fallbacks in sys.meta_path:
         return
     sys.meta_path.append(_fallbacks)
-    sys.meta_path.insert(0, _after_import)
-    _after_import.register('mmengine.logging', _allow_checkpoints)
-    _after_import.register('mmengine.optim', _register_amp)
-    _after_import.register('mmengine.config', _write_configs_safely)
-    _after_import.register('mmengine.registry', _add_locations)
+    sys.meta_path.insert(0, after_import)
+    after_import.register('mmengine.logging', _allow_checkpoints)
+    after_import.register('mmengine.optim', _register_amp)
+    after_import.register('mmengine.config', _write_configs_safely)
+    after_import.register('mmengine.registry', _add_locations)
 
 
 def _allow_checkpoints() -> None:

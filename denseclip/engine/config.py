@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import inspect
 import logging
 import tempfile
@@ -13,7 +14,6 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.runner import Runner
 
 from ..compat.amp import enable_amp, lacks_bfloat16_units
 from ..datasets.sources import inner_datasets
@@ -28,13 +28,6 @@ _SUITE_HOOKS = {
     'recipe_check': 'RecipeCheckHook',
 }
 _CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
-_RUN_KEYS = {
-    *inspect.signature(Runner.__init__).parameters,
-    'runner_type',
-    'auto_scale_lr',
-    'tta_model',
-    'tta_pipeline',
-}
 
 
 class OptionError(ValueError):
@@ -101,7 +94,7 @@ def _merge(config: Config, overrides: Mapping[str, Any]) -> None:
         first = key.split('.')[0]
         if first not in config:
             near = difflib.get_close_matches(first, config.keys(), n=1, cutoff=0.8)
-            if near and first not in _RUN_KEYS:
+            if near and first not in _run_keys():
                 raise OptionError(f"--cfg-options {key}: the config has no '{first}'; did you mean '{near[0]}'?")
     try:
         config.merge_from_dict(dict(overrides))
@@ -261,3 +254,12 @@ def empty_folder(path: str | Path, option: str, *, force: bool) -> Path:
     except OSError as error:
         raise OptionError(f"cannot create {option} '{folder}' ({error.strerror})") from error
     return folder
+
+
+@functools.cache
+def _run_keys() -> frozenset[str]:
+    """What a run takes besides what its config has already."""
+    from mmengine.runner import Runner
+
+    keys = inspect.signature(Runner.__init__).parameters
+    return frozenset({*keys, 'runner_type', 'auto_scale_lr', 'tta_model', 'tta_pipeline'})

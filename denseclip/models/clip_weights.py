@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import open_clip
-from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor
 
-from denseclip.clip.file_settings import FileSettings, file_settings
-from denseclip.clip.loading import load_clip, read_clip
-from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.weights import resolve, weight_file
+
+if TYPE_CHECKING:  # models with another backbone and other words need no CLIP
+    from denseclip.clip.file_settings import FileSettings
+    from denseclip.clip.preprocess import PreprocessSpec
 
 Pretrained: TypeAlias = str | Mapping[str, Any]
 """A source as ``denseclip.weights.resolve`` knows it (an OpenAI archive, a safetensors file, ``hf-hub:``,
@@ -27,6 +26,8 @@ def spec_of(pretrained: Pretrained) -> dict[str, Any]:
 
 def tag_config(pretrained: Pretrained | None, model: str) -> dict[str, Any]:
     """open_clip's entry of a tag (activation, mean, std ...); empty when ``pretrained`` is no tag of ``model``."""
+    from open_clip.pretrained import get_pretrained_cfg
+
     source = None if pretrained is None else spec_of(pretrained)['source']
     return dict(get_pretrained_cfg(model, source) or {}) if isinstance(source, str) else {}
 
@@ -42,6 +43,10 @@ def settings_of(
         quick_gelu: The activation, if the config says it.
         default: The activation of files that do not say it; None is the architecture's own.
     """
+    import open_clip
+
+    from denseclip.clip.file_settings import file_settings
+
     spec = {} if pretrained is None else spec_of(pretrained)
     tag = model_tag(pretrained, model) or spec.get('tag')
     if default is None:
@@ -60,12 +65,16 @@ def quick_gelu_of(pretrained: Pretrained | None, model: str) -> bool:
 
     Fresh weights have it, and so have files that say nothing, where the architecture is one that OpenAI made.
     """
+    import open_clip
+
     twin = f'{model}-quickgelu' in open_clip.list_models()
     return settings_of(pretrained, model, default=True if twin or pretrained is None else None).quick_gelu
 
 
 def preprocess_of(pretrained: Pretrained | None, model: str) -> PreprocessSpec:
     """Normalisation that weights expect."""
+    from denseclip.clip.preprocess import PreprocessSpec
+
     quick_gelu = quick_gelu_of(pretrained, model)
     return PreprocessSpec.of(settings_of(pretrained, model, quick_gelu=quick_gelu).preprocess)
 
@@ -80,6 +89,8 @@ def clip_state(pretrained: Pretrained, model: str) -> dict[str, Tensor]:
     Returns:
         State dict under OpenAI's or open_clip's names.
     """
+    from denseclip.clip.loading import load_clip, read_clip
+
     spec = spec_of(pretrained)
     trust = spec.get('trust', False)
     if tag_config(pretrained, model):

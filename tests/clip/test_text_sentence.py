@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from denseclip.clip.text import SentenceTextTower
+from denseclip.clip.text.bert import Bert, BertSettings
 from denseclip.clip.text.sentence import DEFAULT_SOURCE
 from denseclip.weights import WeightMismatchError, resolve, write_safetensors
 
@@ -53,8 +54,42 @@ def tower(folder):
 def test_sizes_and_pooling(tower):
     assert (tower.embed_dim, tower.width, tower.context_length) == (12, 12, 10)
     tokens = tower.tokenize(['red car'])
-    hidden = tower.bert(input_ids=tokens).last_hidden_state
+    hidden = tower.bert(tower.bert.embeddings.word_embeddings(tokens), tokens != 0)
     assert torch.allclose(tower.encode_tokens(tokens)[0], hidden.mean(1), atol=1e-6)
+
+
+@pytest.mark.parametrize('activation', ['gelu', 'gelu_new', 'relu'])
+def test_equals_transformers_bert(activation):
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(1)
+    config = {**CONFIG, 'hidden_act': activation}
+    theirs = BertModel(BertConfig(**config), add_pooling_layer=False).eval()
+    ours = Bert(BertSettings.of(config))
+    ours.load_state_dict({key: value * 3 for key, value in theirs.state_dict().items()})
+    theirs.load_state_dict(ours.state_dict())
+    tokens = torch.tensor([[1, 4, 7, 5, 2], [1, 6, 2, 0, 0]])
+    expected = theirs(input_ids=tokens, attention_mask=(tokens != 0).long()).last_hidden_state
+    found = ours(ours.embeddings.word_embeddings(tokens), tokens != 0)
+    assert torch.allclose(found[tokens != 0], expected[tokens != 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'model_type': 'roberta'}, "model_type 'roberta'"),
+        ({'position_embedding_type': 'relative_key'}, 'position_embedding_type'),
+        ({'hidden_act': 'sine'}, "hidden_act 'sine'"),
+        ({'num_attention_heads': 5}, 'multiple of its 5'),
+    ],
+)
+def test_other_architectures_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        BertSettings.of({**CONFIG, **change})
+
+
+def test_fresh_padding_has_no_meaning():
+    assert not Bert(BertSettings.of(CONFIG)).embeddings.word_embeddings.weight[0].any()
 
 
 def test_padding_does_not_matter(tower):
@@ -71,7 +106,7 @@ def test_dropout_is_never_active(tower):
 def test_contexts_are_words_after_the_first_token(tower):
     tokens = tower.tokenize(['road', 'red car'])
     words = torch.tensor([8, 7])
-    contexts = tower.bert.get_input_embeddings()(words)[None]
+    contexts = tower.bert.embeddings.word_embeddings(words)[None]
     spelled = torch.cat([tokens[:, :1], words.expand(2, -1), tokens[:, 1:]], dim=1)
     assert torch.allclose(tower.encode_tokens(tokens, contexts), tower.encode_tokens(spelled), atol=1e-6)
 
@@ -104,11 +139,11 @@ def test_missing_package_names_the_extra(folder, monkeypatch):
     real = builtins.__import__
 
     def without(name, *args, **kwargs):
-        if name == 'transformers':
+        if name == 'tokenizers':
             raise ImportError(name)
         return real(name, *args, **kwargs)
 
-    monkeypatch.delitem(sys.modules, 'transformers', raising=False)
+    monkeypatch.delitem(sys.modules, 'tokenizers', raising=False)
     monkeypatch.setattr(builtins, '__import__', without)
     with pytest.raises(ImportError, match=r"pip install 'denseclip-suite\[demo\]'"):
         SentenceTextTower(folder)

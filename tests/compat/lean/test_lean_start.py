@@ -1,0 +1,144 @@
+"""A command that looks at pictures imports what its model needs; all else is found when somebody asks for it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[3]
+HEAVY = (
+    'matplotlib',
+    'mmdet.models.detectors',
+    'mmengine.optim.optimizer.zero_optimizer',
+    'mmseg.models.backbones.resnet',
+    'open_clip.model',
+    'scipy.optimize',
+    'sklearn',
+    'sympy',
+    'torch._dynamo',
+    'transformers',
+)
+SEGMENT = """
+import json, sys
+from denseclip.cli.main import main
+sys.argv[1:] = ['segment', {picture!r}, '--classes', 'sky; road', '--out', {out!r}, '-q']
+assert main() == 0
+"""
+
+
+def run(code):
+    result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def segment(tmp_path):
+    picture = tmp_path / 'picture.png'
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), 'uint8')).save(picture)
+    return SEGMENT.format(picture=str(picture), out=str(tmp_path / 'out'))
+
+
+@pytest.mark.slow
+def test_the_bundled_model_needs_no_other(segment):
+    code = f"""{segment}
+print(json.dumps([len(sys.modules), sorted(set({HEAVY!r}) & set(sys.modules))]))
+"""
+    count, heavy = run(code)
+    assert heavy == []
+    assert count < 3000
+
+
+@pytest.mark.slow
+def test_what_was_not_imported_is_there_when_it_is_asked_for(segment):
+    code = f"""{segment}
+import mmdet.utils.split_batch
+import mmseg.models
+from mmdet.utils import split_batch
+from mmdet.models import MaskRCNN
+from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
+from mmseg.models import EncoderDecoder, build_segmentor
+from mmseg.models.decode_heads import *
+from mmseg.registry import MODELS as SEG
+import open_clip, timm
+
+@SEG.register_module(force=True)
+class FCNHead(SEG.get('PSPHead')):
+    pass
+
+print(json.dumps({{
+    'functions': [callable(split_batch), callable(build_segmentor), callable(open_clip.create_model)],
+    'registries': [
+        SEG.get('EncoderDecoder') is EncoderDecoder,
+        MODELS.get('mmdet.MaskRCNN') is MaskRCNN,
+        SEG.get('PSPHead') is PSPHead,
+        SEG.get('FCNHead') is FCNHead,
+        HOOKS.get('CheckpointHook') is not None,
+        OPTIMIZERS.get('SGD') is not None,
+    ],
+    'timm': len(timm.list_models()) > 500 and timm.is_model('resnet18') and not timm.is_model('resnet18000'),
+    'built': type(MODELS.build(dict(type='mmdet.FocalLoss'))).__module__,
+    'everything': hasattr(mmseg.models, 'VisionTransformer') and not hasattr(mmseg.models, 'NoSuchModel'),
+}}))
+"""
+    found = run(code)
+    assert all(found['functions'])
+    assert all(found['registries'])
+    assert found['timm'] is True
+    assert found['built'] == 'mmdet.models.losses.focal_loss'
+    assert found['everything'] is True
+
+
+LIST = """
+import json, sys
+import denseclip
+from mmengine import registry as roots
+from mmengine.registry import Registry
+
+def all_registries():
+    for name, root in sorted(vars(roots).items()):
+        if isinstance(root, Registry):
+            for registry in (root, *root.children.values()):
+                yield f'{name} {registry.scope}', registry
+
+def home(kind):
+    return f'{kind.__module__}.{kind.__qualname__}'
+
+import mmseg.registry, mmdet.registry
+"""
+
+
+@pytest.mark.slow
+def test_every_registered_name_is_found_as_ever():
+    code = f"""{LIST}
+import denseclip.models
+for _, registry in all_registries():
+    registry.import_from_location()
+names = {{}}
+for place, registry in all_registries():
+    chain = [registry] if registry.parent is None else [registry.parent, registry]
+    names[place] = {{key: home(kind) for part in chain for key, kind in part.module_dict.items()}}
+print(json.dumps(names))
+"""
+    names = run(code)
+    assert sum(map(len, names.values())) > 1000
+    code = f"""
+import random
+from denseclip.compat.lean import start_lean
+start_lean()
+{LIST}
+names = json.loads({json.dumps(names)!r})
+places = list(all_registries())
+random.Random(0).shuffle(places)
+wrong = []
+for place, registry in places:
+    keys = sorted(names[place])
+    random.Random(1).shuffle(keys)
+    wrong += [[place, key] for key in keys if home(registry.get(key)) != names[place][key]]
+print(json.dumps(wrong))
+"""
+    assert run(code) == []
