@@ -4,7 +4,7 @@ _base_ = './iterations.py'
 max_iters = 2944
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=7e-4, betas=(0.9, 0.999), weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=7e-4, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
     paramwise_cfg=dict(custom_keys={'trunk': dict(lr_mult=0.3), 'norm': dict(decay_mult=0.0)}),
 )
 param_scheduler = [

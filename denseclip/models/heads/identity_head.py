@@ -8,9 +8,11 @@ from mmengine.registry import MODELS
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
 
+from .label_size_loss import LabelSizeLoss
+
 
 @MODELS.register_module()
-class IdentityHead(BaseDecodeHead):
+class IdentityHead(LabelSizeLoss, BaseDecodeHead):
     """Treat ``score map / tau`` as logits; resize to the label and apply the loss. It has no parameters.
 
     The number of classes is that of the score map. ``in_channels``, ``channels`` and ``num_classes`` of configs written

@@ -10,14 +10,17 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from mmseg.models.decode_heads.fpn_head import FPNHead
-from mmseg.models.utils import resize
+from mmseg.models.utils import Upsample, resize
 from torch import Tensor, nn
 
 from denseclip.models.functional.matching import unit_cosine, unit_pixels
+from denseclip.models.functional.product_resize import ProductUpsample
+
+from .label_size_loss import LabelSizeLoss
 
 
 @MODELS.register_module()
-class PixelTextFPNHead(FPNHead):
+class PixelTextFPNHead(LabelSizeLoss, FPNHead):
     """Semantic FPN whose last layer is the cosine between projected pixels and class texts, divided by ``tau``.
 
     The head knows no class: it projects pixel features into the text tower's space and compares them there, so any
@@ -48,6 +51,10 @@ class PixelTextFPNHead(FPNHead):
         kwargs.setdefault('init_cfg', dict(type='Normal', std=0.01, override=dict(name='conv_seg')))
         super().__init__(num_classes=num_classes or 2, out_channels=num_classes or 2, **kwargs)
         self.conv_seg = nn.Conv2d(self.channels, embed_dim, kernel_size=1)
+        for scale_head in self.scale_heads:
+            for index, layer in enumerate(scale_head):
+                if isinstance(layer, Upsample):
+                    scale_head[index] = ProductUpsample.like(layer)
         self.detach_text = detach_text
         self.embed_dim = embed_dim
         log_scale = torch.tensor(-math.log(tau))

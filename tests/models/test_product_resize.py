@@ -1,0 +1,48 @@
+"""Enlarging by matrix products is bilinear resizing, forward and backward."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmseg.models.utils import Upsample
+
+from denseclip.core.placement import resize
+from denseclip.models.functional import product_resize as module
+from denseclip.models.functional.product_resize import ProductUpsample, product_resize
+
+side = st.integers(1, 12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.tuples(side, side), st.tuples(side, side))
+def test_equals_resizing_with_gradients(size, out):
+    x = torch.randn(2, 3, *size, requires_grad=True)
+    ours, theirs = product_resize(x, out), resize(x, out)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    probe = torch.randn_like(ours)
+    mine, other = (torch.autograd.grad(y, x, probe)[0] for y in (ours, theirs))
+    torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
+
+
+def test_without_gradients_it_is_resizing_to_the_bit():
+    x = torch.randn(1, 2, 5, 6)
+    assert torch.equal(product_resize(x, (11, 9)), resize(x, (11, 9)))
+    half = torch.randn(1, 2, 5, 6).bfloat16().requires_grad_()
+    assert product_resize(half, (11, 9)).dtype == torch.bfloat16
+
+
+def test_upsampling_modules_of_the_plain_kind_are_taken():
+    given_ = Upsample(scale_factor=2, mode='bilinear', align_corners=False)
+    ours = ProductUpsample.like(given_)
+    x = torch.randn(1, 2, 3, 4, requires_grad=True)
+    assert isinstance(ours, ProductUpsample) and not ours.state_dict()
+    torch.testing.assert_close(ours(x), given_(x), atol=1e-6, rtol=1e-6)
+    other = Upsample(scale_factor=2, mode='nearest')
+    assert ProductUpsample.like(other) is other
+
+
+def test_matrices_are_made_once():
+    x = torch.randn(1, 1, 4, 5, requires_grad=True)
+    product_resize(x, (8, 10))
+    before = module._matrix.cache_info().misses
+    product_resize(x, (8, 10))
+    assert module._matrix.cache_info().misses == before
