@@ -14,6 +14,7 @@ from torch import Tensor
 from denseclip.core.placement import Box, Placement, Windows, size_of, slide_boxes
 from denseclip.structures.word_scores import ScoreRequest, WordScores
 
+from .refined_slide import Refine, refined_maps
 from .score_maps import ScoreMaps
 from .word_scoring import Comparison, gather, label_wanted, patches_inside, score_words
 
@@ -26,6 +27,10 @@ class LabelMapInference:
     * ``keep_logits`` (False): also return ``seg_logits`` in the picture's size, K x H x W numbers, as MMSeg does.
       Test-time augmentation needs it and sets it.
     * ``window_batch`` (1): how many windows are run at once in sliding mode.
+    * ``refine`` (None): arguments of :class:`.refined_slide.Refine`, ``dict(budget=0.5)`` and the like: the whole
+      picture once, then only the windows in which that was not sure. Data samples say in their meta information
+      (``refinement``) how many windows were run and what they changed. Label maps alone are refined: where scores of
+      pixels or words are asked for, all windows are run.
     """
 
     test_cfg: ConfigDict
@@ -88,8 +93,7 @@ class LabelMapInference:
                 maps = ScoreMaps([whole[0][i]], None)
                 others = None if whole[1] is None else [whole[1].split()[i]]
             else:
-                boxes, groups = self._windows(inputs[i : i + 1])
-                maps, others = gather(boxes, groups)
+                maps, others = self._slide(inputs[i : i + 1], sample)
             yield self._wanted(maps, others, placement)
 
     def _wanted(
@@ -107,6 +111,17 @@ class LabelMapInference:
         labels, words = label_wanted(request, words, label, self.num_channels())
         pixels = placement.finish(maps.full(placement)) if request.pixel_scores else None
         return labels, words, None if pixels is None else words.probabilities(pixels)
+
+    def _slide(self, inputs: Tensor, sample: SegDataSample) -> tuple[ScoreMaps, list[Comparison] | None]:
+        """Scores of the windows of one picture, and how unrelated words are scored on each."""
+        refine = Refine.of(self.test_cfg.get('refine'))
+        if refine is None or refine.budget == 1 or self.score_request is not None or self.keep_logits:
+            return gather(*self._windows(inputs))
+        boxes, _ = self._windows(inputs)
+        batch = self.test_cfg.get('window_batch', 1)
+        maps, report = refined_maps(inputs, boxes, refine, self.head_logits, batch)
+        sample.set_metainfo(report.meta())
+        return maps, None
 
     def _windows(self, inputs: Tensor) -> tuple[list[Box], Iterator[tuple[Tensor, Comparison | None]]]:
         """Boxes of all windows, and their :meth:`head_scores` (windows x N, ...) in batches of ``window_batch``."""

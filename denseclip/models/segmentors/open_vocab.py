@@ -33,7 +33,7 @@ from denseclip.structures.word_scores import ScoreRequest, WordScores
 from .label_inference import LabelMapInference
 from .post_processing import PostProcessing, class_probabilities
 from .score_maps import ScoreMaps
-from .word_scoring import Comparison, gather, label_wanted, patches_inside, score_words
+from .word_scoring import Comparison, label_wanted, patches_inside, score_words
 
 OUTPUTS = ('probabilities', 'cosines')
 PADDINGS = ('black', 'zero')
@@ -317,7 +317,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
                 maps = ScoreMaps([whole[0][i]], None)
                 others = None if whole[1] is None else [whole[1].split()[i]]
             else:
-                maps, others = gather(*self._windows(padded[i : i + 1]))
+                maps, others = self._slide(padded[i : i + 1], sample)
             yield self._wanted_results(maps, others, placement, padded[i], sample, scored)
 
     def _wanted_results(

@@ -121,6 +121,8 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         self.text = ClassEmbeddings(tower, templates, merge, cache_dir, train_vocabulary)
         self.proposer = build_module(proposer) if isinstance(proposer, Mapping) else proposer
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
+        if self.test_cfg.get('refine') is not None:
+            raise ValueError(f'{type(self).__name__} runs all windows: leave test_cfg.refine out.')
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
         leave_out_of_checkpoints(self)
         if vocabulary is not None:
