@@ -10,6 +10,7 @@ results differ by more than 1e-5 (of their value, for the whole step).
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from mmengine.registry import MODELS, DefaultScope
@@ -21,6 +22,7 @@ from denseclip.engine.config import load_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
 from studies.benchmark.maft import PARTS, compare_maft_steps, loss_difference, loss_memory, use_random_text
+from studies.benchmark.step_table import print_steps, step_options
 
 DEFAULT = 'configs/maft/maft-plus_convnext-l_55k_ade20k-1333x800.py'
 
@@ -28,23 +30,16 @@ DEFAULT = 'configs/maft/maft-plus_convnext-l_55k_ade20k-1333x800.py'
 @program
 def main(argv: list[str]) -> int:
     """Run the measurements."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', default=DEFAULT, help='config of MAFT+ (default: %(default)s)')
-    parser.add_argument('--size', type=at_least(1), default=320, help='side of the pictures (default: %(default)s)')
-    parser.add_argument('--batch', type=at_least(1), default=1, help='pictures per step (default: %(default)s)')
+    parser = step_options(__doc__, DEFAULT, 'MAFT+', size=320, batch=1, repeats=3)
     parser.add_argument('--segments', type=at_least(1), default=20, help='segments per picture (default: %(default)s)')
-    parser.add_argument('--repeats', type=at_least(1), default=3, help='rounds that count (default: %(default)s)')
-    parser.add_argument('--threads', type=at_least(1), help="CPU threads (default: PyTorch's choice)")
-    parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
-    parser.add_argument('--each', action='store_true', help="also measure each of the reference's parts alone")
     add_debug_option(parser)
     args = parser.parse_args(argv)
     set_up(args.device, args.threads)
-    worst = max(print_steps(args), print_loss(args))
+    worst = max(measure_steps(args), print_loss(args))
     return int(worst > 1e-5)
 
 
-def print_steps(args: argparse.Namespace) -> float:
+def measure_steps(args: argparse.Namespace) -> float:
     """Table of training steps; returns the largest relative difference of losses."""
     config = load_config(args.config)
     config.model.clip.pretrained = None
@@ -55,16 +50,8 @@ def print_steps(args: argparse.Namespace) -> float:
     use_random_text(model, words)
     print(f'{describe(args.device)}; {args.batch} x {args.size} x {args.size}, {args.segments} segments, ', end='')
     print(f'median of {args.repeats}')
-    print('| reference does besides | ours, ms | reference, ms | ours / reference | losses differ by |')
-    print('| --- | ---: | ---: | ---: | ---: |')
-    worst = 0.0
-    for parts in [tuple(PARTS), *([(part,) for part in PARTS] if args.each else [])]:
-        sizes = dict(size=args.size, batch=args.batch, segments=args.segments, repeats=args.repeats)
-        found = compare_maft_steps(model, parts=parts, **sizes)
-        ours, theirs = (found.samples[name].median * 1e3 for name in ('ours', 'reference'))
-        print(f'| {", ".join(parts)} | {ours:.0f} | {theirs:.0f} | {found.ratio:.3f} | {found.difference:.1e} |')
-        worst = max(worst, found.difference)
-    return worst
+    sizes = dict(size=args.size, batch=args.batch, segments=args.segments, repeats=args.repeats)
+    return print_steps(partial(compare_maft_steps, model, **sizes), PARTS, each=args.each)
 
 
 def print_loss(args: argparse.Namespace) -> float:

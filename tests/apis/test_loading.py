@@ -14,7 +14,7 @@ from mmengine.config import Config
 from PIL import Image
 from tiny_detectors import detector_config, tiny_detector
 from tiny_open_vocab import ARCH, tiny_open_vocab
-from tiny_pmp_hosts import CLIP, HEAD
+from tiny_pmp_hosts import FCCLIP
 
 import denseclip
 from denseclip.apis import loading
@@ -29,15 +29,6 @@ from denseclip.models.builder import build_module
 from denseclip.weights import write_safetensors
 
 ROOT = Path(__file__).parents[2]
-FCCLIP = dict(
-    type='FCCLIP',
-    clip=CLIP,
-    head=HEAD,
-    vocabulary='car; road; sky',
-    templates='photo',
-    things=['car'],
-    test_cfg=dict(task='semantic', score_threshold=0.0, overlap_threshold=0.0),
-)
 FCCLIP_STEPS = [
     dict(type='LoadImageFromFile'),
     dict(type='PillowResizeShortSide', short_side=64, max_long_side=128),

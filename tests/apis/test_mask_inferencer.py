@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_pmp_hosts import CLIP, HEAD
+from tiny_pmp_hosts import FCCLIP
 
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
@@ -27,15 +27,6 @@ from denseclip.models.builder import build_module
 from denseclip.models.segmentors import mask_results
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (60, 84, 3), dtype=np.uint8)
-MODEL = dict(
-    type='FCCLIP',
-    clip=CLIP,
-    head=HEAD,
-    vocabulary='car; road; sky',
-    templates='photo',
-    things=['car'],
-    test_cfg=dict(task='semantic', score_threshold=0.0, overlap_threshold=0.0),
-)
 STEPS = [
     dict(type='LoadImageFromFile'),
     dict(type='PillowResizeShortSide', short_side=64, max_long_side=128),
@@ -49,11 +40,11 @@ def files(tmp_path_factory):
     """Config and weights of a small model."""
     folder = tmp_path_factory.mktemp('model')
     torch.manual_seed(0)
-    model = build_module(MODEL)
+    model = build_module(FCCLIP)
     state = {k: v.clone() for k, v in model.state_dict().items()}
     save_file(state, folder / 'model.safetensors')
     path = folder / 'model.py'
-    path.write_text(f'default_scope = "mmseg"\nmodel = {MODEL!r}\ntest_pipeline = {STEPS!r}\n')
+    path.write_text(f'default_scope = "mmseg"\nmodel = {FCCLIP!r}\ntest_pipeline = {STEPS!r}\n')
     assert Config.fromfile(path).model.type == 'FCCLIP'
     return path, folder / 'model.safetensors'
 

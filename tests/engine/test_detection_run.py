@@ -2,20 +2,17 @@
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from generated import write_dataset
-from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
-from tiny_detectors import detector_config
+from tiny_detectors import detection_run
 
 from denseclip.engine import launch
 from denseclip.engine.launch import TestOptions, TrainOptions, train
 
-BASES = Path(__file__).parents[2] / 'configs' / '_base_'
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings('ignore')]
 
 
@@ -24,20 +21,7 @@ def config(tmp_path_factory):
     """Config of a small Mask R-CNN-DenseCLIP on four generated pictures, from the suite's own base files."""
     folder = tmp_path_factory.mktemp('run')
     data = write_dataset('coco', folder / 'coco', num_train=4, num_val=2, size=(64, 96))
-    made = Config.fromfile(BASES / 'default_runtime_det.py')
-    for part in ('datasets/coco_instance_1333x800.py', 'schedules/adamw_1x_coco.py'):
-        made.merge_from_dict(Config.fromfile(BASES / part).to_dict())
-    preprocessor = dict(type='DetDataPreprocessor', bgr_to_rgb=True, pad_mask=True, pad_size_divisor=32)
-    vocabulary = [f'{name} {k}' for name in ('a', 'b') for k in range(40)]
-    made.model = detector_config('mask-rcnn', vocabulary=vocabulary, data_preprocessor=preprocessor)
-    for split, year in (('train', 'train2017'), ('val', 'val2017'), ('test', 'val2017')):
-        loader = made[f'{split}_dataloader']
-        loader.update(num_workers=0, persistent_workers=False)
-        loader.dataset.data_root = str(data)
-        next(step for step in loader.dataset.pipeline if step['type'] == 'Resize')['scale'] = (96, 64)
-        if split != 'train':
-            made[f'{split}_evaluator'].ann_file = str(data / 'annotations' / f'instances_{year}.json')
-    made.train_cfg.update(max_epochs=2, val_interval=2)
+    made = detection_run('mask-rcnn', data, epochs=2)
     made.default_hooks.checkpoint.update(max_keep_ckpts=-1, save_best=None)
     made.dump(folder / 'tiny.py')
     return folder / 'tiny.py'

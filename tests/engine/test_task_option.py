@@ -12,7 +12,7 @@ from generated import write_dataset
 from mmengine.config import Config
 from safetensors.torch import save_file
 from tiny_config import CONFIGS
-from tiny_pmp_hosts import CLIP, HEAD
+from tiny_pmp_hosts import FCCLIP
 
 from denseclip.engine.config import OptionError
 from denseclip.engine.launch import TestOptions, set_task
@@ -20,15 +20,7 @@ from denseclip.engine.launch import test as run_test
 from denseclip.evaluation.panoptic_files import read_panoptic_json, read_panoptic_png
 from denseclip.models.builder import build_module
 
-MODEL = dict(
-    type='FCCLIP',
-    clip=CLIP,
-    head=HEAD,
-    vocabulary='coco_panoptic',
-    templates='photo',
-    things='coco',
-    test_cfg=dict(task='semantic', score_threshold=0.0, overlap_threshold=0.0),
-)
+MODEL = {**FCCLIP, 'vocabulary': 'coco_panoptic', 'things': 'coco'}
 
 
 @pytest.fixture(scope='module')

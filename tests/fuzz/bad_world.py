@@ -20,7 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_detectors import detector_config
+from tiny_detectors import detection_run
 
 ROOT = Path(__file__).parents[2]
 SIZE = (48, 64)
@@ -197,22 +197,7 @@ def _configs(folder: Path) -> None:
 
 
 def _detector(folder: Path) -> None:
-    bases = ROOT / 'configs/_base_'
-    made = Config.fromfile(bases / 'default_runtime_det.py')
-    for part in ('datasets/coco_detection_1333x800.py', 'schedules/adamw_1x_coco.py'):
-        made.merge_from_dict(Config.fromfile(bases / part).to_dict())
-    preprocessor = dict(type='DetDataPreprocessor', bgr_to_rgb=True, pad_size_divisor=32)
-    vocabulary = [f'{name} {k}' for name in ('a', 'b') for k in range(40)]
-    made.model = detector_config('retinanet', vocabulary=vocabulary, data_preprocessor=preprocessor)
-    data = folder / 'data/coco'
-    for split, year in (('train', 'train2017'), ('val', 'val2017'), ('test', 'val2017')):
-        loader = made[f'{split}_dataloader']
-        loader.update(num_workers=0, persistent_workers=False)
-        loader.dataset.data_root = str(data)
-        next(step for step in loader.dataset.pipeline if step['type'] == 'Resize')['scale'] = (96, 64)
-        if split != 'train':
-            made[f'{split}_evaluator'].ann_file = str(data / 'annotations' / f'instances_{year}.json')
-    made.train_cfg.update(max_epochs=1, val_interval=1)
+    made = detection_run('retinanet', folder / 'data/coco', epochs=1)
     made.dump(folder / 'detector.py')
 
 

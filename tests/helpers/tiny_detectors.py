@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from tiny_models import ANY_BACKBONE, DECODER, RESNET, STAGE_CHANNELS, TEXT, VIT, WIDTH
 from torch import Tensor
 
+BASES = Path(__file__).parents[2] / 'configs/_base_'
 THINGS = ['person', 'traffic light', 'bus', 'cat']
 WINDOWED_VIT = dict(VIT, window_size=3, global_blocks=(1, 3), grad_checkpointing=True)
 BACKBONES = {'resnet': RESNET, 'vit': WINDOWED_VIT, 'any': ANY_BACKBONE}
@@ -51,6 +54,33 @@ def detector_config(kind: str = 'retinanet', backbone: str = 'resnet', **overrid
         **parts,
         **overrides,
     }
+
+
+def detection_run(kind: str, data: Path, epochs: int) -> Config:
+    """Config of a training of a small detector on data in COCO's layout, from the suite's own base files.
+
+    Args:
+        kind: ``'retinanet'`` or ``'mask-rcnn'``, which also learns masks.
+        data: The data.
+        epochs: Of the training; it validates once, at the end.
+    """
+    masks = kind == 'mask-rcnn'
+    made = Config.fromfile(BASES / 'default_runtime_det.py')
+    for part in (f'datasets/coco_{"instance" if masks else "detection"}_1333x800.py', 'schedules/adamw_1x_coco.py'):
+        made.merge_from_dict(Config.fromfile(BASES / part).to_dict())
+    padding = dict(pad_mask=True) if masks else {}
+    preprocessor = dict(type='DetDataPreprocessor', bgr_to_rgb=True, pad_size_divisor=32, **padding)
+    vocabulary = [f'{name} {k}' for name in ('a', 'b') for k in range(40)]
+    made.model = detector_config(kind, vocabulary=vocabulary, data_preprocessor=preprocessor)
+    for split, year in (('train', 'train2017'), ('val', 'val2017'), ('test', 'val2017')):
+        loader = made[f'{split}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.data_root = str(data)
+        next(step for step in loader.dataset.pipeline if step['type'] == 'Resize')['scale'] = (96, 64)
+        if split != 'train':
+            made[f'{split}_evaluator'].ann_file = str(data / 'annotations' / f'instances_{year}.json')
+    made.train_cfg.update(max_epochs=epochs, val_interval=epochs)
+    return made
 
 
 def _retinanet(channels: list[int], num_classes: int) -> dict[str, Any]:

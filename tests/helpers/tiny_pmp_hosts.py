@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import tiny_fcclip
 import torch
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
@@ -22,15 +23,17 @@ CLIP = dict(
         text_cfg=dict(width=16, heads=2, layers=1, context_length=20),
     ),
 )
-HEAD = dict(
-    dim=32,
-    num_queries=6,
-    num_layers=2,
-    num_heads=4,
-    ffn_dim=32,
-    pixel_decoder=dict(num_layers=1, ffn_dim=32),
-    criterion=dict(num_points=32),
+HEAD: dict[str, Any] = {**tiny_fcclip.HEAD, 'criterion': dict(num_points=32)}
+FCCLIP = dict(
+    type='FCCLIP',
+    clip=CLIP,
+    head=HEAD,
+    vocabulary='car; road; sky',
+    templates='photo',
+    things=['car'],
+    test_cfg=dict(task='semantic', score_threshold=0.0, overlap_threshold=0.0),
 )
+"""FC-CLIP that gives all three tasks."""
 RESNET = dict(
     type='ResNet', depth=18, num_stages=4, out_indices=(0, 1, 2, 3), base_channels=8, norm_cfg=dict(type='BN')
 )
