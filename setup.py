@@ -8,21 +8,24 @@ HERE = Path(__file__).parent
 VERSION: dict[str, str] = {}
 exec((HERE / 'denseclip' / 'version.py').read_text(encoding='utf-8'), VERSION)
 
+# Enough for a command line that says which extra is missing, and, with `runtime`, for exported models.
 CORE = [
+    'numpy>=1.24',
+    'pillow>=10.1',  # image reading with the decompression-bomb guard
+    'rich>=13',  # progress of the command line
+    'packaging',  # versions of what is installed
+    'pyyaml',  # the model zoo
+]
+TORCH = [
     'torch>=2.6',  # weights_only is safe (CVE-2025-32434) and safe globals can be named by (object, "name")
     'torchvision>=0.21',  # the pair of torch 2.6; nms, RoIAlign and deformable convolution come from here
     'open_clip_torch>=2.26,<4',  # every CLIP tower, tokenizer and weight tag
     'timm>=1.0',  # image trunks, DINO
     'safetensors>=0.4',  # the format of released weights
     'huggingface_hub>=0.23',  # hf-hub: names, offline cache
-    'numpy>=1.24',
     'scipy>=1.10',
-    'pillow>=10.1',  # image reading with the decompression-bomb guard
     'opencv-python>=4.8',  # resizing and drawing; the same distribution that mmcv asks for
-    'rich>=13',  # progress of the command line
     'jinja2>=3.1',  # the report of an inspection; torch needs it, too
-    'packaging',  # versions of what is installed
-    'pyyaml',  # the model zoo
     'ftfy',  # imported by mmseg's tokenizer, which does not declare it
     'regex',  # likewise
 ]
@@ -30,12 +33,19 @@ CORE = [
 # The host stack is an extra because upstream and the onedl fork write the same import directories: pip sees no conflict
 # between them and one silently overwrites the other. Never install both.
 MM = [
+    *TORCH,
     'mmengine>=0.10.7,<0.11',  # mmseg and mmdet assert < 1.0; 0.10.7 has the yapf guard
     'mmcv-lite==2.1.0',  # mmseg 1.2.2 and mmdet 3.3.0 both refuse 2.2.0; "lite" needs no compiler
     'mmsegmentation==1.2.2',
     'mmdet==3.3.0',
 ]
-ONEDL = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmsegmentation>=1.4.2', 'onedl-mmdetection>=3.5.1']
+ONEDL = [
+    *TORCH,
+    'onedl-mmengine>=0.10.12',
+    'onedl-mmcv>=2.3.6',
+    'onedl-mmsegmentation>=1.4.2',
+    'onedl-mmdetection>=3.5.1',
+]
 
 DEMO = [
     'transformers>=4.40',  # brings tokenizers, for MiniLM's words; text towers of multilingual CLIPs
@@ -98,6 +108,7 @@ setup(
     },
     install_requires=CORE,
     extras_require={
+        'torch': TORCH,
         'mm': MM,
         'onedl': ONEDL,
         'demo': DEMO,

@@ -51,22 +51,23 @@ class Requirement:
 
 
 CORE: Final = (
-    Requirement('torch', 'torch', '>=2.6'),
-    Requirement('torchvision', 'torchvision', '>=0.21'),
-    Requirement('open_clip_torch', 'open_clip', '>=2.26,<4'),
-    Requirement('timm', 'timm', '>=1.0'),
-    Requirement('safetensors', 'safetensors', '>=0.4'),
-    Requirement('huggingface_hub', 'huggingface_hub', '>=0.23'),
+    Requirement('torch', 'torch', '>=2.6', 'torch'),
+    Requirement('torchvision', 'torchvision', '>=0.21', 'torch'),
+    Requirement('open_clip_torch', 'open_clip', '>=2.26,<4', 'torch'),
+    Requirement('timm', 'timm', '>=1.0', 'torch'),
+    Requirement('safetensors', 'safetensors', '>=0.4', 'torch'),
+    Requirement('huggingface_hub', 'huggingface_hub', '>=0.23', 'torch'),
     Requirement('numpy', 'numpy', '>=1.24'),
-    Requirement('scipy', 'scipy', '>=1.10'),
+    Requirement('scipy', 'scipy', '>=1.10', 'torch'),
     Requirement('pillow', 'PIL', '>=10.1'),
     Requirement('rich', 'rich', '>=13'),
-    Requirement('jinja2', 'jinja2', '>=3.1'),
+    Requirement('jinja2', 'jinja2', '>=3.1', 'torch'),
     Requirement('packaging', 'packaging'),
     Requirement('pyyaml', 'yaml'),
-    Requirement('ftfy', 'ftfy'),
-    Requirement('regex', 'regex'),
+    Requirement('ftfy', 'ftfy', '', 'torch'),
+    Requirement('regex', 'regex', '', 'torch'),
 )
+"""What models in PyTorch need; exported ones do without the extra ``torch``."""
 UPSTREAM: Final = (
     Requirement('mmengine', 'mmengine', '>=0.10.7,<0.11', 'mm'),
     Requirement('mmcv-lite', 'mmcv', '==2.1.0', 'mm'),

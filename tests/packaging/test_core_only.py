@@ -1,4 +1,4 @@
-"""Without the OpenMMLab packages (a plain ``pip install``) the command line works, and says which extra is missing."""
+"""After a plain ``pip install`` (no PyTorch, no OpenMMLab) the command line works, and says which extra is missing."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from denseclip.compat.versions import CORE, UPSTREAM
+
 ROOT = Path(__file__).parents[2]
 CORE_ONLY = """
 import contextlib, io, json, sys
 from importlib.machinery import PathFinder
 
+absent, without = map(set, json.loads(sys.argv[2]))
+
 class Core(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        if name.partition('.')[0] in ('mmengine', 'mmcv', 'mmseg', 'mmdet'):
+        if name.partition('.')[0] in absent:
             return None
         return PathFinder.find_spec(name, path, target)
 
     @classmethod
     def find_distributions(cls, context):
-        hidden = context.name in ('mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation', 'mmdet')
-        return () if hidden else PathFinder.find_distributions(context)
+        return () if context.name in without else PathFinder.find_distributions(context)
 
 sys.meta_path[:] = [Core if finder is PathFinder else finder for finder in sys.meta_path]
 from denseclip.cli.main import main
@@ -63,13 +66,33 @@ WORK_ALONE = [
 ]
 
 
+def absent() -> list[list[str]]:
+    """Modules and distributions that a plain installation does not bring."""
+    parts = [requirement for requirement in (*CORE, *UPSTREAM) if requirement.extra]
+    assert {'torch', 'mmengine', 'cv2'} <= {part.module for part in parts} | {'cv2'}
+    return [[*(part.module for part in parts), 'cv2'], [*(part.name for part in parts), 'opencv-python', 'mmcv']]
+
+
+def test_a_plain_installation_brings_no_torch() -> None:
+    """What ``pip install denseclip-suite[runtime]`` takes must not hold what exported models do without."""
+    text = (ROOT / 'setup.py').read_text(encoding='utf-8')
+    lists = {
+        name: re.findall(r"^    '([\w.-]+)", body, re.M)
+        for name, body in re.findall(r'^(\w+) = \[$(.*?)^\]', text, re.M | re.S)
+    }
+    extras = {part.name for part in CORE if part.extra}
+    assert not {*lists['CORE'], *lists['RUNTIME']} & (extras - {'ftfy'})
+    assert extras <= set(lists['TORCH'])
+    assert {part.name for part in CORE if not part.extra} <= set(lists['CORE'])
+
+
 @pytest.fixture(scope='module')
 def answers(tmp_path_factory: pytest.TempPathFactory) -> list:
     """Exit code, output, errors, and whether torch was loaded, of every command in turn."""
     folder = tmp_path_factory.mktemp('core')
     commands = [*WORK_ALONE, *NEED_THE_HOST, ['doctor']]
     done = subprocess.run(
-        [sys.executable, '-c', CORE_ONLY, json.dumps(commands)],
+        [sys.executable, '-c', CORE_ONLY, json.dumps(commands), json.dumps(absent())],
         cwd=folder,
         env={'PYTHONPATH': str(ROOT), 'HOME': str(folder)},
         capture_output=True,
