@@ -145,6 +145,7 @@ def label_folder(
         out.mkdir(parents=True, exist_ok=True)
         with store.alone():
             run = store.begin(run)
+            settle(store, layout, run)
             known = {record.source: record.name for record in store.records()}
             found = list(sources(folder, relatives, known))
             wanted = [source for source in found if source.relative not in known]
@@ -167,18 +168,50 @@ def label_folder(
 
 
 def finish(store: Store, layout: Layout, run: Run) -> list[Record]:
-    """Write the files of the whole set, as people decided about its objects; returns the pictures so."""
+    """Write the files of the whole set, as people decided about its objects.
+
+    Args:
+        store: The labelled folder.
+        layout: Its layout.
+        run: How it was begun.
+
+    Returns:
+        The pictures, as people decided about them.
+
+    Raises:
+        UserError: If somebody has changed such a file since it was written.
+    """
     records = store.decided()
-    for name, content in layout.of_set(records, run):
+    files = {name: _bytes(content) for name, content in layout.of_set(records, run)}
+    store.note_files(files, written=False)
+    for name, content in files.items():
         put(store.folder / name, content)
+    store.note_files(files, written=True)
     return records
+
+
+def settle(store: Store, layout: Layout, run: Run) -> None:
+    """Write the label files of pictures that were decided on and not written yet, and those of the whole set."""
+    pending = store.pending()
+    if not pending:
+        return
+    for record in store.decided():
+        if record.name in pending:
+            for name, content in layout.of_picture(record, run):
+                put(store.folder / name, content)
+    finish(store, layout, run)
+    store.decide(store.decisions(), pending=())
 
 
 def put(path: Path, content: bytes | str) -> None:
     """Write a file, whole or not at all; its folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
-        partial.write_bytes(content.encode('utf-8') if isinstance(content, str) else content)
+        partial.write_bytes(_bytes(content))
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode('utf-8') if isinstance(content, str) else content
 
 
 def _run_of(model: Predictor, folder: Path, order: Order) -> Run:

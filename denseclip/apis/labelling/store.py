@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from denseclip.files.locks import LockedError, locked
 from denseclip.files.names import shown
 
 STATE = '.denseclip'
-_RUN, _DECISIONS, _ENDING = 'run', 'decisions', '.record'
+_RUN, _DECISIONS, _WRITTEN, _ENDING = 'run', 'decisions', 'written', '.record'
 """Files of the state have an ending of their own: no reader of data sets takes them for labels."""
 FORMAT = 1
 
@@ -205,11 +205,40 @@ class Store:
 
     def decisions(self) -> dict[str, dict[str, Any]]:
         """By name of the picture and number of the object: a label, or None for what was dropped."""
+        return self._decided().get('decisions', {})
+
+    def pending(self) -> frozenset[str]:
+        """Names of pictures that were decided on and whose label files do not say so yet."""
+        return frozenset(self._decided().get('pending', ()))
+
+    def decide(self, decisions: Mapping[str, Mapping[str, Any]], pending: Iterable[str]) -> None:
+        """Note all decisions at once, and whose label files have to be written for them."""
+        self._write(_DECISIONS, {'decisions': decisions, 'pending': sorted(pending)})
+
+    def _decided(self) -> dict[str, Any]:
         return self._read(self.state / (_DECISIONS + _ENDING)) or {}
 
-    def decide(self, decisions: Mapping[str, Mapping[str, Any]]) -> None:
-        """Note all decisions at once."""
-        self._write(_DECISIONS, decisions)
+    def note_files(self, files: Mapping[str, bytes], *, written: bool) -> None:
+        """Remember what files of the whole set hold, so that nothing that somebody has changed is written over.
+
+        Args:
+            files: Contents by name.
+            written: Whether they are there by now; otherwise they are about to be, and the old ones may be there still.
+
+        Raises:
+            UserError: If a file that is about to be replaced is not as it was written.
+        """
+        known = self._read(self.state / (_WRITTEN + _ENDING)) or {}
+        for name in () if written else files:
+            path = self.folder / name
+            if path.exists() and _digest(path.read_bytes()) not in known.get(name, ()):
+                raise UserError(
+                    f"'{path}' was changed since it was written and is not replaced; move it away, or go on in another "
+                    'folder.'
+                )
+        before = {} if written else known
+        new = {name: [*before.get(name, ()), _digest(content)] for name, content in files.items()}
+        self._write(_WRITTEN, {**known, **new})
 
     def _place(self, source: str) -> Path:
         name = hashlib.sha256(os.fsencode(source)).hexdigest()
@@ -227,6 +256,10 @@ class Store:
             raise UserError(
                 f"'{path}' cannot be read ({error}); remove it, and its picture is labelled anew."
             ) from error
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def apply_decisions(record: Record, decisions: Mapping[str, Any]) -> Record:

@@ -3,6 +3,7 @@
 from denseclip.datasets.transforms.anomaly_inputs import LoadAnomalyMask, LoadPicture, PackAnomalyInputs, ResizePicture
 from denseclip.datasets.transforms.brightness import RandomBrightness
 from denseclip.datasets.transforms.captions import PackCaption
+from denseclip.datasets.transforms.doubtful import IgnoreDoubtful
 from denseclip.datasets.transforms.label_range import CheckLabelRange, LabelRangeError
 from denseclip.datasets.transforms.labels_if_any import LabelsIfAny
 from denseclip.datasets.transforms.panoptic import LoadPanopticSegments, PackPanopticInputs
@@ -25,6 +26,7 @@ __all__ = [
     'CheckLabelRange',
     'LabelRangeError',
     'CutRegion',
+    'IgnoreDoubtful',
     'LabelsIfAny',
     'LoadWideAnnotations',
     'PackRegion',
