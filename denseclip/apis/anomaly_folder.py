@@ -14,9 +14,11 @@ import numpy as np
 
 from denseclip.apis.anomaly import LIMIT, AnomalyInferencer, AnomalyResult
 from denseclip.apis.anomaly_calibration import Calibration
+from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError, read_image
 from denseclip.apis.inputs import expand_inputs, image_suffixes
+from denseclip.apis.pipeline import outcomes
 from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, folder_mask_places, list_folder, magnetic_tile_folders
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.anomaly_pairs import MaskFinder, split_pairs, strays
@@ -188,6 +190,7 @@ def inspect_pictures(
     items: Sequence[Item],
     threshold: str | float = 'auto',
     track: Callable[[Sequence[Item]], Iterator[Item]] = iter,  # type: ignore[assignment]
+    batch: BatchSize | None = None,
 ) -> Inspection:
     """Score pictures and calibrate all scores together.
 
@@ -198,6 +201,7 @@ def inspect_pictures(
         items: The pictures.
         threshold: ``'auto'``, ``'F1'`` (the best for the labels), or a calibrated score between 0 and 1.
         track: Wraps the items, to show progress.
+        batch: How many pictures of one shape run together.
 
     Returns:
         The inspection; call its ``close`` when done.
@@ -207,19 +211,21 @@ def inspect_pictures(
     """
     check_threshold(threshold, items)
     subject = inferencer.subject if inferencer.object_name else ()  # whatever other threads say meanwhile
+    told = dict(zip(('object', 'domain', 'defects'), subject, strict=False))
     found = Inspection(scratch=ScratchFolder(Path(tempfile.gettempdir()), 'denseclip-anomaly-'))
     pools = {'all': BinnedPixels(), 'normal': BinnedPixels(), 'masked': BinnedPixels()}
     try:
-        for item in track(items):
-            try:
-                scores, score, _ = inferencer.predict(item.path, *subject)
-            except UnreadableImageError as error:
-                found.failures.append(error)
+        looked = outcomes(inferencer, [item.path for item in items], batch or BatchSize(), **told)
+        for item, outcome in zip(track(items), looked, strict=True):
+            if not isinstance(outcome.result, AnomalyResult):
+                assert outcome.error is not None
+                found.failures.append(outcome.error)
                 continue
+            scores = outcome.result.anomaly_map
             item = _pool(pools, item, scores)
             np.save(found.map_file(len(found.items)), _reduced(scores))
             found.items.append(item)
-            found.raw.append(score)
+            found.raw.append(outcome.result.pred_score)
         if found.items:
             _calibrate(found, pools)
             _measure(found, pools['masked'])

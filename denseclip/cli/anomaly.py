@@ -8,6 +8,7 @@ from typing import Any
 
 from denseclip.apis.errors import UserError
 from denseclip.cli.options import (
+    add_batch_option,
     add_clip_options,
     add_model_options,
     add_output_options,
@@ -49,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_clip_options(parser, 'the model, another one')
     parser.add_argument('--checkpoint', metavar='FILE', help=argparse.SUPPRESS)  # what --weights was called
     parser.add_argument('--maps', action='store_true', help='also write the raw maps, as float32 TIFF')
+    add_batch_option(parser)
     add_output_options(parser)
     parser.set_defaults(lean=True)
 
@@ -91,10 +93,17 @@ def _inspect(
     """Inspect the pictures and write the results; the waiting maps go whatever happens."""
     from denseclip.apis.anomaly_folder import inspect_pictures
     from denseclip.apis.anomaly_output import write_outputs
+    from denseclip.apis.batch_sizes import BatchSize
     from denseclip.cli.progress import track
     from denseclip.files.names import readable
 
-    found = inspect_pictures(inferencer, items, threshold, track=lambda them: track(them, len(them), 'inspecting'))
+    found = inspect_pictures(
+        inferencer,
+        items,
+        threshold,
+        track=lambda them: track(them, len(them), 'inspecting'),
+        batch=BatchSize(args.batch_size),
+    )
     found.notes += [readable(line) for line in strays]
     try:
         if not found.items:

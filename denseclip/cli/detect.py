@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from denseclip.apis.errors import UserError
-from denseclip.cli.options import add_model_options, add_output_options, model_arguments
+from denseclip.cli.options import add_batch_option, add_model_options, add_output_options, model_arguments
 from denseclip.cli.pictures import run_pictures
 from denseclip.cli.talk import use_host
 
@@ -22,6 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='pictures, folders of pictures, or quoted patterns')
     add_model_options(parser, 'none; name one here or with --config')
     parser.add_argument('--score', type=float, default=0.3, help='least confidence of an object (default: 0.3)')
+    add_batch_option(parser)
     add_output_options(parser)
     parser.set_defaults(lean=True)
 

@@ -1,8 +1,9 @@
-"""What commands do with pictures one after the other: look, write, say, and list what could not be read."""
+"""What commands do with pictures: look, write beside it, say in their order, and list what could not be read."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from denseclip.cli.talk import emit, remark
 from denseclip.files.names import readable, shown
 
 if TYPE_CHECKING:
+    from denseclip.apis.pipeline import Outcome
     from denseclip.apis.predictor import Predictor
     from denseclip.apis.results.base import Result
 
@@ -28,7 +30,7 @@ def run_pictures(
     """Results of every picture that can be read, then a list of those that cannot.
 
     Args:
-        args: ``images``, ``out``, ``formats``, ``force``, ``json`` and ``output``, where JSON goes.
+        args: ``images``, ``out``, ``formats``, ``force``, ``json``, ``batch_size`` and ``output``, where JSON goes.
         kind: Kind of the results.
         load: Loads the model, once everything else is known to be in order.
         ready: Called with the model before the first picture.
@@ -40,9 +42,11 @@ def run_pictures(
     Raises:
         UserError: If results cannot be written, or there is no picture.
     """
+    from denseclip.apis.batch_sizes import BatchSize
     from denseclip.apis.files import prepare_folder
     from denseclip.apis.images import UnreadableImageError
     from denseclip.apis.inputs import expand_inputs
+    from denseclip.apis.pipeline import beside, outcomes
     from denseclip.apis.results.formats import chosen_formats
     from denseclip.cli.progress import track
     from denseclip.files.stems import output_stems
@@ -57,19 +61,29 @@ def run_pictures(
     model = load_aloud(load)
     ready(model)
     failures: list[UnreadableImageError] = []
-    for path, stem in track(zip(paths, stems, strict=True), len(paths), 'looking at pictures'):
-        start = time.perf_counter()
-        try:
-            result: Result = model(path, **options)  # type: ignore[assignment]
-        except UnreadableImageError as error:
-            failures.append(error)
+
+    def say(done: tuple[Outcome, list[Path]]) -> None:
+        outcome, written = done
+        if outcome.error is not None:
+            failures.append(outcome.error)
             if args.json:
-                emit(args.output, {'source': readable(path), 'error': readable(error)})
-            continue
-        remark(f'{path}: {time.perf_counter() - start:.2f} s')
-        written = [] if folder is None else result.save(folder, stem, force=True, formats=args.formats)
-        _say(args, result, written)
+                emit(args.output, {'source': readable(outcome.path), 'error': readable(outcome.error)})
+        elif outcome.result is not None:
+            remark(f'{outcome.path}: {outcome.seconds:.2f} s')
+            _say(args, outcome.result, written)
+
+    found = outcomes(model, paths, BatchSize(args.batch_size), **options)
+    with beside(say) as work:
+        for outcome, stem in track(zip(found, stems, strict=True), len(paths), 'looking at pictures'):
+            work.give(functools.partial(_write, outcome, folder, stem, args.formats))
     return report_failures(failures, len(paths))
+
+
+def _write(outcome: Outcome, folder: Path | None, stem: str, formats: str | None) -> tuple[Outcome, list[Path]]:
+    """Write what was found in a picture, if anything was and if there is a folder for it."""
+    if outcome.result is None or folder is None:
+        return outcome, []
+    return outcome, outcome.result.save(folder, stem, force=True, formats=formats)
 
 
 def load_aloud(load: Callable[[], Predictor]) -> Predictor:

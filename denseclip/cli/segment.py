@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.errors import UserError, check_share
 from denseclip.apis.methods import MASK_SOURCES, SEGMENTATION_TASKS, STAGES, methods_for
-from denseclip.cli.options import add_clip_options, add_model_options, add_output_options, model_arguments
+from denseclip.cli.options import (
+    add_batch_option,
+    add_clip_options,
+    add_model_options,
+    add_output_options,
+    model_arguments,
+)
 from denseclip.cli.pictures import run_pictures
 from denseclip.cli.talk import use_host
 from denseclip.files.names import shown
@@ -38,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"
     )
+    add_batch_option(parser)
     add_output_options(parser)
     parser.set_defaults(lean=True)
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from denseclip.files.names import shown
 from denseclip.visualization.legend import format_share
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from denseclip.visualization.pages import template
 
 _BARS = 20
 
@@ -127,7 +124,7 @@ class Report:
             'threshold': f'{limits.picture:.2f}',
             **{name.replace('_', ' '): f'{100 * value:.1f} %' for name, value in measured.items()},
         }
-        return _template().render(
+        return template('anomaly_report.html').render(
             title=f'Inspection: {self.object_name}',
             facts=facts,
             bars=self._histogram(),
@@ -148,14 +145,3 @@ class Report:
             Bar(low, high, count, 60 * count / highest, (low + high) / 2 >= self.limits.picture)
             for low, high, count in zip(edges, edges[1:], counts, strict=False)
         ]
-
-
-def _template() -> Template:
-    """The page. All that is put into it is text, never markup; control characters, unknown to HTML, are escapes."""
-    from jinja2 import Environment, PackageLoader
-
-    def text(value: Any) -> Any:
-        return shown(value, keep='\n\t') if isinstance(value, str) else value
-
-    loader = PackageLoader('denseclip.visualization', '.')
-    return Environment(loader=loader, autoescape=True, finalize=text).get_template('anomaly_report.html')
