@@ -77,6 +77,8 @@ TEST = [
     'setuptools>=77.0.3',  # lists what a wheel would hold
     'ruff==0.17.6',
     'mypy>=1.10',
+    'nbclient>=0.10',  # runs the notebooks of the documentation
+    'ipykernel>=6.29',
     *DEMO,
     *TRAIN,
     *MINING,

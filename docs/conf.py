@@ -46,7 +46,9 @@ def setup(app):
     def name_files(text):
         text[0] = link.sub(_named, text[0])
 
-    app.connect('source-read', lambda _, page, text: None if page.startswith('api/') else name_files(text))
+    app.connect(
+        'source-read', lambda _, page, text: None if page.startswith(('api/', 'notebooks/')) else name_files(text)
+    )
     app.connect('include-read', lambda _, __, ___, text: name_files(text))
 
 
