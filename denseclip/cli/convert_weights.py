@@ -19,6 +19,7 @@ CONVERTER_NAMES = (
     'mask_adapted_clip',
     'maskclip',
     'maskclip_plus',
+    'mmseg_mask2former',
     'openai_clip',
     'ovseg',
     'transformers_clip',

@@ -6,49 +6,13 @@ attention without waiting for the device; MMSegmentation's spells both out. The 
 
 from __future__ import annotations
 
-import re
-
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from tiny_pmp_hosts import mask2former
 
 from denseclip.models.heads import OpenVocabMask2FormerHead
-
-_PIXELS, _LAYERS = r'pixel_decoder\.', r'transformer_decoder\.layers\.(\d+)\.'
-NAMES = (
-    (rf'{_PIXELS}input_convs\.(\d+)\.conv\.', r'pixel_decoder.input_proj.\1.0.'),
-    (rf'{_PIXELS}input_convs\.(\d+)\.gn\.', r'pixel_decoder.input_proj.\1.1.'),
-    (rf'{_PIXELS}level_encoding\.weight', 'pixel_decoder.level_embed'),
-    (rf'{_PIXELS}encoder\.layers\.(\d+)\.ffn\.layers\.0\.0\.', r'pixel_decoder.layers.\1.linear1.'),
-    (rf'{_PIXELS}encoder\.layers\.(\d+)\.ffn\.layers\.1\.', r'pixel_decoder.layers.\1.linear2.'),
-    (rf'{_PIXELS}encoder\.layers\.(\d+)\.norms\.0\.', r'pixel_decoder.layers.\1.norm1.'),
-    (rf'{_PIXELS}encoder\.layers\.(\d+)\.norms\.1\.', r'pixel_decoder.layers.\1.norm2.'),
-    (rf'{_PIXELS}encoder\.layers\.', 'pixel_decoder.layers.'),
-    (rf'{_PIXELS}lateral_convs\.(\d+)\.conv\.', r'pixel_decoder.laterals.\1.0.'),
-    (rf'{_PIXELS}lateral_convs\.(\d+)\.gn\.', r'pixel_decoder.laterals.\1.1.'),
-    (rf'{_PIXELS}output_convs\.(\d+)\.conv\.', r'pixel_decoder.outputs.\1.0.'),
-    (rf'{_PIXELS}output_convs\.(\d+)\.gn\.', r'pixel_decoder.outputs.\1.1.'),
-    (rf'{_PIXELS}mask_feature\.', 'pixel_decoder.mask_features.'),
-    (rf'{_LAYERS}cross_attn\.', r'decoder.layers.\1.image_attention.'),
-    (rf'{_LAYERS}self_attn\.', r'decoder.layers.\1.self_attention.'),
-    (rf'{_LAYERS}norms\.0\.', r'decoder.layers.\1.image_attention.norm.'),
-    (rf'{_LAYERS}norms\.1\.', r'decoder.layers.\1.self_attention.norm.'),
-    (rf'{_LAYERS}norms\.2\.', r'decoder.layers.\1.feed_forward.norm.'),
-    (rf'{_LAYERS}ffn\.layers\.0\.0\.', r'decoder.layers.\1.feed_forward.linear1.'),
-    (rf'{_LAYERS}ffn\.layers\.1\.', r'decoder.layers.\1.feed_forward.linear2.'),
-    (r'transformer_decoder\.post_norm\.', 'decoder.norm.'),
-    (r'decoder_input_projs\.', 'decoder.input_proj.'),
-    (r'(query_embed|query_feat|level_embed)\.', r'decoder.\1.'),
-    (r'cls_embed\.', 'decoder.classifier.'),
-    (r'mask_embed\.0\.', 'decoder.mask_embed.layers.0.'),
-    (r'mask_embed\.2\.', 'decoder.mask_embed.layers.1.'),
-    (r'mask_embed\.4\.', 'decoder.mask_embed.layers.2.'),
-)
-
-
-def our_name(key: str) -> str:
-    return next(re.sub(f'^{theirs}', ours, key) for theirs, ours in NAMES if re.match(theirs, key))
+from denseclip.weights.convert import convert
 
 
 def test_every_layer_says_the_same_within_rounding() -> None:
@@ -74,7 +38,7 @@ def test_every_layer_says_the_same_within_rounding() -> None:
             norm_groups=theirs.pixel_decoder.input_convs[0].gn.num_groups,
         ),
     ).eval()
-    ours.load_state_dict({our_name(key): value for key, value in theirs.state_dict().items()})
+    ours.load_state_dict(convert(theirs.state_dict(), 'mmseg_mask2former'))
     maps = [torch.randn(2, channels, 32 >> i, 48 >> i) for i, channels in enumerate(config.in_channels)]
     with torch.no_grad():
         classes, masks = theirs(maps, None)
