@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from denseclip.apis.errors import UserError
@@ -84,6 +85,8 @@ def distill(
         out.mkdir(parents=True, exist_ok=True)
         above = _given(data, least, base) if data.suffix == '.py' else _of_labels(data, out, base, val_share)
         entries = _changes(load_config(above), iterations, trunk)
+        if data.suffix != '.py':
+            entries = _balanced(entries, load_config(above), Store(data))
         if least:
             entries['train_dataloader'] = {'dataset': {'pipeline': _sure_alone(load_config(above), data, least)}}
         parent = DATA_CONFIG if above.parent == out else str(above.resolve())
@@ -166,6 +169,31 @@ def _changes(config: Config, iterations: int | None, trunk: str | Path | None) -
         ]
         entries['default_hooks'] = {'checkpoint': {'interval': max(1, iterations // 4)}}
     return entries
+
+
+def _balanced(entries: dict[str, Any], config: Config, store: Store) -> dict[str, Any]:
+    """The entries with class weights: thin and rare classes count a little more.
+
+    The fourth root of (median frequency / frequency) over the labels, as for the bundled model. Other losses than a
+    plain cross entropy stay as they are.
+    """
+    loss = config.model.decode_head.get('loss_decode')
+    if not isinstance(loss, Mapping) or loss.get('type') != 'CrossEntropyLoss' or loss.get('use_sigmoid'):
+        return entries
+    pixels = np.zeros(config.model.decode_head.num_classes)
+    for record in store.decided():
+        for entry in record.objects:
+            pixels[entry.label] += entry.area
+    seen = pixels > 0
+    weights = np.ones_like(pixels)
+    weights[seen] = (np.median(pixels[seen]) / pixels[seen]) ** 0.25
+    balanced = {
+        'type': 'ClassBalancedCrossEntropyLoss',
+        'class_weight': weights.round(3).tolist(),
+        'loss_weight': loss.get('loss_weight', 1.0),
+        '_delete_': True,
+    }
+    return {**entries, 'model': {**entries.get('model', {}), 'decode_head': {'loss_decode': balanced}}}
 
 
 def _sure_alone(config: Config, data: Path, least: float) -> list[dict[str, Any]]:

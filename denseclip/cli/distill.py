@@ -11,8 +11,8 @@ from denseclip.files.names import shown
 HELP = 'train a small model of fixed classes on the labels that a teacher wrote'
 EPILOG = (
     'example:\n'
-    '  denseclip label shots/ --words "road; car; sky" --out maps --to masks --confidences\n'
-    '  denseclip distill maps --out student --min-confidence 0.5'
+    '  denseclip label shots/ --words "road; car; sky" --out maps --to masks\n'
+    '  denseclip distill maps --out student'
 )
 
 

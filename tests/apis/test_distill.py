@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from drawn_teacher import DrawnTeacher, draw_picture
@@ -12,6 +13,7 @@ from denseclip.apis.distill import BASE, distill
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.labelling.folder import Order, label_folder
+from denseclip.apis.labelling.store import Store
 from denseclip.files.shipped import here_or_shipped
 from denseclip.weights import WeightMismatchError, read_state_dict
 from denseclip.weights.convert import convert
@@ -47,6 +49,10 @@ def test_a_student_learns_the_words_of_the_teacher(shots, tmp_path):
     assert made.classes == tuple(words) and 'mIoU' in made.scores
     steps = Config.fromfile(made.config).train_dataloader.dataset.pipeline
     assert [step['type'] for step in steps[:3]] == ['LoadImageFromFile', 'LoadAnnotations', 'IgnoreDoubtful']
+    loss = Config.fromfile(made.config).model.decode_head.loss_decode
+    areas = [sum(o.area for r in Store(data).records() for o in r.objects if o.label == k) for k in range(3)]
+    assert loss.type == 'ClassBalancedCrossEntropyLoss'
+    assert np.argsort(loss.class_weight).tolist() == np.argsort(areas)[::-1].tolist()
     student = Inferencer(str(made.config), str(made.weights), device='cpu')
     result = student.segment(shots / '0/0.png')
     assert result.names == tuple(words) and result.label_map.shape == (64, 80)
