@@ -55,5 +55,7 @@ def pixel_accuracy(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         - logits: :math:`(N, K, H, W)`; labels: :math:`(N, H, W)`; result: :math:`(1,)`
     """
     known = labels != ignore_index
-    right = (logits.argmax(dim=1) == labels) & known
+    # argmax along the channels takes PyTorch six times as long as the maximum
+    own = logits.gather(1, labels.clamp(0, logits.shape[1] - 1)[:, None])[:, 0]
+    right = (own >= logits.amax(dim=1)) & known
     return (100.0 * right.sum() / known.sum().clamp_min(1)).to(torch.float32).view(1)

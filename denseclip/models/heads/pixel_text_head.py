@@ -13,8 +13,9 @@ from mmseg.models.decode_heads.fpn_head import FPNHead
 from mmseg.models.utils import Upsample, resize
 from torch import Tensor, nn
 
+from denseclip.core.placement import size_of
 from denseclip.models.functional.matching import unit_cosine, unit_pixels
-from denseclip.models.functional.product_resize import ProductUpsample
+from denseclip.models.functional.product_resize import ProductUpsample, product_resize
 
 from .label_size_loss import LabelSizeLoss
 
@@ -68,9 +69,10 @@ class PixelTextFPNHead(LabelSizeLoss, FPNHead):
         x = self._transform_inputs(levels)
         output = self.scale_heads[0](x[0])
         for level, scale_head in zip(x[1:], self.scale_heads[1:], strict=True):
-            output = output + resize(
-                scale_head(level), size=output.shape[2:], mode='bilinear', align_corners=self.align_corners
-            )
+            maps = scale_head(level)
+            if self.align_corners:
+                maps = resize(maps, size=output.shape[2:], mode='bilinear', align_corners=True)
+            output = output + product_resize(maps, size_of(output))
         return output
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
