@@ -79,8 +79,8 @@ def refined_maps(
 ) -> tuple[ScoreMaps, Refinement]:
     """Scores of a picture whose windows are run only in part.
 
-    Windows that are not run see what the pass of the whole picture says there, so that where they overlap with others
-    the mean is taken as ever; where all windows over a pixel are run it gets the scores of plain sliding.
+    Pixels get the mean of the windows over them that were run, and where there is none, what the pass of the whole
+    picture says. Windows that are not run are filled with this, so that everything after works as for plain sliding.
 
     Args:
         image: A preprocessed picture.
@@ -104,9 +104,10 @@ def refined_maps(
         windows = torch.cat([image[:, :, boxes[i][0] : boxes[i][1], boxes[i][2] : boxes[i][3]] for i in some])
         found.update(zip(some, run(windows), strict=True))
     shape = size_of(found[chosen[0]])
-    seen = [_seen_through(whole, box, size, shape) for box in boxes]
+    everything = (0, size[0], 0, size[1])
+    seen = [_seen_through(whole[0], everything, box, shape) for box in boxes]
     changed = torch.stack([(found[i].argmax(dim=0) != seen[i].argmax(dim=0)).float().mean() for i in chosen])
-    maps = [found.get(i, seen[i]) for i in range(len(boxes))]
+    maps = [found[i] if i in found else _filled(seen[i], boxes[i], found, boxes) for i in range(len(boxes))]
     return ScoreMaps(maps, boxes), Refinement(len(boxes), len(chosen), float(changed.mean()))
 
 
@@ -118,29 +119,54 @@ def _choose(scores: Tensor, boxes: Sequence[Box], size: tuple[int, int], refine:
     best = scores.float().softmax(dim=0).topk(2, dim=0).values
     unsure = (best[0] - best[1] < refine.margin).float()
     height, width = unsure.shape
-    shares = torch.stack(
-        [
-            unsure[
-                top * height // size[0] : max(-(-bottom * height // size[0]), 1),
-                left * width // size[1] : max(-(-right * width // size[1]), 1),
-            ].mean()
-            for top, bottom, left, right in boxes
-        ]
-    ).tolist()
-    able = [i for i, share in enumerate(shares) if share > 0 and share >= refine.share]
-    return sorted(sorted(able, key=lambda i: -shares[i])[:most])
+    areas = [
+        (
+            slice(top * height // size[0], -(-bottom * height // size[0])),
+            slice(left * width // size[1], -(-right * width // size[1])),
+        )
+        for top, bottom, left, right in boxes
+    ]
+    able = {i for i, area in enumerate(areas) if float(unsure[area].mean()) >= max(refine.share, 1e-9)}
+    chosen: list[int] = []
+    while able and len(chosen) < most:
+        # A place that was looked at once counts a quarter, and so on: windows spread before they overlap.
+        gains = {i: float(unsure[areas[i]].sum()) for i in sorted(able)}
+        best_one = max(gains, key=gains.__getitem__)
+        able.discard(best_one)
+        chosen.append(best_one)
+        unsure[areas[best_one]] /= 4
+    return sorted(chosen)
 
 
-def _seen_through(whole: Tensor, box: Box, size: tuple[int, int], shape: tuple[int, int]) -> Tensor:
-    """Scores (1, K, h, w) of the whole picture at the places of a window's scores, (K, *shape)."""
+def _filled(seen: Tensor, box: Box, found: Mapping[int, Tensor], boxes: Sequence[Box]) -> Tensor:
+    """Scores of a window that was not run: the mean of those that were, and ``seen`` where there are none."""
+    total, count = torch.zeros_like(seen), torch.zeros_like(seen[:1])
+    rows, columns = _places(box, size_of(seen), seen.device)
+    for i, scores in found.items():
+        top, bottom, left, right = boxes[i]
+        inside = ((rows >= top) & (rows < bottom))[:, None] & ((columns >= left) & (columns < right))
+        if box[0] < bottom and top < box[1] and box[2] < right and left < box[3]:
+            total += _seen_through(scores, boxes[i], box, size_of(seen)) * inside
+            count += inside
+    return torch.where(count > 0, total / count.clamp_min(1), seen)
+
+
+def _places(box: Box, shape: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the input at the centres of a window's places."""
     top, bottom, left, right = box
+    rows = top + (torch.arange(shape[0], device=device, dtype=torch.float32) + 0.5) * ((bottom - top) / shape[0])
+    columns = left + (torch.arange(shape[1], device=device, dtype=torch.float32) + 0.5) * ((right - left) / shape[1])
+    return rows, columns
 
-    def places(start: int, stop: int, count: int, length: int) -> Tensor:
-        step = torch.arange(count, device=whole.device, dtype=torch.float32)
-        return 2 * (start + (step + 0.5) * ((stop - start) / count)) / length - 1
 
-    rows, columns = places(top, bottom, shape[0], size[0]), places(left, right, shape[1], size[1])
-    y, x = torch.meshgrid(rows, columns, indexing='ij')
+def _seen_through(scores: Tensor, around: Box, box: Box, shape: tuple[int, int]) -> Tensor:
+    """Scores (K, h, w) of one box at the places of a window in another, (K, *shape)."""
+    rows, columns = _places(box, shape, scores.device)
+    y, x = torch.meshgrid(
+        2 * (rows - around[0]) / (around[1] - around[0]) - 1,
+        2 * (columns - around[2]) / (around[3] - around[2]) - 1,
+        indexing='ij',
+    )
     grid = torch.stack([x, y], dim=-1)[None]
-    seen = F.grid_sample(whole.float(), grid, mode='bilinear', padding_mode='border', align_corners=False)
-    return seen[0].to(whole.dtype)
+    seen = F.grid_sample(scores[None].float(), grid, mode='bilinear', padding_mode='border', align_corners=False)
+    return seen[0].to(scores.dtype)
