@@ -10,7 +10,6 @@ from typing import Any
 from denseclip.apis.errors import UserError
 from denseclip.apis.methods import METHODS
 from denseclip.apis.zoo import ZooModel, zoo_models
-from denseclip.export.reasons import why_not
 
 KINDS = ('zoo', 'preset', 'method')
 TASKS = ('semantic', 'panoptic', 'instance', 'anomaly')
@@ -51,6 +50,8 @@ class ModelCard:
     @property
     def reason(self) -> str:
         """Why ``denseclip export`` cannot; empty where it can."""
+        from denseclip.export.reasons import why_not
+
         return why_not(self.model)
 
     @property
