@@ -19,7 +19,7 @@ PACKAGE = 'denseclip'
 LAYERS = (
     ('version', 'files', 'recipes'),
     ('compat',),
-    ('structures', 'core.precision'),
+    ('structures', 'core.precision', 'core.regions'),
     ('weights',),
     ('clip',),
     ('core',),

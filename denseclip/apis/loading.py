@@ -24,8 +24,9 @@ from denseclip.apis.turns import keep_last
 from denseclip.apis.two_stage import ovseg_inferencer
 from denseclip.apis.zoo import default_target, find_model, ours
 from denseclip.compat.logs import without_advice
-from denseclip.core.precision import PRECISIONS, Precision
+from denseclip.core.precision import Precision
 from denseclip.core.words import TakesWords
+from denseclip.engine.compute import Compute, Layout
 
 ConfigLike: TypeAlias = str | Path | Config | Mapping[str, Any]
 _QUERY_OPTIONS = ('task', 'things', 'score')
@@ -71,6 +72,8 @@ def load_model(
     stage: str | None = None,
     device: str | torch.device | None = None,
     precision: Precision = 'fp32',
+    layout: Layout = 'auto',
+    compile: bool | str = False,
     trust: bool = False,
     **settings: Any,
 ) -> Predictor:
@@ -92,7 +95,10 @@ def load_model(
         masks: Where OVSeg's masks come from: ``'model'``, ``'superpixels'``, ``'sam:FILE'`` or a folder.
         stage: Which stage of OVSeg decides: ``'both'``, ``'first'`` or ``'second'``.
         device: Such as ``'cpu'`` or ``'cuda:0'``; by default CUDA where there is any.
-        precision: ``'fp32'``, or ``'bf16'`` by autocast.
+        precision: ``'fp32'``; ``'bf16'``; ``'fp16'`` (GPUs); or ``'int8-dynamic'`` (transformers on CPUs).
+        layout: Memory layout of convolutions: ``'auto'``, ``'contiguous'`` or ``'channels_last'``.
+        compile: Make graphs of blocks, layers and heads by ``torch.compile``, which takes a minute or more at the first
+            picture; a string names its backend.
         trust: Allow weights in a pickle that runs code while it is read.
         **settings: Further arguments of a preset's segmentor or of OVSeg's (``affinity``, ``selection`` ...).
 
@@ -109,14 +115,20 @@ def load_model(
         >>> model = load_model('naclip', words='road; car; sky')  # doctest: +SKIP
         >>> model('street.jpg').save('out')  # doctest: +SKIP
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"precision '{precision}' must be one of {', '.join(PRECISIONS)}.")
+    try:
+        compute = Compute(precision, layout, compile)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if score is not None and not 0 <= score <= 1:
         raise UserError(f'the least score (--score, score=) is {score:g}; it must be between 0 and 1.')
     order = _Order(config, weights, clip, pretrained, words, things, task, score, masks, stage, device, trust)
     with without_advice():
         model = _load(name, order, settings)
-    model.precision = precision
+    if compute != Compute():
+        try:
+            model.use(compute)
+        except ValueError as error:
+            raise UserError(str(error)) from error
     return model
 
 

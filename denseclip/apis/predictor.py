@@ -12,7 +12,7 @@ from denseclip.apis.inputs import expand_inputs
 from denseclip.apis.results.base import Result
 
 if TYPE_CHECKING:
-    from denseclip.core.precision import Precision
+    from denseclip.engine.compute import Compute
 
 
 class Predictor(ABC):
@@ -21,14 +21,31 @@ class Predictor(ABC):
     Attributes:
         model: The network.
         task: What it gives: ``'semantic'``, ``'panoptic'``, ``'instance'`` or ``'anomaly'``.
-        precision: What it computes in: ``'fp32'``, or ``'bf16'`` by autocast.
+        compute: How it computes; None: in float32, as it was built.
         most_at_once: Pictures of one shape that run together.
     """
 
     model: Any
     task: str
-    precision: Precision = 'fp32'
+    compute: Compute | None = None
     most_at_once: int = 16
+
+    @property
+    def precision(self) -> str:
+        """What the model computes in, one of :data:`denseclip.core.precision.PRECISIONS`."""
+        return 'fp32' if self.compute is None else self.compute.precision
+
+    def use(self, compute: Compute) -> None:
+        """Compute in another way from now on; weights that were rounded stay so.
+
+        Args:
+            compute: Precision, memory layout and graphs.
+
+        Raises:
+            ValueError: If the machine or the model cannot.
+        """
+        compute.prepare(self.model)
+        self.compute = compute
 
     @overload
     def __call__(self, pictures: ImageLike, *args: Any, **options: Any) -> Result: ...
@@ -91,12 +108,10 @@ class Predictor(ABC):
                 failures.append(error)
 
     def _step(self, batch: Any) -> Any:
-        """The model's data samples for a batch, in the precision asked for."""
-        if self.precision == 'fp32':
+        """The model's data samples for a batch, computed as asked for."""
+        if self.compute is None:
             return self.model.test_step(batch)
-        from denseclip.core.precision import autocast  # here alone: exported models need no torch
-
-        with autocast(self.precision, next(self.model.parameters()).device.type):
+        with self.compute.running(self.model):
             return self.model.test_step(batch)
 
 

@@ -9,6 +9,9 @@ from denseclip.apis.batch_sizes import AUTO
 from denseclip.apis.errors import UserError
 from denseclip.apis.results.formats import format_lines
 
+PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8-dynamic')
+LAYOUTS = ('auto', 'contiguous', 'channels_last')
+"""As :mod:`denseclip.engine.compute` has them, which takes seconds to load."""
 WEIGHTS = 'checkpoint of the model: file, hf-hub:, local-dir:, package:'
 
 
@@ -39,13 +42,39 @@ def add_model_options(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument('--config', metavar='FILE', help='config of the model')
     parser.add_argument('--weights', metavar='FILE', help=f"{WEIGHTS} (default: the config's load_from)")
     parser.add_argument('--device', metavar='DEVICE', help='such as cpu or cuda:0 (default: CUDA where there is any)')
+    add_compute_options(parser)
+    parser.add_argument('--trust', action='store_true', help='read weights even if that runs code from the file')
+
+
+def add_compute_options(parser: argparse.ArgumentParser, training: bool = False) -> None:
+    """How a model computes; see :class:`denseclip.engine.compute.Compute`.
+
+    Args:
+        parser: Gets the options.
+        training: Whether the command trains alone.
+    """
     parser.add_argument(
         '--precision',
-        choices=('fp32', 'bf16'),
+        choices=PRECISIONS[:3] if training else PRECISIONS,
         default='fp32',
-        help='what the model computes in; bf16 is autocast (default: fp32)',
+        help='what the model computes in: fp32 (default), bf16, fp16 (GPUs alone)'
+        + ('' if training else ', int8-dynamic (transformers on CPUs)'),
     )
-    parser.add_argument('--trust', action='store_true', help='read weights even if that runs code from the file')
+    parser.add_argument(
+        '--layout',
+        choices=LAYOUTS,
+        default='auto',
+        help='memory layout of convolutions (default: auto, channels last where it is faster in 16 bits)',
+    )
+    parser.add_argument(
+        '--compile',
+        nargs='?',
+        const=True,
+        default=False,
+        metavar='BACKEND',
+        help='make graphs of blocks, layers and heads with torch.compile, which takes a minute or more at the start '
+        '(backend: inductor)',
+    )
 
 
 def add_clip_options(parser: argparse.ArgumentParser, of_what: str) -> None:
@@ -96,7 +125,7 @@ def model_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of ``load_model`` that these options mean; of those that a command has not, none."""
     names = ('clip', 'pretrained', 'things', 'task', 'score', 'masks', 'stage')
     found = {name: getattr(args, name) for name in names if hasattr(args, name)}
-    shared = ('config', 'weights', 'device', 'precision', 'trust')
+    shared = ('config', 'weights', 'device', 'precision', 'layout', 'compile', 'trust')
     return {**found, **{name: getattr(args, name) for name in shared}}
 
 

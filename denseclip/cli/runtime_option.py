@@ -26,6 +26,7 @@ _OTHERS = (
     'stage',
     'device',
     'trust',
+    'compile',
 )
 """Options that ask for another model."""
 
@@ -37,8 +38,7 @@ def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Run
         UserError: If options are given that do not go with it, or it cannot be used.
     """
     given: list[Any] = [name for name in _OTHERS if getattr(args, name, None) not in (None, False)]
-    if args.precision != 'fp32':
-        given.append('precision')
+    given += [name for name, usual in (('precision', 'fp32'), ('layout', 'auto')) if getattr(args, name) != usual]
     if given:
         listed = ', '.join('--' + name.replace('_', '-') for name in given)
         raise UserError(f'--runtime runs an exported model, which knows no {listed}; leave one of them out.')

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from denseclip.cli.cfg_options import add_cfg_options
-from denseclip.cli.options import add_config, add_launcher, add_trust
+from denseclip.cli.options import add_compute_options, add_config, add_launcher, add_trust
 
 HELP = 'evaluate a checkpoint on the test data of its config'
 __test__ = False  # no test module, whatever pytest thinks of the name
@@ -38,7 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=['semantic', 'panoptic', 'instance'],
         help="what to make of a query-based model's masks (default: the config's; needs its task_evaluators)",
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--amp', action='store_true', help='short for --precision fp16 on a GPU, bf16 on a CPU')
+    add_compute_options(parser)
     add_trust(parser)
     add_launcher(parser)
 
@@ -63,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
         vocabulary=args.vocabulary,
         task=args.task,
         amp=args.amp,
+        precision=args.precision,
+        layout=args.layout,
+        compile=args.compile,
         trust=args.trust,
         force=args.force,
         verbose=args.verbose,

@@ -15,6 +15,8 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from denseclip.core.regions import region
+
 from .attention import Guide, adaptive_temperature, attend, resize_values, self_self_attend
 
 
@@ -141,6 +143,7 @@ def has_explicit_walk(block: nn.Module) -> bool:
     return isinstance(block, ResidualAttentionBlock)
 
 
+@region
 def attention_branch(block: nn.Module, x: Tensor, drop: float = 0.0, residual: bool = True, **options: Any) -> Tensor:
     """First half of a block: x + attention(ln_1 x), or the branch alone. Options of :func:`self_attention`."""
     walked: Any = block
@@ -148,12 +151,14 @@ def attention_branch(block: nn.Module, x: Tensor, drop: float = 0.0, residual: b
     return x + drop_path(branch, drop, block.training) if residual else branch
 
 
+@region
 def ffn_branch(block: nn.Module, x: Tensor, normed: Tensor, drop: float = 0.0) -> Tensor:
     """Second half of a block: x + mlp(ln_2 x), ``normed`` being ``ln_2 x``."""
     walked: Any = block
     return x + drop_path(walked.ls_2(walked.mlp(normed)), drop, block.training)
 
 
+@region
 def run_block(
     block: nn.Module,
     x: Tensor,
@@ -188,6 +193,7 @@ def run_block(
     return ffn_branch(block, x, walked.ln_2(x), drop) if ffn else x
 
 
+@region
 def first_token_block(block: nn.Module, x: Tensor) -> Tensor:
     """:func:`run_block` for the first token alone: what a last block is read for when only the class token counts.
 

@@ -72,13 +72,14 @@ def amp_wrapper_type() -> str:
     return 'AmpOptimWrapper' if has_accelerator() else CPUAmpOptimWrapper.__name__
 
 
-def enable_amp(optim_wrapper: dict[str, Any]) -> None:
+def enable_amp(optim_wrapper: dict[str, Any], dtype: torch.dtype | None = None) -> None:
     """Turn an optimizer wrapper's configuration into one for mixed precision, in place.
 
     A configuration that asks for mixed precision already keeps its settings as far as the machine has them.
 
     Args:
         optim_wrapper: The ``optim_wrapper`` of a config.
+        dtype: Type to compute in; None: the machine's usual one, or what the configuration asks for.
 
     Raises:
         ValueError: If its type is neither a plain nor a mixed-precision wrapper.
@@ -92,6 +93,10 @@ def enable_amp(optim_wrapper: dict[str, Any]) -> None:
     wanted = amp_wrapper_type()
     optim_wrapper['type'] = wanted
     if wanted == 'AmpOptimWrapper':
+        if dtype is not None:
+            optim_wrapper['dtype'] = str(dtype).removeprefix('torch.')
+        if optim_wrapper.get('dtype') == 'bfloat16':  # it has the range of float32
+            optim_wrapper.setdefault('loss_scale', 1.0)
         optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:
         for key in _CUDA_ONLY:

@@ -16,6 +16,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..compat.amp import enable_amp, lacks_bfloat16_units
+from ..compat.distributed import has_accelerator
+from ..core.precision import Precision, check_precision, low_dtype
 from ..datasets.sources import inner_datasets
 from ..files.shipped import config_file, similar_configs
 from .config_shape import faults
@@ -189,29 +191,56 @@ def _use_safe_checkpoints(config: Config, hooks: ConfigDict) -> None:
         hooks.logger = ConfigDict(type='LoggerHook', interval=50, log_metric_by_epoch=by_epoch)
 
 
-def use_amp(config: Config, *, wanted: bool) -> None:
-    """Train in mixed precision: float16 with loss scaling on a GPU, bfloat16 on the CPU.
+def usual_precision() -> Precision:
+    """What mixed precision means on this machine: float16 on a GPU, bfloat16 on the CPU."""
+    return 'fp16' if has_accelerator() else 'bf16'
+
+
+def use_amp(config: Config, *, wanted: bool, precision: Precision = 'fp32') -> None:
+    """Train in mixed precision; on a GPU float16 comes with loss scaling.
 
     Args:
         config: Changed in place.
-        wanted: Turn it on. A config that has it on keeps it, in the kind that this machine can run.
+        wanted: Turn it on, in the :func:`usual_precision`. A config that has it on keeps it, in the kind that this
+            machine can run.
+        precision: Turn it on in this one; ``'fp32'``: as ``wanted`` and the config say.
 
     Raises:
-        OptionError: The config uses an optimizer wrapper of its own.
+        OptionError: The config uses an optimizer wrapper of its own, or nothing can be trained in the precision here.
     """
-    if not wanted and config.optim_wrapper.get('type') != 'AmpOptimWrapper':
+    if not wanted and precision == 'fp32' and config.optim_wrapper.get('type') != 'AmpOptimWrapper':
         return
+    try:
+        check_precision(precision, None if has_accelerator() else 'cpu', training=True)
+    except ValueError as error:
+        raise OptionError(f'--precision: {error}') from error
     if lacks_bfloat16_units():
         print_log(
             'mixed precision is bfloat16 on a CPU, and this processor has no units for it (avx512_bf16, amx_bf16): '
-            'training becomes several times slower. Leave --amp out here.',
+            'training becomes several times slower. Leave --amp and --precision out here.',
             logger='current',
             level=logging.WARNING,
         )
     try:
-        enable_amp(config.optim_wrapper)
+        enable_amp(config.optim_wrapper, low_dtype(precision))
     except ValueError as error:
         raise OptionError(f'--amp: {error}') from error
+
+
+def use_compute(
+    config: Config, *, precision: Precision = 'fp32', layout: str = 'auto', compile: bool | str = False
+) -> None:
+    """Let a run compute as the options of :class:`denseclip.engine.compute.Compute` say.
+
+    Args:
+        config: Gets a ``ComputeHook`` where anything is asked for that a run does not do anyway.
+        precision: Of tests; training has its own, see :func:`use_amp`.
+        layout: Memory layout of convolutions.
+        compile: Make graphs of blocks, layers and heads.
+    """
+    settings = dict(precision=precision, layout=layout, compile=compile)
+    if settings != dict(precision='fp32', layout='auto', compile=False):
+        config.custom_hooks = [*(config.get('custom_hooks') or []), ConfigDict(type='ComputeHook', **settings)]
 
 
 def use_tta(config: Config) -> None:

@@ -18,8 +18,10 @@ from ..clip.vocabulary import Vocabulary, VocabularyError, available
 from ..compat import distributed
 from ..compat.allocator import keep_large_buffers
 from ..compat.logs import without_advice
+from ..core.precision import Precision
 from ..files.shipped import shipped
 from .checkpoints import last_checkpoint
+from .compute import Layout
 from .config import (
     OptionError,
     empty_folder,
@@ -27,8 +29,10 @@ from .config import (
     load_config,
     set_work_dir,
     use_amp,
+    use_compute,
     use_suite_hooks,
     use_tta,
+    usual_precision,
 )
 from .data.samples import require_data
 from .hooks.vocabulary_check import unwrap_model
@@ -43,7 +47,10 @@ class TrainOptions:
     Attributes:
         work_dir: Where logs and checkpoints go; default: the config's ``work_dir``, else ``work_dirs/<config name>``.
         resume: ``'auto'`` (the last checkpoint of the work directory, if any), a checkpoint, or ``None`` to start anew.
-        amp: Mixed precision.
+        amp: Short for ``precision='fp16'`` on a GPU and ``'bf16'`` on a CPU.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, see :class:`denseclip.engine.compute.Compute`.
+        layout: Memory layout of convolutions, see there.
+        compile: Make graphs of blocks, layers and heads, see there.
         auto_scale_lr: Scale learning rates to the actual batch size.
         overrides: Dotted config keys and values.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
@@ -56,6 +63,9 @@ class TrainOptions:
     work_dir: str | None = None
     resume: str | None = None
     amp: bool = False
+    precision: Precision = 'fp32'
+    layout: Layout = 'auto'
+    compile: bool | str = False
     auto_scale_lr: bool = False
     overrides: Mapping[str, Any] | None = None
     launcher: str = 'none'
@@ -80,7 +90,10 @@ class TestOptions:
         tta: Test-time augmentation.
         vocabulary: Class names to use instead of the config's; see :func:`read_vocabulary`.
         task: ``semantic``, ``panoptic`` or ``instance``, for configs with ``task_evaluators``.
-        amp: Mixed precision.
+        amp: Short for ``precision='fp16'`` on a GPU and ``'bf16'`` on a CPU.
+        precision: See :class:`denseclip.engine.compute.Compute`.
+        layout: See there.
+        compile: See there.
         trust: Allow a checkpoint that runs code while it is read.
         force: Write into ``out`` and ``show_dir`` even if they hold files.
         verbose: Show config and environment on the terminal, too.
@@ -99,6 +112,9 @@ class TestOptions:
     vocabulary: str | None = None
     task: str | None = None
     amp: bool = False
+    precision: Precision = 'fp32'
+    layout: Layout = 'auto'
+    compile: bool | str = False
     trust: bool = False
     force: bool = False
     verbose: bool = False
@@ -128,7 +144,8 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
         raise OptionError(f"checkpoint '{options.resume}' to resume from does not exist")
     require_data(config, ('train', 'val'))
     work_dir = set_work_dir(config, options.work_dir, config_path)
-    use_amp(config, wanted=options.amp)
+    use_amp(config, wanted=options.amp, precision=options.precision)
+    use_compute(config, layout=options.layout, compile=options.compile)
     if options.auto_scale_lr:
         _enable_lr_scaling(config)
     _set_resume(config, options.resume, work_dir)
@@ -182,8 +199,8 @@ def test(
     out = empty_folder(options.out, '--out', force=options.force) if options.out else None
     if out is not None:
         keep_predictions(config, out)
-    if options.amp:
-        config.test_cfg = ConfigDict(config.get('test_cfg') or {}, fp16=True)
+    precision = usual_precision() if options.amp and options.precision == 'fp32' else options.precision
+    use_compute(config, precision=precision, layout=options.layout, compile=options.compile)
     use_suite_hooks(config)
     config.verbose = options.verbose
     with without_advice(), whole_files(out):

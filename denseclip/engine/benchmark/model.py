@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip.core.class_embeddings import ClassEmbeddings
+from denseclip.core.precision import low_dtype
 
 from . import tables
 from .ceiling import MatrixProduct
@@ -50,12 +51,12 @@ def benchmark_model(
     names = [FAST, PLAIN] if against_plain else [FAST]
     if against_plain:
         require_plain(work.model)
-    dtype = next(work.model.parameters()).dtype
+    dtype = low_dtype(options.precision) or torch.float32
     what = 'training step' if options.train else 'prediction'
     shape = ' for '.join('x'.join(map(str, size)) for size in dict.fromkeys([work.size.input, work.size.original]))
     report = Report(
         f'{options.config}: {what}, {options.batch_size} x {shape}, K={work.num_classes}',
-        f'{describe(options.device)}, {str(dtype).removeprefix("torch.")}',
+        f'{describe(options.device)}, {_computed(options)}',
     )
     tables.parameters(report, work.model)
     flops = _flops(work, names)
@@ -72,6 +73,13 @@ def benchmark_model(
     if memory:
         tables.memory(report, {n: peak_memory(prepare_step, options, n, device=options.device) for n in names})
     return report
+
+
+def _computed(options: ModelOptions) -> str:
+    """How a model computes, in words."""
+    layout = [] if options.layout == 'auto' else [f'layout {options.layout}']
+    graphs = ['compiled' if options.compile is True else f'compiled by {options.compile}'] if options.compile else []
+    return ', '.join([options.precision, *layout, *graphs])
 
 
 def prepare_step(options: ModelOptions, name: str) -> Callable[[], Any]:

@@ -14,8 +14,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
+from denseclip.core.precision import Precision
+
 from ..checkpoints import load_weights, read_training_file
-from ..config import OptionError, load_config
+from ..compute import Compute, Layout
+from ..config import OptionError, load_config, use_amp
 from .machine import set_up
 from .plain_open_vocab import is_open_vocabulary
 from .tasks import PICTURE, InputSize, input_size, task_of
@@ -38,6 +41,9 @@ class ModelOptions:
         threads: CPU threads; None leaves PyTorch's choice.
         vocabulary: Anything that ``Vocabulary.of`` accepts, instead of the config's.
         train: Measure a training step instead of a prediction.
+        precision: See :class:`denseclip.engine.compute.Compute`.
+        layout: See there.
+        compile: See there.
         overrides: Dotted config keys and values.
         trust: Read a checkpoint even if that runs code in it.
     """
@@ -51,6 +57,9 @@ class ModelOptions:
     threads: int | None = None
     vocabulary: str | None = None
     train: bool = False
+    precision: Precision = 'fp32'
+    layout: Layout = 'auto'
+    compile: bool | str = False
     overrides: Mapping[str, Any] | None = None
     trust: bool = False
 
@@ -67,6 +76,7 @@ class Workload:
         task: How such a model is run.
         size: Sizes of the pictures.
         optim_wrapper: For training steps.
+        compute: How the model computes.
     """
 
     def __init__(self, options: ModelOptions) -> None:
@@ -83,9 +93,17 @@ class Workload:
         shape = (options.batch_size, 3, *self.size.input)
         self._pictures = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
         self._samples = [task.sample(self.size, options.train, generator) for _ in range(options.batch_size)]
-        self.optim_wrapper = build_optim_wrapper(self.model, config.optim_wrapper) if options.train else None
+        self.optim_wrapper = None
+        if options.train:
+            use_amp(config, wanted=False, precision=options.precision)
+            self.optim_wrapper = build_optim_wrapper(self.model, config.optim_wrapper)
         if is_open_vocabulary(self.model) and not options.checkpoint and not options.train:
             give_random_text(self.model, self._pictures[:1])
+        try:
+            self.compute = Compute(options.precision, options.layout, options.compile)
+            self.compute.prepare(self.model, training=options.train)
+        except ValueError as error:
+            raise OptionError(str(error)) from error
 
     def _input_size(self, config: Config) -> InputSize:
         options = self.options
@@ -108,7 +126,7 @@ class Workload:
         """One prediction of the whole batch, or one training step; returns what the model returns."""
         if self.optim_wrapper is not None:
             return self.model.train_step(self.batch(), self.optim_wrapper)
-        with torch.no_grad():
+        with torch.no_grad(), self.compute.running(self.model):
             return self.model.test_step(self.batch())
 
     def losses(self) -> dict[str, Tensor]:
@@ -116,7 +134,8 @@ class Workload:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)
             data = self.model.data_preprocessor(self.batch(), True)
-            losses = self.model(**data, mode='loss')
+            with self.compute.running(self.model):
+                losses = self.model(**data, mode='loss')
         return {k: torch.stack(v).sum() if isinstance(v, list) else v for k, v in losses.items() if 'loss' in k}
 
     def results(self) -> dict[str, Tensor]:

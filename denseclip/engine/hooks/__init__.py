@@ -1,5 +1,6 @@
 """Hooks that MMEngine runs during training and testing."""
 
+from .compute import ComputeHook
 from .non_finite_loss import NonFiniteLossHook
 from .painted_results import PaintedResultsHook
 from .precise_bn import PreciseBNHook
@@ -10,6 +11,7 @@ from .training_state import TrainingStateHook
 from .vocabulary_check import VocabularyCheckHook
 
 __all__ = [
+    'ComputeHook',
     'NonFiniteLossHook',
     'PaintedResultsHook',
     'PreciseBNHook',

@@ -23,13 +23,14 @@ def merge_synonyms(scores: Tensor, synonyms_per_class: Tensor, how: Literal['max
 
     Raises:
         ValueError: If the numbers of names do not add up to the number of scores (seen on the CPU only, where looking
-            costs nothing).
+            costs nothing, and not in a graph).
 
     Shape:
         - scores: :math:`(..., R)`; synonyms_per_class: :math:`(K)`; result: :math:`(..., K)`
     """
     names, classes = scores.shape[-1], synonyms_per_class.shape[0]
-    if synonyms_per_class.device.type == 'cpu' and int(synonyms_per_class.sum()) != names:
+    looks = synonyms_per_class.device.type == 'cpu' and not torch.compiler.is_compiling()
+    if looks and int(synonyms_per_class.sum()) != names:
         raise ValueError(
             f'synonyms_per_class adds up to {int(synonyms_per_class.sum())} names, but there are {names} text rows '
             '(the void row not counted): text_rows and synonyms_per_class are of different vocabularies.'

@@ -75,7 +75,7 @@ class MaskedQueryDecoder(nn.Module):
         for projection in self.input_proj if project else ():
             caffe2_xavier_init(projection)
         self.layers = nn.ModuleList(
-            MaskedDecoderLayer(dim, num_heads, ffn_dim, dropout, pre_norm) for _ in range(num_layers)
+            MaskedDecoderLayer(dim, num_heads, ffn_dim, dropout, pre_norm, index) for index in range(num_layers)
         )
         self.norm = nn.LayerNorm(dim)
         self.mask_embed = MLP(dim, dim, mask_dim, 3)
@@ -115,7 +115,7 @@ class MaskedQueryDecoder(nn.Module):
             if all_layers:
                 layers.append(self._classify(normed, mask_logits, pixels.mask_features, text))
             allowed = attention_mask(mask_logits, sizes[level])
-            queries = layer(queries, self.query_embed.weight, memories[level], positions[level], allowed, guide, index)
+            queries = layer(queries, self.query_embed.weight, memories[level], positions[level], allowed, guide)
         normed, mask_logits = self._masks(queries, pixels.mask_features)
         layers.append(self._classify(normed, mask_logits, pixels.mask_features, text))
         return MaskPredictions(tuple(layers), pixels)

@@ -108,10 +108,14 @@ class MaskedDecoderLayer(nn.Module):
         ffn_dim: Width inside of the feed-forward network.
         dropout: Dropout of all parts.
         pre_norm: Normalise before the parts instead of after them.
+        index: Number of this layer, for the guide; a number of the module is a constant of its graph.
     """
 
-    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float = 0.0, pre_norm: bool = False) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, ffn_dim: int, dropout: float = 0.0, pre_norm: bool = False, index: int = 0
+    ) -> None:
         super().__init__()
+        self.index = index
         self.image_attention = ResidualAttention(dim, num_heads, dropout, pre_norm)
         self.self_attention = ResidualAttention(dim, num_heads, dropout, pre_norm)
         self.feed_forward = ResidualFeedForward(dim, ffn_dim, dropout, pre_norm)
@@ -124,7 +128,6 @@ class MaskedDecoderLayer(nn.Module):
         memory_pos: Tensor,
         allowed: Tensor | None,
         guide: QueryGuide | None = None,
-        index: int = 0,
     ) -> Tensor:
         """One layer.
 
@@ -135,18 +138,17 @@ class MaskedDecoderLayer(nn.Module):
             memory_pos: Positions of the pixels.
             allowed: Pixels that each query may look at; None: all.
             guide: Told of the queries before and after the attention to the picture and after the self-attention.
-            index: Number of this layer, for the guide.
 
         Shape:
             - queries and result: :math:`(N, Q, C)`; query_pos: :math:`(Q, C)` or :math:`(N, Q, C)`
             - memory: :math:`(N, L, C)`; memory_pos: :math:`(1, L, C)`; allowed: :math:`(N, 1, Q, L)`
         """
         if guide is not None:
-            queries = guide(index, 'before_image', queries, query_pos)
+            queries = guide(self.index, 'before_image', queries, query_pos)
         queries = self.image_attention(queries, query_pos, memory, memory_pos, allowed)
         if guide is not None:
-            queries = guide(index, 'after_image', queries, query_pos)
+            queries = guide(self.index, 'after_image', queries, query_pos)
         queries = self.self_attention(queries, query_pos)
         if guide is not None:
-            queries = guide(index, 'after_self', queries, query_pos)
+            queries = guide(self.index, 'after_self', queries, query_pos)
         return self.feed_forward(queries)

@@ -55,10 +55,12 @@ class DecoderLayer(nn.TransformerDecoderLayer):
         ffn_dim: Width inside of the feed-forward network.
         dropout: Dropout of attention weights and of all parts.
         pre_norm: Normalise before each part instead of after its residual.
+        index: Number of this layer, for the guide; a number of the module is a constant of its graph.
     """
 
-    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float, pre_norm: bool) -> None:
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float, pre_norm: bool, index: int = 0) -> None:
         super().__init__(dim, num_heads, ffn_dim, dropout, batch_first=True, norm_first=pre_norm)
+        self.index = index
 
     def forward(  # type: ignore[override]
         self,
@@ -66,7 +68,6 @@ class DecoderLayer(nn.TransformerDecoderLayer):
         query_pos: Tensor,
         memory: Tensor,
         keys: Tensor,
-        layer: int = 0,
         guide: QueryGuide | None = None,
     ) -> Tensor:
         """Run the layer.
@@ -76,7 +77,6 @@ class DecoderLayer(nn.TransformerDecoderLayer):
             query_pos: Their positions.
             memory: Places of the picture, the values of the cross-attention.
             keys: The same with positions added.
-            layer: Number of this layer, for the guide.
             guide: Steers the queries, see :class:`denseclip.models.heads.query_guide.QueryGuide`.
 
         Shape:
@@ -87,14 +87,14 @@ class DecoderLayer(nn.TransformerDecoderLayer):
         else:
             queries = self.norm1(queries + self._attend_queries(queries, query_pos))
         if guide is not None:
-            queries = guide(layer, 'after_self', queries, query_pos)
-            queries = guide(layer, 'before_image', queries, query_pos)
+            queries = guide(self.index, 'after_self', queries, query_pos)
+            queries = guide(self.index, 'before_image', queries, query_pos)
         if self.norm_first:
             queries = queries + self._attend_picture(self.norm2(queries), query_pos, memory, keys)
         else:
             queries = self.norm2(queries + self._attend_picture(queries, query_pos, memory, keys))
         if guide is not None:
-            queries = guide(layer, 'after_image', queries, query_pos)
+            queries = guide(self.index, 'after_image', queries, query_pos)
         if self.norm_first:
             return queries + self._feed(self.norm3(queries))
         return self.norm3(queries + self._feed(queries))
@@ -148,7 +148,9 @@ class Decoder(nn.Module):
 
     def __init__(self, num_layers: int, dim: int, num_heads: int, ffn_dim: int, dropout: float, pre_norm: bool) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer(dim, num_heads, ffn_dim, dropout, pre_norm) for _ in range(num_layers))
+        self.layers = nn.ModuleList(
+            DecoderLayer(dim, num_heads, ffn_dim, dropout, pre_norm, index) for index in range(num_layers)
+        )
         self.norm = nn.LayerNorm(dim)
 
     def forward(
@@ -169,8 +171,8 @@ class Decoder(nn.Module):
         queries = torch.zeros_like(query_pos).expand(memory.shape[0], -1, -1)
         keys = memory + positions
         outputs = []
-        for number, layer in enumerate(self.layers):
-            queries = layer(queries, query_pos, memory, keys, number, guide)
+        for layer in self.layers:
+            queries = layer(queries, query_pos, memory, keys, guide)
             if all_layers:
                 outputs.append(self.norm(queries))
         return torch.stack(outputs) if all_layers else self.norm(queries)[None]
