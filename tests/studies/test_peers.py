@@ -1,0 +1,53 @@
+"""The comparison with peers: its rows, its child processes, its table."""
+
+import sys
+
+import pytest
+
+from studies.peers.__main__ import HEADING, Result, Side, main
+from studies.peers.rows import ROWS
+from studies.peers.theirs import _FAMILIES
+
+PEER = """
+import torch
+def build(request):
+    print('words that are no answer')
+    kept = []
+    def run():
+        kept.append(torch.zeros(request['megabytes'] * 2**18) + 1)
+        return torch.full((2, 3), request['label'])
+    return run
+"""
+
+
+def test_rows_name_what_exists():
+    from denseclip.clip.presets import PRESETS
+
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    assert {row.family for row in ROWS} == set(_FAMILIES) and {row.preset for row in ROWS} <= set(PRESETS)
+    assert all(len(row.commit) == 7 and '/' in row.repository for row in ROWS)
+
+
+def test_the_ratio_is_that_of_the_medians():
+    result = Result(ROWS[0], 21, (4.0, 3.0, 50.0), (2.0, 1.0, 1.5), (3 * 2**20, 2**20), 0.5)
+    cells = [cell.strip() for cell in result.line().strip('|').split('|')]
+    assert cells[2:] == ['21', '4.00 / 1.50', '2.67', '3 / 1', '50.00 %']
+    assert len(cells) == HEADING.splitlines()[0].count('|') - 1 and ROWS[0].commit in cells[0]
+
+
+def test_a_side_runs_when_told_and_dies_with_its_last_words(tmp_path):
+    (tmp_path / 'tiny_peer.py').write_text(PEER)
+    request = dict(threads=1, path=[str(tmp_path)], module='tiny_peer', function='build', label=3, megabytes=32)
+    side = Side(sys.executable, {**request, 'labels': str(tmp_path / 'labels.npy')}, tmp_path / 'log')
+    assert side.extra >= 30 * 2**20 and side.run() > 0 and side.run() > 0
+    side.end()
+    assert side.process.poll() == 0 and (tmp_path / 'labels.npy').is_file()
+    with pytest.raises(RuntimeError, match="no attribute 'missing'"):
+        Side(sys.executable, {**request, 'function': 'missing', 'labels': ''}, tmp_path / 'log')
+
+
+def test_what_is_there_is_listed(tmp_path, capsys):
+    (tmp_path / ROWS[0].folder).mkdir()
+    assert main([str(tmp_path), '--list']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(ROWS) and '(there)' in lines[0] and '(not there)' in lines[1]
