@@ -40,6 +40,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='TEXT',
         help='words to put into the export instead of the text tower; by default words stay free',
     )
+    parser.add_argument(
+        '--precision',
+        choices=('fp32', 'fp16', 'int8'),
+        default='fp32',
+        help='of the picture side; what a lower one costs is printed (%(default)s)',
+    )
+    parser.add_argument(
+        '--calibrate', metavar='FOLDER', help='pictures that a lower precision is fitted to and compared on'
+    )
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the files')
     parser.add_argument('--force', action='store_true', help='overwrite an earlier export')
     add_trust(parser)
@@ -53,10 +62,12 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.cli.progress import busy
     from denseclip.clip.vocabulary import typed_vocabulary
     from denseclip.export.graphs import check_packages
+    from denseclip.export.precision import check_precision
     from denseclip.export.run import describe, export
     from denseclip.files.names import shown
 
     check_packages()
+    check_precision(args.precision, args.calibrate)
     words, notes = (None, ()) if args.classes is None else typed_vocabulary(args.classes)
     for note in notes:
         print(f'note: {shown(note)}')
@@ -68,7 +79,16 @@ def run(args: argparse.Namespace) -> int:
             model = _load(args, card, words)
         with busy('writing graphs and comparing them with PyTorch, which takes a minute or two'):
             own = card is None or card.kind != 'preset'
-            folder = export(model, args.out, args.to, words, own_words=own, force=args.force)
+            folder = export(
+                model,
+                args.out,
+                args.to,
+                words,
+                own_words=own,
+                precision=args.precision,
+                calibrate=args.calibrate,
+                force=args.force,
+            )
     print(describe(folder))
     classes = '' if own or words is not None else ' --classes "road; car; sky"'
     print(f'next: denseclip segment street.jpg --runtime {shown(folder)}{classes} --out results')

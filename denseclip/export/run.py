@@ -22,6 +22,7 @@ from denseclip.export.checks import check_image_graph, check_text_graph
 from denseclip.export.errors import ExportError
 from denseclip.export.graphs import OPSET, write_image_graph, write_text_graph
 from denseclip.export.pictures import picture_steps
+from denseclip.export.precision import calibration_feeds, check_precision, cost_line, lower
 from denseclip.export.substitutes import ready_for_export
 from denseclip.export.words import unrelated_file
 from denseclip.files.names import shown
@@ -47,6 +48,8 @@ def export(
     classes: Any = None,
     steps: Sequence[Mapping[str, Any]] | None = None,
     own_words: bool = True,
+    precision: str = 'fp32',
+    calibrate: str | Path | None = None,
     force: bool = False,
 ) -> Path:
     """Write a model as graphs that ``denseclip.runtime`` runs without PyTorch.
@@ -61,6 +64,8 @@ def export(
         classes: Words to put into the export instead of the text tower, in any form that ``Vocabulary.of`` knows.
         steps: Test transforms of a segmentor, without reading files.
         own_words: Whether the model's present words are those of calls without words; else such calls are refused.
+        precision: ``'fp32'``, ``'fp16'`` or ``'int8'``, of the picture side.
+        calibrate: Folder of pictures that a lower precision is fitted to and compared on.
         force: Whether an earlier export in ``out`` may be overwritten.
 
     Returns:
@@ -80,10 +85,11 @@ def export(
     able = capability(inferencer.model)
     if able.way is None:
         raise ExportError(f'{kind} cannot be exported: {able.reason}')
+    check_precision(precision, calibrate)
     fixed = None if classes is None else Vocabulary.of(classes)
     folder = prepare_folder(out, [*_NAMES.values(), FILE], force)
     with exit_on_signals(), ScratchFolder(folder, '.export-') as scratch:
-        manifest = _Export(inferencer, able.way, scratch.path, fixed, own_words).write()
+        manifest = _Export(inferencer, able.way, scratch.path, fixed, own_words).write(precision, calibrate)
         (folder / FILE).unlink(missing_ok=True)  # an export without a manifest is none: halves are never read
         for part, name in _NAMES.items():
             if part in manifest.files:
@@ -119,8 +125,9 @@ class _Export:
         self.words = self.side.words()
         self.parts: list[str] = []
         self.checked: dict[str, Any] = {}
+        self.lowered: dict[str, Any] | None = None
 
-    def write(self) -> Manifest:
+    def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
         """Write all parts; returns the manifest that goes with them."""
         picture = picture_steps(self.inferencer.steps, self.model)
         if self.fixed is not None:
@@ -130,6 +137,9 @@ class _Export:
         rows, own = self.side.rows(), self.inferencer._words
         unrelated = self.side.unrelated()
         self._image()
+        if calibrate is not None:
+            feeds = calibration_feeds(calibrate, picture, rows)
+            self.lowered = lower(self.folder / _NAMES['image'], precision, feeds)
         if self.fixed is None:
             self._text()
         else:
@@ -148,6 +158,7 @@ class _Export:
             scores=replace(self.way.scores, calibration=None if calibration is None else calibration.to_json()),
             versions=_versions(),
             checked=self.checked,
+            lowered=self.lowered,
         )
 
     def _part(self, part: str) -> Path:
@@ -185,6 +196,8 @@ def describe(folder: Path) -> str:
     lines = [f'{manifest.model}, compared with PyTorch at other sizes than the example; largest difference: {agreed}']
     for name in manifest.files.values():
         lines.append(f'  {shown(folder / name)}  {(folder / name).stat().st_size / 1e6:.1f} MB')
+    if manifest.lowered is not None:
+        lines.append(cost_line(dict(manifest.lowered)))
     own = manifest.vocabulary
     free = 'embeddings' not in manifest.files
     lines.append(f'  {shown(folder / FILE)}')

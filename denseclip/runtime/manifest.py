@@ -117,6 +117,7 @@ class Manifest:
         scores: See :class:`Scores`.
         versions: Of the packages that made the export.
         checked: What comparing with PyTorch showed, for people.
+        lowered: What a lower precision costs, for people; None: the graph is in float32.
     """
 
     model: str
@@ -129,6 +130,7 @@ class Manifest:
     scores: Scores = Scores()
     versions: Mapping[str, str] = field(default_factory=dict)
     checked: Mapping[str, Any] = field(default_factory=dict)
+    lowered: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """Text of the file."""
@@ -202,6 +204,7 @@ def _of_json(content: Mapping[str, Any]) -> Manifest:
         Scores(**content['scores']),
         dict(content['versions']),
         dict(content['checked']),
+        content.get('lowered'),
     )
 
 

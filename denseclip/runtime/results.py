@@ -178,7 +178,7 @@ class _Picture:
         ]
         if not any(mask.any() for mask in inside):
             inside = [np.ones_like(mask) for mask in inside]
-        pixels: Sequence[np.ndarray | None] = self.seen.pixels or [None] * len(inside)
+        pixels: Sequence[np.ndarray | None] = (None,) * len(inside) if self.seen.pixels is None else self.seen.pixels
         for scores, vectors, mask in zip(self.planes, pixels, inside, strict=True):
             offset = None
             if self.meaning.kind == 'probabilities':

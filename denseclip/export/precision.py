@@ -1,0 +1,177 @@
+"""A written picture side in fewer bits, by onnxruntime's own tools, and what that costs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from denseclip.apis.images import pictures_of
+from denseclip.apis.inputs import expand_inputs
+from denseclip.export.errors import ExportError
+from denseclip.runtime.graphs import session
+from denseclip.runtime.manifest import Picture
+from denseclip.runtime.pictures import extend, prepare
+
+PRECISIONS = ('fp32', 'fp16', 'int8')
+_MOST = 32
+"""Pictures that a calibration looks at."""
+_COMPARED = 8
+Feeds = list[dict[str, np.ndarray]]
+
+
+def calibration_feeds(folder: str | Path, steps: Picture, text: np.ndarray | None) -> Feeds:
+    """Inputs of the graph for the pictures of a folder, evenly drawn where there are many.
+
+    Args:
+        folder: Pictures as the model will see them.
+        steps: How they become inputs.
+        text: Class embeddings.
+
+    Raises:
+        UserError: If there is no picture, or one cannot be read.
+    """
+    files = expand_inputs([folder])
+    drawn = files[:: -(-len(files) // _MOST)]
+    found = []
+    for picture in pictures_of([Path(file) for file in drawn], None)[0]:
+        inputs, _ = prepare(extend(picture.rgb), steps)
+        if steps.crop is not None:
+            inputs = np.ascontiguousarray(inputs[:, :, : steps.crop[0], : steps.crop[1]])
+        found.append({'images': inputs, **({} if text is None else {'text': text})})
+    return found
+
+
+def lower(path: Path, precision: str, feeds: Feeds) -> dict[str, Any]:
+    """Replace a graph by one of a lower precision.
+
+    ``fp16`` halves the weights; inputs and outputs stay float32. ``int8`` quantises convolutions, statically and per
+    channel, with the ranges that the feeds show; depthwise ones and the first stay as they are, since few numbers share
+    a range there and rounding them costs most.
+
+    Args:
+        path: The graph.
+        precision: ``'fp16'`` or ``'int8'``.
+        feeds: What it is calibrated and compared with.
+
+    Returns:
+        What it costs: share of the places whose best class is another one, megabytes and milliseconds of both.
+
+    Raises:
+        ExportError: If onnxruntime's tools cannot do it.
+    """
+    target = path.with_suffix('.lower.onnx')
+    try:
+        with _quiet():
+            (_half if precision == 'fp16' else _quantise)(path, target, feeds)
+        few = feeds[:_COMPARED]
+        (labels, took), (others, takes) = (_labels(one, few) for one in (path, target))
+    except Exception as error:  # tools and graphs raise types of their own
+        raise ExportError(f'onnxruntime cannot write this model in {precision}: {str(error):.300}') from error
+    differ = np.mean([(a != b).mean() for a, b in zip(labels, others, strict=True)])
+    sizes = [file.stat().st_size / 1e6 for file in (path, target)]
+    target.replace(path)
+    return {
+        'precision': precision,
+        'pictures': len(few),
+        'places that differ': round(float(differ), 5),
+        'MB': [round(size, 2) for size in sizes],
+        'ms': [round(1000 * took, 1), round(1000 * takes, 1)],
+    }
+
+
+def _half(path: Path, target: Path, feeds: Feeds) -> None:
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    del feeds
+    onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True, disable_shape_infer=True), target)
+
+
+def _quantise(path: Path, target: Path, feeds: Feeds) -> None:
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        """One picture after another."""
+
+        def __init__(self) -> None:
+            self.rest = iter(feeds)
+
+        def get_next(self) -> Any:
+            return next(self.rest, None)
+
+    quantize_static(
+        path,
+        target,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=['Conv'],
+        nodes_to_exclude=_kept(onnx.load(path, load_external_data=False)),
+    )
+
+
+def _kept(model: Any) -> list[str]:
+    """Names of convolutions that stay in float32: the first, and those that work on single channels."""
+    layers = [node for node in model.graph.node if node.op_type == 'Conv']
+    if not layers:
+        raise ExportError('it has no convolutions, the only layers that are quantised.')
+    single = [n.name for n in layers if any(a.name == 'group' and a.i > 1 for a in n.attribute)]
+    return [*([layers[0].name] if len(layers) > 1 else []), *single]
+
+
+def _labels(path: Path, feeds: Feeds) -> tuple[list[np.ndarray], float]:
+    """Best class of every place of each picture, and the median seconds of a picture, on one thread."""
+    graph = session(path, threads=1)
+    labels, took = [], []
+    for feed in feeds:
+        graph.run(['scores'], feed)  # another size is made ready first
+        start = time.perf_counter()
+        labels.append(graph.run(['scores'], feed)[0].argmax(axis=1))
+        took.append(time.perf_counter() - start)
+    return labels, median(took)
+
+
+def cost_line(cost: dict[str, Any]) -> str:
+    """The costs for the terminal."""
+    (before, after), (slow, fast) = cost['MB'], cost['ms']
+    return (
+        f'{cost["precision"]}: {100 * cost["places that differ"]:.2f} % of the labels differ from fp32 on '
+        f'{cost["pictures"]} pictures of the calibration; {before:.1f} -> {after:.1f} MB, {slow:.0f} -> {fast:.0f} ms '
+        'a picture on one thread'
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without advice to run other tools first."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def check_precision(precision: str, calibrate: str | Path | None, known: Sequence[str] = PRECISIONS) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ExportError: If there is no such precision, or pictures are missing or of no use.
+    """
+    if precision not in known:
+        raise ExportError(f"no precision is called '{precision}'; choose from {', '.join(known)}.")
+    if (precision == 'fp32') != (calibrate is None):
+        raise ExportError(
+            f"precision '{precision}' "
+            + ('needs pictures to compare with: --calibrate FOLDER.' if calibrate is None else 'needs no --calibrate.')
+        )
