@@ -23,6 +23,7 @@ CONVERTER_NAMES = (
     'openai_clip',
     'ovseg',
     'transformers_clip',
+    'trunk',
 )
 """Known without loading torch, so that ``--help`` is quick; a test keeps it equal to what is registered."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from device_safety import fake_cuda, move_to_fake_cuda, segmentation_batch, total_loss
+from device_safety import fake_cuda, move_to_fake_cuda, pretended_autocast, segmentation_batch, total_loss
 from every_model import ANOMALY, EVERY_MODEL, build, look
 from mmengine.registry import init_default_scope
 from tiny_fcclip import semantic_samples
@@ -18,7 +18,7 @@ from word_models import MODELS_WITH_WORDS
 
 from denseclip.cli.options import LAYOUTS as LAYOUT_OPTIONS
 from denseclip.cli.options import PRECISIONS as PRECISION_OPTIONS
-from denseclip.core.precision import PRECISIONS
+from denseclip.core.precision import PRECISIONS, low_dtype
 from denseclip.core.regions import RegionCompiler, compile_regions, has_compiled_regions, region
 from denseclip.engine.compute import LAYOUTS, Compute, regions_of
 from denseclip.engine.compute import compiler as compiler_module
@@ -50,7 +50,7 @@ GRAPHS = {
     'PMP, FC-CLIP': 5,
     'PMP, MAFT+': 6,
     'PMP, OVSeg': 9,
-    'PMP, Mask2Former': 9,
+    'PMP, Mask2Former': 10,
     'AnoVL': 3,
     'WinCLIP': 6,
     'AprilGAN': 2,
@@ -124,7 +124,8 @@ def test_rounded_weights_change_no_number(name: str) -> None:
     model = build(name)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         expected = look(name, model, (64, 64))
-    compute = Compute('bf16', layout='contiguous').prepare(model) and Compute('bf16')
+    compute = Compute('bf16', layout='contiguous')
+    compute.prepare(model)
     with compute.running(model):
         found = look(name, model, (64, 64))
     for key, value in expected.items():
@@ -229,8 +230,16 @@ def test_a_region_is_compiled_for_its_module_alone() -> None:
     assert calls[0] is False and counters['stats']['unique_graphs'] == 1
 
 
+VALUES_DECIDE = ('two stages', 'OVSeg', 'PMP, Mask2Former')
+"""Models that fake tensors cannot run: the crops of two stages are chosen by values, and MMDetection's pixel decoder
+asks for a size as a tensor."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('name', [n for n in MODELS_WITH_WORDS if 'CNN' not in n and 'RetinaNet' not in n])
+@pytest.mark.parametrize(
+    'name',
+    [n for n in MODELS_WITH_WORDS if 'CNN' not in n and 'RetinaNet' not in n and n not in VALUES_DECIDE],
+)
 @pytest.mark.parametrize('precision', ['bf16', 'fp16'])
 def test_precisions_on_a_device(name: str, precision: Any) -> None:
     """Under fake CUDA tensors: what autocast and rounded weights compute lies where it belongs, in every kind."""
@@ -240,7 +249,7 @@ def test_precisions_on_a_device(name: str, precision: Any) -> None:
         move_to_fake_cuda(model, mode)
         compute.prepare(model)
         inputs, samples = segmentation_batch(1, (64, 64))
-        with compute.running(model):
+        with compute.running(model), pretended_autocast(low_dtype(precision)):
             found = model.predict(inputs, samples)[0].pred_sem_seg.data
     assert found.device.type == 'cuda'
 

@@ -27,6 +27,20 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
 
 
 @contextmanager
+def pretended_autocast(dtype: torch.dtype) -> Iterator[None]:
+    """Autocast on CUDA where there is none: ``torch.autocast`` switches itself off there."""
+    before = torch.is_autocast_enabled('cuda'), torch.get_autocast_dtype('cuda')
+    torch.set_autocast_enabled('cuda', True)
+    torch.set_autocast_dtype('cuda', dtype)
+    try:
+        yield
+    finally:
+        torch.clear_autocast_cache()
+        torch.set_autocast_enabled('cuda', before[0])
+        torch.set_autocast_dtype('cuda', before[1])
+
+
+@contextmanager
 def meta_device() -> Iterator[None]:
     """New tensors are on ``meta``; masks count as all true there, so that masked selection has a shape."""
     with ExitStack() as stack:
