@@ -53,10 +53,18 @@ class NamedCocoMetric(CocoMetric):
                 found['labels'] = places[found['labels']]
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Scores as ``CocoMetric`` gives them; see there."""
+        """Scores as ``CocoMetric`` gives them; see there. Where nothing was found at all, AP is 0, not absent."""
         if isinstance(self._coco_api, NamedCOCO):
             self._sort_categories(self._coco_api)
-        return dict(super().compute_metrics(results))
+        return dict(super().compute_metrics(results)) or self._scores_of_nothing()
+
+    def _scores_of_nothing(self) -> dict[str, float]:
+        """What pycocotools would say without predictions: 0, or -1 where there is nothing to find, either."""
+        if self.format_only:
+            return {}
+        ap = 0.0 if self._coco_api.anns else -1.0
+        items = [item for item in ('mAP', 'mAP_50', 'mAP_75') if item in (self.metric_items or [item])]
+        return {f'{metric}_{item}': ap for metric in self.metrics if metric in ('bbox', 'segm') for item in items}
 
     def _sort_categories(self, truth: NamedCOCO) -> np.ndarray:
         """Place of every class among the sorted ids, the order in which pycocotools gives its scores, shape (K,)."""

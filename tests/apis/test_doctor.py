@@ -107,7 +107,7 @@ def test_emptied_package(monkeypatch):
     ('error', 'remedy'),
     [
         (ImportError('libGL.so.1: cannot open shared object file'), 'opencv-python-headless'),
-        (ModuleNotFoundError("No module named 'ftfy'", name='ftfy'), "pip install 'ftfy'"),
+        (ModuleNotFoundError("No module named 'ftfy'", name='ftfy'), "pip install 'denseclip-suite[torch]'"),
         (ModuleNotFoundError("No module named 'mmdet'", name='mmdet.models'), 'denseclip-suite[mm]'),
         (ModuleNotFoundError("No module named 'x'", name='x.y'), 'pip install x'),
         (AssertionError('MMCV==2.2.0 is used but incompatible'), '--force-reinstall'),
