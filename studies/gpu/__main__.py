@@ -119,8 +119,8 @@ def _timed(case: Callable[[], Any], device: str) -> float:
 
 def _equal(plain: Workload, other: Workload) -> float:
     if plain.options.train:
-        ours, theirs = (sum(v.double().sum() for v in work.losses().values()) for work in (other, plain))
-        return float(1 - abs(ours - theirs) / abs(theirs))
+        new, old = (float(sum(v.double().sum().item() for v in work.losses().values())) for work in (other, plain))
+        return 1 - abs(new - old) / abs(old)
     ours, theirs = other.results(), plain.results()
     shares = []
     for key, value in theirs.items():
