@@ -71,13 +71,14 @@ def _denseclip(model: Any) -> Capability:
 
 
 def _open_vocabulary(model: Any) -> Capability:
-    if model.post != PostProcessing():
+    if model.post != PostProcessing(normalize=model.post.normalize):
         return _no('its scores are refined (post=...), which the runtime does not do; leave post out.')
     if model.regions is not None:
         return _no('its labels follow regions of another program (regions=...), which the runtime does not ask.')
     if getattr(model, 'background_rule', False):
         return _no('its background rule needs a foreground map, which the runtime does not use; set it to False.')
-    return Capability(True, way=Way(OpenVocabularyGraph, BankWords, Scores(model.output, float(model.scale))))
+    scores = Scores(model.output, float(model.scale), normalize=model.post.normalize)
+    return Capability(True, way=Way(OpenVocabularyGraph, BankWords, scores))
 
 
 def _maskclip_plus(model: Any) -> Capability:

@@ -90,11 +90,13 @@ class Scores:
         kind: ``'logits'`` of a softmax, ``'cosines'``, or ``'probabilities'`` over the rows of ``text``.
         scale: Factor of the cosines in a softmax.
         calibration: Of confidences, as :mod:`denseclip.structures.word_scores` writes it; None: there is none.
+        normalize: Whether the probabilities of a pixel are divided by their sum once labels are decided.
     """
 
     kind: str = 'logits'
     scale: float = 1.0
     calibration: Mapping[str, Any] | None = None
+    normalize: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ('logits', 'cosines', 'probabilities'):

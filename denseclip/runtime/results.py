@@ -206,6 +206,8 @@ class _Picture:
             found = best_of_rows(softmax(planes * np.float32(self.meaning.scale)), self.groups)
         else:
             found = softmax(np.where(left_out[:, None, None], -np.inf, planes))
+        if self.meaning.normalize:
+            found = found / np.maximum(found.sum(axis=0, keepdims=True), np.finfo(found.dtype).tiny)
         found[left_out] = 0
         return found
 
