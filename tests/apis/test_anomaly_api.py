@@ -128,19 +128,14 @@ def test_the_default_config_is_there():
     assert default_config().is_file()
 
 
-class Slow:
-    """Stands in for a model that has seen one picture and works on the next."""
+class Slow(AnomalyInferencer):
+    """Has seen one picture and works on the next."""
 
-    object_name, subject = 'nut', ()
-
-    def __init__(self, ready):
-        self.ready = ready
-
-    def predict(self, path):
-        if path.stem == 'second':
-            self.ready.touch()
+    def __call__(self, image, *args, **options):
+        if image.source.stem == 'second':
+            (image.source.parent / 'ready').touch()
             time.sleep(60)
-        return np.random.default_rng(0).random((8, 8), dtype=np.float32), 0.5, None
+        return super().__call__(image, *args, **options)
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
@@ -148,21 +143,26 @@ def test_waiting_maps_go_after_a_signal_or_at_the_next_start(tmp_path, monkeypat
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     ready = tmp_path / 'ready'
     items = [Item(tmp_path / 'first.png'), Item(tmp_path / 'second.png')]
+    for item in items:
+        Image.fromarray(spotted()).save(item.path)
+    model = Slow(CONFIG, device='cpu')
+    model.set_object('nut')
 
     def work():
         with exit_on_signals():
-            inspect_pictures(Slow(ready), items)
+            inspect_pictures(model, items)
 
     process = multiprocessing.get_context('fork').Process(target=work)
     process.start()
     while not ready.exists():
+        assert process.is_alive()
         time.sleep(0.01)
     assert len(list(tmp_path.glob('denseclip-anomaly-*/0.npy'))) == 1
     os.kill(process.pid, number)
     process.join(10)
     assert process.exitcode == (143 if number == signal.SIGTERM else -9)
     assert len(list(tmp_path.glob('denseclip-anomaly-*'))) == (number == signal.SIGKILL)
-    found = inspect_pictures(Slow(ready), items[:1])
+    found = inspect_pictures(model, items[:1])
     assert len(list(tmp_path.glob('denseclip-anomaly-*'))) == 1
     found.close()
     assert list(tmp_path.glob('denseclip-anomaly-*')) == []
