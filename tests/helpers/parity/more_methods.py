@@ -12,7 +12,6 @@ from .registry import NOT_BUILT, consumes
 LATER = {
     'clipn': ('logits', 'losses'),
     'descriptions': ('classify_by_description', 'discriminative_selection', 'fudd'),
-    'gda': ('base_to_new', 'few_shots'),
     'long_clip': ('stretch', 'text_tower', 'training_loss'),
     'maple': ('forward',),
     'nola': ('pseudo_labels',),
