@@ -9,6 +9,7 @@ from denseclip.cli.options import add_trust
 HELP = "a weight file from its authors' names to ours, or back"
 CONVERTER_NAMES = (
     'april_gan',
+    'clip_family',
     'denseclip',
     'dino',
     'dinoiser',

@@ -68,10 +68,11 @@ def add_word_options(parser: argparse.ArgumentParser, *names: str) -> None:
     words.add_argument('--classes-file', metavar='FILE', help='text with one class a line, JSON, YAML or CSV')
     parser.add_argument(
         '--background',
-        choices=('none', 'prompts', 'threshold'),
+        choices=('none', 'prompts', 'threshold', 'clipn'),
         default='none',
         help='pixels of no class: none (each gets a class, the default), prompts (one more class with words of its '
-        'own), threshold (where the best score is low; not every model can do this)',
+        'own), threshold (where the best score is low; not every model can do this), clipn (where the second text '
+        "tower of CLIPN's weights says so; with --preset and --pretrained FILE)",
     )
     parser.add_argument(
         '--background-names',

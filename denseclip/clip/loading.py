@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from denseclip.weights import Checkpoint, load_into, read_checkpoint
 from denseclip.weights.convert import convert, transformers_clip
+from denseclip.weights.convert.clip_family import open_clip_names
 
 from .architecture import architectures_of, infer_config
 from .errors import UnknownModelError
@@ -137,7 +138,7 @@ def load_clip(
 
 
 def read_clip(path: Path, *, trust: bool = False) -> Checkpoint:
-    """Read the weights of a CLIP model, under open_clip's names also where transformers wrote them.
+    """Read the weights of a CLIP model under open_clip's names, whatever layout its authors chose.
 
     Args:
         path: See :func:`denseclip.weights.read_checkpoint`.
@@ -146,6 +147,7 @@ def read_clip(path: Path, *, trust: bool = False) -> Checkpoint:
     checkpoint = read_checkpoint(path, trust=trust)
     if transformers_clip.is_official(checkpoint.state_dict):
         checkpoint.state_dict = convert(checkpoint.state_dict, 'transformers_clip')
+    checkpoint.state_dict = open_clip_names(checkpoint.state_dict).state
     return checkpoint
 
 

@@ -23,7 +23,7 @@ from .class_lists import LIST_SUFFIXES, ClassList, VocabularyError, parse_text, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BACKGROUND_POLICIES = ('none', 'prompts', 'threshold', 'learned')
+BACKGROUND_POLICIES = ('none', 'prompts', 'threshold', 'learned', 'clipn')
 _DATA = Path(__file__).parent / 'vocabularies'
 
 
@@ -63,7 +63,8 @@ class Vocabulary:
         classes: At least one class.
         background: ``'none'``: every pixel gets a class. ``'prompts'``: one more class, after all others, whose
             prompts are ``background_names``. ``'threshold'``: pixels whose best score is below ``threshold``.
-            ``'learned'``: the model brings a background of its own.
+            ``'learned'``: the model brings a background of its own. ``'clipn'``: pixels of which CLIPN's second text
+            tower says that they are none of the classes.
         background_names: Prompts of the background, for ``background='prompts'``.
         threshold: Score, for ``background='threshold'``.
         shared_names: Whether further names may belong to several classes, as in some published lists. What classes are

@@ -15,12 +15,13 @@ from denseclip.clip.half_rounding import round_through_half
 from denseclip.clip.loading import LoadedCLIP, build_clip, fit_state, load_clip
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
-from denseclip.clip.text import TextTower
+from denseclip.clip.text import CLIPTextTower, NoTextTower, TextTower
 from denseclip.clip.towers import DenseReadOut, ImageTower
 from denseclip.files.shipped import here_or_shipped
-from denseclip.weights import load_into
+from denseclip.weights import load_into, read_checkpoint, resolve, weight_file
+from denseclip.weights.convert.clip_family import no_tower_state
 
-from .clip_weights import Pretrained, clip_state, settings_of, spec_of
+from .clip_weights import Pretrained, clip_state, settings_of, spec_of, tag_config
 
 FOLDERS = ('hf-hub:', 'local-dir:')
 
@@ -59,6 +60,7 @@ class OpenCLIPParts:
         self.model = model
         self.half_rounded = half_rounded
         self.pretrained: Pretrained | None = pretrained
+        self._source: Pretrained | None = model if model.startswith(FOLDERS) else pretrained
         self.has_weights = model.startswith(FOLDERS)
         if self.has_weights:
             self.clip = load_clip(model, None if pretrained is None else spec_of(pretrained)['source'])
@@ -95,6 +97,28 @@ class OpenCLIPParts:
         load_into(self.clip.model, fit_state(self.clip.model, state), source=str(spec_of(self.pretrained)['source']))
         if self.half_rounded:
             round_through_half(self.clip.model)
+
+    def no_text_tower(self) -> NoTextTower:
+        """CLIPN's second text tower, read from the file that CLIP's weights come from.
+
+        Raises:
+            ValueError: If that is no file of CLIPN, or CLIP's text tower is of another kind.
+        """
+        spec = {} if self._source is None else spec_of(self._source)
+        state = {}
+        if spec and not tag_config(self._source, self.model):
+            file = weight_file(resolve(here_or_shipped(str(spec['source']))))
+            state = no_tower_state(read_checkpoint(file, trust=spec.get('trust', False)).state_dict)
+        text = self.clip.text_tower()
+        if not state or not isinstance(text, CLIPTextTower):
+            raise ValueError(
+                f"background='clipn' needs CLIPN's weights, which have a second text tower, and "
+                f"{spec.get('source', 'fresh weights')} has none: give CLIPN's file as pretrained= (--pretrained)."
+            )
+        prompts = state.get('prompts')
+        tower = NoTextTower(text, num_prompts=0 if prompts is None else len(prompts))
+        load_into(tower, state, source=str(spec['source']))
+        return tower.eval().requires_grad_(False)
 
     def _note_weights(self, _: nn.Module, state: Mapping[str, Any], prefix: str, *__: Any) -> None:
         """Whatever way a state dict comes in, the weights are no fresh ones any more."""

@@ -11,7 +11,7 @@ from .io import (
     read_state_dict,
     strip_prefix,
 )
-from .positions import resize_positions
+from .positions import resize_positions, stretch_positions
 from .source import resolve, weight_file
 from .usable import require_usable
 from .writing import usable_target, write_safetensors
@@ -30,6 +30,7 @@ __all__ = [
     'read_state_dict',
     'resize_positions',
     'resolve',
+    'stretch_positions',
     'strip_prefix',
     'usable_target',
     'weight_file',

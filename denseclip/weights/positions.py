@@ -150,3 +150,33 @@ def _cubic(distance: Tensor, sharpness: float) -> Tensor:
     inner = ((a + 2) * d - (a + 3)) * d * d + 1
     outer = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
     return torch.where(d <= 1, inner, torch.where(d < 2, outer, torch.zeros_like(d)))
+
+
+def stretch_positions(table: Tensor, keep: int = 20, ratio: int = 4) -> Tensor:
+    """Positions of a text tower for longer texts: the first stay, between the others new ones are put.
+
+    The last interval is continued beyond its end, so that the last position has as many successors as the others.
+
+    Args:
+        table: Positions of a text tower.
+        keep: How many stay; short texts use hardly more, so that these are well trained.
+        ratio: How many take the place of each other one.
+
+    Raises:
+        ValueError: If fewer than two positions are left to be stretched, or the ratio is none.
+
+    Shape:
+        - table: :math:`(L, W)`; result: :math:`(keep + ratio (L - keep), W)`
+
+    Source: Zhang et al., "Long-CLIP: Unlocking the Long-Text Capability of CLIP", ECCV 2024, section 3.2.
+    """
+    if ratio < 1 or not 0 <= keep <= len(table) - 2:
+        raise ValueError(
+            f'keep={keep}, ratio={ratio}: of {len(table)} positions keep at most {len(table) - 2}, and put at least 1 '
+            'in the place of each other one.'
+        )
+    here = table[keep:]
+    step = here.diff(dim=0)
+    step = torch.cat([step, step[-1:]])
+    parts = torch.arange(ratio, dtype=table.dtype, device=table.device)[:, None] / ratio
+    return torch.cat([table[:keep], (here[:, None] + parts * step[:, None]).flatten(0, 1)])

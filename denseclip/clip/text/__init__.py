@@ -3,6 +3,7 @@
 from .base import PromptTooLongError, TextTower
 from .causal import CLIPTextTower
 from .full_length import FullLengthTextTower
+from .no_tower import NoTextTower
 from .sentence import SentenceTextTower
 from .tokenizers import BPETokenizer, FileTokenizer, HubTokenizer, MissingTokenizer, hub_tokenizer, wrap_tokenizer
 
@@ -13,6 +14,7 @@ __all__ = [
     'FullLengthTextTower',
     'HubTokenizer',
     'MissingTokenizer',
+    'NoTextTower',
     'PromptTooLongError',
     'SentenceTextTower',
     'TextTower',

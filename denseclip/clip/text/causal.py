@@ -100,8 +100,13 @@ class CLIPTextTower(TextTower):
             return tokens.eq(self.eos_id).int().argmax(dim=-1)
         return tokens.argmax(dim=-1)
 
-    def encode_tokens(self, tokens: Tensor, contexts: Tensor | None = None) -> Tensor:
+    def encode_tokens(self, tokens: Tensor, contexts: Tensor | None = None, *, added: Tensor | None = None) -> Tensor:
         """See :meth:`TextTower.encode_tokens`. With contexts the sequence is [start, contexts, rest].
+
+        Args:
+            tokens: See there.
+            contexts: See there.
+            added: Added to the vectors of words and positions, (L, W) or (P, L, W); see :class:`.no_tower.NoTextTower`.
 
         Source: CLIP section 2.4; DenseCLIP section 3.3 (``CLIPTextContextEncoder``).
         """
@@ -110,7 +115,7 @@ class CLIPTextTower(TextTower):
         if contexts is not None:
             sets, inserted = contexts.shape[:2]
             ends = (ends + inserted).repeat(sets)
-        x = self._run_blocks(tokens, contexts)
+        x = self._run_blocks(tokens, contexts, added)
         return self._project(x[torch.arange(x.shape[0], device=x.device), ends]).unflatten(0, (sets, -1))
 
     def token_states(self, tokens: Tensor) -> Tensor:
@@ -128,7 +133,7 @@ class CLIPTextTower(TextTower):
         """
         return self._project(self._run_blocks(tokens))
 
-    def _run_blocks(self, tokens: Tensor, contexts: Tensor | None = None) -> Tensor:
+    def _run_blocks(self, tokens: Tensor, contexts: Tensor | None = None, added: Tensor | None = None) -> Tensor:
         """Word vectors, contexts put in between them, through all blocks."""
         x = self.token_embedding(tokens).to(self.positional_embedding.dtype)
         if contexts is not None:
@@ -139,6 +144,8 @@ class CLIPTextTower(TextTower):
                 "raise the text encoder's context_length or use shorter class names."
             )
         x = x + self.positional_embedding[: x.shape[1]]
+        if added is not None:
+            x = x + added.to(x.dtype)
         for block in self.transformer.resblocks:
             x = maybe_checkpoint(self.grad_checkpointing, block, x, causal=True)
         return x

@@ -1,6 +1,7 @@
 """Pseudo-labels for pixels that have none.
 
-Source: MaskCLIP (Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022), section 3.4.
+Sources: MaskCLIP (Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022), section 3.4; NoLA (Imam et al.,
+"CLIP meets DINO for Tuning Zero-Shot Classifier using Unlabeled Image Collections", 2024).
 """
 
 from __future__ import annotations
@@ -47,6 +48,56 @@ def fill_unlabelled(labels: Tensor, scores: Tensor, candidates: Sequence[int] | 
     if candidates is not None:
         best = torch.tensor(list(candidates), device=labels.device)[best]
     return torch.where(labels == UNLABELLED, best.to(labels.dtype), labels)
+
+
+def samples_per_class(samples: int, classes: int, share: float = 0.2, least: int = 16) -> int:
+    """How many of the most confident samples of each class NoLA trusts: ``share`` of a class's part, but ``least``.
+
+    Args:
+        samples: Number of all samples.
+        classes: Number of classes.
+        share: Part of what a class would have if all were equal.
+        least: Smallest answer.
+    """
+    return max(least, int(share * samples / classes))
+
+
+@torch.no_grad()
+def confident_samples(
+    probabilities: Tensor, count: int, *, choices: int = 3, classes: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """The most confident samples of each class, the same number of each as far as there are so many.
+
+    A class that no sample prefers takes those that have it in second place, or, if none has, in third. Classes take in
+    turn, so that a sample that several could take belongs to the first of them.
+
+    Args:
+        probabilities: Of the classes.
+        count: Samples per class at most, see :func:`samples_per_class`.
+        choices: Places that are looked at.
+        classes: Classes that take, in this order; None: all. One that no sample has in any of the places takes none.
+
+    Returns:
+        Indices of the samples, and their pseudo-labels; class by class, by falling probability of that class.
+
+    Shape:
+        - probabilities: :math:`(N, K)`; results: :math:`(M,)`
+    """
+    values, ranked = probabilities.topk(min(choices, probabilities.shape[1]), dim=1)
+    taken = torch.zeros(len(probabilities), dtype=torch.bool, device=probabilities.device)
+    indices, labels = [taken.new_zeros(0, dtype=torch.long)], [taken.new_zeros(0, dtype=torch.long)]
+    for label in range(probabilities.shape[1]) if classes is None else classes:
+        for place in range(ranked.shape[1]):
+            found = (ranked[:, place] == label).nonzero()[:, 0]
+            if len(found):
+                order = values[found, place].argsort(descending=True, stable=True)[:count]
+                mine = found[order]
+                mine = mine[~taken[mine]]
+                taken[mine] = True
+                indices.append(mine)
+                labels.append(torch.full_like(mine, label))
+                break
+    return torch.cat(indices), torch.cat(labels)
 
 
 def feature_distillation_loss(student: Tensor, teacher: Tensor, counted: Tensor) -> Tensor:

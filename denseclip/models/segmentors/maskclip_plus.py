@@ -123,7 +123,13 @@ class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
         return self.teacher.text
 
     def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """What the teacher accepts."""
+        """What the teacher accepts, without CLIPN's background: the student learns none.
+
+        Raises:
+            ValueError: If the teacher refuses it, or it has that background.
+        """
+        if vocabulary.background == 'clipn':
+            raise ValueError("MaskCLIPPlus has no background='clipn'; use none, prompts or threshold.")
         return self.teacher.accept_vocabulary(vocabulary)
 
     def label_names(self) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.structures.word_scores import ScoreRequest, WordScores
 
 from .label_inference import LabelMapInference
+from .no_text import NoText
 from .post_processing import PostProcessing, class_probabilities
 from .score_maps import ScoreMaps
 from .word_scoring import Comparison, label_wanted, patches_inside, score_words
@@ -134,6 +135,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         self.text = ClassEmbeddings(text, wanted['templates'], wanted['merge'], cache_dir)
         self.unrelated_text = UnrelatedText(text, self.text.bank.templates)
         self._comparison: Comparison | None = None
+        self._no_text: list[NoText] = []  # in a list: it comes from CLIPN's file, never from a checkpoint
         self.affinity = None if wanted['affinity'] is None else build_module(wanted['affinity'])
         self.regions = None if regions is None else build_module(regions)
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
@@ -171,17 +173,19 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
     @property
     def num_classes(self) -> int:
         """Number of labels, the background included when the vocabulary makes one."""
-        return len(self.text.names) + (self.vocabulary.background == 'threshold')
+        return len(self.text.names) + (self.vocabulary.background in ('threshold', 'clipn'))
 
     def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Refuse a learned background."""
+        """Refuse a learned background, and one of CLIPN without its weights."""
         if vocabulary.background == 'learned':
             raise ValueError(f'{type(self).__name__} has no learned background; use none, prompts or threshold.')
+        if vocabulary.background == 'clipn' and not self._no_text:
+            self._no_text.append(NoText(self.parts.no_text_tower(), self.text.bank))
         return vocabulary
 
     def label_names(self) -> tuple[str, ...]:
         """Class names, and the background where it has a label."""
-        return self.text.names + (('background',) if self.vocabulary.background == 'threshold' else ())
+        return self.text.names + (('background',) if self.num_classes > len(self.text.names) else ())
 
     # --- from pictures to scores --------------------------------------------------------------------------------
 
@@ -245,7 +249,11 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             self._comparison = self._compare_words(dense, cosines)
         if not self._gives_probabilities:
             return cosines
-        probabilities = text.class_scores((cosines * self.scale).softmax(dim=1))
+        if self._says_no:
+            no_text, rule = self._no_text[0], self.post.unknown_rule
+            probabilities = no_text.scores(self.vocabulary, text, dense, cosines, self.scale, rule)
+        else:
+            probabilities = text.class_scores((cosines * self.scale).softmax(dim=1))
         if self.post.key_smoothing is None:
             return probabilities
         assert keys is not None
@@ -253,7 +261,12 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
 
     @property
     def _gives_probabilities(self) -> bool:
-        return self.output == 'probabilities' or self.post.key_smoothing is not None
+        return self.output == 'probabilities' or self.post.key_smoothing is not None or self._says_no
+
+    @property
+    def _says_no(self) -> bool:
+        """Whether CLIPN's second text tower gives one more plane, after those of the classes."""
+        return self.text.in_use is not None and self.text.in_use.background == 'clipn'
 
     def head_logits(self, images: Tensor) -> Tensor:
         """Scores at the resolution of the patches, (N, K, h, w); see :meth:`class_scores`."""
@@ -278,7 +291,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
 
     def num_channels(self) -> int:
         """Number of planes of :meth:`head_logits`."""
-        return len(self.text.names) if self._gives_probabilities else self.text.num_rows
+        return len(self.text.names) + self._says_no if self._gives_probabilities else self.text.num_rows
 
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """Segment a batch.
@@ -334,8 +347,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
 
         def label(left_out: Tensor | None) -> Tensor:
             nonlocal scores
-            rows = None if left_out is None else left_out[self._class_of_row(maps.maps[0].shape[0])]
-            left = maps if rows is None else maps.without(rows)
+            left = maps if left_out is None else maps.without(self._rows_of(left_out, maps.maps[0].shape[0]))
             labels, scores = self._finish(
                 left, placement, image, scored or (request is not None and request.pixel_scores)
             )
@@ -345,24 +357,29 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             return label(None), scores, None
         words = self._score_words(request, maps, others, placement)
         labels, words = label_wanted(request, words, label, len(self.text.names))
-        return labels, None if scores is None else scores.masked_fill(words.left_out[:, None, None], 0.0), words
+        if scores is not None:
+            scores = scores.masked_fill(self._rows_of(words.left_out, len(scores))[:, None, None], 0.0)
+        return labels, scores, words
 
     def _score_words(
         self, request: ScoreRequest, maps: ScoreMaps, others: list[Comparison] | None, placement: Placement
     ) -> WordScores:
         text = self.class_embeddings()
+        planes = [m[:-1] for m in maps.maps] if self._says_no else maps.maps
         if self._gives_probabilities:
-            logs = [m.clamp_min(torch.finfo(m.dtype).tiny).log() for m in maps.maps]
+            logs = [m.clamp_min(torch.finfo(m.dtype).tiny).log() for m in planes]
         else:
-            logs = [m * self.scale for m in maps.maps]
+            logs = [m * self.scale for m in planes]
         by_name = logs[0].shape[0] > len(text)
         merge = partial(merge_names, class_index=text.class_index, num_classes=len(text)) if by_name else None
         return score_words(request, logs, patches_inside(maps, placement), others, merge)
 
-    def _class_of_row(self, rows: int) -> Tensor:
-        """Class of each plane: planes stand for classes, or for names."""
+    def _rows_of(self, classes: Tensor, rows: int) -> Tensor:
+        """Planes of some classes (K,) bool: planes stand for classes, or for names; that of CLIPN for none of them."""
+        if self._says_no:
+            return torch.cat([classes, classes.new_zeros(1)])
         text = self.class_embeddings()
-        return text.class_index if rows > len(text) else torch.arange(rows, device=text.class_index.device)
+        return classes[text.class_index] if rows > len(text) else classes
 
     def _by_regions(self, labels: Tensor, placement: Placement, image: Tensor, sample: SegDataSample) -> Tensor:
         assert self.regions is not None
@@ -375,7 +392,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
     ) -> tuple[Tensor, Tensor | None]:
         """Labels and, if needed, class scores of one picture from the scores of its windows."""
         text, threshold = self.class_embeddings(), self.vocabulary.threshold
-        by_name = self.num_channels() > len(text)
+        by_name = not self._gives_probabilities and self.num_channels() > len(text)
         if not scored and threshold is None and not self.post.needs_scores:
             labels = maps.label_map(placement)
             return (text.class_index[labels.long()] if by_name else labels), None
@@ -388,7 +405,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
     def _background_label(self, threshold: float | None) -> int | None:
         """Label of pixels below a threshold: the vocabulary's own background, or the class of that name."""
         names = self.text.names
-        if threshold is not None:
+        if threshold is not None or self._says_no:
             return len(names)
         if self.post.prob_threshold is None and self.post.area_threshold is None:
             return None

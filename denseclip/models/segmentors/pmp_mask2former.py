@@ -75,7 +75,9 @@ class TextMask2Former(WritesTasks, TakesWords, CLIPOwner, EncoderDecoder):
         return self
 
     def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Refuse another number of words than the head has classes."""
+        """Refuse another number of words than the head has classes, and CLIPN's background."""
+        if vocabulary.background == 'clipn':
+            raise ValueError(f"{type(self).__name__} has no background='clipn'; use 'none' or 'prompts'.")
         if len(vocabulary.groups) != self.num_classes:
             raise ValueError(
                 f'the head of this model has {self.num_classes} classes, the vocabulary {len(vocabulary.groups)}: '

@@ -18,6 +18,7 @@ from denseclip.models.functional.open_vocab import (
     thresholded_labels,
 )
 from denseclip.models.functional.pamr import pamr
+from denseclip.models.functional.yes_no import RULES
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class PostProcessing:
             of classes with several names do not add up to one by themselves.
         background: Label of pixels that a threshold takes away; None is the vocabulary's own background, or the class
             of that name.
+        unknown_rule: With ``background='clipn'``: how classes and what is none of them compete, ``'agree'`` or
+            ``'compete'``, see :func:`denseclip.models.functional.yes_no.with_unknown`.
     """
 
     prompt_denoising: float | None = None
@@ -47,6 +50,11 @@ class PostProcessing:
     pamr: Mapping[str, Any] | None = None
     normalize: bool = False
     background: int | None = None
+    unknown_rule: str = 'agree'
+
+    def __post_init__(self) -> None:
+        if self.unknown_rule not in RULES:
+            raise ValueError(f"unknown_rule='{self.unknown_rule}' is unknown; choose from {', '.join(RULES)}.")
 
     def adapt(self, read_out: DenseReadOut) -> DenseReadOut:
         """The read-out with what the refinements need."""

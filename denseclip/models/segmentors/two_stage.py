@@ -169,12 +169,12 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         A single class is then told apart from "others". ``background='learned'`` means pixels that no mask covers.
 
         Raises:
-            ValueError: If it has a threshold: scores of masks add up, so none fits all pictures.
+            ValueError: If it has a threshold: scores of masks add up, so none fits all pictures. Or that of CLIPN.
         """
-        if vocabulary.background == 'threshold':
+        if vocabulary.background in ('threshold', 'clipn'):
             raise ValueError(
-                f"{type(self).__name__} has no background='threshold'; use 'learned' (pixels in no mask stay blank), "
-                "'prompts' or 'none'."
+                f"{type(self).__name__} has no background='{vocabulary.background}'; use 'learned' (pixels in no mask "
+                "stay blank), 'prompts' or 'none'."
             )
         if self.selection == 'best' and vocabulary.background == 'none':
             alone = {'background': 'prompts', 'background_names': (OTHERS,)}

@@ -10,11 +10,8 @@ from .fixtures import Fixture
 from .registry import NOT_BUILT, consumes
 
 LATER = {
-    'clipn': ('logits', 'losses'),
     'descriptions': ('classify_by_description', 'discriminative_selection', 'fudd'),
-    'long_clip': ('stretch', 'text_tower', 'training_loss'),
     'maple': ('forward',),
-    'nola': ('pseudo_labels',),
 }
 NOT_BUILT.update({(m, kind): f'the suite has no {m} yet' for m, kinds in LATER.items() for kind in kinds})
 
