@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -30,6 +31,7 @@ from denseclip.models.functional.label_map import label_dtype
 from denseclip.models.segmentors.word_scoring import score_sample
 from denseclip.structures.word_scores import Calibration, ScoreRequest
 from denseclip.visualization.palette import palette_for
+from denseclip.weights import Uninitialised
 
 MAX_SIDE = 2048
 """Longest side of pictures whose pipeline does not resize them."""
@@ -91,6 +93,7 @@ class Inferencer(Predictor):
     ) -> None:
         if config is None and weights is not None:
             raise UserError('weights were given without the config of their model; give config (--config) as well.')
+        bundled = config is None
         if config is None:
             config, weights = default_model()
         place = choose_device(device)
@@ -99,8 +102,9 @@ class Inferencer(Predictor):
         if not weights:
             raise UserError(f"no weights for config '{cfg.filename or 'in memory'}'; give its checkpoint (--weights).")
         checkpoint = read_training_file(str(weights), trust=trust)  # first: a large model takes its time to be built
-        # Weights come from the checkpoint, whatever the config says about pretraining.
-        model = MODELS.build(cfg.model)
+        # Weights come from the checkpoint, whatever the config says about pretraining; the bundled one holds them all.
+        with Uninitialised() if bundled else nullcontext():
+            model = MODELS.build(cfg.model)
         load_weights(model, checkpoint['state_dict'], source=weights, strict=True)
         meta = checkpoint['meta'].get('dataset_meta') or dataset_meta(cfg)
         self._set_up(model.to(place), inference_steps(cfg), meta)

@@ -75,8 +75,8 @@ def _forward(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     return compiler(plain)(module, *args, **kwargs)
 
 
-def compile_regions(modules: Iterable[nn.Module], compiler: RegionCompiler | None, forward: bool) -> None:
-    """Let regions run as graphs, or with None as they were.
+def compile_regions(modules: Iterable[nn.Module], compiler: RegionCompiler, forward: bool) -> None:
+    """Let regions run as graphs.
 
     Args:
         modules: What they belong to.
@@ -85,15 +85,17 @@ def compile_regions(modules: Iterable[nn.Module], compiler: RegionCompiler | Non
             them.
     """
     for module in modules:
-        if compiler is None:
-            module.__dict__.pop(_COMPILER, None)
-        else:
-            module.__dict__[_COMPILER] = compiler
-        bound = module.__dict__.get('forward')
-        ours = isinstance(bound, MethodType) and bound.__func__ is _forward
-        if compiler is not None and forward and bound is None:
+        module.__dict__[_COMPILER] = compiler
+        if forward and 'forward' not in module.__dict__:
             module.__dict__['forward'] = MethodType(_forward, module)  # copies of the module get one of their own
-        elif compiler is None and ours:
+
+
+def release_regions(model: nn.Module) -> None:
+    """Let all regions of a model run as they were."""
+    for module in model.modules():
+        module.__dict__.pop(_COMPILER, None)
+        bound = module.__dict__.get('forward')
+        if isinstance(bound, MethodType) and bound.__func__ is _forward:
             del module.__dict__['forward']
 
 

@@ -13,12 +13,14 @@ from .io import (
 )
 from .positions import resize_positions, stretch_positions
 from .source import resolve, weight_file
+from .uninitialised import Uninitialised
 from .usable import require_usable
 from .writing import usable_target, write_safetensors
 
 __all__ = [
     'Checkpoint',
     'LoadReport',
+    'Uninitialised',
     'UntrustedWeightsError',
     'WeightFileError',
     'WeightMismatchError',

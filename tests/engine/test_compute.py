@@ -20,8 +20,9 @@ from denseclip.cli.options import LAYOUTS as LAYOUT_OPTIONS
 from denseclip.cli.options import PRECISIONS as PRECISION_OPTIONS
 from denseclip.core.precision import PRECISIONS, low_dtype
 from denseclip.core.regions import RegionCompiler, compile_regions, has_compiled_regions, region
-from denseclip.engine.compute import LAYOUTS, Compute, regions_of
+from denseclip.engine.compute import LAYOUTS, Compute
 from denseclip.engine.compute import compiler as compiler_module
+from denseclip.engine.compute.regions import regions_of
 from denseclip.engine.compute.weights import image_encoders
 
 SIZES = [(64, 64), (64, 96), (96, 64), (128, 96), (96, 128)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from denseclip.weights import load_into, read_state_dict, resolve, weight_file
+from denseclip.weights import Uninitialised, load_into, read_state_dict, resolve, weight_file
 
 from .base import TextTower
 from .bert import Bert, BertSettings
@@ -36,15 +37,13 @@ class SentenceTextTower(TextTower):
         folder = resolve(source)
         config = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
         super().__init__(FileTokenizer(folder / 'tokenizer.json', pad_id=config.get('pad_token_id', 0)))
-        place = torch.get_default_device()
-        with torch.device('meta' if load_weights else place):  # random numbers that a file replaces need not be drawn
+        with Uninitialised() if load_weights else nullcontext():
             self.bert = Bert(BertSettings.of(config))
         self.width = self.embed_dim = self.bert.settings.hidden_size
         limits = folder / 'sentence_bert_config.json'
         stated = json.loads(limits.read_text(encoding='utf-8')).get('max_seq_length') if limits.is_file() else None
         self.context_length = stated or self.bert.settings.max_position_embeddings
         if load_weights:
-            self.bert.to_empty(device=place)
             file = weight_file(folder)
             load_into(self.bert, read_state_dict(file), source=file, ignore=('pooler.', 'embeddings.position_ids'))
 

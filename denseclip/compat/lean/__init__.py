@@ -31,8 +31,13 @@ _LAZY = (
     'open_clip',
     'timm.models',
 )
-_WITH_EFFECTS = ('mmdet.registry', 'mmseg.registry')  # importing them makes the registries
+_WITH_EFFECTS = ('mmdet.registry', 'mmdet.structures.bbox', 'mmseg.registry')  # they make and fill registries
 _DEFERRED = {
+    'mmseg.datasets.transforms.transforms': (
+        'from scipy.ndimage import gaussian_filter',
+        'scipy.ndimage',
+        ('gaussian_filter',),
+    ),
     'torchvision.ops.roi_align': (
         'from torch._dynamo.utils import is_compile_supported',
         'torch._dynamo.utils',

@@ -1,6 +1,5 @@
 """How a model computes: precision, memory layout, graphs. One switch for every model, command and tool."""
 
-from .regions import regions_of
 from .switch import LAYOUTS, Compute, Layout
 
-__all__ = ['LAYOUTS', 'Compute', 'Layout', 'regions_of']
+__all__ = ['LAYOUTS', 'Compute', 'Layout']

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from denseclip.models.heads.mask2former import DeformablePixelDecoder
-
 
 def set_layout(model: nn.Module, layout: str, low_precision: bool) -> None:
     """Store the filters of convolutions row by row or channels last; a picture follows the first filter it meets.
@@ -28,7 +26,7 @@ def set_layout(model: nn.Module, layout: str, low_precision: bool) -> None:
     """
     if layout == 'auto' and not low_precision:
         return
-    slower = {id(m) for d in model.modules() if isinstance(d, DeformablePixelDecoder) for m in d.modules()}
+    slower = {id(m) for d in model.modules() if getattr(d, 'prefers_contiguous', False) for m in d.modules()}
     last = layout != 'contiguous'
     module: Any
     for module in model.modules():

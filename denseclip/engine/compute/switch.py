@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 from denseclip.core.precision import Precision, autocast, check_precision, low_dtype
-from denseclip.core.regions import RegionCompiler, compile_regions
+from denseclip.core.regions import RegionCompiler, compile_regions, release_regions
 
 from .compiler import require_compiler
 from .layout import set_layout
-from .regions import regions_of
 from .weights import hold_in, quantize
 
 Layout = Literal['auto', 'contiguous', 'channels_last']
@@ -74,11 +73,9 @@ class Compute:
             if hasattr(model, 'need_weights'):
                 model.need_weights()
             hold_in(model, dtype) if dtype is not None else quantize(model)
-        backend = self.compile if isinstance(self.compile, str) else 'inductor'
-        compiler = RegionCompiler(backend) if self.compile else None
-        whole, called = regions_of(model)
-        compile_regions(whole, compiler, forward=True)
-        compile_regions(called, compiler, forward=False)
+        release_regions(model)
+        if self.compile:
+            _compile(model, self.compile if isinstance(self.compile, str) else 'inductor')
         return model
 
     @contextmanager
@@ -90,6 +87,15 @@ class Compute:
         """
         with autocast(self.precision, device_of(model).type):
             yield
+
+
+def _compile(model: nn.Module, backend: str) -> None:
+    from .regions import regions_of  # the classes of all models' blocks: nothing else needs to import them
+
+    compiler = RegionCompiler(backend)
+    whole, called = regions_of(model)
+    compile_regions(whole, compiler, forward=True)
+    compile_regions(called, compiler, forward=False)
 
 
 def device_of(model: nn.Module) -> torch.device:

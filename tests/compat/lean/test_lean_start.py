@@ -16,6 +16,7 @@ HEAVY = (
     'mmengine.optim.optimizer.zero_optimizer',
     'mmseg.models.backbones.resnet',
     'open_clip.model',
+    'scipy.ndimage',
     'scipy.optimize',
     'sklearn',
     'sympy',

@@ -129,6 +129,8 @@ class DeformablePixelDecoder(nn.Module):
         ValueError: If there are fewer maps than attending levels.
     """
 
+    prefers_contiguous = True  # see denseclip.engine.compute.layout
+
     def __init__(
         self,
         in_channels: Sequence[int],
