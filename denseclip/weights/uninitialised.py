@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.overrides import TorchFunctionMode
-
-_DRAWN = (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_)
 
 
 class Uninitialised(TorchFunctionMode):
-    """A context in which weights are not drawn: what ``torch.nn.init`` would fill stays as it was allocated.
+    """A context in which layers of PyTorch do not draw their weights: these stay as they were allocated.
 
     Only for models of which every weight is loaded before it is used (a strict load sees to that). The meta device
-    does the same, at the cost of importing PyTorch's compiler the first time that numbers are drawn on it.
+    does the same, at the cost of importing PyTorch's compiler the first time that numbers are drawn on it. Functions
+    of ``torch.nn.init`` that ask modes are passed over whole; nothing inside of the others is, for ``trunc_normal_``
+    draws until all its numbers are in range.
     """
 
     def __torch_function__(
@@ -24,6 +23,6 @@ class Uninitialised(TorchFunctionMode):
     ) -> Any:
         """Run a function of PyTorch, or return the tensor that it would have filled."""
         kwargs = kwargs or {}
-        if getattr(func, '__module__', '') == torch.nn.init.__name__ or func in _DRAWN:
+        if getattr(func, '__module__', '') == torch.nn.init.__name__:
             return args[0] if args else kwargs['tensor']
         return func(*args, **kwargs)

@@ -14,10 +14,9 @@ class Drawn(nn.Module):
         self.linear, self.conv, self.words = nn.Linear(3, 4), nn.Conv2d(3, 4, 3), nn.Embedding(5, 6, padding_idx=0)
         self.rows = nn.Parameter(torch.randn(2, 2))
         self.norm = nn.BatchNorm2d(3)
-        for weight in (self.linear.weight, self.conv.weight):
-            nn.init.trunc_normal_(weight, std=0.02)
-            nn.init.xavier_uniform_(weight)
-            nn.init.constant_(tensor=weight, val=3.0)
+        nn.init.constant_(tensor=self.conv.weight, val=3.0)
+        self.cut = nn.Parameter(nn.init.trunc_normal_(torch.empty(3, 4), std=0.02))
+        self.narrow = nn.Parameter(nn.init.trunc_normal_(torch.empty(3, 4), std=2.0, a=0.9, b=1.0))
 
 
 @pytest.fixture
@@ -34,6 +33,8 @@ def test_weights_are_as_allocated(filled):
         model = Drawn()
     assert model.linear.weight.isnan().all() and model.conv.weight.isnan().all()
     assert model.linear.weight.requires_grad and not model.rows.isnan().any()
+    assert model.cut.abs().max() <= 2.0, 'numbers in a range are drawn until they are: no step of that is left out'
+    assert model.narrow.min() >= 0.9 and model.narrow.max() <= 1.0
 
 
 def test_draws_as_ever_afterwards():
