@@ -58,7 +58,7 @@ TINY_CLIP_CONVNEXT: dict[str, Any] = dict(
     text_cfg=dict(width=16, heads=2, layers=1),
 )
 
-MOST_BOXES: dict[str, int] = dict(nms_pre=100, max_per_img=20, num=32)
+MOST_BOXES: dict[str, int] = dict(nms_pre=32, max_per_img=6, num=8)
 """Boxes that a detector looks at: before its suppression, after it, and in a sample of the loss."""
 
 _KEYS_OF_SIZES = ('crop_size', 'scale', 'stride', 'size')
