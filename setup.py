@@ -70,6 +70,13 @@ EXPORT = [
     'onnxscript>=0.5.3',  # torch.onnx.export writes graphs with it
     *RUNTIME,  # every export is compared with the model before it is kept
 ]
+SERVE = [
+    'fastapi>=0.115',  # REST with a schema of its own
+    'uvicorn>=0.30',
+    'python-multipart>=0.0.18',  # forms; earlier ones are slow on forms that were made to be
+    'prometheus-client>=0.20',  # /metrics
+    'pycocotools',  # masks in run lengths
+]
 TEST = [
     'pytest>=8',
     'pytest-xdist>=3.6',  # the suite on all cores
@@ -85,6 +92,8 @@ TEST = [
     *SUPERVISION,
     *COMPLETION,
     *EXPORT,
+    *SERVE,
+    'httpx>=0.27',  # asks the server under test
     *SUPERPIXELS,  # also an independent count of connected regions
 ]
 
@@ -104,7 +113,7 @@ setup(
     packages=[*find_packages(include=['denseclip', 'denseclip.*']), 'denseclip.checkpoints', 'denseclip.configs'],
     package_dir={'denseclip.checkpoints': 'checkpoints', 'denseclip.configs': 'configs'},
     package_data={
-        'denseclip': ['py.typed', '**/*.txt', '**/*.json', '**/*.html'],
+        'denseclip': ['py.typed', '**/*.txt', '**/*.json', '**/*.html', 'serving/page/*'],
         'denseclip.checkpoints': ['*.safetensors', '*.json', '*.yml', '*.md', 'miniworld_*/*'],
         'denseclip.configs': ['**/*.py', '**/*.md', '**/*.yml'],
     },
@@ -122,6 +131,7 @@ setup(
         'docs': DOCS,
         'export': EXPORT,
         'runtime': RUNTIME,
+        'serve': SERVE,
         'test': TEST,
     },
     entry_points={'console_scripts': ['denseclip=denseclip.cli.main:main']},

@@ -31,6 +31,7 @@ LAYERS = (
     ('apis',),
     ('runtime',),
     ('export',),
+    ('serving',),
     ('cli',),
 )
 """Rooms of the package from the ground up. A module imports from its own layer and from those below."""

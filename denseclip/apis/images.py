@@ -51,6 +51,10 @@ class UnreadableImageError(UserError):
         self.path = Path(path)
 
 
+class TooManyPixelsError(UnreadableImageError):
+    """A picture that is larger than a caller allows."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A picture in one form, wherever it came from.
@@ -88,7 +92,7 @@ class Picture:
         if isinstance(image, str | Path):
             return cls(_read(Path(image)), Path(image))
         if isinstance(image, bytes | bytearray | memoryview):
-            return cls(_decode(io.BytesIO(image), '(bytes)'))
+            return cls.of_bytes(image)
         if isinstance(image, Image.Image):
             return cls(_pillow_pixels(image))
         if hasattr(image, 'read'):
@@ -99,6 +103,28 @@ class Picture:
             f'a picture must be a file, bytes, an open file, a Pillow image, an array or a tensor, got '
             f'{type(image).__name__}.'
         )
+
+    @classmethod
+    def of_bytes(
+        cls,
+        data: bytes | bytearray | memoryview,
+        name: str = '(bytes)',
+        formats: tuple[str, ...] | None = None,
+        most_pixels: int | None = None,
+    ) -> Picture:
+        """Read the content of a picture file.
+
+        Args:
+            data: The content.
+            name: What errors call it.
+            formats: The only formats that may be read, as Pillow names them; None: all.
+            most_pixels: The largest picture that is decoded; None: Pillow's own limit.
+
+        Raises:
+            UnreadableImageError: If it cannot be read.
+            TooManyPixelsError: If it is larger.
+        """
+        return cls(_decode(io.BytesIO(data), name, formats, most_pixels))
 
 
 def pictures_of(image: Any, channel_order: ChannelOrder | None = None) -> tuple[list[Picture], bool]:
@@ -185,11 +211,17 @@ def _read_stream(stream: Any) -> np.ndarray:
     return _decode(io.BytesIO(data), name)
 
 
-def _decode(source: Path | io.BytesIO, name: str | Path) -> np.ndarray:
+def _decode(
+    source: Path | io.BytesIO, name: str | Path, formats: tuple[str, ...] | None = None, most_pixels: int | None = None
+) -> np.ndarray:
     if isinstance(source, io.BytesIO) and not source.getbuffer().nbytes:
         raise UnreadableImageError(name, 'there are no bytes in it. Rewind the file (seek(0)), or read it again.')
     try:
-        with _open(source) as picture:
+        with _open(source, formats) as picture:
+            if most_pixels is not None and picture.width * picture.height > most_pixels:
+                raise TooManyPixelsError(
+                    name, f'it has {picture.width * picture.height:,} pixels, more than {most_pixels:,}. Scale it down.'
+                )
             picture.load()
             return _pillow_pixels(picture)
     except Image.DecompressionBombError as error:
@@ -199,6 +231,8 @@ def _decode(source: Path | io.BytesIO, name: str | Path) -> np.ndarray:
         ) from error
     except UnidentifiedImageError as error:
         raise UnreadableImageError(name, 'not a picture in a known format. Save it as PNG or JPEG.') from error
+    except UnreadableImageError:
+        raise
     except PermissionError as error:
         how = f'chmod u+r {Path(name).name}'
         raise UnreadableImageError(name, f'no permission. Allow reading it ({how}).') from error
@@ -207,12 +241,12 @@ def _decode(source: Path | io.BytesIO, name: str | Path) -> np.ndarray:
         raise UnreadableImageError(name, f'damaged or truncated ({reason}). Copy or download it again.') from error
 
 
-def _open(source: Path | io.BytesIO) -> Image.Image:
+def _open(source: Path | io.BytesIO, formats: tuple[str, ...] | None = None) -> Image.Image:
     # Filters of warnings belong to the process: two threads that changed them at a time would leave them changed.
     with _opening, warnings.catch_warnings():
         # Pillow warns from half of its limit on; beyond the limit it raises, and only that stops us.
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-        return Image.open(source)
+        return Image.open(source, formats=formats)
 
 
 def _check_file(path: Path) -> None:

@@ -23,6 +23,7 @@ from denseclip.cli import (
     new_dataset,
     review,
     segment,
+    serve,
     test,
     train,
 )
@@ -45,6 +46,7 @@ COMMANDS = {
     'benchmark': benchmark,
     'download': download,
     'export': export,
+    'serve': serve,
     'doctor': doctor,
 }
 """Word of the command line to the module of its command."""

@@ -1,4 +1,4 @@
-"""``denseclip segment --runtime``: an exported model instead of a PyTorch one."""
+"""``--runtime``: an exported model instead of a PyTorch one."""
 
 from __future__ import annotations
 
@@ -37,13 +37,22 @@ def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Run
     Raises:
         UserError: If options are given that do not go with it, or it cannot be used.
     """
-    given: list[Any] = [name for name in _OTHERS if getattr(args, name, None) not in (None, False)]
-    given += [name for name, usual in (('precision', 'fp32'), ('layout', 'auto')) if getattr(args, name) != usual]
-    if given:
-        listed = ', '.join('--' + name.replace('_', '-') for name in given)
-        raise UserError(f'--runtime runs an exported model, which knows no {listed}; leave one of them out.')
+    check_others(args)
     from denseclip.runtime.model import load
 
     model = load(args.runtime, vocabulary)
     _ = model.vocabulary  # said before any picture is read: there are no words
     return model
+
+
+def check_others(args: argparse.Namespace) -> None:
+    """Refuse options that ask for another model.
+
+    Raises:
+        UserError: If some are given.
+    """
+    given: list[Any] = [name for name in _OTHERS if getattr(args, name, None) not in (None, False)]
+    given += [name for name, usual in (('precision', 'fp32'), ('layout', 'auto')) if getattr(args, name) != usual]
+    if given:
+        listed = ', '.join('--' + name.replace('_', '-') for name in given)
+        raise UserError(f'--runtime runs an exported model, which knows no {listed}; leave one of them out.')

@@ -315,6 +315,21 @@ def typed_vocabulary(text: str) -> tuple[Vocabulary, tuple[str, ...]]:
     return vocabulary, notes
 
 
+def text_vocabulary(text: str) -> tuple[Vocabulary, tuple[str, ...]]:
+    """What somebody else typed, such as the users of a server: as :func:`typed_vocabulary`, but never a file.
+
+    Args:
+        text: The name of a list of the suite, or text in the grammar.
+
+    Returns:
+        See :func:`typed_vocabulary`.
+
+    Raises:
+        VocabularyError: If it cannot be used.
+    """
+    return (Vocabulary.named(text), ()) if text in available() else Vocabulary._made(parse_text(text))
+
+
 def file_vocabulary(path: str | Path) -> tuple[Vocabulary, tuple[str, ...]]:
     """:meth:`Vocabulary.from_file` for commands: how the list was read comes as sentences instead of warnings."""
     return Vocabulary._of_file(Path(path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 
 _MOST_LOST = 0.03
@@ -12,6 +11,19 @@ _MOST_LOST = 0.03
 
 _TRIED = 64
 """Corners of an outline that a bridge may begin at: the shortest bridge is a matter of looks alone."""
+
+
+def _opencv() -> Any:
+    """OpenCV, late: exported models run where it is not installed, and masks need none of it.
+
+    Raises:
+        ImportError: There.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError('outlines need OpenCV, which is not installed: pip install opencv-python-headless') from error
+    return cv2
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
@@ -42,6 +54,7 @@ def outlines(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarray]:
     Returns:
         A polygon ``n x 2`` (x, y), float64, of at least three points for each area, largest first.
     """
+    cv2 = _opencv()
     found, _ = cv2.findContours(_twice(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     polygons = [_simpler(_edges(contour), tolerance) for contour in found]
     return sorted(polygons, key=lambda polygon: -abs(cv2.contourArea(polygon.astype(np.float32))))
@@ -59,6 +72,7 @@ def keyhole(mask: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
     Returns:
         ``n x 2`` (x, y), float64.
     """
+    cv2 = _opencv()
     found, _ = cv2.findContours(_twice(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     rings = [_simpler(_edges(contour), tolerance) for contour in found]
     rings.sort(key=lambda ring: -abs(cv2.contourArea(ring.astype(np.float32))))
@@ -86,11 +100,13 @@ def _edges(contour: np.ndarray) -> np.ndarray:
 
 def has_holes(mask: np.ndarray) -> bool:
     """Whether an area of a mask encloses pixels that are not in it."""
+    cv2 = _opencv()
     _, tree = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     return tree is not None and bool((tree[0][:, 3] >= 0).any())
 
 
 def _simpler(points: np.ndarray, tolerance: float) -> np.ndarray:
+    cv2 = _opencv()
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     corners = points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]

@@ -54,6 +54,7 @@ NEED_THE_HOST = [
     ['config', 'miniworld/clip_vit-xs8_miniworld-64x64'],
     ['convert', 'camvid', 'a', 'b'],
     ['benchmark', 'labelmap'],
+    ['serve', '--port', '0'],
 ]
 WORK_ALONE = [
     ['--version'],

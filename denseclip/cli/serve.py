@@ -1,0 +1,117 @@
+"""``denseclip serve``: a model over HTTP, with a page for people."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from denseclip.apis.methods import SEGMENTATION_TASKS
+from denseclip.cli.options import add_clip_options, add_model_options, model_arguments
+from denseclip.cli.talk import is_quiet, use_host
+from denseclip.files.names import shown
+
+if TYPE_CHECKING:
+    from denseclip.apis.predictor import Predictor
+    from denseclip.clip.vocabulary import Vocabulary
+
+_SOME = 'thing; background'
+_BUNDLED = 'bundled model'
+TOKEN = 'DENSECLIP_TOKEN'
+HELP = 'answer pictures and words over HTTP, with a page for people'
+EPILOG = (
+    'examples:\n'
+    '  denseclip serve\n'
+    '  denseclip serve --model sclip --pretrained ViT-B-16.pt --port 9000\n'
+    '  DENSECLIP_TOKEN=... denseclip serve --runtime exported --host 0.0.0.0\n'
+    '  curl -F image=@street.jpg -F words="road; car; sky" http://127.0.0.1:8000/segment'
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Words and options of the command."""
+    add_model_options(parser, 'the bundled model')
+    add_clip_options(parser, 'a preset or an anomaly model')
+    parser.add_argument('--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch")
+    parser.add_argument('--classes', metavar='TEXT', help='words of requests without any (default: of the model)')
+    parser.add_argument('--task', choices=SEGMENTATION_TASKS, help='usual results of a model that gives several kinds')
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: this machine alone)')
+    parser.add_argument('--port', type=int, default=8000, help='0 takes any that is free (default: %(default)s)')
+    parser.add_argument('--token', help=f'what requests must bring (default: the variable {TOKEN}, else nothing)')
+    parser.add_argument('--no-token', action='store_true', help='let other machines ask without a token')
+    limits = parser.add_argument_group('limits')
+    limits.add_argument('--max-megabytes', type=float, default=20, metavar='N', help='of a request (%(default)s)')
+    limits.add_argument('--max-megapixels', type=float, default=25, metavar='N', help='of a picture (%(default)s)')
+    limits.add_argument('--max-words', type=int, default=300, metavar='N', help='names in a request (%(default)s)')
+    limits.add_argument('--queue', type=int, default=64, metavar='N', help='requests at a time (%(default)s)')
+    limits.add_argument('--timeout', type=float, default=60, metavar='SECONDS', help='of a request (%(default)s)')
+    limits.add_argument(
+        '--batch-size', type=int, default=8, metavar='N', help='like requests that run together (%(default)s)'
+    )
+    parser.set_defaults(lean=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until the command is stopped."""
+    from denseclip.cli.pictures import load_aloud
+    from denseclip.compat.versions import require_host_stack
+    from denseclip.serving.limits import Limits
+    from denseclip.serving.server import address_of, bound, check_packages, check_place, serve
+
+    check_packages()
+    limits = Limits(args.max_megabytes, args.max_megapixels, args.max_words, args.queue, args.timeout, args.batch_size)
+    token = args.token if args.token is not None else os.environ.get(TOKEN) or None
+    check_place(args.host, args.port, token, args.no_token)
+    if args.runtime is None:
+        require_host_stack('denseclip serve')
+    words = _words(args)
+    needs_words = _brings_none(args, words)
+    with bound(args.host, args.port) as place:  # taken before a model is loaded for nothing
+        model = load_aloud(lambda: _load(args, words))
+        name = args.runtime or args.model or args.config or _BUNDLED
+        free = 'a request brings words' if needs_words else ''
+        print(f'{shown(name)}: {model.task}' + (f'; {free}' if free else ''))
+        for what, path in (('page', ''), ('schema', 'openapi.json')):
+            print(f'{what:<7}  {address_of(place)}{path}')
+        print('Ctrl-C stops it; requests that have begun are answered first.', flush=True)
+        level = 'error' if is_quiet() else 'info'
+        serve(model, shown(name), place, limits, token, needs_words=needs_words, log_level=level)
+    return 0
+
+
+def _words(args: argparse.Namespace) -> Vocabulary | None:
+    """The words of ``--classes``."""
+    if args.classes is None:
+        return None
+    from denseclip.clip.vocabulary import typed_vocabulary
+
+    found, notes = typed_vocabulary(args.classes)
+    for note in notes:
+        print(f'note: {shown(note)}')
+    return found
+
+
+def _brings_none(args: argparse.Namespace, words: Vocabulary | None) -> bool:
+    """Whether the model has no words of its own; presets are built with some that mean nothing."""
+    return words is None and _is_preset(args.model)
+
+
+def _is_preset(name: str | None) -> bool:
+    from denseclip.apis.catalogue import find_card, is_config
+
+    return name is not None and not is_config(name) and find_card(name).kind == 'preset'
+
+
+def _load(args: argparse.Namespace, words: Vocabulary | None) -> Predictor:
+    """The model that the options name."""
+    if args.runtime is not None:
+        from denseclip.cli.runtime_option import check_others
+        from denseclip.runtime.model import load
+
+        check_others(args)
+        return load(args.runtime, words)
+    use_host('denseclip serve')
+    from denseclip.apis.loading import load_model
+
+    some: Any = _SOME if _brings_none(args, words) else words
+    return load_model(args.model, words=some, **model_arguments(args))

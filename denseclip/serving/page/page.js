@@ -1,0 +1,270 @@
+'use strict';
+// All that is shown comes in as text, never as markup. Addresses are relative: the page may stand below any path.
+const $ = (id) => document.getElementById(id);
+const TITLES = {semantic: 'classes', panoptic: 'segments', instance: 'objects', anomaly: 'defects'};
+const SAVES = {overlay: 'Picture, coloured', labels: 'Label map (PNG)', areas: 'Areas (CSV)', segments: 'Segments (JSON)',
+  objects: 'Boxes (JSON)', mask: 'Mask (PNG)', map: 'Scores (TIFF)', json: 'All (JSON)', coco: 'COCO (JSON)', labelme: 'labelme (JSON)'};
+let model = null, file = null, found = null, owner = null, photo = null, hidden = new Set(), running = null;
+
+function say(text, bad) {
+  $('said').textContent = text;
+  $('said').classList.toggle('bad', Boolean(bad));
+}
+
+async function start() {
+  try {
+    model = await (await fetch('model')).json();
+  } catch (error) {
+    say('The server does not answer.', true);
+    return;
+  }
+  $('model').textContent = `${model.name} gives ${model.kinds.map((kind) => TITLES[kind]).join(', ')}`;
+  for (const kind of model.kinds) $('kind').add(new Option(TITLES[kind], kind));
+  $('kinds').hidden = model.kinds.length < 2;
+  for (const part of document.querySelectorAll('[data-for]')) {
+    part.hidden = !part.dataset.for.split(' ').some((name) => model.endpoints.includes(name));
+  }
+  const own = model.words.map((word) => [word.name, word.synonyms.join(', ')].filter(Boolean).join(' = ')).join('; ');
+  $('words').value = own;
+  $('words').disabled = !model.free_words;
+  if (!model.free_words && !own) $('words').closest('label').hidden = true;
+}
+
+async function take(chosen) {
+  if (!chosen) return;
+  file = chosen;
+  $('chosen').textContent = `${file.name || 'pasted picture'}, ${(file.size / 1e6).toFixed(1)} MB`;
+  found = null;
+  $('result').hidden = $('side').hidden = true;
+  if (file.size > model.limits.megabytes * 1e6) {
+    say(`This file is larger than the ${model.limits.megabytes} MB that this server takes.`, true);
+  } else {
+    say('');
+  }
+  try {
+    photo = await createImageBitmap(file);
+  } catch (error) {
+    photo = null; // the browser cannot show it; the server may read it
+  }
+}
+
+function fields() {
+  const form = new FormData();
+  form.append('image', file, file.name || 'picture.png');
+  const names = model.endpoints.includes('anomaly') ? ['object', 'defects']
+    : model.endpoints.includes('segment') ? ['words', 'background', 'min_confidence'] : [];
+  for (const name of names) {
+    if (!$(name).disabled && $(name).value.trim()) form.append(name, $(name).value);
+  }
+  if (model.kinds.length > 1) form.append('task', $('kind').value);
+  return form;
+}
+
+async function ask(format) {
+  const endpoint = model.endpoints.includes('segment') ? 'segment' : model.endpoints[0];
+  const headers = $('token').value ? {Authorization: `Bearer ${$('token').value}`} : {};
+  const options = {method: 'POST', body: fields(), headers, signal: running.signal};
+  const answer = await fetch(endpoint + (format ? `?format=${format}` : ''), options);
+  if (answer.ok) return answer;
+  if (answer.status === 401) {
+    $('locked').hidden = false;
+    $('token').focus();
+  }
+  let reason = answer.statusText;
+  try { reason = (await answer.json()).detail; } catch (error) { /* a proxy answered */ }
+  throw new Error(reason);
+}
+
+async function work(what, doing) {
+  if (!file) {
+    say('Choose a photograph first.', true);
+    $('image').focus();
+    return;
+  }
+  if (running) running.abort();
+  const mine = running = new AbortController();
+  $('go').disabled = true;
+  say(doing);
+  try {
+    await what();
+  } catch (error) {
+    if (error.name !== 'AbortError') say(error instanceof TypeError ? 'The server does not answer.' : error.message, true);
+  } finally {
+    if (running === mine) $('go').disabled = false;
+  }
+}
+
+function label() {
+  work(async () => {
+    found = await (await ask()).json();
+    hidden = new Set();
+    unpack();
+    show();
+    say(`${found.width} × ${found.height} pixels, ${found.seconds.toFixed(1)} s`);
+  }, 'Looking at the picture …');
+}
+
+function save(format) {
+  work(async () => {
+    const answer = await ask(format);
+    const name = /filename\*=UTF-8''([^;]+)/.exec(answer.headers.get('content-disposition') || '');
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(await answer.blob());
+    link.download = name ? decodeURIComponent(name[1]) : 'result.json';
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    say(`${link.download} is saved.`);
+  }, 'Writing the file …');
+}
+
+// COCO's compressed run lengths: numbers in characters of six bits, from the third on as differences to the one before last.
+function runLengths(text) {
+  const runs = [];
+  for (let at = 0; at < text.length;) {
+    let value = 0, shift = 0, code;
+    do {
+      code = text.charCodeAt(at++) - 48;
+      value |= (code & 31) << shift;
+      shift += 5;
+    } while (code & 32);
+    if (code & 16 && shift < 32) value |= -1 << shift;
+    runs.push(runs.length > 2 ? value + runs[runs.length - 2] : value);
+  }
+  return runs;
+}
+
+// Which object each pixel belongs to, -1 for none; later objects lie over earlier ones.
+function unpack() {
+  owner = new Int16Array(found.width * found.height).fill(-1);
+  found.objects.forEach((object, number) => {
+    if (!object.mask) return;
+    const [height] = object.mask.size;
+    let at = 0;
+    runLengths(object.mask.counts).forEach((length, turn) => {
+      if (turn % 2) {
+        for (let k = at; k < at + length; k++) owner[(k % height) * found.width + Math.floor(k / height)] = number;
+      }
+      at += length;
+    });
+  });
+}
+
+const colour = (object) => found.kind === 'semantic' ? found.colors[object.label] : palette(object);
+
+function palette(object) { // objects of one class get shades of their own
+  const same = found.objects.filter((other) => other.label === object.label);
+  const part = same.indexOf(object) / Math.max(1, same.length);
+  const [r, g, b] = bytes(found.colors[object.label]).map((value) => Math.round(value * (1 - 0.5 * part)));
+  return '#' + [r, g, b].map((value) => value.toString(16).padStart(2, '0')).join('');
+}
+
+const bytes = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+function paint() {
+  const canvas = $('canvas'), context = canvas.getContext('2d');
+  canvas.width = found.width;
+  canvas.height = found.height;
+  if (photo) context.drawImage(photo, 0, 0, found.width, found.height);
+  const layer = new ImageData(found.width, found.height), alpha = Math.round($('opacity').value * 2.55);
+  const colours = found.objects.map((object) => bytes(colour(object)));
+  for (let at = 0; at < owner.length; at++) {
+    const number = owner[at];
+    if (number < 0 || hidden.has(key(found.objects[number], number))) continue;
+    const [r, g, b] = colours[number];
+    layer.data.set([r, g, b, alpha], 4 * at);
+  }
+  const sheet = new OffscreenCanvas(found.width, found.height);
+  sheet.getContext('2d').putImageData(layer, 0, 0);
+  context.drawImage(sheet, 0, 0);
+  if (found.kind === 'semantic') return;
+  context.lineWidth = Math.max(2, found.width / 300);
+  context.font = `${Math.max(12, Math.round(found.width / 45))}px system-ui, sans-serif`;
+  found.objects.forEach((object, number) => {
+    if (hidden.has(key(object, number))) return;
+    const [x1, y1, x2, y2] = object.box;
+    context.strokeStyle = context.fillStyle = colour(object);
+    context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    context.fillText(object.title || object.class, x1 + 3, Math.max(y1 - 4, context.lineWidth * 6));
+  });
+}
+
+const key = (object, number) => found.kind === 'semantic' ? `class ${object.label}` : `object ${number}`;
+const percent = (share) => share && share < 0.001 ? '<0.1 %' : `${(100 * share).toFixed(1)} %`;
+
+function rows() {
+  if (found.kind !== 'semantic') {
+    const total = found.width * found.height;
+    return found.objects.map((object, number) => ({name: object.title || object.class, colour: colour(object),
+      share: object.area / total, score: object.score, key: key(object, number)}));
+  }
+  const all = found.areas.map((area) => ({name: area.class, colour: found.colors[area.label], share: area.share,
+    score: area.score, doubtful: area.by_chance, key: `class ${area.label}`}));
+  return all.sort((one, other) => other.share - one.share);
+}
+
+function show() {
+  $('result').hidden = $('side').hidden = false;
+  const list = rows();
+  $('legend').replaceChildren(...list.map(entry));
+  const whole = found.kind === 'anomaly' ? `Score of the picture: ${found.score.toFixed(2)}. ` : '';
+  $('notes').textContent = whole + found.notes.join(' ') + (list.some((row) => row.doubtful)
+    ? ' ?: the picture shows it no more than unrelated words.' : '') + (list.length ? '' : 'Nothing was found.');
+  $('canvas').setAttribute('aria-label', list.map((row) => `${row.name} ${percent(row.share)}`).join(', '));
+  $('saves').replaceChildren(...model.formats[found.kind].map((format) => {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.textContent = SAVES[format] || format;
+    button.addEventListener('click', () => save(format));
+    return button;
+  }));
+  paint();
+}
+
+function entry(row) {
+  const item = document.createElement('li'), line = document.createElement('label'), box = document.createElement('input');
+  item.classList.toggle('none', !row.share);
+  box.type = 'checkbox';
+  box.checked = true;
+  box.addEventListener('change', () => {
+    if (box.checked) hidden.delete(row.key); else hidden.add(row.key);
+    paint();
+  });
+  const swatch = document.createElement('span'), name = document.createElement('span'), numbers = document.createElement('span');
+  swatch.className = 'swatch';
+  swatch.style.background = row.colour;
+  name.className = 'name';
+  name.textContent = row.name + (row.doubtful ? ' ?' : '');
+  numbers.className = 'numbers';
+  numbers.textContent = percent(row.share) + (row.score === null || row.score === undefined ? '' : ` · ${row.score.toFixed(2)}`);
+  numbers.title = 'part of the picture · how sure the model is, 0 to 1';
+  line.append(box, swatch, name, numbers);
+  item.append(line);
+  return item;
+}
+
+function under(event) {
+  const canvas = $('canvas'), box = canvas.getBoundingClientRect();
+  const x = Math.floor((event.clientX - box.left) / box.width * canvas.width);
+  const y = Math.floor((event.clientY - box.top) / box.height * canvas.height);
+  const inside = found && x >= 0 && y >= 0 && x < found.width && y < found.height;
+  const object = inside ? found.objects[owner[y * found.width + x]] : undefined;
+  $('under').textContent = object ? object.title || object.class : '';
+}
+
+$('image').addEventListener('change', () => take($('image').files[0]));
+$('ask').addEventListener('submit', (event) => { event.preventDefault(); label(); });
+$('words').addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); label(); }
+});
+$('opacity').addEventListener('input', () => { if (found) paint(); });
+$('canvas').addEventListener('pointermove', under);
+$('canvas').addEventListener('pointerleave', () => { $('under').textContent = ''; });
+document.addEventListener('paste', (event) => take([...event.clipboardData.files][0]));
+for (const name of ['dragover', 'dragleave', 'drop']) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    $('drop').classList.toggle('over', name === 'dragover');
+    if (name === 'drop') take([...event.dataTransfer.files][0]);
+  });
+}
+start();

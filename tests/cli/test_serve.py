@@ -1,0 +1,62 @@
+"""``denseclip serve``: what cannot work is refused before a model is loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from denseclip.cli import serve
+from denseclip.cli.main import main
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Run the command with options that cannot work; gives its sentence."""
+    monkeypatch.setattr(serve, '_load', lambda *_: pytest.fail('a model was loaded'))
+    monkeypatch.delenv(serve.TOKEN, raising=False)
+
+    def call(*options):
+        assert main(['serve', *options]) == 2
+        said = capsys.readouterr().err.strip()
+        assert len(said.splitlines()) == 1
+        return said
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (['--host', '0.0.0.0'], '--no-token'),
+        (['--port', '99999'], '65535'),
+        (['--token', 'short'], '8 or more'),
+        (['--token', 'long-enough', '--no-token'], 'exclude each other'),
+        (['--max-megapixels', '0'], '--max-megapixels 0 must be above 0'),
+        (['--timeout', '-3'], '--timeout -3 must be above 0'),
+        (['--host', 'no.such.host.invalid', '--no-token'], 'no address'),
+        (['--port', '0', '--classes', 'sky; sky'], 'duplicate'),
+        (['--port', '0', '--model', 'nonesuch'], "no model is called 'nonesuch'"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(refused, options, said):
+    assert said in refused(*options)
+
+
+def test_the_token_may_come_from_the_environment(refused, monkeypatch):
+    monkeypatch.setenv(serve.TOKEN, 'short')
+    assert '8 or more' in refused()
+
+
+def test_what_is_served_is_said(monkeypatch, capsys):
+    """With the words of the options, at the address that was found."""
+    served = {}
+    monkeypatch.delenv(serve.TOKEN, raising=False)
+    monkeypatch.setattr('denseclip.cli.pictures.load_aloud', lambda load: type('Model', (), {'task': 'semantic'})())
+    monkeypatch.setattr(
+        'denseclip.serving.server.serve', lambda model, name, place, *args, **options: served.update(options, name=name)
+    )
+    assert main(['serve', '--port', '0', '--model', 'sclip']) == 0
+    out = capsys.readouterr().out
+    assert 'sclip: semantic; a request brings words' in out and 'http://127.0.0.1:' in out
+    assert served['needs_words'] and served['name'] == 'sclip'
+    assert main(['serve', '--port', '0', '--model', 'sclip', '--classes', 'sky; road']) == 0
+    assert not served['needs_words']

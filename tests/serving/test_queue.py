@@ -1,0 +1,76 @@
+"""Jobs are done in their order, like ones together, each with its own answer."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from denseclip.serving.queue import Line
+
+
+class Model:
+    """Notes what runs together; runs when it is let."""
+
+    def __init__(self):
+        self.runs, self.go, self.begun = [], threading.Event(), threading.Event()
+
+    def __call__(self, key, pictures):
+        self.begun.set()
+        assert self.go.wait(20)
+        self.runs.append((key, list(pictures)))
+        if 'bad' in pictures:
+            raise ValueError('bad')
+        return [(key, picture) for picture in pictures]
+
+
+@pytest.fixture
+def model():
+    return Model()
+
+
+def test_like_ones_run_together_and_nobody_waits_for_company(model):
+    line = Line(model, 3)
+    first = line.ask('a', 0)
+    assert model.begun.wait(20)
+    rest = [line.ask(key, number) for number, key in enumerate('abababa', start=1)]
+    model.go.set()
+    answers = [job.result(20) for job in (first, *rest)]
+    line.close()
+    assert answers == [('a', 0), *((key, number) for number, key in enumerate('abababa', start=1))]
+    assert model.runs == [('a', [0]), ('a', [1, 3, 5]), ('b', [2, 4, 6]), ('a', [7])]
+
+
+def test_a_bad_picture_spoils_no_other(model):
+    line = Line(model, 8)
+    first = line.ask('x', 0)
+    assert model.begun.wait(20)
+    jobs = [line.ask('a', picture) for picture in (1, 'bad', 2)]
+    model.go.set()
+    assert [jobs[0].result(20), jobs[2].result(20)] == [('a', 1), ('a', 2)]
+    with pytest.raises(ValueError, match='bad'):
+        jobs[1].result(20)
+    assert first.result(20)
+    line.close()
+
+
+def test_who_has_gone_is_not_served(model):
+    line = Line(model, 1)
+    line.ask('a', 0)
+    assert model.begun.wait(20)
+    gone, stays = line.ask('a', 1), line.ask('a', 2)
+    assert gone.cancel()
+    model.go.set()
+    assert stays.result(20) == ('a', 2)
+    line.close()
+    assert ('a', [1]) not in model.runs
+
+
+def test_closing_answers_those_in_line_and_takes_no_more(model):
+    line = Line(model, 1)
+    jobs = [line.ask('a', number) for number in range(3)]
+    threading.Timer(0.1, model.go.set).start()
+    line.close()
+    assert [job.result(0) for job in jobs] == [('a', number) for number in range(3)]
+    with pytest.raises(RuntimeError):
+        line.ask('a', 3)
