@@ -3,8 +3,9 @@
 1. Write miniworld: captioned pictures for training, and validation pictures whose things wear colours that no training
    caption names with them.
 2. Mine mask-noun pairs from the captions; read the true regions of the validation pictures off their label maps.
-3. Learn mask prompts on CLIP as it is (mpt), fine-tune CLIP (ft), and learn mask prompts on that one (ft-mpt).
-4. Classify the true regions with each of the four, and segment whole pictures in two stages with each.
+3. Learn mask prompts on CLIP as it is (mpt), or coupled prompts (coupled); fine-tune CLIP (ft), and learn mask prompts
+   on that one (ft-mpt).
+4. Classify the true regions with each of the five, and segment whole pictures in two stages with each.
 5. Segment with the last one again, leaving out near-duplicate and tiny masks before CLIP looks at them.
 
 A step whose result is there already is left out, so the same command goes on after a stop.
@@ -50,7 +51,7 @@ from studies.mining import (
 )
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'adapted_clip'
-MODELS = ('raw', 'mpt', 'ft', 'ft-mpt')
+MODELS = ('raw', 'mpt', 'coupled', 'ft', 'ft-mpt')
 DROPPED = {
     'near-duplicates': dict(max_overlap=0.8),
     'near-duplicates, below 2 %': dict(max_overlap=0.8, min_area=0.02),
@@ -135,7 +136,7 @@ def adapt(args: argparse.Namespace, root: Path, kind: str, start: str | Path) ->
     Args:
         args: Of the command line.
         root: Folder of the data.
-        kind: ``mpt``, ``ft`` or ``ft-mpt``.
+        kind: ``mpt``, ``coupled``, ``ft`` or ``ft-mpt``.
         start: Folder of the CLIP to start from.
 
     Returns:
@@ -231,6 +232,7 @@ def main(argv: list[str]) -> None:
     root = write_data(args)
     clips: dict[str, str | Path] = {'raw': args.clip}
     clips['mpt'] = adapt(args, root, 'mpt', args.clip)
+    clips['coupled'] = adapt(args, root, 'coupled', args.clip)
     clips['ft'] = adapt(args, root, 'ft', args.clip)
     clips['ft-mpt'] = adapt(args, root, 'ft-mpt', clips['ft'])
     results: dict[str, dict[str, float]] = {}

@@ -16,6 +16,7 @@ CONVERTER_NAMES = (
     'efficientnet_lite',
     'found',
     'maft',
+    'maple',
     'mask2former',
     'mask_adapted_clip',
     'maskclip',

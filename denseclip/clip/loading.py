@@ -21,6 +21,7 @@ from denseclip.weights.convert import convert, transformers_clip
 from denseclip.weights.convert.clip_family import open_clip_names
 
 from .architecture import architectures_of, infer_config
+from .deep_prompts import CoupledPrompts, read_deep_prompts
 from .errors import UnknownModelError
 from .file_settings import FileSettings, file_settings
 from .finding import Found, find
@@ -46,6 +47,7 @@ class LoadedCLIP:
         name: What was loaded, for messages and logs.
         config: open_clip configuration it was built from.
         folder: Where its files are, if they came from a folder; its tokenizer is looked for there first.
+        deep_prompts: Learned tokens of both towers, which they are built with.
     """
 
     model: nn.Module
@@ -53,6 +55,7 @@ class LoadedCLIP:
     name: str
     config: dict[str, Any]
     folder: Path | None = None
+    deep_prompts: CoupledPrompts | None = None
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -73,7 +76,10 @@ class LoadedCLIP:
     def image_tower(self, read_out: DenseReadOut | None = None, **options: Any) -> ImageTower:
         """The image half with a dense read-out; shares the model's parameters."""
         visual: Any = self.model.visual
-        return build_image_tower(visual, read_out, self.preprocess, **options)
+        tower = build_image_tower(visual, read_out, self.preprocess, **options)
+        if self.deep_prompts is not None:
+            tower.take_prompts(self.deep_prompts)
+        return tower
 
     def text_tower(self) -> TextTower:
         """The text half; shares the model's parameters."""
@@ -83,7 +89,12 @@ class LoadedCLIP:
         except FileNotFoundError as error:  # said when a text is to be encoded
             tokenizer = MissingTokenizer(str(error))
         if CLIPTextTower.supports(text):
-            return CLIPTextTower(text, tokenizer)
+            tower = CLIPTextTower(text, tokenizer)
+            if self.deep_prompts is not None:
+                tower.take_prompts(self.deep_prompts)
+            return tower
+        if self.deep_prompts is not None:
+            raise ValueError(f"'{self.name}' has a text tower that takes no deep prompts: it is not causal.")
         length = int(self.config['text_cfg'].get('context_length', 77))
         width = getattr(text, 'width', None) or text_width(text) or self.config['text_cfg']['width']
         return FullLengthTextTower(
@@ -134,7 +145,10 @@ def load_clip(
         warnings.warn(f"'{found.name}' has random weights: no pretrained= was given.", stacklevel=2)
     clip = clip.to(PRECISIONS[precision]).eval()
     spec = PreprocessSpec.of(settings.preprocess, size=getattr(clip.visual, 'image_size', None))
-    return LoadedCLIP(clip, spec, found.name, config, found.folder)
+    prompts = None if found.model or found.folder is None else read_deep_prompts(found.folder)
+    if prompts is not None:
+        prompts = prompts.to(PRECISIONS[precision]).eval()
+    return LoadedCLIP(clip, spec, found.name, config, found.folder, prompts)
 
 
 def read_clip(path: Path, *, trust: bool = False) -> Checkpoint:

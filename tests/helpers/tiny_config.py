@@ -181,7 +181,9 @@ def region_side(config: Config) -> int:
 
 
 def cut_regions(config: Config) -> None:
-    """Squares of the tiny CLIP's size."""
+    """Squares of the tiny CLIP's size, and no deeper prompts than its text tower."""
+    if 'deep_prompts' in config.model:
+        config.model.deep_prompts.depth = TINY_CLIP['text_cfg']['layers']
     for part in dicts(pipelines(config)):
         if str(part.get('type')).endswith(('ResizeRegion', 'ResizedRegion')):
             part['size'] = SIDE

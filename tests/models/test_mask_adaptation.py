@@ -137,7 +137,7 @@ def test_errors_say_what_to_do() -> None:
         tiny('image')(inputs, None, mode='loss')
     with pytest.raises(ValueError, match='set_vocabulary'):
         tiny('image')(inputs, samples, mode='predict')
-    with pytest.raises(ValueError, match="train='text' is unknown; choose from image, prompts, both"):
+    with pytest.raises(ValueError, match="train='text' is unknown; choose from image, prompts, both, coupled"):
         tiny('text')
     resnet = dict(embed_dim=16, vision_cfg=dict(image_size=32, layers=[1, 1, 1, 1], width=8), text_cfg=ARCH['text_cfg'])
     with pytest.raises(ValueError, match='vision transformer'):
@@ -185,16 +185,17 @@ def test_vectors_and_norms_do_not_decay(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('train', ['image', 'prompts', 'both'])
+@pytest.mark.parametrize('train', ['image', 'prompts', 'both', 'coupled'])
 def test_devices(train: str) -> None:
-    model = tiny(train, vocabulary='dog; cat').train()
+    deep = dict(deep_prompts=dict(length=2, depth=1)) if train == 'coupled' else {}
+    model = tiny(train, vocabulary='dog; cat', **deep).train()
     with fake_cuda() as mode:
         move_to_fake_cuda(model, mode)
         inputs, samples = batch()
         assert total_loss(model(inputs, samples, mode='loss')).device.type == 'cuda'
         with torch.no_grad():
             assert model.eval()(inputs, samples, mode='predict')[0].region_scores.device.type == 'cuda'
-    model = tiny(train).to('meta').train()
+    model = tiny(train, **deep).to('meta').train()
     with meta_device():
         loss = total_loss(model(*batch(), mode='loss'))
         loss.backward()

@@ -9,6 +9,7 @@ from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor, nn
 
 from ..blocks import maybe_checkpoint
+from ..deep_prompts import CoupledPrompts
 from .base import TextTower, Tokenizer
 from .tokenizers import BPETokenizer
 
@@ -37,6 +38,16 @@ class CLIPTextTower(TextTower):
         self.pool = getattr(source, 'text_pool_type', None) or getattr(source, 'pool_type', 'argmax')
         self.eos_id: Any = getattr(source, 'text_eos_id', None) or getattr(source, 'eos_id', None)
         self.grad_checkpointing = False
+        self.deep_prompts: CoupledPrompts | None = None
+
+    def take_prompts(self, prompts: CoupledPrompts) -> None:
+        """Put learned tokens before the words of every text, and into the first blocks.
+
+        Raises:
+            ValueError: If they do not fit this tower.
+        """
+        prompts.check(len(self.transformer.resblocks), self.width, image=False)
+        self.deep_prompts = prompts
 
     @staticmethod
     def supports(source: nn.Module) -> bool:
@@ -74,8 +85,8 @@ class CLIPTextTower(TextTower):
 
     @property
     def context_length(self) -> int:  # type: ignore[override]
-        """Number of learned positions."""
-        return self.positional_embedding.shape[0]
+        """Number of learned positions that are left for texts."""
+        return self.positional_embedding.shape[0] - (0 if self.deep_prompts is None else self.deep_prompts.length)
 
     @property
     def width(self) -> int:  # type: ignore[override]
@@ -108,8 +119,15 @@ class CLIPTextTower(TextTower):
             contexts: See there.
             added: Added to the vectors of words and positions, (L, W) or (P, L, W); see :class:`.no_tower.NoTextTower`.
 
+        Raises:
+            ValueError: If there are contexts and deep prompts, or more tokens than positions.
+
         Source: CLIP section 2.4; DenseCLIP section 3.3 (``CLIPTextContextEncoder``).
         """
+        if self.deep_prompts is not None:
+            if contexts is not None:
+                raise ValueError('this text tower has deep prompts, so it takes no further contexts.')
+            contexts = self.deep_prompts.text()[0][None]
         ends = self.end_positions(tokens)
         sets = 1
         if contexts is not None:
@@ -134,19 +152,23 @@ class CLIPTextTower(TextTower):
         return self._project(self._run_blocks(tokens))
 
     def _run_blocks(self, tokens: Tensor, contexts: Tensor | None = None, added: Tensor | None = None) -> Tensor:
-        """Word vectors, contexts put in between them, through all blocks."""
+        """Word vectors, contexts put in between them, through all blocks; the first have prompts of their own."""
         x = self.token_embedding(tokens).to(self.positional_embedding.dtype)
         if contexts is not None:
             x = insert_contexts(x, contexts.to(x.dtype))
-        if x.shape[1] > self.context_length:
+        if x.shape[1] > len(self.positional_embedding):
             raise ValueError(
-                f'{x.shape[1]} tokens (contexts included) do not fit into {self.context_length} positions: '
+                f'{x.shape[1]} tokens (contexts included) do not fit into {len(self.positional_embedding)} positions: '
                 "raise the text encoder's context_length or use shorter class names."
             )
         x = x + self.positional_embedding[: x.shape[1]]
         if added is not None:
             x = x + added.to(x.dtype)
-        for block in self.transformer.resblocks:
+        deep = [] if self.deep_prompts is None else self.deep_prompts.text()
+        for index, block in enumerate(self.transformer.resblocks):
+            if 0 < index < len(deep):
+                own = deep[index].to(x.dtype).expand(len(x), -1, -1)
+                x = torch.cat([x[:, :1], own, x[:, 1 + own.shape[1] :]], dim=1)
             x = maybe_checkpoint(self.grad_checkpointing, block, x, causal=True)
         return x
 

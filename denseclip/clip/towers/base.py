@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from denseclip.weights.positions import POSITION_MODES
 
 from ..attention import Guide, attention_terms
+from ..deep_prompts import CoupledPrompts
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .rotary import ROTARY_MODES
@@ -175,6 +176,14 @@ class ImageTower(nn.Module):
             prompts: Mask prompts and the patches that they replace; vision transformers only.
         """
         raise NotImplementedError
+
+    def take_prompts(self, prompts: CoupledPrompts) -> None:
+        """Put learned tokens behind the patches, and into the first blocks.
+
+        Raises:
+            ValueError: If this is no vision transformer of CLIP, or they do not fit it.
+        """
+        raise ValueError(f'{type(self).__name__} takes no deep prompts: use a CLIP vision transformer.')
 
     def refuse_attention(self, *known: str) -> None:
         """Raise if the read-out asks for something that only the blocks of a CLIP vision transformer can do."""

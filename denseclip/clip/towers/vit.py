@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 
@@ -23,6 +24,7 @@ from ..blocks import (
     project_one,
     run_block,
 )
+from ..deep_prompts import CoupledPrompts
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .attention_pool import pooler_values
@@ -59,6 +61,7 @@ class ViTTower(ImageTower):
         explicit = self.read_out.fits_any_tower and self.read_out.as_trained
         if not explicit and not all(map(has_explicit_walk, blocks)):
             raise ValueError(f'blocks of type {type(blocks[-1]).__name__} can only be read as trained.')
+        self.deep_prompts: CoupledPrompts | None = None
         self.drop_rates = [drop_path_rate * i / max(len(blocks) - 1, 1) for i in range(len(blocks))]
         width, patch = visual.conv1.out_channels, visual.patch_size[0]
         self.multiple = tuple(visual.patch_size)
@@ -70,11 +73,48 @@ class ViTTower(ImageTower):
         if not 0 < self.read_out.layers <= len(blocks):
             raise ValueError(f'read_out.layers={self.read_out.layers}: this tower has {len(blocks)} blocks.')
 
+    def take_prompts(self, prompts: CoupledPrompts) -> None:
+        """See :meth:`ImageTower.take_prompts`.
+
+        Raises:
+            ValueError: If they do not fit the tower, or reach into blocks that the read-out changes.
+        """
+        read_out, count = self.read_out, len(self.drop_rates)
+        prompts.check(count, self.visual.conv1.out_channels, image=True)
+        if read_out.keys is not None or self.weights_from or read_out.attention == 'external':
+            raise ValueError('deep prompts do not go with read-outs of keys or attention weights, or with an affinity.')
+        if read_out.dense and not read_out.as_trained and prompts.depth > count - read_out.layers:
+            raise ValueError(
+                f'deep prompts of depth {prompts.depth} reach into the last {read_out.layers} changed blocks.'
+            )
+        self.deep_prompts = prompts
+
     def embed(self, images: Tensor, prompts: MaskPrompts | None = None) -> tuple[Tensor, tuple[int, int]]:
-        """Class token and patches with positions after ``ln_pre``, (N, 1 + hw, C), and the grid (h, w)."""
+        """Class token and patches with positions after ``ln_pre``, (N, 1 + hw, C), and the grid (h, w).
+
+        Raises:
+            ValueError: If the tower has deep prompts, which a caller that walks the blocks himself would lose.
+        """
+        if self.deep_prompts is not None:
+            raise ValueError('this method walks through the image tower in its own way and knows no deep prompts.')
+        return self._start(images, prompts)
+
+    def _start(self, images: Tensor, prompts: MaskPrompts | None = None) -> tuple[Tensor, tuple[int, int]]:
+        """What the first block gets: class token, patches, deep prompts if there are any; and the grid (h, w)."""
         visual = self.visual
         x, grid = self.patchify(images, prompts)
-        return visual.ln_pre(visual.patch_dropout(x) if self.training else x), grid
+        x = visual.patch_dropout(x) if self.training else x
+        if self.deep_prompts is not None:
+            x = torch.cat([x, self._deep[0].to(x.dtype).expand(len(x), -1, -1)], dim=1)
+        return visual.ln_pre(x), grid
+
+    @property
+    def _deep(self) -> list[Tensor]:
+        return [] if self.deep_prompts is None else self.deep_prompts.image()
+
+    def _own(self, x: Tensor) -> Tensor:
+        """Tokens without the deep prompts behind them; the class token alone stays as it is."""
+        return x if self.deep_prompts is None or x.shape[1] == 1 else x[:, : -self.deep_prompts.length]
 
     def patchify(self, images: Tensor, prompts: MaskPrompts | None = None) -> tuple[Tensor, tuple[int, int]]:
         """Class token and patches with positions before ``ln_pre``, (N, 1 + hw, C), and the grid (h, w)."""
@@ -102,6 +142,8 @@ class ViTTower(ImageTower):
 
     def forward(self, images: Tensor, guide: Guide | None = None, prompts: MaskPrompts | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`; sizes that are no multiple of the patch are cut at the right and bottom."""
+        if guide is not None and self.deep_prompts is not None:
+            raise ValueError('deep prompts do not go with a guide (affinity, prior) of the last blocks.')
         return self._read(images, self.read_out, guide, prompts)
 
     def inside(self, images: Tensor) -> TowerOutput:
@@ -114,7 +156,7 @@ class ViTTower(ImageTower):
     def _read(
         self, images: Tensor, read_out: DenseReadOut, guide: Guide | None = None, prompts: MaskPrompts | None = None
     ) -> TowerOutput:
-        x, grid = self.embed(images, prompts)
+        x, grid = self._start(images, prompts)
         out = TowerOutput(grid=grid)
         count = len(self.visual.transformer.resblocks)
         fork = self._fork(guide, prompts)
@@ -122,7 +164,7 @@ class ViTTower(ImageTower):
         end = count if read_out.pooled else fork if read_out.dense else 0
         x = self._walk(x, out, fork, end, self._class_token_is_enough(read_out), prompts)
         if read_out.pooled:
-            out.pooled = self.pool(x)
+            out.pooled = self.pool(self._own(x))
         if read_out.dense:
             if out.tokens is None:
                 out.tokens = x if fork < count else None
@@ -140,7 +182,10 @@ class ViTTower(ImageTower):
         """
         blocks: Any = self.visual.transformer.resblocks
         weights: list[Tensor] = []
+        grid, deep = _grid_of(out), self._deep
         for index in range(max(end, self._last_asked_for + 1)):
+            if 0 < index < len(deep):
+                x = torch.cat([self._own(x), deep[index].to(x.dtype).expand(len(x), -1, -1)], dim=1)
             if index == fork:
                 out.tokens = x
             if index in self.weights_from:
@@ -150,9 +195,10 @@ class ViTTower(ImageTower):
                 break
             x = self._run(index, x, out, last=index + 1 == max(end, self._last_asked_for + 1) > end)
             if index in self.indices:
-                out.stages.append(to_map(x[:, 1:], _grid_of(out)))
+                out.stages.append(to_map(self._own(x)[:, 1:], grid))
             if prompts is not None:
-                x = prompts.replace_tokens(x, index + 1, _grid_of(out))
+                own = prompts.replace_tokens(self._own(x), index + 1, grid)
+                x = torch.cat([own, x[:, own.shape[1] :]], dim=1)
         if weights:
             out.weights = torch.stack(weights).mean(dim=0)
         return x
@@ -198,7 +244,7 @@ class ViTTower(ImageTower):
             return maybe_checkpoint(self.grad_checkpointing, block, x, drop=self.drop_rates[index])
         x = attention_branch(block, x, self.drop_rates[index])
         normed = block.ln_2(x)
-        out.ffn_inputs.append(normed)
+        out.ffn_inputs.append(self._own(normed))
         if last and index not in self.indices:
             return x
         return ffn_branch(block, x, normed, self.drop_rates[index])
@@ -215,7 +261,7 @@ class ViTTower(ImageTower):
             Joint-space embeddings, and what they were projected from.
 
         Shape:
-            - tokens: :math:`(N, 1 + hw, C)`
+            - tokens: :math:`(N, 1 + hw, C)`, deep prompts behind them where the tower has some
             - results: :math:`(N, E, h', w')` and :math:`(N, C, h', w')`; the guide's affinity decides h' and w'
         """
         read_out, blocks = self.read_out, self.visual.transformer.resblocks[-self.read_out.layers :]
@@ -224,7 +270,7 @@ class ViTTower(ImageTower):
             patches = block.ls_1(external_attention(block.attn, block.ln_1(tokens), grid, guide))
             grid = guide.affinity.grid if guide is not None and guide.affinity is not None else grid
         else:
-            patches = self._changed_blocks(tokens, grid, guide)[:, 1:]
+            patches = self._own(self._changed_blocks(tokens, grid, guide))[:, 1:]
         normed = self.after_blocks(patches)
         return to_map(self._project(normed), grid), to_map(normed, grid)
 
@@ -232,7 +278,9 @@ class ViTTower(ImageTower):
         read_out = self.read_out
         options = {**read_out.block_options(), 'guide': guide}
         if read_out.gaussian is not None:
-            options['mask'] = gaussian_bias(grid, read_out.gaussian, dtype=x.dtype, device=x.device)
+            bias = gaussian_bias(grid, read_out.gaussian, dtype=x.dtype, device=x.device)
+            more = x.shape[1] - bias.shape[-1]  # deep prompts, which are nowhere in the picture
+            options['mask'] = F.pad(bias, (0, more, 0, more))
         blocks = list(self.visual.transformer.resblocks[-read_out.layers :])
         if not read_out.parallel:
             for block in blocks:
@@ -252,7 +300,7 @@ class ViTTower(ImageTower):
         if out.tokens is not None:
             out.dense, out.unprojected = self.read_dense(out.tokens, out.grid, guide)
         else:
-            normed = self.after_blocks(x[:, 1:])
+            normed = self.after_blocks(self._own(x)[:, 1:])
             out.dense, out.unprojected = to_map(self._project(normed), out.grid), to_map(normed, out.grid)
 
     def _keys(self, tokens: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..blocks import drop_path, ffn_branch, has_explicit_walk, projections
+from ..deep_prompts import CoupledPrompts
 from .base import TowerOutput
 from .vit import ViTTower
 
@@ -100,6 +101,14 @@ class WindowedViTTower(ViTTower):
             )
         if not self.read_out.as_trained or self.read_out.ffn_inputs or not all(map(has_explicit_walk, blocks)):
             raise ValueError('windowed attention reads open_clip blocks as trained: it has no other read-outs.')
+
+    def take_prompts(self, prompts: CoupledPrompts) -> None:
+        """Refused: windows hold patches only.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError('windowed attention takes no deep prompts: leave window_size out.')
 
     def _run(self, index: int, x: Tensor, out: TowerOutput, last: bool = False) -> Tensor:
         if index in self.global_blocks:

@@ -10,6 +10,8 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from denseclip.clip.deep_prompts import FILE_NAME as DEEP_PROMPTS
+from denseclip.clip.deep_prompts import write_deep_prompts
 from denseclip.clip.small_bpe import FILE_NAME, bpe_file, word_list
 from denseclip.weights import WeightMismatchError, load_into, write_safetensors
 from denseclip.weights.publish import to_half
@@ -73,7 +75,7 @@ def export_clip(model: ContrastiveCLIP, folder: Path, *, half: bool = True) -> P
 
 
 def export_adapted_clip(model: MaskAdaptedCLIP, folder: Path, *, half: bool = True) -> Path:
-    """A CLIP after mask adaptation: the files of :func:`export_clip`, and its mask prompts if it has any.
+    """A CLIP after mask adaptation: the files of :func:`export_clip`, and its mask and deep prompts if it has any.
 
     Args:
         model: The trained model.
@@ -91,7 +93,10 @@ def export_adapted_clip(model: MaskAdaptedCLIP, folder: Path, *, half: bool = Tr
     preprocess = {'size': spec.size[0], 'mean': list(spec.mean), 'std': list(spec.std)}
     preprocess.update(interpolation=spec.interpolation, resize_mode=spec.resize_mode)
     config = json.loads(json.dumps(loaded.config))
-    (folder / PROMPTS_FILE).unlink(missing_ok=True)  # prompts of an earlier export belong to other weights
+    for prompts in (PROMPTS_FILE, DEEP_PROMPTS):  # those of an earlier export belong to other weights
+        (folder / prompts).unlink(missing_ok=True)
+    if model.deep_prompts is not None:
+        write_deep_prompts(model.deep_prompts, folder)
     if model.mask_embedding is not None:
         write_mask_prompts(model.mask_embedding, folder)
     return _write_clip(folder, config, preprocess, model.clip, half)

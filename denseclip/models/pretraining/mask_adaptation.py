@@ -1,4 +1,4 @@
-"""CLIP learns what a picture with most of it painted over shows: fine-tuning, mask prompts, or both."""
+"""CLIP learns what a picture with most of it painted over shows: fine-tuning, mask prompts, or coupled prompts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from denseclip.clip.deep_prompts import CoupledPrompts
 from denseclip.clip.loading import LoadedCLIP
+from denseclip.clip.text import CLIPTextTower
 from denseclip.clip.text_bank import TextBank
 from denseclip.clip.towers import DenseReadOut, ImageTower
 from denseclip.clip.towers.vit import ViTTower
@@ -27,7 +29,7 @@ from ..open_clip_parts import FOLDERS, OpenCLIPParts
 from .contrastive import clamp_saved_scale, clamp_scale, group_ids
 from .prompt_files import PROMPT_STD, read_mask_prompts
 
-PARTS = ('image', 'prompts', 'both')
+PARTS = ('image', 'prompts', 'both', 'coupled')
 NEGATIVES = ('all', 'other_nouns')
 
 
@@ -35,15 +37,18 @@ NEGATIVES = ('all', 'other_nouns')
 class MaskAdaptedCLIP(LazyWeights, BaseModel):
     """CLIP under adaptation to masked pictures. The text tower is locked.
 
-    State-dict names under ``clip.`` are open_clip's; ``mask_embedding`` holds the prompts. Batches come from
-    ``PackRegion``. The loss is CLIP's, over the batches of all processes.
+    State-dict names under ``clip.`` are open_clip's; ``mask_embedding`` holds the mask prompts, ``deep_prompts`` the
+    coupled ones. Batches come from ``PackRegion``. The loss is CLIP's, over the batches of all processes.
 
     Args:
         clip: Arguments of :class:`~denseclip.models.open_clip_parts.OpenCLIPParts`, or a loaded model.
         train: ``'image'``: the image tower, masks unused (OVSeg's fine-tuning). ``'prompts'``: mask prompts only, the
-            tower frozen (mask prompt tuning). ``'both'``: the tower and the prompts together.
+            tower frozen (mask prompt tuning). ``'both'``: the tower and the prompts together. ``'coupled'``: learned
+            tokens in the first blocks of both towers, which are frozen (MaPLe); masks unused.
         prompt_depth: Number of layers with prompts; at the input and after the first ``prompt_depth - 1`` blocks.
         shared_prompts: One token for all positions of a layer instead of one for each.
+        deep_prompts: With ``train='coupled'``: ``length`` and ``depth`` of
+            :class:`~denseclip.clip.deep_prompts.CoupledPrompts`. Prompts that came with the CLIP are trained further.
         train_scale: Train CLIP's logit scale as well, as the authors' code does in all its runs.
         negatives: ``'all'``: every other sentence of the batch is a negative, equal ones too (the paper).
             ``'other_nouns'``: sentences about the same noun are none.
@@ -55,7 +60,8 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
     Raises:
         ValueError: If an option is unknown, or the image tower is no vision transformer of CLIP where masks are used.
 
-    Source: Liang et al., "Open-Vocabulary Semantic Segmentation with Mask-adapted CLIP", 2023, sections 3.2 and 3.3.
+    Source: Liang et al., "Open-Vocabulary Semantic Segmentation with Mask-adapted CLIP", 2023, sections 3.2 and 3.3;
+    for coupled prompts Khattak et al., "MaPLe: Multi-modal Prompt Learning", 2023, section 3.2.
     """
 
     sourced_prefixes = ('clip.',)
@@ -68,6 +74,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         train: str = 'image',
         prompt_depth: int = 3,
         shared_prompts: bool = False,
+        deep_prompts: Mapping[str, int] | None = None,
         train_scale: bool = True,
         negatives: str = 'all',
         vocabulary: VocabularyLike | None = None,
@@ -83,10 +90,13 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         super().__init__(data_preprocessor or normalisation, init_cfg)
         self.loaded = [loaded]  # in a list: not a submodule, and deep copies of the state keep to `clip`
         self.clip = loaded.model
+        self.deep_prompts = self._coupled(loaded, deep_prompts) if train == 'coupled' else loaded.deep_prompts
+        loaded.deep_prompts = self.deep_prompts
         self._towers = [loaded.image_tower(DenseReadOut(dense=False, pooled=True))]
         self.train_part, self.negatives = train, negatives
         self.templates = templates
-        self.mask_embedding = self._prompts(prompt_depth, shared_prompts, folder) if train != 'image' else None
+        with_masks = train in ('prompts', 'both')
+        self.mask_embedding = self._prompts(prompt_depth, shared_prompts, folder) if with_masks else None
         self._choose_trainable(train_scale)
         self.vocabulary: Vocabulary | None = None
         self._sentences: dict[str, Tensor] = {}
@@ -109,10 +119,23 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
             raise ValueError(f"'{folder}' holds mask prompts of {tuple(known.shape)}, but the config asks for {shape}")
         return nn.Parameter(torch.randn(shape) * PROMPT_STD if known is None else known.float())
 
+    @staticmethod
+    def _coupled(loaded: LoadedCLIP, given: Mapping[str, int] | None) -> CoupledPrompts:
+        """Prompts that came with the CLIP, or fresh ones."""
+        if loaded.deep_prompts is not None:
+            return loaded.deep_prompts
+        width = getattr(getattr(loaded.model.visual, 'conv1', None), 'out_channels', 0)
+        text = loaded.text_tower()
+        if not isinstance(text, CLIPTextTower):
+            raise ValueError(f'coupled prompts need a causal text tower of CLIP, not {type(text).__name__}')
+        return CoupledPrompts(text.width, width, **(given or {}))
+
     def _choose_trainable(self, train_scale: bool) -> None:
         clip: Any = self.clip
         clip.requires_grad_(False)
-        if self.train_part != 'prompts':
+        if self.deep_prompts is not None:
+            self.deep_prompts.requires_grad_(self.train_part == 'coupled')
+        if self.train_part in ('image', 'both'):
             clip.visual.requires_grad_(True)
         clip.logit_scale.requires_grad_(train_scale)
 
@@ -142,11 +165,23 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         """
         if self.vocabulary is None:
             raise ValueError('MaskAdaptedCLIP: call set_vocabulary (or set vocabulary= in the config) to classify')
-        rows = self._rows
+        rows = None if self._text_learns else self._rows
         if rows is None:
             rows = TextBank(self.loaded[0].text_tower(), self.templates).encode(self.vocabulary).embeddings
             self._rows = None if rows.is_meta or isinstance(rows, FakeTensor) else rows
         return rows.to(next(self.parameters()).device)
+
+    @property
+    def _text_learns(self) -> bool:
+        """Whether the embeddings of sentences change with every step."""
+        return self.train_part == 'coupled' and self.training
+
+    def train(self, mode: bool = True) -> MaskAdaptedCLIP:
+        """Set the mode; what coupled prompts say changes in training, so it is not remembered."""
+        super().train(mode)
+        if self.train_part == 'coupled':
+            self.weights_changed()
+        return self
 
     def embed(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         """Unit-length embeddings of regions.
@@ -165,7 +200,13 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         return F.normalize(pooled, dim=-1)
 
     def sentences(self, titles: Sequence[str]) -> Tensor:
-        """Unit-length embeddings of sentences (N, E); the text tower is locked, so each is encoded once."""
+        """Unit-length embeddings of sentences (N, E); without coupled prompts each is encoded once."""
+        if self._text_learns:
+            tower: Any = self.loaded[0].text_tower()
+            each = list(dict.fromkeys(titles))
+            tokens = tower.tokenize(each, truncate=True).to(next(self.clip.parameters()).device)
+            rows = F.normalize(tower.encode_tokens(tokens)[0], dim=-1)
+            return rows[torch.tensor([each.index(title) for title in titles], device=rows.device)]
         parameter = next(self.clip.parameters())
         known = {} if parameter.is_meta or isinstance(parameter, FakeTensor) else self._sentences
         new = [title for title in dict.fromkeys(titles) if title not in known]

@@ -69,7 +69,16 @@ def _long_clip(state: State) -> dict[str, Tensor]:
     return {**_without(state, ('positional_embedding_res',)), 'positional_embedding': merged}
 
 
+def _maple(state: State) -> dict[str, Tensor]:
+    """Both towers; word vectors are those of the CLIP that the training began with."""
+    text = strip_prefix(state, 'text_encoder.')
+    visual = {f'visual.{name}': value for name, value in strip_prefix(state, 'image_encoder.').items()}
+    scale = {'logit_scale': state['logit_scale']} if 'logit_scale' in state else {}
+    return {**visual, **text, **scale}
+
+
 LAYOUTS = (
+    Layout('maple', lambda s: 'prompt_learner.ctx' in s, _maple),
     Layout('long_clip', lambda s: 'positional_embedding_res' in s, _long_clip),
     Layout(
         'clipn',

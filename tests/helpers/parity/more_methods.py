@@ -11,7 +11,6 @@ from .registry import NOT_BUILT, consumes
 
 LATER = {
     'descriptions': ('classify_by_description', 'discriminative_selection', 'fudd'),
-    'maple': ('forward',),
 }
 NOT_BUILT.update({(m, kind): f'the suite has no {m} yet' for m, kinds in LATER.items() for kind in kinds})
 
