@@ -15,6 +15,7 @@ from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 from denseclip.weights.convert import convert
 
 from .base import FreezesStages, ImageBackbone, freeze
+from .folded import can_fold, folded, state_of
 from .timm_sizes import create_flexible, pad_to_patches, size_error
 
 
@@ -69,6 +70,8 @@ class TimmTrunk(FreezesStages, ImageBackbone):
         if channels_last:
             self.trunk.to(memory_format=torch.channels_last)
         self._freeze_stages()
+        self._can_fold = can_fold(self.trunk)
+        self._drop_folded()
 
     def _create(self, **kwargs: Any) -> nn.Module:
         model = create_flexible(self.model_name, **{**self.model_kwargs, **kwargs})
@@ -139,9 +142,10 @@ class TimmTrunk(FreezesStages, ImageBackbone):
         """
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        padded = pad_to_patches(self.trunk, x)
+        trunk = self._for_prediction() if self._can_fold and self._predicts(x) else self.trunk
+        padded = pad_to_patches(trunk, x)
         try:
-            features = self.trunk.forward_intermediates(
+            features = trunk.forward_intermediates(
                 padded, indices=self.out_indices, intermediates_only=True, stop_early=True
             )
         except torch.OutOfMemoryError:
@@ -152,3 +156,26 @@ class TimmTrunk(FreezesStages, ImageBackbone):
                 raise
             raise problem from error
         return tuple(features)
+
+    def _predicts(self, x: Tensor) -> bool:
+        """Whether this is an ordinary call without gradients, and no graph is being made of it."""
+        return not (
+            self.trunk.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or type(x) is not Tensor
+        )
+
+    def _for_prediction(self) -> Any:
+        """The trunk without batch norms; made anew whenever a weight was changed. Not a part of the state."""
+        state = state_of(self.trunk)
+        if self.__dict__['_folded'] is None or self.__dict__['_folded'][0] != state:
+            self.__dict__['_folded'] = (state, folded(self.trunk))
+        return self.__dict__['_folded'][1]
+
+    def _drop_folded(self) -> None:
+        self.__dict__['_folded'] = None
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        self._drop_folded()
+        return super()._apply(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_folded': None}
