@@ -1,7 +1,8 @@
 """The attention of a read-out's last blocks: which tokens are compared, and what a picture adds to that.
 
-All training-free dense methods change this one place. What they share is linear in the attention weights, so sums of
-several softmaxes are sums of fused attention calls and no (heads, L, L) matrix is kept unless a method asks for it.
+All training-free dense methods change this place, and :func:`denseclip.clip.blocks.self_attention` chooses. What they
+share is linear in the attention weights, so sums of several softmaxes are sums of fused attention calls and no
+(heads, L, L) matrix is kept unless a method asks for it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from denseclip.weights.positions import exporting, resize_by_matrices
 
 SELF_TERMS = ('qk', 'qq', 'kk', 'vv')
 OTHER_KINDS = ('value', 'prior', 'external')
-ATTENTIONS = (*OTHER_KINDS, *SELF_TERMS)
 
 
 def attention_terms(kind: str) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def attend(
     causal: bool = False,
     average: bool = False,
 ) -> Tensor:
-    """Attention output for a kind made of self terms.
+    """Attention output for a kind made of self terms, or for ``'prior'``.
 
     Args:
         q: Queries.

@@ -1,7 +1,8 @@
 """Named settings of the training-free dense methods: what each paper changes, as plain data.
 
-A preset says how the tower is read and how scores become labels. Thresholds and window sizes that papers tune per data
-set are not part of it; they belong to the protocol (``configs/maskclip``).
+A preset says how the tower is read, how scores become labels, and at which size ``denseclip segment`` looks at
+pictures. Thresholds and window sizes that papers tune per data set belong to their protocols
+(``denseclip/datasets/open_vocab/protocols.py``, ``configs/maskclip``).
 """
 
 from __future__ import annotations

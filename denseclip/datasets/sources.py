@@ -52,6 +52,9 @@ HOW_TO_GET: Mapping[str, str] = MappingProxyType(
             'LoveDA: get Train.zip, Val.zip and Test.zip of zenodo.org/records/5706578, then '
             'python tools/dataset_converters/loveda.py FOLDER of MMSegmentation'
         ),
+        'iSAIDDataset': (
+            'iSAID in tiles: mess/prepare_datasets/prepare_isaid.py of github.com/blumenstiel/MESS, into data/isaid'
+        ),
         'MVTecADDataset': 'MVTec AD: unpack the archive of www.mvtec.com/company/research/datasets/mvtec-ad',
         'VisADataset': 'VisA: unpack VisA_20220922.tar, named at github.com/amazon-science/spot-diff',
         'MagneticTileDataset': 'git clone https://github.com/abin24/Magnetic-tile-defect-datasets.',

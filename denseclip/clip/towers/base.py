@@ -18,7 +18,7 @@ from .rotary import ROTARY_MODES
 
 @dataclass(frozen=True)
 class DenseReadOut:
-    """How dense features are read out of a tower. Plain data: new training-free methods are new values, not new code.
+    """How dense features are read out of a tower. Plain data: most training-free methods are new values.
 
     Attributes:
         out_indices: Which stages to return: ResNet and ConvNeXt stages 0..3, or 0-based transformer blocks. None

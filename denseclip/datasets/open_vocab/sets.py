@@ -144,7 +144,8 @@ DOMAIN_SETS: Mapping[str, EvaluationSet] = MappingProxyType(
     )
 )
 """Sets of other domains, such as pictures from above. A set here, its class list of the same name and its config in
-``configs/_base_/datasets`` are all that protocol ``domains`` and the grid need."""
+``configs/_base_/datasets`` are all that protocol ``domains`` and the grid need. Their label files count up from 0 or 1
+(``tests/datasets/test_domain_sets.py`` draws such ones); others need a converter first."""
 
 
 MINIWORLD = EvaluationSet(

@@ -1,7 +1,7 @@
-"""What a mask head is: what FC-CLIP, MAFT+, OVSeg and PMP ask of it, and what its parts hand to each other.
+"""What a mask head is: what FC-CLIP, MAFT+, OVSeg and PMP on each of them ask, and what its parts hand on.
 
 A head that answers to :class:`MaskHead` works in each of them. Adding one takes its module, its name in
-``denseclip/models/heads/__init__.py``, and a config that names it as ``head.type`` or ``decode_head.type``.
+``denseclip/models/heads/__init__.py`` and ``docs/plug_in.md``, and a config with ``head.type`` or ``decode_head.type``.
 """
 
 from __future__ import annotations
