@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, overload
+from typing import Any, overload
 
 import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS
-from PIL import Image
 
 from denseclip.apis.anomaly_calibration import Calibration
+from denseclip.apis.anomaly_result import AnomalyResult
 from denseclip.apis.batches import run
 from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
@@ -24,133 +23,14 @@ from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pict
 from denseclip.apis.inferencer import choose_device
 from denseclip.apis.methods import METHODS
 from denseclip.apis.predictor import Predictor
-from denseclip.apis.results.base import Region, Result
 from denseclip.apis.turns import builds, turn_of
 from denseclip.apis.zoo import ours
 from denseclip.engine.checkpoints import load_weights, read_training_file
-from denseclip.files.names import shown
 from denseclip.structures import AnomalyDataSample
-from denseclip.visualization.anomaly_pictures import Box, areas_of, boxes_of, draw_boxes, draw_outline, heat_overlay
 from denseclip.weights.source import SCHEMES
 
 Subject = tuple[str | None, str | None, str | Sequence[str] | None]
 """Object, domain and defects of pictures."""
-
-LIMIT = 0.5
-"""Calibrated score at which the usual ends."""
-
-DEFECT = 'anomaly'
-"""Name of the one class of defects."""
-
-
-@dataclass(frozen=True, eq=False)
-class AnomalyResult(Result):
-    """What a model says about one picture; ``anomaly_map`` and ``pred_score`` mean what anomalib means by them.
-
-    Attributes:
-        anomaly_map: Raw score of every pixel, float32, shape (H, W) of the picture.
-        pred_score: Raw score of the picture.
-        image: The picture, RGB, uint8, shape (H, W, 3).
-        source: Its file, if it came from one.
-        pixels: Brings raw pixel scores to 0..1.
-        pictures: Brings raw picture scores to 0..1.
-        threshold: Calibrated score from which on a pixel counts as anomalous.
-    """
-
-    kind: ClassVar[str] = 'anomaly'
-
-    anomaly_map: np.ndarray
-    pred_score: float
-    image: np.ndarray
-    source: Path | None
-    pixels: Calibration
-    pictures: Calibration
-    threshold: float = LIMIT
-
-    @property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """One class, ``'anomaly'``."""
-        return (DEFECT,)
-
-    @property
-    def scores(self) -> np.ndarray:  # type: ignore[override]
-        """:attr:`score` as an array of one, ``float32``."""
-        return np.array([self.score], dtype=np.float32)
-
-    @property
-    def score(self) -> float:
-        """Calibrated score of the picture, 0..1."""
-        return float(self.pictures(self.pred_score))
-
-    @property
-    def score_map(self) -> np.ndarray:
-        """Calibrated score of every pixel, 0..1, float32, shape (H, W)."""
-        return self.pixels(self.anomaly_map).astype(np.float32)
-
-    def mask(self, threshold: float | None = None) -> np.ndarray:
-        """Pixels whose calibrated score reaches a threshold (:attr:`threshold` by default), bool, shape (H, W)."""
-        return self.anomaly_map >= self.pixels.raw(self.threshold if threshold is None else threshold)
-
-    def boxes(self, threshold: float | None = None) -> list[Box]:
-        """Boxes around the connected areas of :meth:`mask`, highest calibrated score first."""
-        return boxes_of(self.mask(threshold), self.score_map)
-
-    def overlay(self, threshold: float | None = None) -> Image.Image:
-        """The picture with the heat of the map over it, and outlines and boxes at the threshold."""
-        thickness = max(1, round(min(self.image.shape[:2]) / 300))
-        heat = draw_outline(heat_overlay(self.image, self.score_map), self.mask(threshold), thickness)
-        return Image.fromarray(draw_boxes(heat, self.boxes(threshold), thickness))
-
-    def regions(self) -> Iterator[Region]:
-        """The connected areas of :meth:`mask`, highest calibrated score first, without specks."""
-        for mask, score in areas_of(self.mask(), self.score_map):
-            yield Region.of_mask(0, DEFECT, mask, score)
-
-    def summary(self) -> str:
-        """Score and number of defects, for the terminal."""
-        height, width = self.image.shape[:2]
-        return f'{shown(self.source)}  {width} x {height}  score {self.score:.3f}  {len(self.boxes())} areas'
-
-    def to_dict(self) -> dict[str, Any]:
-        """See :meth:`Result.to_dict`; ``score`` (calibrated) and ``raw_score`` are those of the picture."""
-        said = {'score': self.score, 'raw_score': self.pred_score, 'threshold': self.threshold}
-        return {**super().to_dict(), **said}
-
-    def save(
-        self,
-        folder: str | Path,
-        stem: str | None = None,
-        force: bool = False,
-        formats: str | Sequence[str] | None = None,
-        threshold: float | None = None,
-    ) -> list[Path]:
-        """Write ``<stem>_heat.png``, ``<stem>_mask.png`` (0 and 255) and ``<stem>_map.tiff`` (raw scores, float32).
-
-        Args:
-            folder: See :meth:`Result.save`.
-            stem: See there.
-            force: See there.
-            formats: See there.
-            threshold: Calibrated score of masks and outlines in place of :attr:`threshold`.
-
-        Raises:
-            UserError: See there.
-        """
-        shown = self if threshold is None else replace(self, threshold=threshold)
-        return super(AnomalyResult, shown).save(folder, stem, force, formats)
-
-
-def mask_picture(mask: np.ndarray) -> Image.Image:
-    """A mask as a picture of 0 and 255."""
-    return Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-
-
-def encode(picture: Image.Image, suffix: str) -> bytes:
-    """A picture as the content of a file: ``.png``, ``.jpg`` or ``.tiff``."""
-    out = io.BytesIO()
-    kind, options = {'.png': ('PNG', {}), '.jpg': ('JPEG', {'quality': 90}), '.tiff': ('TIFF', {})}[suffix]
-    picture.save(out, kind, **options)
-    return out.getvalue()
 
 
 class AnomalyInferencer(Predictor):
@@ -277,6 +157,34 @@ class AnomalyInferencer(Predictor):
         [(scores, score)] = self._predict([picture := Picture.of(image, channel_order)], (object, domain, defects))
         return scores, score, picture.rgb
 
+    @property
+    def references(self) -> int:
+        """Number of pictures that others are compared with; 0 for models that go by words alone."""
+        count = getattr(self.model, 'references', None)
+        return count if isinstance(count, int) else 0 if count is None else len(count.pooled)
+
+    def set_references(self, pictures: Sequence[ImageLike]) -> None:
+        """Give pictures to compare with: good ones, or for the method ``batch`` all that are looked at.
+
+        Their order does not matter, and no more than one is kept at a time where the model allows it.
+
+        Args:
+            pictures: Files or pictures in any form.
+
+        Raises:
+            UnreadableImageError: If one cannot be read.
+            UserError: If there is none, or the model compares nothing.
+        """
+        if not hasattr(self.model, 'set_references'):
+            raise UserError(f'{type(self.model).__name__} goes by words alone: leave the good pictures out.')
+        if not pictures:
+            raise UserError('references need at least one picture.')
+        ready = _Prepared(self, pictures)
+        with turn_of(self.model), torch.no_grad():
+            self.model.set_references(
+                torch.stack(list(ready)) if getattr(self.model, 'stacks_references', False) else ready
+            )
+
     def _predict(self, pictures: Sequence[Picture], said: Subject) -> list[tuple[np.ndarray, float]]:
         """Raw maps and scores; ``said`` is what the call says that the pictures show."""
         name, domain, defects = said
@@ -341,6 +249,21 @@ class AnomalyInferencer(Predictor):
         answers = self._predict(pictures, (object, domain, defects))
         found = [result_of(picture, *answer) for picture, answer in zip(pictures, answers, strict=True)]
         return found if several else found[0]
+
+
+class _Prepared(Sequence[torch.Tensor]):
+    """Pictures as a model takes them, (3, H, W), each read and normalised whenever it is asked for."""
+
+    def __init__(self, inferencer: AnomalyInferencer, pictures: Sequence[ImageLike]) -> None:
+        self.inferencer, self.pictures = inferencer, pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, number: Any) -> Any:
+        packed = self.inferencer._pack(Picture.of(self.pictures[number]).bgr)
+        [image] = self.inferencer.model.data_preprocessor(pseudo_collate([packed]), False)['inputs']
+        return image
 
 
 def result_of(picture: Picture, scores: np.ndarray, score: float) -> AnomalyResult:

@@ -16,6 +16,7 @@ EVEN = 0.5
 _STEPS = 3.0
 _SIGMA = 0.8413  # share of a normal distribution below one standard deviation
 _SMALLEST = 1e-6
+_MANY = 20
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,29 @@ class Calibration:
             return cls(EVEN, 0.01)
         values = np.asarray(scores, dtype=np.float64)
         return cls.of_quantiles(lambda share: float(np.quantile(values, share)))
+
+    @classmethod
+    def of_good(cls, scores: Sequence[float]) -> Calibration:
+        """Calibration of scores of good pictures alone, each scored without itself.
+
+        The limit is that of :meth:`of_quantiles`, but never below what the good pictures show: below none of up to
+        twenty, whose highest is passed by their range over their number (a next one may well be a little higher), and
+        above 98 of a hundred when there are more. No defect is needed, so no F1 can collapse.
+
+        Raises:
+            ValueError: With fewer than two scores.
+        """
+        values = np.asarray(scores, dtype=np.float64)
+        if len(values) < 2:
+            raise ValueError(f'what is good cannot be told from {len(values)} score; two are the least')
+        middle, highest = float(np.median(values)), float(values.max())
+        shown = highest + (highest - float(values.min())) / len(values)
+        if len(values) > _MANY:
+            shown = float(np.quantile(values, 0.98))
+        usual = cls.of_quantiles(lambda share: float(np.quantile(values, share)))
+        limit = max(usual.limit, shown)
+        return cls(limit, max(limit - middle, _SMALLEST))
+
+    def of_picture(self) -> Calibration:
+        """From pixel scores to scores of too few pictures: a picture's is its highest pixels', so twice as far out."""
+        return Calibration(self.limit + self.spread, 2 * self.spread)

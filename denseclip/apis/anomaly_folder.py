@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from denseclip.apis.anomaly import LIMIT, AnomalyInferencer, AnomalyResult
-from denseclip.apis.anomaly_calibration import Calibration
+from denseclip.apis.anomaly import AnomalyInferencer
+from denseclip.apis.anomaly_calibration import EVEN, FEW, Calibration
+from denseclip.apis.anomaly_result import LIMIT, AnomalyResult
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError, read_image
@@ -73,6 +75,8 @@ class Inspection:
         thresholds: In calibrated scores.
         measures: Measures 0..1 against the labels, NaN where not defined; empty without labels.
         notes: Why measures are not defined, and what was left out, a line each.
+        told_by: Who has said what is usual, where models compare pictures with pictures.
+        method: How defects were looked for, and why so; ``''`` where nobody asked.
         scratch: Temporary folder of the maps.
     """
 
@@ -84,6 +88,8 @@ class Inspection:
     thresholds: Thresholds = field(default_factory=Thresholds)
     measures: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    told_by: str = ''
+    method: str = ''
     scratch: ScratchFolder | None = None
 
     @property
@@ -112,13 +118,17 @@ class Inspection:
         full = small
         if small.shape != image.shape[:2]:
             full = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        source, limit = self.items[index].path, self.thresholds.pixel
-        return AnomalyResult(full, self.raw[index], image, source, self.pixels, self.pictures, limit)
+        flagged = bool(self.pictures(self.raw[index]) >= self.thresholds.picture)
+        result = AnomalyResult(
+            full, self.raw[index], image, self.items[index].path, self.pixels, self.pictures, self.thresholds.pixel
+        )
+        return agreeing(result, flagged)
 
     def summary(self) -> str:
         """Calibration, thresholds and measures as JSON."""
         content = dict(
             pictures=len(self.items),
+            method=self.method,
             unreadable=[readable(failure) for failure in self.failures],
             notes=self.notes,
             calibration=dict(pictures=asdict(self.pictures), pixels=asdict(self.pixels)),
@@ -132,6 +142,24 @@ class Inspection:
         if self.scratch is not None:
             self.scratch.close()
             self.scratch = None
+
+
+def agreeing(result: AnomalyResult, flagged: bool) -> AnomalyResult:
+    """The result with a threshold of pixels that agrees with the verdict.
+
+    A flagged picture shows its hottest area even where no pixel is beyond the common threshold; one that is not
+    flagged shows none, since pixel scores of good pictures pass that threshold here and there.
+    """
+    if not flagged:
+        peak = float(result.score_map.max())
+        return replace(result, anomalous=False, threshold=max(result.threshold, (1 + peak) / 2))
+    found = replace(result, anomalous=True)
+    for share in (0.995, 0.98, 0.95, 0.9, 0.0):
+        if found.boxes():
+            break
+        level = float(result.pixels(float(np.quantile(result.anomaly_map, share))))
+        found = replace(found, threshold=min(found.threshold, np.nextafter(level, 0)))
+    return found
 
 
 def items_in(folder: str | Path) -> list[Item]:
@@ -191,10 +219,12 @@ def inspect_pictures(
     threshold: str | float = 'auto',
     track: Callable[[Sequence[Item]], Iterator[Item]] = iter,  # type: ignore[assignment]
     batch: BatchSize | None = None,
+    good: Sequence[Path] = (),
 ) -> Inspection:
     """Score pictures and calibrate all scores together.
 
-    What is usual is told by the pictures labelled normal, where there are at least five, else by all of them.
+    What is usual is told by the good pictures and those labelled normal, where there are at least five (two for models
+    that compare pictures with pictures), else by all of them.
 
     Args:
         inferencer: The model, with its object set.
@@ -202,6 +232,7 @@ def inspect_pictures(
         threshold: ``'auto'``, ``'F1'`` (the best for the labels), or a calibrated score between 0 and 1.
         track: Wraps the items, to show progress.
         batch: How many pictures of one shape run together.
+        good: Good pictures that say what is usual, besides those labelled so; they are not reported.
 
     Returns:
         The inspection; call its ``close`` when done.
@@ -227,7 +258,8 @@ def inspect_pictures(
             found.items.append(item)
             found.raw.append(outcome.result.pred_score)
         if found.items:
-            _calibrate(found, pools)
+            scored = _good_scores(inferencer, good, pools, batch, told)
+            _calibrate(found, pools, scored, getattr(inferencer.model, 'even', EVEN))
             _measure(found, pools['masked'])
             found.thresholds = _thresholds(found, pools['masked'], threshold)
     except BaseException:
@@ -280,11 +312,38 @@ def _reduced(scores: np.ndarray) -> np.ndarray:
     return cv2.resize(scores, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _calibrate(found: Inspection, pools: dict[str, BinnedPixels]) -> None:
-    normal = [raw for raw, item in zip(found.raw, found.items, strict=True) if item.label is False]
-    trusted = len(normal) >= 5
+def _good_scores(
+    inferencer: AnomalyInferencer,
+    good: Sequence[Path],
+    pools: dict[str, BinnedPixels],
+    batch: BatchSize | None,
+    told: dict[str, Any],
+) -> list[float]:
+    """Scores of good pictures; their pixels go to the normal ones. Only their number of unreadable ones is lost."""
+    scores = []
+    for outcome in outcomes(inferencer, list(good), batch or BatchSize(), **told):
+        if isinstance(outcome.result, AnomalyResult):
+            pixels = outcome.result.anomaly_map
+            pools['normal'].add(pixels, np.zeros(pixels.shape, dtype=bool))
+            scores.append(outcome.result.pred_score)
+    return scores
+
+
+def _calibrate(found: Inspection, pools: dict[str, BinnedPixels], good: list[float], even: float | None) -> None:
+    normal = good + [raw for raw, item in zip(found.raw, found.items, strict=True) if item.label is False]
+    trusted = len(normal) >= (FEW if even is not None else 2)
     found.pixels = Calibration.of_quantiles(pools['normal' if trusted else 'all'].quantile)
-    found.pictures = Calibration.of_scores(normal if trusted else found.raw)
+    if even is not None:
+        found.pictures = Calibration.of_scores(normal if trusted else found.raw)
+    elif trusted:
+        found.pictures = Calibration.of_good(normal)
+        found.told_by = f'the {len(normal)} good pictures, each scored without itself'
+    elif len(found.raw) >= FEW:
+        found.pictures = Calibration.of_scores(found.raw)
+        found.told_by = 'the pictures themselves, most of which should be good'
+    else:
+        found.pictures = found.pixels.of_picture()
+        found.told_by = 'the pixels of so few pictures: a rough guide'
 
 
 def _labels(found: Inspection) -> np.ndarray | None:
@@ -318,7 +377,7 @@ def _thresholds(found: Inspection, masked: BinnedPixels, threshold: str | float)
         return Thresholds(threshold, threshold, f'given: {threshold:g}')
     labels = _labels(found)
     if threshold == 'auto' or labels is None:
-        return Thresholds()
+        return Thresholds(how=f'{Thresholds().how}, as told by {found.told_by}') if found.told_by else Thresholds()
     picture = float(found.pictures(f1_max(curve_of(np.array(found.raw), labels))[1]))
     raw = f1_max(masked.curve())[1]
     pixel = LIMIT if math.isnan(raw) else float(found.pixels(raw))

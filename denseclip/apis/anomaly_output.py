@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from denseclip.apis.anomaly import AnomalyResult, encode, mask_picture
 from denseclip.apis.anomaly_folder import Inspection
+from denseclip.apis.anomaly_result import AnomalyResult, encode, mask_picture
 from denseclip.apis.files import write_file
 from denseclip.apis.results.formats import Format
 from denseclip.files.names import readable

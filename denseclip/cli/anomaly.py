@@ -20,8 +20,10 @@ from denseclip.cli.programs import report_failures
 from denseclip.cli.talk import emit, use_host
 from denseclip.files.names import shown
 
-HELP = 'find defects in pictures of a named product'
-EPILOG = 'example: denseclip anomaly shots/ --object "metal nut" --defects "scratch; dent" --out inspection'
+HELP = 'find defects in pictures of a product'
+EPILOG = """examples:
+  denseclip anomaly shots/ --normal good/ --out inspection
+  denseclip anomaly shots/ --object "metal nut" --defects "scratch; dent" --method anovl --out inspection"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +33,40 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='FOLDER',
         help='folder of pictures; or with sub-folders: normal/, others named by their defect, and optionally masks/',
     )
-    parser.add_argument('--object', required=True, metavar='NAME', help='what the pictures show, such as "metal nut"')
+    parser.add_argument(
+        '--object', metavar='NAME', help='what the pictures show, such as "metal nut"; methods with words need it'
+    )
+    parser.add_argument(
+        '--normal',
+        metavar='FOLDER',
+        nargs='+',
+        help='good pictures to compare with: a folder, files or a pattern (default: normal/ in FOLDER, if it is there)',
+    )
+    parser.add_argument(
+        '--method',
+        default='auto',
+        metavar='NAME',
+        help='references (good pictures say what is usual), batch (the pictures judge one another), a method with '
+        'words (anovl, anovl-tta, winclip, april-gan), or auto (default): references where there are good pictures, '
+        'else batch from five pictures on, else anovl',
+    )
+    parser.add_argument(
+        '--trunk',
+        metavar='NAME',
+        help='what references and batch look with: imagenet, bundled, dino, clip, or timm:NAME (default: clip if '
+        '--clip is given, else imagenet where that package is installed, else bundled)',
+    )
+    parser.add_argument(
+        '--image-size',
+        type=int,
+        metavar='N',
+        help='references and batch: pictures are resized to about N x N pixels in their aspect ratio (default: 256)',
+    )
+    parser.add_argument(
+        '--turns',
+        action='store_true',
+        help='references: also turned by 90, 180, 270 degrees, for parts that lie anyhow',
+    )
     parser.add_argument(
         '--domain',
         metavar='WORDS',
@@ -68,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
 
     items, threshold = items_in(args.folder), threshold_of(args.threshold)
     check_threshold(threshold, items)
+    good = good_pictures(args, items)
+    choice = chosen_method(args, len(good), len(items))
     # Names do not depend on which pictures turn out to be unreadable.
     stems = dict(
         zip((item.path for item in items), output_stems([Path(readable(item.path)) for item in items]), strict=True)
@@ -76,9 +113,13 @@ def run(args: argparse.Namespace) -> int:
     folder = None
     if args.out is not None:
         folder = prepare_folder(args.out, output_names(list(stems.values()), args.maps, formats), args.force)
-    inferencer = load_aloud(lambda: load_anomaly_model(args))
+    inferencer = load_aloud(lambda: load_anomaly_model(args, choice))
+    strays = stray_masks(args.folder, items)
     with exit_on_signals():
-        return _inspect(args, inferencer, items, threshold, folder, stems, stray_masks(args.folder, items))
+        items, judges = give_references(inferencer, choice, good, items)
+        return _inspect(
+            args, inferencer, items, threshold, folder, stems, strays, judges if args.normal else [], choice
+        )
 
 
 def _inspect(
@@ -89,6 +130,8 @@ def _inspect(
     folder: Path | None,
     stems: dict[Path, str],
     strays: list[str],
+    good: list[Path],
+    choice: Any,
 ) -> int:
     """Inspect the pictures and write the results; the waiting maps go whatever happens."""
     from denseclip.apis.anomaly_folder import inspect_pictures
@@ -103,7 +146,9 @@ def _inspect(
         threshold,
         track=lambda them: track(them, len(them), 'inspecting'),
         batch=BatchSize(args.batch_size),
+        good=good,
     )
+    found.method = str(choice)
     found.notes += [readable(line) for line in strays]
     try:
         if not found.items:
@@ -114,7 +159,7 @@ def _inspect(
                 found,
                 folder,
                 [stems[item.path] for item in found.items],
-                args.object,
+                args.object or 'part',
                 args.maps,
                 extra_formats(args),
                 track=lambda them: track(them, len(them), 'writing'),
@@ -129,23 +174,115 @@ def _inspect(
     return report_failures(found.failures, len(items))
 
 
-def load_anomaly_model(args: argparse.Namespace) -> Any:
-    """The model that the options name, told what pictures show.
+def good_pictures(args: argparse.Namespace, items: Any) -> list[Path]:
+    """Pictures named as good, else those that lie in a folder called normal; of very many, some.
+
+    Raises:
+        UserError: If there is none where they are said to be.
+    """
+    from denseclip.apis.inputs import expand_inputs
+
+    return expand_inputs(args.normal) if args.normal else [item.path for item in items if item.label is False]
+
+
+def chosen_method(args: argparse.Namespace, good: int, pictures: int) -> Any:
+    """The method that the options name, or that suits the pictures.
+
+    Raises:
+        UserError: If options contradict one another, or a method lacks what it needs.
+    """
+    from denseclip.apis.anomaly_methods import Choice, choose_method
+
+    named = args.model or args.config
+    if named and args.method != 'auto':
+        raise UserError(f'--method {args.method} and --model or --config name two models: leave one out.')
+    if named:
+        choice = Choice(named, 'as named')
+    elif args.weights is not None or args.checkpoint is not None:
+        choice = Choice('anovl', 'weights of a model with words are given')
+    else:
+        choice = choose_method(args.method, good, pictures, args.object is not None)
+    if not choice.compares and args.object is None:
+        raise UserError(
+            f'{choice.method} goes by words: say what the pictures show with --object "metal nut", or compare pictures '
+            'with --method references or batch.'
+        )
+    if not choice.compares and (args.trunk or args.image_size or args.turns):
+        raise UserError('--trunk, --image-size and --turns go with --method references or batch: leave them out.')
+    return choice
+
+
+def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
+    """The model of a method, told what pictures show.
 
     Raises:
         UserError: If the model cannot be used, or is none for anomalies.
     """
     from denseclip.apis.anomaly import AnomalyInferencer, renamed_weights
+    from denseclip.apis.anomaly_methods import comparing_config, trunk_config
     from denseclip.apis.loading import load_model
 
+    options = model_arguments(args)
+    if choice.compares:
+        if args.image_size is not None and not 32 <= args.image_size <= 4096:
+            raise UserError(f'--image-size {args.image_size} must lie between 32 and 4096.')
+        trunk = trunk_config(args.trunk, args.clip, args.pretrained)
+        settings = {'turns': args.turns or None} if choice.method == 'references' else {}
+        config = comparing_config(choice.method, trunk, image_size=args.image_size, **settings)
+        model = load_model(**{**options, 'config': config, 'clip': None, 'pretrained': None})
+        if args.object is not None:
+            model.set_object(args.object)
+        return model
     named = args.model or args.config
     weights, pretrained = renamed_weights(named, args.weights, args.pretrained, args.checkpoint)
-    options = {**model_arguments(args), 'weights': weights, 'pretrained': pretrained}
-    model = load_model(args.model if named else 'anovl', **options)
+    options = {**options, 'weights': weights, 'pretrained': pretrained}
+    name = args.model if named else choice.method
+    model = load_model(name, **options)
     if not isinstance(model, AnomalyInferencer):
         raise UserError(f'{type(model.model).__name__} is no anomaly model; use a config of configs/anovl/.')
     model.set_object(args.object, args.domain, args.defects)
     return model
+
+
+def give_references(inferencer: Any, choice: Any, good: list[Path], items: Any) -> tuple[Any, list[Path]]:
+    """Give the model what it compares with.
+
+    Returns:
+        The pictures to look at, and good ones that can tell what is usual. A reference that is compared with no other,
+        or of which the model keeps an extract only, is no judge of itself: it is in neither.
+    """
+    from denseclip.apis.anomaly_methods import split_good
+
+    if choice.method == 'batch':
+        inferencer.set_references(readable_pictures([item.path for item in items]))
+        return items, good
+    if not good or not hasattr(inferencer.model, 'set_references'):
+        return items, []
+    references, judges = split_good(good)
+    inferencer.set_references(references)
+    if len(references) > 1 and len(good) == len(references):
+        return items, judges
+    return [item for item in items if item.path not in set(references)] or items, judges
+
+
+def readable_pictures(paths: list[Path]) -> list[Path]:
+    """Those that can be read; the others are reported when they are looked at.
+
+    Raises:
+        UnreadableImageError: If none can.
+    """
+    from denseclip.apis.images import UnreadableImageError, read_image
+
+    found, errors = [], []
+    for path in paths:
+        try:
+            read_image(path, 'rgb')
+            found.append(path)
+        except UnreadableImageError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return found
 
 
 def extra_formats(args: argparse.Namespace) -> list[Any]:
@@ -199,4 +336,7 @@ def summary_text(found: Any, lines: int = 15) -> str:
     measures = '  '.join(f'{k} {100 * v:.1f}' for k, v in found.measures.items() if v == v)
     notes = [f'note: {shown(line)}' for line in found.notes[:lines]]
     notes += [f'  ... and {len(found.notes) - lines} more notes'] if len(found.notes) > lines else []
-    return '\n'.join([head, '  score         raw  picture', *rows, *more, *([measures] if measures else []), *notes])
+    first = [found.method] if found.method else []
+    return '\n'.join(
+        [*first, head, '  score         raw  picture', *rows, *more, *([measures] if measures else []), *notes]
+    )

@@ -15,7 +15,8 @@ from denseclip.models.functional.anomaly_scores import abnormal_probability, cut
 from denseclip.models.functional.anomaly_views import COUNT, picture_views
 
 from .adaptation import Draws, TestTimeAdaptation
-from .base import AnomalyModel, PictureScore
+from .answers import PictureScore
+from .base import AnomalyModel
 from .dual_path import ATTENTIONS, dual_path, supports_dual_path
 from .state_text import StateText
 

@@ -19,7 +19,8 @@ from denseclip.structures import AnomalyDataSample
 from denseclip.weights import load_into, read_state_dict, resolve, strip_prefix, weight_file
 from denseclip.weights.convert import convert
 
-from .base import AnomalyModel, PictureScore
+from .answers import PictureScore
+from .base import AnomalyModel
 
 
 @MODELS.register_module()

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
-from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from denseclip.clip.anomaly_prompts import StatePrompts, state_prompts
@@ -18,29 +15,13 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut
 from denseclip.core.lazy_weights import LazyWeights
-from denseclip.core.placement import Placement, resize, size_of
-from denseclip.structures import AnomalyDataSample
 
+from .answers import MAP_SIZES, AnswersPictures
 from .clip_parts import is_fresh, load_parts
 from .state_text import StateText, StateTextEncoder
 
-MAP_SIZES = ('original', 'input')
 
-
-@dataclass
-class PictureScore:
-    """Raw answer for one picture.
-
-    Attributes:
-        map: Score of every pixel of the network's input, (H, W).
-        score: Score of the picture, no dimensions.
-    """
-
-    map: Tensor
-    score: Tensor
-
-
-class AnomalyModel(LazyWeights, BaseModel):
+class AnomalyModel(LazyWeights, AnswersPictures):
     """Base of the zero-shot anomaly models: one CLIP, one set of state prompts, one answer.
 
     Pictures are scored one by one, so that a picture's result is the same bit for bit whatever else is in its batch;
@@ -154,82 +135,6 @@ class AnomalyModel(LazyWeights, BaseModel):
         self.text_tower.eval()
         return self
 
-    # --- MMEngine -----------------------------------------------------------------------------------------------
-
-    def forward(
-        self,
-        inputs: Tensor | Sequence[Tensor],
-        data_samples: Sequence[AnomalyDataSample] | None = None,
-        mode: str = 'tensor',
-    ) -> Any:
-        """MMEngine's entry: ``'predict'`` data samples, ``'loss'`` losses, ``'tensor'`` a list of raw scores."""
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        if mode == 'tensor':
-            return self.score(inputs, data_samples)
-        raise ValueError(f'mode="{mode}" is unknown; choose from predict, loss, tensor.')
-
-    def loss(self, inputs: Any, data_samples: Any) -> dict[str, Tensor]:
-        """Losses of a batch; most anomaly models have none."""
-        raise NotImplementedError(f'{type(self).__name__} is not trained: it is used as it is, for testing only.')
-
-    def score(
-        self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[AnomalyDataSample] | None = None
-    ) -> list[PictureScore]:
-        """Raw maps and scores; nothing here depends on the values, so it runs on any device, ``meta`` included.
-
-        Args:
-            inputs: Normalised pictures, (N, 3, H, W), or a list of (3, H, W) of any sizes.
-            data_samples: One per picture; their ``img_shape`` cuts padding off, their names choose the prompts.
-        """
-        samples: Sequence[AnomalyDataSample | None] = data_samples or [None] * len(inputs)
-        return [
-            self.score_picture(_without_padding(picture, sample)[None], self.name_in(sample))
-            for picture, sample in zip(inputs, samples, strict=True)
-        ]
-
-    def score_picture(self, image: Tensor, name: str) -> PictureScore:
-        """Raw map and score of one normalised picture (1, 3, H, W) that shows an object of this name."""
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def predict(
-        self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[AnomalyDataSample] | None = None
-    ) -> list[AnomalyDataSample]:
-        """Anomaly maps and scores.
-
-        Args:
-            inputs: See :meth:`score`.
-            data_samples: Filled and returned; made when None. ``ori_shape`` is the size of the maps.
-
-        Raises:
-            ValueError: If neither the model nor a data sample says what a picture shows.
-        """
-        samples = list(data_samples) if data_samples is not None else [AnomalyDataSample() for _ in inputs]
-        scores = self.score(inputs, samples)
-        values = torch.stack([s.score for s in scores]).tolist() if scores else []
-        for sample, answer, value in zip(samples, scores, values, strict=True):
-            size = tuple(sample.get('ori_shape', answer.map.shape))[:2]
-            pixels = answer.map[None]
-            if self.map_size == 'original':
-                pixels = resize(pixels, size)
-            sample.anomaly_map = PixelData(data=pixels)
-            sample.pred_score = value
-        return samples
-
-    def name_in(self, sample: AnomalyDataSample | None) -> str:
-        """What a picture shows: its ``object_name``, else the model's object, else its ``category``."""
-        name = (sample is not None and sample.get('object_name')) or self.object_name
-        name = name or (sample is not None and sample.get('category'))
-        if not name:
-            raise ValueError(
-                f"{type(self).__name__} does not know what the pictures show: call set_object('metal nut'), or give "
-                'the data samples an object_name or a category.'
-            )
-        return str(name)
-
     def _check_normalization(self) -> None:
         """Warn when the data preprocessor contradicts the normalisation that the weights were trained with."""
         if not getattr(self.data_preprocessor, '_enable_normalize', False):
@@ -240,8 +145,3 @@ class AnomalyModel(LazyWeights, BaseModel):
         conflict = self.preprocess.conflict(mean.tolist(), std.tolist())
         if conflict is not None:
             warnings.warn(f'{type(self).__name__}: {conflict}', stacklevel=3)
-
-
-def _without_padding(picture: Tensor, sample: AnomalyDataSample | None) -> Tensor:
-    """The picture (3, H, W) without what a data preprocessor added at the right and bottom."""
-    return Placement.of({} if sample is None else sample.metainfo, size_of(picture)).cut(picture).contiguous()

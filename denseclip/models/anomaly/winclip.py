@@ -22,7 +22,8 @@ from denseclip.models.functional.anomaly_windows import (
     window_patches,
 )
 
-from .base import AnomalyModel, PictureScore
+from .answers import PictureScore, content_key
+from .base import AnomalyModel
 from .state_text import StateText
 
 
@@ -42,6 +43,19 @@ class WindowFeatures:
     patches: Tensor
     windows: dict[int, Tensor]
 
+    @classmethod
+    def joined(cls, parts: Sequence[WindowFeatures]) -> WindowFeatures:
+        """Several pictures of one grid as one."""
+        windows = {side: torch.cat([part.windows[side] for part in parts]) for side in parts[0].windows}
+        pooled, patches = (torch.cat([getattr(part, name) for part in parts]) for name in ('pooled', 'patches'))
+        return cls(parts[0].grid, pooled, patches, windows)
+
+    def some(self, numbers: Sequence[int]) -> WindowFeatures:
+        """Those pictures alone."""
+        taken = list(numbers)
+        windows = {side: values[taken] for side, values in self.windows.items()}
+        return WindowFeatures(self.grid, self.pooled[taken], self.patches[taken], windows)
+
 
 @MODELS.register_module()
 class WinCLIP(AnomalyModel):
@@ -60,6 +74,8 @@ class WinCLIP(AnomalyModel):
     """
 
     image_tower: ViTTower
+    stacks_references = True
+    """References come as one tensor: all pictures have one size."""
 
     def __init__(
         self,
@@ -78,15 +94,19 @@ class WinCLIP(AnomalyModel):
             )
         self.scales, self.temperature, self.windows_per_pass = tuple(scales), temperature, windows_per_pass
         self.references: WindowFeatures | None = None
+        self._reference_keys: list[str] = []
 
     @torch.no_grad()
     def set_references(self, images: Tensor | None) -> None:
         """Give normal pictures of the object for the few-shot map (WinCLIP+).
 
         Args:
-            images: Normalised pictures (K, 3, H, W); None goes back to zero-shot.
+            images: Normalised pictures (K, 3, H, W); None goes back to zero-shot. One of several that is looked at
+                itself is compared with the others.
         """
-        self.references = None if images is None else self.embed(images)
+        self._reference_keys = [] if images is None else [content_key(image) for image in images]
+        parts = None if images is None else [self.embed(image[None]) for image in images]
+        self.references = None if parts is None else WindowFeatures.joined(parts)
 
     def score_picture(self, image: Tensor, name: str) -> PictureScore:
         """Raw map and score of one picture (1, 3, H, W)."""
@@ -94,12 +114,21 @@ class WinCLIP(AnomalyModel):
         with full_precision(image.device.type):
             scores = self._probability(features.pooled, text)
             pixels = self.zero_shot_map(features, text)
-            if self.references is not None:
-                few_shot = self.few_shot_map(features, self.references)
+            references = self._references_but(image)
+            if references is not None:
+                few_shot = self.few_shot_map(features, references)
                 pixels = (pixels + few_shot) / 2
                 scores = (scores + few_shot.amax(dim=(-2, -1))) / 2
             size = (image.shape[-2], image.shape[-1])
             return PictureScore(upsample(pixels[:, None], size, align_corners=False)[0, 0], scores[0])
+
+    def _references_but(self, image: Tensor) -> WindowFeatures | None:
+        """The references without the picture itself, if there are others."""
+        if self.references is None or not self._reference_keys:
+            return self.references
+        own = content_key(image[0])
+        others = [number for number, key in enumerate(self._reference_keys) if key != own]
+        return self.references.some(others) if 0 < len(others) < len(self._reference_keys) else self.references
 
     def embed(self, images: Tensor) -> WindowFeatures:
         """Embeddings of pictures (N, 3, H, W) at all scales."""

@@ -1,0 +1,128 @@
+"""``denseclip anomaly`` without words: good pictures as references, pictures that judge one another, which and why."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from denseclip.cli.main import main
+
+SMALL = ('--trunk', 'dino', '--image-size', '64', '--device', 'cpu')
+
+
+def draw(path, spot=False):
+    """Stripes with noise of their own; some with a bright block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng([*path.stem.encode()]).integers(0, 25, (64, 80, 3))
+    image = (90 + 40 * np.sin(np.arange(80) / 3)[None, :, None] + noise).astype(np.uint8)
+    if spot:
+        image[20:36, 30:46] = 255
+    Image.fromarray(image).save(path)
+
+
+@pytest.fixture
+def shots(tmp_path):
+    root = tmp_path / 'shots'
+    for index in range(6):
+        draw(root / 'normal' / f'n{index}.png')
+    for index in range(2):
+        draw(root / 'scratch' / f's{index}.png', spot=True)
+    return root
+
+
+@pytest.fixture
+def flat(tmp_path):
+    for index in range(7):
+        draw(tmp_path / 'flat' / f'p{index}.png', spot=index == 3)
+    return tmp_path / 'flat'
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    def call(folder, *options, out='out'):
+        code = main(['anomaly', str(folder), *SMALL, '--out', str(tmp_path / out), *options])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def rows(path):
+    with (path / 'scores.csv').open(encoding='utf-8') as file:
+        return {row['name']: row for row in csv.DictReader(file)}
+
+
+def test_a_folder_with_good_pictures_is_compared_with_them(run, shots, tmp_path):
+    code, printed, err = run(shots)
+    assert (code, err) == (0, '') and 'method: references (6 good pictures to compare with)' in printed
+    assert 'the 6 good pictures, each scored without itself' in printed
+    found = rows(tmp_path / 'out')
+    assert {name for name, row in found.items() if row['anomalous'] == '1'} == {'s0', 's1'}
+    assert 'image_AUROC 100.0' in printed and all(float(row['raw_score']) > 0 for row in found.values())
+    assert json.loads((tmp_path / 'out/summary.json').read_text())['method'].startswith('method: references')
+
+
+def test_good_pictures_elsewhere_are_not_reported(run, shots, flat, tmp_path):
+    code, printed, _ = run(flat, '--normal', str(shots / 'normal'))
+    found = rows(tmp_path / 'out')
+    assert code == 0 and set(found) == {f'p{index}' for index in range(7)}
+    assert [name for name, row in found.items() if row['anomalous'] == '1'] == ['p3']
+    code, printed, _ = run(flat, '--normal', str(shots / 'normal/n0.png'), out='one')
+    assert code == 0 and '1 good picture to' in printed and 'themselves, most of which should be good' in printed
+    assert next(iter(rows(tmp_path / 'one'))) == 'p3'
+
+
+def test_pictures_without_labels_judge_one_another(run, flat, tmp_path):
+    code, printed, _ = run(flat)
+    assert code == 0 and 'method: batch (no good pictures were named, so 7 pictures judge one another)' in printed
+    assert next(iter(rows(tmp_path / 'out'))) == 'p3'
+    renamed = tmp_path / 'renamed'
+    renamed.mkdir()
+    for index, path in enumerate(sorted(flat.iterdir(), reverse=True)):
+        (renamed / f'{index}.png').write_bytes(path.read_bytes())
+    run(renamed, out='again')
+    first, second = ([row['score'] for row in rows(tmp_path / out).values()] for out in ('out', 'again'))
+    assert first == second, 'the order of the pictures plays no part'
+
+
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_few_pictures_give_numbers(run, flat, tmp_path, count):
+    for path in sorted(flat.iterdir())[count:]:
+        path.unlink()
+    code, printed, err = run(flat, '--method', 'batch')
+    assert (code, err) == (0, '') and 'rough guide' in printed and 'nan' not in printed
+    assert all(0 < float(row['score']) < 1 for row in rows(tmp_path / 'out').values())
+
+
+def test_a_batch_of_good_parts_is_not_condemned(run, shots, tmp_path):
+    code, _, _ = run(shots / 'normal')
+    assert code == 0 and sum(row['anomalous'] == '1' for row in rows(tmp_path / 'out').values()) <= 1
+
+
+def test_an_unreadable_picture_does_not_stop_the_batch(run, flat):
+    (flat / 'broken.png').write_bytes(b'')
+    code, printed, err = run(flat)
+    assert code == 2 and 'broken.png' in err and '7 pictures' in printed
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (('--method', 'magic'), 'there are auto, references, batch'),
+        (('--method', 'references'), 'name them with --normal FOLDER'),
+        (('--method', 'winclip'), 'say what the pictures show with --object'),
+        (('--method', 'winclip', '--object', 'nut'), '--trunk, --image-size and --turns go with'),
+        (('--normal', 'nowhere/*.png'), 'no file matches'),
+        (('--trunk', 'tree'), "no trunk is called 'tree'"),
+        (('--trunk', 'clip'), 'name one with --clip'),
+        (('--trunk', 'timm:resnet18'), 'name a file with --pretrained'),
+        (('--image-size', '5'), 'must lie between 32 and 4096'),
+        (('--method', 'batch', '--model', 'winclip'), 'leave one out'),
+    ],
+)
+def test_what_cannot_work_is_said_in_a_sentence(run, flat, tmp_path, options, said):
+    code, _, err = run(flat, *options)
+    assert code == 2 and said in err and len(err.strip().splitlines()) == 1
+    assert not (tmp_path / 'out/scores.csv').exists()
