@@ -44,6 +44,12 @@ def without_gradients(trunk, picture):
         return [level.clone() for level in trunk(picture)]
 
 
+@pytest.mark.parametrize('size', [(48, 64), (47, 64), (48, 63), (45, 61), (33, 34)])
+def test_pictures_of_any_size(trunk, size):
+    picture = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    assert_same(without_gradients(trunk, picture), plain(trunk, picture))
+
+
 def test_features_are_those_of_the_plain_network(trunk, picture):
     assert_same(without_gradients(trunk, picture), plain(trunk, picture))
     twin = trunk.__dict__['_folded'][1]
