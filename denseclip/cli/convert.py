@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from denseclip.cli import convert_weights
+from denseclip.cli import convert_clip, convert_weights
 from denseclip.cli.programs import at_least
 
 HELP = 'bring a downloaded data set into the layout that configs read, or a weight file under our names'
@@ -169,6 +169,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         _add_data_options(kinds.add_parser(name, parents=[debug], help=row.about, description=row.about), row)
     weights = kinds.add_parser('weights', parents=[debug], help=convert_weights.HELP, description=convert_weights.HELP)
     convert_weights.add_options(weights)
+    clip = kinds.add_parser('clip', parents=[debug], help=convert_clip.HELP, description=convert_clip.HELP)
+    convert_clip.add_options(clip)
 
 
 def _add_data_options(parser: argparse.ArgumentParser, row: Converter) -> None:
@@ -194,6 +196,8 @@ def run(args: argparse.Namespace) -> int:
         return _show_table(asked=args.list)
     if args.kind == 'weights':
         return convert_weights.run(args)
+    if args.kind == 'clip':
+        return convert_clip.run(args)
     from denseclip.compat.versions import require_host_stack
 
     require_host_stack('converting a data set')
@@ -217,7 +221,8 @@ def _counted(counts: Any) -> str:
 
 def _show_table(*, asked: bool) -> int:
     """Print what can be converted; exit code 2 if nothing was named and nobody asked for it."""
-    names = {**{name: row.about for name, row in CONVERTERS.items()}, 'weights': convert_weights.HELP}
+    names = {name: row.about for name, row in CONVERTERS.items()}
+    names |= {'weights': convert_weights.HELP, 'clip': convert_clip.HELP}
     room = max(map(len, names))
     for name, about in names.items():
         print(f'{name:<{room}}  {about}')

@@ -40,7 +40,7 @@ def infer_config(
     try:
         names = architectures_of(state)
         _check_plain(state, names)
-        text = _text_config(state, openai_archive)
+        text = text_config(state, archive=openai_archive)
         vision = _vit_config(state, openai_archive) if 'visual.proj' in state else _resnet_config(state)
         embed_dim = state['text_projection'].shape[1]
     except KeyError as error:
@@ -167,7 +167,16 @@ def _block_options(state: Mapping[str, Tensor], prefix: str, width: int) -> dict
     return options
 
 
-def _text_config(state: Mapping[str, Tensor], archive: bool) -> dict[str, Any]:
+def text_config(state: Mapping[str, Tensor], *, archive: bool = False) -> dict[str, Any]:
+    """open_clip's ``text_cfg`` of a text tower in the plain layout.
+
+    Args:
+        state: Names as in OpenAI's archives.
+        archive: The file is one of OpenAI's archives.
+
+    Raises:
+        WeightMismatchError: If its heads cannot be told.
+    """
     width, layers = state['ln_final.weight'].shape[0], _layers(state, 'transformer.resblocks.')
     return {
         'context_length': state['positional_embedding'].shape[0],

@@ -15,6 +15,7 @@ from denseclip.weights import is_torchscript, resolve, weight_file
 
 from .errors import UnknownModelError, nearest
 from .folders import facts_beside
+from .known_weights import entry_of
 from .preprocess import PreprocessSpec
 
 _LOOKS = ('mean', 'std', 'interpolation', 'resize_mode')
@@ -36,7 +37,7 @@ class FileSettings:
 
 
 def tag_entry(names: Sequence[str], tag: str) -> dict[str, Any]:
-    """open_clip's entry of a tag of one of these architectures.
+    """open_clip's entry of a tag of one of these architectures, or that of other known weights.
 
     Raises:
         UnknownModelError: If none of them has it; the nearest is named.
@@ -45,6 +46,9 @@ def tag_entry(names: Sequence[str], tag: str) -> dict[str, Any]:
         entry = tags.get_pretrained_cfg(name, tag)
         if entry:
             return dict(entry)
+    other = entry_of(tag)
+    if other is not None:
+        return other
     known = sorted({t for name in names for t in tags.list_pretrained_tags_by_model(name)})
     raise UnknownModelError(
         f"open_clip has no tag '{tag}' of {', '.join(names) or 'this model'}; {nearest(tag, known)}"

@@ -16,8 +16,7 @@ from open_clip import pretrained as tags
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
-from denseclip.weights import Checkpoint, load_into, read_checkpoint
-from denseclip.weights.convert import convert, transformers_clip
+from denseclip.weights import Checkpoint, WeightMismatchError, load_into, read_checkpoint
 from denseclip.weights.convert.clip_family import open_clip_names
 
 from .architecture import architectures_of, infer_config
@@ -28,12 +27,15 @@ from .finding import Found, find
 from .folders import has_tokenizer
 from .hf_text import encoder_folder, text_width
 from .preprocess import PreprocessSpec
+from .slip import LOOKS, QUICK_GELU, resize_trunk, slip_config
 from .text import CLIPTextTower, FullLengthTextTower, MissingTokenizer, TextTower, hub_tokenizer, wrap_tokenizer
 from .towers import DenseReadOut, ImageTower, build_image_tower
 
 __all__ = ['LoadedCLIP', 'UnknownModelError', 'build_clip', 'fit_state', 'load_clip', 'read_clip']
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+LAYOUT = 'clip_layout'
+"""Key of a checkpoint's ``meta``: the layout that :func:`read_clip` found."""
 _NUMBERS = ('input_resolution', 'context_length', 'vocab_size')
 
 
@@ -110,6 +112,7 @@ def load_clip(
     precision: str = 'fp32',
     trust: bool = False,
     tag: str | None = None,
+    base: str | Path | None = None,
 ) -> LoadedCLIP:
     """Load a CLIP model.
 
@@ -123,6 +126,8 @@ def load_clip(
         trust: See :func:`denseclip.weights.read_state_dict`.
         tag: The tag that a weight file is of, for its activation and normalisation, which its tensors do not show;
             see :func:`denseclip.clip.file_settings.file_settings`.
+        base: Weights of the whole architecture, a tag or a file, for a file that holds a part of it: an image tower
+            alone, or MaPLe's towers without word vectors. The file is laid over them, and what it replaces is said.
 
     Returns:
         The model in evaluation mode with its preprocessing and tokenizer.
@@ -140,7 +145,10 @@ def load_clip(
     config = _final_config(found, checkpoint, settings)
     clip = build_clip(config, found.folder)
     if checkpoint is not None:
-        load_into(clip, fit_state(clip, checkpoint.state_dict), source=found.file)
+        state = fit_state(clip, checkpoint.state_dict)
+        if base is not None:
+            state = laid_over(state, base_state(found.model, base, cache_dir, trust), str(found.file))
+        load_into(clip, state, source=found.file)
     else:
         warnings.warn(f"'{found.name}' has random weights: no pretrained= was given.", stacklevel=2)
     clip = clip.to(PRECISIONS[precision]).eval()
@@ -157,12 +165,62 @@ def read_clip(path: Path, *, trust: bool = False) -> Checkpoint:
     Args:
         path: See :func:`denseclip.weights.read_checkpoint`.
         trust: See there.
+
+    Returns:
+        The tensors; ``meta[LAYOUT]`` says whose names they had.
     """
     checkpoint = read_checkpoint(path, trust=trust)
-    if transformers_clip.is_official(checkpoint.state_dict):
-        checkpoint.state_dict = convert(checkpoint.state_dict, 'transformers_clip')
-    checkpoint.state_dict = open_clip_names(checkpoint.state_dict).state
+    named = open_clip_names(checkpoint.state_dict)
+    checkpoint.state_dict, checkpoint.meta[LAYOUT] = named.state, named.layout
+    if named.left_out:
+        warnings.warn(f"of '{path}' is left out what belongs to no CLIP: {', '.join(named.left_out)}.", stacklevel=2)
     return checkpoint
+
+
+def base_state(
+    model: str, base: str | Path, cache_dir: str | Path | None = None, trust: bool = False
+) -> dict[str, Tensor]:
+    """Tensors of a whole CLIP that another file is laid over.
+
+    Args:
+        model: open_clip architecture.
+        base: One of its tags, or a weight file.
+        cache_dir: See :func:`load_clip`.
+        trust: See :func:`load_clip`.
+
+    Raises:
+        ValueError: If no architecture is named.
+    """
+    if not model:
+        raise ValueError("base= needs an architecture: load_clip('ViT-L-14', FILE, base='openai').")
+    return load_clip(model, base, cache_dir=cache_dir, trust=trust).model.state_dict()
+
+
+def laid_over(state: Mapping[str, Tensor], base: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """A part of a CLIP on top of a whole one; what is replaced and what stays is said as a warning.
+
+    Args:
+        state: Name to tensor of the part.
+        base: Name to tensor of the whole.
+        source: Of the part, for messages.
+
+    Raises:
+        WeightMismatchError: If the part holds what the whole does not.
+    """
+    strange = [name for name in state if name not in base]
+    if strange:
+        raise WeightMismatchError(
+            f"'{source}' holds {len(strange)} tensors that its base does not have ({', '.join(strange[:5])}"
+            f'{" ..." if len(strange) > 5 else ""}): name the architecture that it is of.'
+        )
+    stay = [name for name in base if name not in state]
+    parts = {where: sorted({n.split('.')[0] for n in names}) for where, names in (('new', state), ('old', stay))}
+    warnings.warn(
+        f"'{source}' gives {len(state)} of {len(base)} tensors ({', '.join(parts['new'])}); the base gives "
+        f'{len(stay)} ({", ".join(parts["old"]) or "none"}).',
+        stacklevel=3,
+    )
+    return {**base, **state}
 
 
 def build_clip(config: Mapping[str, Any], folder: Path | None = None) -> nn.Module:
@@ -189,8 +247,12 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
         parts['vision_cfg']['timm_model_pretrained'] = False
     if 'hf_model_name' in parts['text_cfg']:
         parts['text_cfg']['hf_model_pretrained'] = False
+    trunk = parts['vision_cfg'].pop('timm_kwargs', None)
     kind = open_clip.CoCa if 'multimodal_cfg' in parts else open_clip.CustomTextCLIP if custom else open_clip.CLIP
-    return kind(**parts)
+    clip = kind(**parts)
+    if trunk is not None:
+        resize_trunk(clip, trunk, parts['embed_dim'])
+    return clip
 
 
 def fit_state(clip: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -217,6 +279,8 @@ def fit_state(clip: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]
 def _settings(found: Found, checkpoint: Checkpoint | None, tag: str | None) -> FileSettings:
     if found.settings is not None:
         return found.settings
+    if checkpoint is not None and checkpoint.meta.get(LAYOUT) == 'slip' and tag is None:
+        return FileSettings(QUICK_GELU, LOOKS)
     if found.config is not None:
         quick_gelu = bool(found.config.get('quick_gelu', False))
         return file_settings(found.file, [found.model], tag=tag, default=quick_gelu)
@@ -231,6 +295,13 @@ def _settings(found: Found, checkpoint: Checkpoint | None, tag: str | None) -> F
 
 
 def _final_config(found: Found, checkpoint: Checkpoint | None, settings: FileSettings) -> dict[str, Any]:
+    if checkpoint is not None and checkpoint.meta.get(LAYOUT) == 'slip':
+        if found.config is not None and 'timm_kwargs' not in found.config['vision_cfg']:
+            raise WeightMismatchError(
+                f"'{found.file}' is of SLIP's family, whose image towers are in no architecture of open_clip: give the "
+                "file itself as the model, load_clip(FILE), or a folder made by 'denseclip convert clip FILE FOLDER'."
+            )
+        return found.config or slip_config(checkpoint.state_dict)
     if found.config is not None:
         return {**copy.deepcopy(found.config), 'quick_gelu': settings.quick_gelu}
     assert checkpoint is not None

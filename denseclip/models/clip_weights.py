@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # models with another backbone and other words need no CLIP
 
 Pretrained: TypeAlias = str | Mapping[str, Any]
 """A source as ``denseclip.weights.resolve`` knows it (an OpenAI archive, a safetensors file, ``hf-hub:``,
-``local-dir:``), one of open_clip's tags, or a dict with ``source`` (one of these), ``trust``, and ``tag``:
-the tag that a file is of."""
+``local-dir:``), one of open_clip's tags, or a dict with ``source`` (one of these), ``trust``, ``tag``: the tag that a
+file is of, and ``base``: the tag or file of a whole CLIP that a file with a part of one is laid over."""
 
 
 def spec_of(pretrained: Pretrained) -> dict[str, Any]:
@@ -89,10 +89,13 @@ def clip_state(pretrained: Pretrained, model: str) -> dict[str, Tensor]:
     Returns:
         State dict under OpenAI's or open_clip's names.
     """
-    from denseclip.clip.loading import load_clip, read_clip
+    from denseclip.clip.loading import base_state, laid_over, load_clip, read_clip
 
     spec = spec_of(pretrained)
     trust = spec.get('trust', False)
     if tag_config(pretrained, model):
         return load_clip(model, spec['source'], trust=trust).model.state_dict()
-    return read_clip(weight_file(resolve(spec['source'])), trust=trust).state_dict
+    state = read_clip(weight_file(resolve(spec['source'])), trust=trust).state_dict
+    if spec.get('base') is None:
+        return state
+    return laid_over(state, base_state(model, spec['base'], trust=trust), str(spec['source']))

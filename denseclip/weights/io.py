@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .errors import UntrustedWeightsError, WeightFileError
+from .inert import leftovers_ignored
 from .matching import LoadReport, load_into
 from .shards import index_shards, is_index, sibling_shards
 from .torchscript import archive_root, read_torchscript
@@ -205,6 +206,9 @@ def _torch_load(path: Path, trust: bool) -> Any:
         try:
             return _unpickle(path, trust)
         except pickle.UnpicklingError:
+            with leftovers_ignored(path) as readable:
+                if readable:
+                    return _unpickle(path, trust)
             if not _learn_mmengine():
                 raise
             return _unpickle(path, trust)

@@ -45,7 +45,8 @@ def test_every_converter_has_a_row() -> None:
 
 def test_the_list_names_all_of_them(capsys: pytest.CaptureFixture) -> None:
     assert main(['convert', '--list']) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*convert.CONVERTERS, 'weights']
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [*convert.CONVERTERS, 'weights', 'clip']
     assert main(['convert']) == 2
     assert 'name what to convert' in capsys.readouterr().err
 

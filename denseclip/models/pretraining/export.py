@@ -10,9 +10,8 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from denseclip.clip.deep_prompts import FILE_NAME as DEEP_PROMPTS
-from denseclip.clip.deep_prompts import write_deep_prompts
 from denseclip.clip.small_bpe import FILE_NAME, bpe_file, word_list
+from denseclip.clip.writing import WEIGHTS, write_clip_config, write_clip_folder
 from denseclip.weights import WeightMismatchError, load_into, write_safetensors
 from denseclip.weights.publish import to_half
 
@@ -85,28 +84,17 @@ def export_adapted_clip(model: MaskAdaptedCLIP, folder: Path, *, half: bool = Tr
     Returns:
         The weight file.
     """
-    loaded = model.loaded[0]
-    merges = (loaded.config['text_cfg'].get('tokenizer_kwargs') or {}).get('bpe_path')
-    if loaded.folder is not None and merges:
-        (folder / Path(merges).name).write_bytes((loaded.folder / Path(merges).name).read_bytes())
-    spec = loaded.preprocess
-    preprocess = {'size': spec.size[0], 'mean': list(spec.mean), 'std': list(spec.std)}
-    preprocess.update(interpolation=spec.interpolation, resize_mode=spec.resize_mode)
-    config = json.loads(json.dumps(loaded.config))
-    for prompts in (PROMPTS_FILE, DEEP_PROMPTS):  # those of an earlier export belong to other weights
-        (folder / prompts).unlink(missing_ok=True)
-    if model.deep_prompts is not None:
-        write_deep_prompts(model.deep_prompts, folder)
+    (folder / PROMPTS_FILE).unlink(missing_ok=True)  # prompts of an earlier export belong to other weights
     if model.mask_embedding is not None:
         write_mask_prompts(model.mask_embedding, folder)
-    return _write_clip(folder, config, preprocess, model.clip, half)
+    return write_clip_folder(model.loaded[0], folder, half=half)
 
 
 def _write_clip(folder: Path, config: Any, preprocess: Any, clip: nn.Module, half: bool) -> Path:
     """The files of a CLIP as open_clip's ``local-dir:`` wants them."""
-    _write_json(folder / 'open_clip_config.json', {'model_cfg': config, 'preprocess_cfg': preprocess})
+    write_clip_config(folder, config, preprocess)
     state = clip.state_dict()
-    return write_safetensors(to_half(state) if half else state, folder / 'open_clip_model.safetensors')
+    return write_safetensors(to_half(state) if half else state, folder / WEIGHTS)
 
 
 def export_dino(model: DINOPretraining, folder: Path, *, half: bool = True) -> Path:
