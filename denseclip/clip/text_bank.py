@@ -99,6 +99,20 @@ class TextBank:
         self.batch_size = batch_size
         self._memory: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
 
+    @staticmethod
+    def from_file(path: str | Path, space: str, merge: str = 'mean', adaptor: str | Path | None = None) -> TextBank:
+        """A bank of embeddings that were made elsewhere; see :func:`denseclip.clip.ready_text.read_ready_text`.
+
+        Args:
+            path: File of embeddings with names.
+            space: The joint space that is wanted; a file of another one is refused.
+            merge: ``'mean'`` or ``'max'``.
+            adaptor: File of LLM2CLIP's adaptor, for states of a language model.
+        """
+        from .ready_text import read_ready_text  # which builds on this module
+
+        return read_ready_text(path, space, merge, adaptor)
+
     def encode(self, vocabulary: VocabularyLike) -> TextEmbeddings:
         """Embeddings of a vocabulary, on the tower's device.
 

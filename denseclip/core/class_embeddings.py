@@ -122,11 +122,16 @@ class ClassEmbeddings(nn.Module):
             vocabulary: What the rows stand for.
 
         Raises:
-            ValueError: If there are neither as many rows as classes nor as names.
+            ValueError: If there are neither as many rows as classes nor as names, or they are of another size.
 
         Shape:
             - embeddings: :math:`(K, E)` or :math:`(P, E)`
         """
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.tower.embed_dim:
+            raise ValueError(
+                f'embeddings of shape {tuple(embeddings.shape)} do not lie in the space of this model, which has '
+                f'{self.tower.embed_dim} dimensions.'
+            )
         index = vocabulary.class_index
         names = vocabulary.names + (('background',) if vocabulary.background_names else ())
         merge = 'mean' if embeddings.shape[0] == len(names) else 'max'
