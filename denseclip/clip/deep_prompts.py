@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,8 @@ class CoupledPrompts(nn.Module):
     @property
     def image_width(self) -> int:
         """Size of a token of the image tower."""
-        return int(self.couplings[0].weight.shape[0])  # type: ignore[union-attr, operator]
+        couple: Any = self.couplings[0]
+        return couple.out_features
 
     def extra_repr(self) -> str:
         """Sizes, for printing and for the fingerprint of a text tower."""

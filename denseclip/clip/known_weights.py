@@ -49,7 +49,8 @@ class KnownWeights:
 
 def _family(names: str, *facts: Any, **more: Any) -> list[KnownWeights]:
     """Rows that differ in name and architecture alone: ``'name:architecture name:architecture'``."""
-    return [KnownWeights(*pair.split(':'), *facts, **more) for pair in names.split()]
+    pairs = [pair.split(':') for pair in names.split()]
+    return [KnownWeights(name, architecture, *facts, **more) for name, architecture in pairs]
 
 
 KNOWN: tuple[KnownWeights, ...] = (
