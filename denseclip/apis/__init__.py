@@ -7,6 +7,7 @@ from denseclip.files.lazy import on_first_use
 __all__, __getattr__, __dir__ = on_first_use(
     __name__,
     {
+        'Adapted': 'adapt',
         'AnomalyInferencer': 'anomaly',
         'AnomalyResult': 'anomaly',
         'Detections': 'detection',

@@ -19,6 +19,7 @@ from denseclip.apis.images import ChannelOrder, ImageLike
 from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.loading import ConfigLike, shared_model
 from denseclip.apis.mask_inferencer import MaskInferencer
+from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.precision import Precision
 
 _NO_WORDS = 'something'
@@ -46,6 +47,8 @@ def segment(
     masks: str | None = None,
     stage: str | None = None,
     precision: Precision | None = None,
+    head: str | Path | None = None,
+    unknown: float | None = None,
 ) -> Any:
     """Segment a picture, or several, by words.
 
@@ -75,6 +78,8 @@ def segment(
         masks: see there.
         stage: see there.
         precision: see there.
+        head: file of ``denseclip adapt``, see :meth:`Inferencer.use_head`; its classes are the default.
+        unknown: see there.
 
     Returns:
         The result in the picture's own size, a :class:`Segmentation` unless ``task`` says otherwise; a list of results
@@ -101,8 +106,12 @@ def segment(
         stage=stage,
         device=device,
         precision=precision,
+        head=head,
+        unknown=unknown,
     )
-    if (_is_preset(name) or masks not in (None, 'model')) and classes is not None:
+    if head is not None and classes is not None:
+        options['words'] = Vocabulary.of(classes)  # a head is looked at with the words that it is for
+    elif (_is_preset(name) or masks not in (None, 'model')) and classes is not None:
         options['words'] = _NO_WORDS  # these cannot be loaded without any; the call has its own
     if things is not None and task is None:
         options['task'] = 'semantic'  # a model that knows things

@@ -19,6 +19,7 @@ from denseclip.apis.confidence import Wishes, find_calibration
 from denseclip.apis.config import build_transforms, dataset_meta, inference_config, inference_steps, resizes
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
+from denseclip.apis.pixel_heads import TakesPixelHead, strangeness_of, without_unknown
 from denseclip.apis.predictor import Predictor
 from denseclip.apis.presets import DEFAULT_CLIP, preset_model
 from denseclip.apis.segmentation import Segmentation, result_names
@@ -52,7 +53,7 @@ class Words:
     palette: np.ndarray
 
 
-class Inferencer(Predictor):
+class Inferencer(TakesPixelHead, Predictor):
     """A model, ready for pictures.
 
     Pictures pass the test pipeline of the config, the same as in evaluation; results have the picture's own size.
@@ -347,6 +348,9 @@ class Inferencer(Predictor):
         labels = sample.pred_sem_seg.data[0, :height, :width].to(label_dtype(len(names))).cpu().numpy()
         found = getattr(sample, 'word_scores', None)
         planes = getattr(sample, 'pixel_scores', None)
+        strange = strangeness_of(sample, height, width)
+        if strange is not None and self.unknown is not None:
+            labels = without_unknown(labels, strange, self.unknown, len(words.vocabulary))
         return Segmentation(
             labels,
             words.vocabulary,
@@ -359,6 +363,7 @@ class Inferencer(Predictor):
             left_out=() if found is None else tuple(names[k] for k in found.left_out.nonzero()[:, 0].tolist()),
             pixel_scores=None if planes is None else planes.data[:, :height, :width].float().cpu().numpy(),
             evidence=None if found is None or found.evidence is None else found.evidence.cpu().numpy(),
+            strangeness=strange,
         )
 
     def _run(self, pictures: Sequence[Picture], request: ScoreRequest | None) -> list[Any]:
@@ -371,6 +376,7 @@ class Inferencer(Predictor):
                 if request is not None:
                     for sample in samples:
                         score_sample(request, sample)
+                self._add_strangeness(packed, samples)
                 return samples
         finally:
             self.model.score_request = None

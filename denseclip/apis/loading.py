@@ -18,6 +18,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.mask_inferencer import DEFAULT_SCORE, MaskInferencer
 from denseclip.apis.methods import SEGMENTATION_TASKS, methods_for
+from denseclip.apis.pixel_heads import check_unknown, given_head
 from denseclip.apis.predictor import Predictor
 from denseclip.apis.presets import DEFAULT_CLIP
 from denseclip.apis.turns import keep_last
@@ -27,6 +28,7 @@ from denseclip.compat.logs import without_advice
 from denseclip.core.precision import Precision
 from denseclip.core.words import TakesWords
 from denseclip.engine.compute import Compute, Layout
+from denseclip.models.pixel_head import PixelGDAHead
 
 ConfigLike: TypeAlias = str | Path | Config | Mapping[str, Any]
 _QUERY_OPTIONS = ('task', 'things', 'score')
@@ -75,6 +77,8 @@ def load_model(
     layout: Layout = 'auto',
     compile: bool | str = False,
     trust: bool = False,
+    head: PixelGDAHead | str | Path | None = None,
+    unknown: float | None = None,
     **settings: Any,
 ) -> Predictor:
     """Load a model of any kind.
@@ -100,6 +104,8 @@ def load_model(
         compile: Make graphs of blocks, layers and heads by ``torch.compile``, which takes a minute or more at the first
             picture; a string names its backend.
         trust: Allow weights in a pickle that runs code while it is read.
+        head: A head of ``denseclip adapt`` for this model, or its file; without ``words`` it brings its own.
+        unknown: See :meth:`Inferencer.use_head`.
         **settings: Further arguments of a preset's segmentor or of OVSeg's (``affinity``, ``selection`` ...).
 
     Returns:
@@ -121,15 +127,26 @@ def load_model(
         raise UserError(str(error)) from error
     if score is not None and not 0 <= score <= 1:
         raise UserError(f'the least score (--score, score=) is {score:g}; it must be between 0 and 1.')
+    check_unknown(unknown, head)
+    if head is not None and words is None:
+        words = given_head(head)[0].vocabulary
     order = _Order(config, weights, clip, pretrained, words, things, task, score, masks, stage, device, trust)
     with without_advice():
         model = _load(name, order, settings)
+        if head is not None:
+            _give_head(model, head, unknown)
     if compute != Compute():
         try:
             model.use(compute)
         except ValueError as error:
             raise UserError(str(error)) from error
     return model
+
+
+def _give_head(model: Predictor, head: PixelGDAHead | str | Path, unknown: float | None) -> None:
+    if not isinstance(model, Inferencer):
+        raise UserError(f'{type(model.model).__name__} labels no pixels by words: leave --head (head=) out.')
+    model.use_head(head, unknown)
 
 
 def _load(name: ConfigLike | None, order: _Order, settings: dict[str, Any]) -> Predictor:

@@ -103,9 +103,9 @@ def new_dataset(
     if out.suffix != '.py':
         raise UserError(f"'{out}' is no config: give a name that ends in .py")
     _check_out(out, base, force=force)
-    words = _given_words(classes)  # before anything is converted
-    data = recognise(folder, force=force, check=partial(_vocabulary, words=words), **reading)
-    vocabulary = _vocabulary(data, words)
+    words = given_words(classes)  # before anything is converted
+    data = recognise(folder, force=force, check=partial(vocabulary_of, words=words), **reading)
+    vocabulary = vocabulary_of(data, words)
     of_maps = reading.get('ids') or reading.get('ignore') or reading.get('colors', 'auto') != 'auto'
     if isinstance(data, BoxData) and of_maps:
         raise UserError('--ids, --ignore and --colors are for label maps, but the folder is read as boxes; see --kind')
@@ -159,15 +159,28 @@ def typed_classes(text: str | None) -> tuple[Vocabulary | None, tuple[str, ...]]
         raise UserError(f'--classes: {error}') from error
 
 
-def _given_words(classes: Any) -> Vocabulary | None:
+def given_words(classes: Any) -> Vocabulary | None:
+    """Words that somebody gives to classes; None: none are given.
+
+    Raises:
+        UserError: If they cannot be used.
+    """
     try:
         return None if classes is None else Vocabulary.of(classes)
     except VocabularyError as error:
         raise UserError(f'--classes: {error}') from error
 
 
-def _vocabulary(data: BoxData | LabelMapData, words: Vocabulary | None) -> Vocabulary:
-    """Words of the classes, checked against the data."""
+def vocabulary_of(data: BoxData | LabelMapData, words: Vocabulary | None) -> Vocabulary:
+    """Words of the classes of data, checked against it.
+
+    Args:
+        data: As it was recognised.
+        words: Words in the order of the classes; None: the names that a file beside the data says.
+
+    Raises:
+        UserError: If they do not fit.
+    """
     names = data.names if isinstance(data, LabelMapData) else data.classes
     if words is None:
         if not names:

@@ -72,6 +72,8 @@ class Segmentation(Result):
             those of models that classify masks need not sum to one.
         evidence: what calibrated scores and ranks are made of, a row per class, see
             ``denseclip.models.functional.word_evidence``.
+        strangeness: ``H x W``, how unlike the classes of a head of ``denseclip adapt`` each pixel is: the part of
+            labelled pixels that are more like them, 0..1, ``float32``; if ``unknown`` was asked for.
     """
 
     kind: ClassVar[str] = 'semantic'
@@ -87,6 +89,7 @@ class Segmentation(Result):
     left_out: tuple[str, ...] = ()
     pixel_scores: np.ndarray | None = None
     evidence: np.ndarray | None = None
+    strangeness: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         names = result_names(self.vocabulary)

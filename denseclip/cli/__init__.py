@@ -7,6 +7,7 @@ needs. The same module is ``denseclip NAME`` (:func:`denseclip.cli.doors.add_com
 """
 
 from denseclip.cli import (
+    adapt,
     anomaly,
     benchmark,
     check,
@@ -35,6 +36,7 @@ COMMANDS = {
     'label': label,
     'review': review,
     'distill': distill,
+    'adapt': adapt,
     'models': models,
     'miniworld': miniworld,
     'new-dataset': new_dataset,

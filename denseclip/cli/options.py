@@ -123,7 +123,7 @@ def check_output(args: argparse.Namespace) -> None:
 
 def model_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of ``load_model`` that these options mean; of those that a command has not, none."""
-    names = ('clip', 'pretrained', 'things', 'task', 'score', 'masks', 'stage')
+    names = ('clip', 'pretrained', 'things', 'task', 'score', 'masks', 'stage', 'head', 'unknown')
     found = {name: getattr(args, name) for name in names if hasattr(args, name)}
     shared = ('config', 'weights', 'device', 'precision', 'layout', 'compile', 'trust')
     return {**found, **{name: getattr(args, name) for name in shared}}

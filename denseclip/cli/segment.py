@@ -40,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_clip_options(parser, 'the preset, or of ovseg with --masks from elsewhere')
     add_score_options(parser)
+    add_head_options(parser)
     add_mask_options(parser)
     parser.add_argument(
         '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"
@@ -100,6 +101,21 @@ def add_score_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_head_options(parser: argparse.ArgumentParser) -> None:
+    """What a few labelled pictures add to the words."""
+    parser.add_argument(
+        '--head',
+        metavar='FILE',
+        help="a head that 'denseclip adapt' made of labelled pictures for this model; its classes are the default",
+    )
+    parser.add_argument(
+        '--unknown',
+        type=float,
+        metavar='P',
+        help='with --head: pixels that are stranger than this part of the labelled pixels (0.99) get no class, 0..1',
+    )
+
+
 def add_mask_options(parser: argparse.ArgumentParser) -> None:
     """Models that make masks first, and what becomes of them."""
     parser.add_argument(
@@ -141,6 +157,9 @@ def run(args: argparse.Namespace) -> int:
 
     check_share('--min-confidence', args.min_confidence)
     check_share('--min-area', args.min_area)
+    check_share('--unknown', args.unknown)
+    if args.runtime is not None and args.head is not None:
+        raise UserError('--head goes with a model, not with --runtime: leave one of them out.')
     if args.runtime is None:
         require_host_stack('denseclip segment')
     name = model_name(args)

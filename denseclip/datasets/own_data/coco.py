@@ -93,7 +93,7 @@ def from_coco(folder: Path, files: Mapping[str, list[Path]], conversion: Convers
         made |= {split} if lines else set()
     mended = bool(made)
     if 'val' not in contents:
-        contents |= _divide(contents['train'], conversion.val_share)
+        contents |= _divide(contents['train'], conversion.val_share or 0.0)
         pictures['val'] = pictures['train']
         made |= {'train', 'val'}
         targets = ' and '.join(str(_made(conversion, split)) for split in ('train', 'val'))

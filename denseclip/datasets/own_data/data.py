@@ -21,7 +21,8 @@ class Reading(TypedDict, total=False):
             that is not split, and where a file has to be mended; label maps of ids from colours, and lists of pictures
             and label maps. By default the folder's name with ``_coco``, or ``_maps``.
         kind: ``'boxes'`` or ``'label maps'``, where a folder holds both; by default boxes are read.
-        val_share: Part of the pictures to validate on, 0..1, where the data set is not split.
+        val_share: Part of the pictures to validate on, 0..1, where the data set is not split; None (label maps alone):
+            none.
         crowds: What becomes of ``iscrowd: 1``, by which training and scores leave objects out: ``auto`` takes it off
             where a class has nothing else, ``objects`` everywhere, ``keep`` nowhere.
         corners: Whether VOC-XML files count pixels from ``0`` or ``1``; ``auto`` looks into them.
@@ -35,7 +36,7 @@ class Reading(TypedDict, total=False):
 
     converted: str | Path | None
     kind: str | None
-    val_share: float
+    val_share: float | None
     crowds: str
     corners: str
     ids: Sequence[int]
@@ -56,7 +57,7 @@ class Conversion:
 
     source: Path
     target: Path
-    val_share: float = 0.2
+    val_share: float | None = 0.2
     force: bool = False
     crowds: str = 'auto'
     corners: str = 'auto'
@@ -134,7 +135,7 @@ class LabelMapData:
     """A data set with label maps.
 
     Attributes:
-        splits: ``train``, ``val`` and perhaps ``test``.
+        splits: ``train``, ``val`` (unless none was wanted) and perhaps ``test``.
         picture_suffix: Such as ``.jpg`` or ``_leftImg8bit.png``.
         label_suffix: Such as ``.png`` or ``_mask.png``.
         ids: Ids in a sample of the label maps, as training will read them, without those that are ignored.

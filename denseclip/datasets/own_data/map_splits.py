@@ -53,7 +53,7 @@ def find_pairs(folder: Path, groups: Groups, conversion: Conversion) -> tuple[di
         parts, notes = _by_lists(folder, parts[''])
     if 'train' not in parts:
         raise ConversionError(f'{folder}: found {" and ".join(parts)}, but no train with pictures and label maps')
-    if 'val' not in parts:
+    if 'val' not in parts and conversion.val_share is not None:
         train = parts['train']
         try:
             names = split_by_name(train.pairs, conversion.val_share)

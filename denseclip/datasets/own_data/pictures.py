@@ -151,7 +151,7 @@ def as_box_data(found: Found, conversion: Conversion) -> BoxData:
     whole = pictures.pop('all', [])
     pictures.setdefault('train', whole)
     if 'val' not in pictures:
-        pictures |= _divide(pictures['train'], conversion.val_share)
+        pictures |= _divide(pictures['train'], conversion.val_share or 0.0)
         notes.append(
             f'pictures divided into {len(pictures["train"])} to train and {len(pictures["val"])} to validate on'
         )

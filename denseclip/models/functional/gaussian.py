@@ -205,3 +205,27 @@ def new_class_classifier(
     apart = near - texts[:, None]
     precisions = [shrunk_precision(rows.T @ rows, neighbours) for rows in apart]
     return means, *gaussian_classifier(means, torch.stack(precisions).mean(dim=0))
+
+
+def mix_scores(text_logits: Tensor, gaussian_logits: Tensor, chosen: Tensor, alpha: float) -> Tensor:
+    """Scores of all classes, where some have Gaussian scores, too.
+
+    Those add ``alpha`` times theirs to the text's, and then share among them what the text gave to all of them
+    together. So classes without samples keep their text score to the bit, and where all classes have samples this is
+    the softmax of the authors' ``text + alpha * gaussian``.
+
+    Args:
+        text_logits: In units of a softmax.
+        gaussian_logits: Of the classes with samples.
+        chosen: Which classes those are, in this order.
+        alpha: Weight of the Gaussian scores; 0 leaves the text's as they are.
+
+    Shape:
+        - text_logits and result: :math:`(N, K, ...)`; gaussian_logits: :math:`(N, S, ...)`; chosen: :math:`(S,)`
+    """
+    if alpha == 0 or not len(chosen):
+        return text_logits
+    before = text_logits[:, chosen]
+    mixed = before + alpha * gaussian_logits
+    mixed = mixed - mixed.logsumexp(dim=1, keepdim=True) + before.logsumexp(dim=1, keepdim=True)
+    return text_logits.index_copy(1, chosen, mixed.to(text_logits.dtype))

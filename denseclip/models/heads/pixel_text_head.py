@@ -111,6 +111,11 @@ class PixelTextFPNHead(LabelSizeLoss, FPNHead):
         """
         return unit_cosine(pixels, *self._projection, text) * self._scale
 
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Embeddings in the text tower's space of :meth:`unit_pixels`, of length one, (N, E, h, w)."""
+        weight, bias = self._projection
+        return torch.einsum('nchw,ec->nehw', pixels, torch.cat([weight, bias.unsqueeze(1)], dim=1))
+
     def rows(self, text: Tensor) -> Tensor:
         """Rows whose products with :meth:`unit_pixels` are the logits, (N or 1, K, channels + 1).
 

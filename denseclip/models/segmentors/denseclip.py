@@ -14,6 +14,7 @@ from torch import Tensor
 
 from denseclip.clip.unrelated import unrelated_rows, unrelated_words
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
+from denseclip.core.placement import resize, size_of
 from denseclip.core.unrelated_text import MAX_TEMPLATES
 from denseclip.models.builder import build_module
 from denseclip.models.prompting import PixelTextMatch, PromptingOptions, Spec, TextPrompting, check_choice
@@ -160,12 +161,31 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
     def head_scores(self, inputs: Tensor) -> tuple[Tensor, Comparison | None]:
         """See :class:`LabelMapInference`; unrelated words can be scored where the head compares with raw texts."""
         text = self._unrelated_text() if self.score_request is not None else None
-        if text is None:
+        if text is None and self.pixel_head is None:
             return super().head_scores(inputs)
         raw, *levels = self.extract_feat(inputs)
         pixels = self.decode_head.unit_pixels(levels)
-        compare = partial(self.decode_head.compare, text=text)
-        return self.decode_head.compare(pixels, raw), Comparison(compare, pixels)
+        logits = self.decode_head.compare(pixels, raw)
+        if self.pixel_head is not None:
+            logits = self.pixel_head(logits, self.decode_head.embed(pixels), self.vocabulary)
+        return logits, None if text is None else Comparison(partial(self.decode_head.compare, text=text), pixels)
+
+    @property
+    def has_pixel_features(self) -> bool:  # type: ignore[override]
+        """Whether pixels have embeddings in the space of the texts."""
+        return bool(self.text_head) and hasattr(self.decode_head, 'embed')
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
+        """Logits at the resolution of the head, (N, K, h, w)."""
+        if self.pixel_head is not None:
+            return self.head_scores(inputs)[0]
+        return super()._forward(inputs, data_samples)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits of whole pictures in their size, (N, K, H, W)."""
+        if self.pixel_head is not None:
+            return resize(self.head_scores(inputs)[0], size_of(inputs), self.align_corners)
+        return super().encode_decode(inputs, batch_img_metas)
 
     def _unrelated_text(self) -> Tensor | None:
         """Embeddings of words that have nothing to do with the vocabulary, (1, M, E); None: it has no use for them."""

@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from denseclip.core.placement import Box, Placement, Windows, size_of, slide_boxes
+from denseclip.models.pixel_head import PixelHead
 from denseclip.structures.word_scores import ScoreRequest, WordScores
 
 from .refined_slide import Refine, refined_maps
@@ -38,6 +39,9 @@ class LabelMapInference:
     keep_logits: bool = False
     score_request: ScoreRequest | None = None
     """What is wanted besides labels; None: nothing, which costs nothing."""
+    pixel_head: PixelHead | None = None
+    """Corrects the scores of words by embeddings of pixels, where :attr:`has_pixel_features`; None: nothing does."""
+    has_pixel_features = False
 
     def head_logits(self, inputs: Tensor) -> Tensor:
         """Logits at the resolution of the head, (N, K, h, w)."""

@@ -92,6 +92,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
 
     tower: ImageTower
     align_corners = False
+    has_pixel_features = True
     sourced_prefixes = ('tower.', 'text.')
 
     def __init__(
@@ -245,6 +246,10 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         """
         text = self.class_embeddings()
         cosines = self.post.denoise(cosine_scores(dense, text.embeddings), self.scale)
+        if self.pixel_head is not None:  # every name of a class moves as the class does
+            logits = text.class_scores(cosines) * self.scale
+            moved = (self.pixel_head(logits, dense, self.vocabulary) - logits) / self.scale
+            cosines = cosines + moved.index_select(1, text.class_index)
         if self.score_request is not None:
             self._comparison = self._compare_words(dense, cosines)
         if not self._gives_probabilities:

@@ -1,0 +1,167 @@
+"""Heads of ``denseclip adapt`` on loaded models: whether they belong together, and what they say beside labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.structures import PixelData
+
+from denseclip.apis.batches import described
+from denseclip.apis.errors import UserError, check_share
+from denseclip.files.names import shown
+from denseclip.models.pixel_head import PixelGDAHead, differing, feature_space, takes_pixel_head
+from denseclip.models.pixel_head_file import read_head
+from denseclip.models.pixel_samples import strangeness_map
+
+if TYPE_CHECKING:
+    from denseclip.apis.images import Picture
+    from denseclip.apis.turns import Turn
+    from denseclip.clip.vocabulary import Vocabulary
+
+_WHAT = {'model': 'another kind of model', 'read_out': 'another read-out of its tower', 'tower': 'other weights'}
+
+
+def require_pixel_features(model: Any) -> None:
+    """Refuse models whose pixels have no embeddings.
+
+    Raises:
+        UserError: Then.
+    """
+    if not takes_pixel_head(model):
+        raise UserError(
+            f'{type(model).__name__} has no embeddings of pixels in the space of its words, which a head of '
+            "'denseclip adapt' needs: take a preset (--preset), CLIP-DINOiser, or a DenseCLIP with open words such as "
+            'the bundled model.'
+        )
+
+
+def given_head(head: PixelGDAHead | str | Path) -> tuple[PixelGDAHead, str]:
+    """A head, read where it is a file, and what to call it.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    if isinstance(head, PixelGDAHead):
+        return head, 'the head'
+    if not Path(head).is_file():
+        raise UserError(f"the head '{head}' does not exist; make it with 'denseclip adapt'.")
+    return read_head(head), f"the head '{shown(head)}'"
+
+
+def check_head(model: Any, head: PixelGDAHead, name: str, vocabulary: Vocabulary) -> None:
+    """Refuse a head of another model, or of other classes.
+
+    Raises:
+        UserError: Then; one sentence.
+    """
+    require_pixel_features(model)
+    apart = differing(head.space, feature_space(model))
+    if apart:
+        was = ' and '.join(_WHAT[key] for key in apart if key != 'tower' or len(apart) == 1)
+        raise UserError(
+            f'{name} was made with {was} ({head.space.get("model")}): load that model, or make a head for this one '
+            "with 'denseclip adapt'."
+        )
+    if not len(head.classes_of(vocabulary)[0]):
+        raise UserError(
+            f'{name} knows {", ".join(map(shown, head.names[:10]))}; none of these is among the classes '
+            f'{", ".join(map(shown, vocabulary.names[:10]))}: call one of them so, or give it so as a further name.'
+        )
+    if getattr(model, 'score_fusion', 'none') != 'none' and vocabulary.groups != head.vocabulary.groups:
+        warnings.warn(
+            f'{name} was made with other words, on which the pixel embeddings of {type(model).__name__} depend a '
+            'little: make it anew with these classes if results are poor.',
+            stacklevel=4,
+        )
+
+
+def strangeness_of(sample: Any, height: int, width: int) -> np.ndarray | None:
+    """What a data sample says of strangeness, ``H x W``; None: nothing."""
+    found = getattr(sample, 'strangeness', None)
+    return None if found is None else found.data[0, :height, :width].float().cpu().numpy()
+
+
+def without_unknown(labels: np.ndarray, strangeness: np.ndarray, most: float, label: int) -> np.ndarray:
+    """Labels in which pixels that are stranger than allowed have a label of their own.
+
+    Shape:
+        - labels, strangeness and result: ``H x W``
+    """
+    return np.where(strangeness > most, np.asarray(label, dtype=labels.dtype), labels)
+
+
+def check_unknown(unknown: float | None, head: Any) -> None:
+    """Refuse a share that is none, or one without a head.
+
+    Raises:
+        UserError: Then.
+    """
+    check_share('unknown (--unknown)', unknown)
+    if unknown is not None and head is None:
+        raise UserError('--unknown (unknown=) needs a head of labelled pictures: give --head (head=), too.')
+
+
+class TakesPixelHead:
+    """Mix-in for inferencers whose model's scores of words a head can correct."""
+
+    model: Any
+    unknown: float | None = None
+    """Pixels stranger than this part of labelled ones get no class, see :meth:`use_head`; None: all get one."""
+    _turn: Turn
+    _limit: int | None
+    _transforms: Callable[[dict[str, Any]], Any]
+    _words_of_call: Callable[..., Any]
+    vocabulary: Any
+
+    def require_pixel_features(self) -> None:
+        """Refuse to be given a head.
+
+        Raises:
+            UserError: If the model's pixels have no embeddings.
+        """
+        require_pixel_features(self.model)
+
+    def use_head(self, head: PixelGDAHead | str | Path | None, unknown: float | None = None) -> None:
+        """Correct the scores of words by a head of ``denseclip adapt`` from now on.
+
+        Args:
+            head: The head or its file; None takes the present one off.
+            unknown: Pixels that are stranger to the head than this part of the labelled pixels that it was not made
+                of, 0..1, get the label ``background`` where the words have one, else ``nothing``;
+                :attr:`Segmentation.strangeness` says how strange each is. None: all pixels get a class.
+
+        Raises:
+            UserError: If the head belongs to another model, or knows none of the classes.
+            WeightFileError: If the file is no head.
+        """
+        check_unknown(unknown, head)
+        found, name = (None, '') if head is None else given_head(head)
+        with self._turn:
+            if found is not None:
+                check_head(self.model, found, name, self.vocabulary)
+            self.model.pixel_head, self.unknown = found, unknown
+
+    @contextmanager
+    def prepared(self, picture: Picture) -> Iterator[tuple[torch.Tensor, Any]]:
+        """A picture as the model takes it (1, 3, H, W), and its data sample; in the model's turn, without gradient."""
+        with self._turn, torch.inference_mode():
+            self._words_of_call(None)
+            packed = self._transforms(described(picture, self._limit))
+            data = self.model.data_preprocessor(pseudo_collate([packed]), False)
+            yield data['inputs'], data['data_samples'][0]
+
+    def _add_strangeness(self, packed: Sequence[Any], samples: Sequence[Any]) -> None:
+        """Give data samples ``strangeness`` (1, H, W), if it decides anything; in the model's turn."""
+        if self.unknown is None:
+            return
+        for item, sample in zip(packed, samples, strict=True):
+            inputs = self.model.data_preprocessor(pseudo_collate([item]), False)['inputs']
+            found = strangeness_map(self.model, self.model.pixel_head, inputs, sample)
+            sample.set_data({'strangeness': PixelData(data=found[None])})

@@ -1,0 +1,176 @@
+"""A head made of a few labelled pictures: Gaussian scores of pixels, added to what the text says of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.models.functional.gaussian import gaussian_classifier, mix_scores
+from denseclip.models.functional.open_vocab import unit_length
+
+_LOOKED_AT = 4096  # numbers of each weight that a fingerprint is made of
+
+
+class PixelHead(Protocol):
+    """What a segmentor asks between the scores of its words and its labels."""
+
+    def __call__(self, logits: Tensor, features: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """Scores in place of those of the text.
+
+        Args:
+            logits: Of the classes by their texts, in units of a softmax; classes beyond the vocabulary's (a background
+                with prompts) come last.
+            features: Pixel embeddings, of any length.
+            vocabulary: What the classes are.
+
+        Shape:
+            - logits and result: :math:`(N, K, h, w)`; features: :math:`(N, D, h, w)`
+        """
+        ...
+
+
+@dataclass
+class Recorder:
+    """Stands where a head would stand, changes nothing, and keeps what passes."""
+
+    logits: Tensor | None = None
+    features: Tensor | None = None
+
+    def __call__(self, logits: Tensor, features: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """See :class:`PixelHead`."""
+        del vocabulary
+        self.logits, self.features = logits, features
+        return logits
+
+
+@dataclass(eq=False)
+class PixelGDAHead:
+    """Gaussians of classes with one shared precision, over unit-length pixel embeddings.
+
+    Source: "A Hard-to-Beat Baseline for Training-Free CLIP-based Adaptation" (Wang et al., ICLR 2024), pixels for
+    pictures.
+
+    Attributes:
+        names: Classes with samples.
+        means: Mean embedding of each.
+        precision: Inverse of their shared covariance.
+        priors: Probability of each class.
+        alpha: Weight of the Gaussian scores beside the text's.
+        quantiles: Squared distances from the nearest mean that are exceeded by 1, 1 - 1/Q, ... 0 of the labelled
+            pixels that were held out, rising.
+        space: What the embeddings belong to, see :func:`feature_space`.
+        vocabulary: Words that the head was made with.
+        facts: What else a reader of the file may want to know.
+
+    Shape:
+        - means: :math:`(S, D)`; precision: :math:`(D, D)`; priors: :math:`(S,)`; quantiles: :math:`(Q + 1,)`
+    """
+
+    names: tuple[str, ...]
+    means: Tensor
+    precision: Tensor
+    priors: Tensor
+    alpha: float
+    quantiles: Tensor
+    space: Mapping[str, str]
+    vocabulary: Vocabulary
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        weight, bias = gaussian_classifier(self.means.double(), self.precision.double(), self.priors.double())
+        self._linear = weight.float(), bias.float()
+        # Distances in the space where the covariance is the identity.
+        half = torch.linalg.cholesky(self.precision.double())
+        self._white = half.float(), (self.means.double() @ half).float()
+        self._chosen: tuple[Vocabulary, Tensor, Tensor] | None = None
+
+    def classes_of(self, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
+        """Which classes of a vocabulary the head knows, by any of their names, and where it has them.
+
+        Returns:
+            Numbers of the classes, and of the head's, (S',) each.
+        """
+        if self._chosen is None or self._chosen[0] is not vocabulary:
+            place = {name.casefold(): number for number, name in enumerate(self.names)}
+            found: dict[int, int] = {}
+            for label, entry in enumerate(vocabulary.classes):
+                own = next((place[n.casefold()] for n in entry.names if n.casefold() in place), None)
+                if own is not None and own not in found.values():
+                    found[label] = own
+            labels = torch.tensor(list(found), dtype=torch.long, device='cpu')
+            self._chosen = vocabulary, labels, torch.tensor(list(found.values()), dtype=torch.long, device='cpu')
+        return self._chosen[1], self._chosen[2]
+
+    def __call__(self, logits: Tensor, features: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """See :class:`PixelHead`."""
+        labels, own = self.classes_of(vocabulary)
+        weight, bias = (part.to(features.device) for part in self._linear)
+        unit = unit_length(features.float())
+        own = own.to(features.device)
+        scores = torch.einsum('ndhw,ds->nshw', unit, weight[:, own]) + bias[own][:, None, None]
+        return mix_scores(logits, scores, labels.to(logits.device), self.alpha)
+
+    def strangeness(self, features: Tensor) -> Tensor:
+        """How unlike all labelled classes pixels are.
+
+        Args:
+            features: Pixel embeddings, of any length.
+
+        Returns:
+            The part of held-out labelled pixels that lie nearer to a class mean (Mahalanobis distance), 0..1: values
+            near 1 are met on pixels of no class, or hardly ever.
+
+        Shape:
+            - features: :math:`(N, D, h, w)`; result: :math:`(N, 1, h, w)`
+        """
+        half, means = (part.to(features.device) for part in self._white)
+        rows = unit_length(features.float()).movedim(1, -1) @ half
+        nearest = torch.cdist(rows.flatten(0, 2), means).amin(dim=1).square()
+        table = self.quantiles.to(features.device)
+        rank = torch.searchsorted(table, nearest.contiguous()) / max(len(table) - 1, 1)
+        return rank.clamp_max(1.0).view(rows.shape[:3])[:, None]
+
+
+def takes_pixel_head(model: Any) -> bool:
+    """Whether a model has embeddings of pixels that a head can be made of."""
+    return bool(getattr(model, 'has_pixel_features', False))
+
+
+def feature_space(model: Any) -> dict[str, str]:
+    """What a model's pixel embeddings belong to: a head made in one space means nothing in another.
+
+    Returns:
+        ``model``: its class; ``read_out``: how pixels are read out of its tower; ``tower``: fingerprint of its weights.
+    """
+    read_out: Any = getattr(getattr(model, 'tower', None), 'read_out', None)
+    return {
+        'model': type(model).__name__,
+        'read_out': json.dumps(asdict(read_out), sort_keys=True) if is_dataclass(read_out) else '',
+        'tower': _fingerprint(model),
+    }
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """Hash of some numbers of every weight, spread evenly: all of a large model would take seconds."""
+    need = getattr(model, 'need_weights', None)
+    if need is not None:
+        need()
+    digest = hashlib.sha256()
+    for name, value in sorted(model.named_parameters()):  # state_dict() leaves towers out that have a source
+        flat = value.detach().flatten()
+        part = flat[:: max(1, len(flat) // _LOOKED_AT)].cpu().contiguous()
+        digest.update(f'{name}{tuple(value.shape)}'.encode())
+        digest.update(part.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> Sequence[str]:
+    """In which respects two spaces differ."""
+    return [key for key in ('model', 'read_out', 'tower') if expected.get(key) != found.get(key)]

@@ -1,0 +1,175 @@
+"""Embeddings of the pixels of labelled pictures, as a model itself makes them while it labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from denseclip.core.placement import Box, Placement, Windows, size_of, upper_left
+from denseclip.models.functional.open_vocab import unit_length
+
+from .pixel_head import PixelGDAHead, PixelHead, Recorder
+
+MAJORITY = 0.5
+"""A cell has the class of more than this part of its pixels, or none."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of the model's grid that have a class.
+
+    Attributes:
+        features: Unit-length embeddings.
+        logits: Of the classes by their texts.
+        labels: Their classes.
+        columns: How far right they lie, 0..1.
+
+    Shape:
+        - features: :math:`(n, D)`; logits: :math:`(n, K)`; labels and columns: :math:`(n,)`
+    """
+
+    features: Tensor
+    logits: Tensor
+    labels: Tensor
+    columns: Tensor
+
+    def __getitem__(self, chosen: Tensor) -> Cells:
+        """Some of them."""
+        return Cells(self.features[chosen], self.logits[chosen], self.labels[chosen], self.columns[chosen])
+
+    @classmethod
+    def together(cls, parts: list[Cells]) -> Cells:
+        """Those of several pictures."""
+        names = ('features', 'logits', 'labels', 'columns')
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+@contextmanager
+def head_of(model: Any, head: PixelHead | None) -> Iterator[None]:
+    """Give a model another head for a while."""
+    before = model.pixel_head
+    model.pixel_head = head
+    try:
+        yield
+    finally:
+        model.pixel_head = before
+
+
+def passing(model: Any, inputs: Tensor, sample: Any) -> tuple[Placement, list[Box], Iterator[Recorder]]:
+    """What passes the head of a model at one picture, window by window.
+
+    Args:
+        model: A segmentor with ``has_pixel_features``.
+        inputs: The preprocessed picture, (1, 3, H, W).
+        sample: Its meta information.
+
+    Returns:
+        Where the picture lies in the padded input, the windows over that, and what passes in each.
+    """
+    slide = model.test_cfg.get('mode', 'whole') == 'slide'
+    pads = hasattr(model, 'pad') and not getattr(model, 'stretch', False)
+    padded = model.pad(inputs, model.test_cfg.crop_size if slide else None) if pads else inputs
+    placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
+    if not slide:
+        boxes = [upper_left(size_of(padded))]
+    else:
+        boxes = model._windows(padded)[0]
+
+    def run() -> Iterator[Recorder]:
+        for top, bottom, left, right in boxes:
+            recorder = Recorder()
+            with head_of(model, recorder):
+                model.head_logits(padded[:, :, top:bottom, left:right])
+            yield recorder
+
+    return placement, boxes, run()
+
+
+def labelled_cells(model: Any, inputs: Tensor, sample: Any, truth: Tensor) -> Cells:
+    """Cells of one picture that have a class.
+
+    Args:
+        model: A segmentor with ``has_pixel_features``.
+        inputs: The preprocessed picture.
+        sample: Its meta information.
+        truth: Class of each pixel of the picture, -1 for none.
+
+    Shape:
+        - inputs: :math:`(1, 3, H, W)`; truth: :math:`(H', W')`, int64
+    """
+    placement, boxes, windows = passing(model, inputs, sample)
+    labels = _in_input(truth, placement)
+    parts = []
+    for (top, bottom, left, right), seen in zip(boxes, windows, strict=True):
+        assert seen.features is not None and seen.logits is not None
+        grid = size_of(seen.features)
+        known = majority(labels[top:bottom, left:right], grid).flatten()
+        chosen = (known >= 0).nonzero()[:, 0].to(seen.features.device)
+        centres = left + (torch.arange(grid[1], device='cpu') + 0.5) * (right - left) / grid[1]
+        columns = (centres / labels.shape[1]).repeat(grid[0])
+        features = unit_length(seen.features.float())[0].flatten(1).T
+        logits = seen.logits[0].flatten(1).T
+        keep = chosen.cpu()
+        parts.append(Cells(features[chosen].cpu(), logits[chosen].float().cpu(), known[keep], columns[keep]))
+    return Cells.together(parts)
+
+
+def strangeness_map(model: Any, head: PixelGDAHead, inputs: Tensor, sample: Any) -> Tensor:
+    """How unlike the classes of a head the pixels of one picture are, in its own size.
+
+    Args:
+        model: The model of the head.
+        head: See :meth:`PixelGDAHead.strangeness`.
+        inputs: The preprocessed picture, (1, 3, H, W).
+        sample: Its meta information.
+
+    Returns:
+        (H', W'), 0..1.
+    """
+    placement, boxes, windows = passing(model, inputs, sample)
+    assert placement.padded is not None
+    maps = (head.strangeness(seen.features)[0] for seen in windows if seen.features is not None)
+    return placement.finish(Windows(boxes, placement.padded).mean(maps))[0]
+
+
+def _in_input(truth: Tensor, placement: Placement) -> Tensor:
+    """Classes of a picture's pixels where they lie in the network's input, -1 in its padding."""
+    assert placement.padded is not None and placement.valid is not None and placement.out is not None
+    canvas = truth.new_full(placement.out, -1)  # strips were extended
+    canvas[: truth.shape[0], : truth.shape[1]] = truth
+    top, bottom, left, right = placement.valid
+    rows = _nearest(bottom - top, canvas.shape[0])
+    columns = _nearest(right - left, canvas.shape[1])
+    labels = truth.new_full(placement.padded, -1)
+    labels[top:bottom, left:right] = placement.turn_back(canvas)[rows][:, columns]
+    return labels
+
+
+def _nearest(count: int, length: int) -> Tensor:
+    """For each of ``count`` places the nearest of ``length``."""
+    return ((torch.arange(count, device='cpu') + 0.5) * length / count).long()
+
+
+def majority(labels: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Class of each cell of a grid over a label map: that of more than :data:`MAJORITY` of its pixels, or -1.
+
+    Shape:
+        - labels: :math:`(H, W)`, int64, -1 for no class; result: ``grid``
+    """
+    height, width = labels.shape
+    rows, columns = (
+        torch.arange(side, device=labels.device) * cells // side
+        for side, cells in zip((height, width), grid, strict=True)
+    )
+    cell = (rows[:, None] * grid[1] + columns).flatten()
+    classes = int(labels.max().clamp_min(0)) + 2
+    counts = torch.bincount(cell * classes + labels.flatten() + 1, minlength=grid[0] * grid[1] * classes)
+    counts = counts.view(-1, classes)
+    most, best = counts.max(dim=1)
+    sure = most > MAJORITY * counts.sum(dim=1)
+    return torch.where(sure, best - 1, -1).view(grid)

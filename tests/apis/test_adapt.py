@@ -1,0 +1,131 @@
+"""From a folder of labelled pictures to a head, and from a head to labels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_models import tiny_denseclip
+
+from denseclip.apis.adapt import adapt
+from denseclip.apis.errors import UserError
+from denseclip.apis.inferencer import Inferencer
+from denseclip.cli.main import main
+from denseclip.weights.errors import WeightFileError
+
+COLOURS = np.array([[200, 60, 40], [40, 80, 210]], np.uint8)
+
+
+def draw(folder, stems, seed=0, void=False):
+    """Pictures whose left and right parts have a colour each, and their label maps."""
+    rng = np.random.default_rng(seed)
+    for part in ('images', 'masks'):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for stem in stems:
+        labels = np.zeros((64, 96), np.uint8)
+        labels[:, rng.integers(40, 56) :] = 1
+        labels = labels[:, ::-1] if rng.random() < 0.5 else labels
+        noise = rng.integers(-20, 20, (64, 96, 3))
+        Image.fromarray((COLOURS[labels] + noise).clip(0, 255).astype(np.uint8)).save(folder / f'images/{stem}.png')
+        labels = labels.copy()
+        labels[:4] = 255 if void else labels[:4]
+        Image.fromarray(labels).save(folder / f'masks/{stem}.png')
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return draw(tmp_path / 'data', 'abc', void=True)
+
+
+@pytest.fixture
+def fresh(model_files):
+    """A model that nobody else uses: heads stay on it."""
+    return Inferencer(*model_files, device='cpu')
+
+
+def accuracy(result, path):
+    labels = np.array(Image.open(path))
+    known = labels != 255
+    return (result.label_map[known] == labels[known]).mean()
+
+
+def test_three_pictures_teach_words_that_say_nothing(folder, fresh, tmp_path):
+    test = draw(tmp_path / 'test', 'xy', seed=9)
+    before = np.mean([accuracy(fresh.segment(test / f'images/{s}.png', 'p; q'), test / f'masks/{s}.png') for s in 'xy'])
+    made = adapt(folder, tmp_path / 'head.safetensors', model=fresh, classes='p; q')
+    assert made.cells.keys() == {'p', 'q'} and min(made.cells.values()) > 0 and made.pictures == 3
+    assert made.choice.alpha > 0 and made.choice.miou > made.choice.text_miou
+    assert fresh.model.pixel_head is None
+    fresh.use_head(made.path)
+    results = {stem: fresh.segment(test / f'images/{stem}.png') for stem in 'xy'}
+    after = np.mean([accuracy(result, test / f'masks/{stem}.png') for stem, result in results.items()])
+    assert after > 0.85 > before
+    swapped = fresh.segment(test / 'images/x.png', 'q; p')
+    assert (swapped.mask('p') == results['x'].mask('p')).mean() > 0.99  # labels follow names
+
+
+def test_one_picture_is_enough_and_count_draws_it(folder, fresh):
+    made = adapt(folder, model=fresh, classes='p; q', count=1, seed=3)
+    assert made.pictures == 1 and made.path is None and made.choice.alpha > 0
+    with pytest.raises(UserError, match='--count is 9, but there are 3'):
+        adapt(folder, model=fresh, classes='p; q', count=9)
+
+
+def test_nothing_is_left_beside_the_folder_when_label_maps_are_colours(fresh, tmp_path):
+    folder = draw(tmp_path / 'in' / 'data', 'ab')
+    for path in (folder / 'masks').iterdir():
+        Image.fromarray(np.array([[255, 0, 0], [0, 255, 0]], np.uint8)[np.array(Image.open(path))]).save(path)
+    (folder / 'labelmap.txt').write_text('# label:color_rgb:parts:actions\np:255,0,0::\nq:0,255,0::\n')
+    made = adapt(folder, model=fresh)
+    assert made.choice.alpha > 0
+    assert [path.name for path in (tmp_path / 'in').iterdir()] == ['data']
+
+
+def test_unknown_pixels_get_no_class(folder, fresh, tmp_path):
+    made = adapt(folder, model=fresh, classes='p; q')
+    fresh.use_head(made.head, unknown=0.99)
+    picture = np.array(Image.open(folder / 'images/a.png'))
+    picture[16:48, 32:64] = np.random.default_rng(0).integers(0, 2, (32, 32, 1)) * 255  # nothing like it was labelled
+    result = fresh.segment(picture)
+    assert result.strangeness.shape == picture.shape[:2]
+    strange = np.zeros(picture.shape[:2], bool)
+    strange[16:48, 32:64] = True
+    assert result.strangeness[strange].mean() > result.strangeness[~strange].mean() + 0.1
+    assert (result.label_map == 2).sum() == (result.strangeness > 0.99).sum()
+    fresh.use_head(None)
+    assert fresh.segment(picture).strangeness is None
+
+
+def test_a_head_of_another_model_or_of_other_words_is_refused(folder, fresh, tmp_path):
+    made = adapt(folder, tmp_path / 'head.safetensors', model=fresh, classes='p; q')
+    other = Inferencer.from_model(tiny_denseclip('any', open_vocabulary=True), list(fresh.steps))
+    with pytest.raises(UserError, match="'.*head.safetensors' was made with other weights") as caught:
+        other.use_head(made.path)
+    assert '\n' not in str(caught.value)
+    with pytest.raises(UserError, match='knows p, q; none of these is among the classes cat'):
+        fresh.set_vocabulary('cat; dog')
+        fresh.use_head(made.path)
+    closed = Inferencer.from_model(tiny_denseclip(), list(fresh.steps))
+    with pytest.raises(UserError, match='DenseCLIP has no embeddings of pixels'):
+        closed.use_head(made.path)
+    (tmp_path / 'other.safetensors').write_bytes(b'x')
+    with pytest.raises(WeightFileError, match='other.safetensors'):
+        fresh.use_head(tmp_path / 'other.safetensors')
+
+
+def test_the_commands(folder, model_files, tmp_path, capsys):
+    config, weights = map(str, model_files)
+    head, out = tmp_path / 'head.safetensors', tmp_path / 'out'
+    model = ['--config', config, '--weights', weights, '--device', 'cpu']
+    assert main(['adapt', str(folder), '--out', str(head), '--classes', 'p; q', *model]) == 0
+    said = capsys.readouterr().out
+    assert '3 pictures in' in said and 'with the head' in said and f'--head {head}' in said
+    assert main(['adapt', str(folder), '--out', str(head), '--classes', 'p; q', *model]) == 2
+    assert 'exists' in capsys.readouterr().err
+    picture = str(folder / 'images/a.png')
+    segment = ['segment', picture, '--head', str(head), '--unknown', '0.9', '--out', str(out), *model]
+    assert main([*segment, '--formats', 'usual']) == 0
+    areas = (out / 'a_areas.csv').read_text()
+    assert ',p,' in areas and ',q,' in areas and ',nothing,' in areas  # one in ten of the labelled pixels is stranger
+    capsys.readouterr()
+    assert main(['segment', picture, '--unknown', '0.9', '--out', str(out), '--force', *model]) == 2
+    assert 'needs a head' in capsys.readouterr().err
