@@ -30,6 +30,14 @@ def inputs(sizes, batch=2, queries=7, heads=2, depth=4, points=3, dtype=torch.fl
     return value, locations, weights
 
 
+@pytest.mark.parametrize('sizes', [[(1, 5), (3, 1)], [(8, 9), (4, 4), (2, 2)]])
+def test_a_last_map_that_is_narrower_than_another(sizes):
+    """Its lower end was taken for a place outside of the table, and other pixels were read."""
+    tensors = inputs(sizes, queries=50)
+    plain = multi_scale_deformable_attn_pytorch(tensors[0], torch.tensor(sizes), *tensors[1:])
+    torch.testing.assert_close(deformable_attention(tensors[0], sizes, *tensors[1:]), plain, atol=1e-5, rtol=1e-5)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=3), st.integers(1, 3))
 def test_equals_the_plain_form_with_gradients(sizes, points):

@@ -146,7 +146,8 @@ def _locate(positions: Tensor, layout: _Layout) -> _Samples:
     first = [start + _ROWS_BEFORE * step + 1 for (start, _), step in zip(layout.spans, layout.strides, strict=True)]
     place = torch.addcmul(left, top, each(layout.strides)).add_(each(first)).int()
     # A position that is no number gives no number, but must not lead out of the table.
-    place = place.clamp_(0, layout.places - max(layout.strides) - 2)
+    last = [stop - step - 1 for (_, stop), step in zip(layout.spans, layout.strides, strict=True)]
+    place = torch.minimum(place, each(last, torch.int32)).clamp_(min=0)
     picture = torch.arange(batch, dtype=torch.int32, device=positions.device)[:, None, None] * layout.places
     head = torch.arange(heads, dtype=torch.int32, device=positions.device)[:, None]
     rows = (place.view(batch, -1, heads * place.shape[1]) + picture).view(-1, heads, place.shape[1]) * heads + head
