@@ -65,6 +65,11 @@ RUNTIME = [
     'tokenizers>=0.20',  # reads their words
     'ftfy',  # mends them as CLIP's tokenizer does
 ]
+RUNTIME_ANOMALY = [
+    *RUNTIME,
+    'opencv-python>=4.8',  # outlines and areas of defects
+    'jinja2>=3.1',  # the report of an inspection
+]
 EXPORT = [
     'onnx>=1.17',
     'onnxscript>=0.5.3',  # torch.onnx.export writes graphs with it
@@ -131,6 +136,7 @@ setup(
         'docs': DOCS,
         'export': EXPORT,
         'runtime': RUNTIME,
+        'runtime-anomaly': RUNTIME_ANOMALY,
         'serve': SERVE,
         'test': TEST,
     },

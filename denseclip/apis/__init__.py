@@ -9,7 +9,7 @@ __all__, __getattr__, __dir__ = on_first_use(
     {
         'Adapted': 'adapt',
         'AnomalyInferencer': 'anomaly',
-        'AnomalyResult': 'anomaly',
+        'AnomalyResult': 'anomaly_result',
         'Detections': 'detection',
         'Detector': 'detector',
         'Inferencer': 'inferencer',

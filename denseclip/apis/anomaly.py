@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import mmcv
 import numpy as np
@@ -14,26 +14,21 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS
 
-from denseclip.apis.anomaly_calibration import Calibration
-from denseclip.apis.anomaly_result import AnomalyResult
+from denseclip.apis.anomaly_predictor import AnomalyPredictor, Subject, check_name
 from denseclip.apis.batches import run
 from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
-from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
+from denseclip.apis.images import ImageLike, Picture
 from denseclip.apis.inferencer import choose_device
 from denseclip.apis.methods import METHODS
-from denseclip.apis.predictor import Predictor
 from denseclip.apis.turns import builds, turn_of
 from denseclip.apis.zoo import ours
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.structures import AnomalyDataSample
 from denseclip.weights.source import SCHEMES
 
-Subject = tuple[str | None, str | None, str | Sequence[str] | None]
-"""Object, domain and defects of pictures."""
 
-
-class AnomalyInferencer(Predictor):
+class AnomalyInferencer(AnomalyPredictor):
     """An anomaly model, ready for pictures.
 
     An object given with a call belongs to that call; :meth:`set_object` says what calls without one show. Threads may
@@ -54,8 +49,6 @@ class AnomalyInferencer(Predictor):
         ValueError: If the CLIP is unknown.
         WeightFileError: If weights cannot be read.
     """
-
-    task = 'anomaly'
 
     @builds
     def __init__(
@@ -88,34 +81,8 @@ class AnomalyInferencer(Predictor):
         self._subject: Subject = (model.object_name, getattr(model, 'domain', None), getattr(model, 'defects', None))
         turn_of(model).asked = self._subject
 
-    def _find(self, image: Any, *args: Any, **options: Any) -> Any:
-        return self.localize(image, *args, **options)
-
-    @property
-    def subject(self) -> Subject:
-        """Object, domain and defects of calls without an object."""
-        return self._subject
-
-    @property
-    def object_name(self) -> str | None:
-        """What pictures of calls without an object show."""
-        return self._subject[0]
-
     def set_object(self, name: str, domain: str | None = None, defects: str | Sequence[str] | None = None) -> Any:
-        """Say what the pictures show from now on; text is encoded once, at the next picture.
-
-        Args:
-            name: The product in words, such as ``'metal nut'``.
-            domain: Kind of pictures: one of the prompt set's, or a phrase with its article
-                (``'a satellite image'``); None: by the name.
-            defects: Own defect words besides the general ones, ``'scratch; dent'`` or a list.
-
-        Returns:
-            The prompts that follow.
-
-        Raises:
-            ValueError: If the domain is unknown or a word is empty.
-        """
+        """See :meth:`AnomalyPredictor.set_object`."""
         with turn_of(self.model):
             prompts = self._tell((name, domain, defects))
             self._subject = (name, domain, defects)
@@ -123,39 +90,12 @@ class AnomalyInferencer(Predictor):
 
     def _tell(self, subject: Subject) -> Any:
         """Set the model's object; call it in the model's turn."""
-        if not isinstance(subject[0], str):
-            raise UserError(f'an object is named by words, such as "metal nut", not by {subject[0]!r:.60}.')
+        check_name(subject)
         turn = turn_of(self.model)
         turn.asked = None
         prompts = self.model.set_object(*subject)
         turn.asked = subject
         return prompts
-
-    def predict(
-        self,
-        image: ImageLike,
-        object: str | None = None,
-        domain: str | None = None,
-        defects: str | Sequence[str] | None = None,
-        *,
-        channel_order: ChannelOrder | None = None,
-    ) -> tuple[np.ndarray, float, np.ndarray]:
-        """Raw answer for a picture: map (H, W) float32 in its own size, score, and the picture, RGB.
-
-        Args:
-            image: A file, bytes, a Pillow image, an array or a tensor; see :meth:`Inferencer.segment`.
-            object: What this picture shows; None: see :meth:`set_object`.
-            domain: See :meth:`set_object`; goes with ``object``.
-            defects: See there.
-            channel_order: ``'bgr'`` for arrays of OpenCV and mmcv; arrays and tensors are RGB otherwise.
-
-        Raises:
-            UnreadableImageError: If the file cannot be read.
-            UserError: If it is no picture, or nothing says what the picture shows.
-            ValueError: See :meth:`set_object`.
-        """
-        [(scores, score)] = self._predict([picture := Picture.of(image, channel_order)], (object, domain, defects))
-        return scores, score, picture.rgb
 
     @property
     def references(self) -> int:
@@ -185,14 +125,7 @@ class AnomalyInferencer(Predictor):
                 torch.stack(list(ready)) if getattr(self.model, 'stacks_references', False) else ready
             )
 
-    def _predict(self, pictures: Sequence[Picture], said: Subject) -> list[tuple[np.ndarray, float]]:
-        """Raw maps and scores; ``said`` is what the call says that the pictures show."""
-        name, domain, defects = said
-        if name is None and (domain is not None or defects is not None):
-            raise UserError('domain and defects go with object: give it as well, or use set_object().')
-        subject = self._subject if name is None else said
-        if subject[0] is None:
-            raise UserError("say what the pictures show: object='metal nut' (--object on the command line).")
+    def _score(self, pictures: Sequence[Picture], subject: Subject) -> list[tuple[np.ndarray, float]]:
         packed = [self._pack(picture.bgr) for picture in pictures]
         with torch.no_grad(), turn_of(self.model) as turn:
             if turn.asked != subject:
@@ -205,50 +138,6 @@ class AnomalyInferencer(Predictor):
         scaled = mmcv.imresize(pixels, (width, height), interpolation='bilinear', backend='pillow')
         sample = AnomalyDataSample(metainfo=dict(ori_shape=pixels.shape[:2], img_shape=(height, width)))
         return {'inputs': torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1))), 'data_samples': sample}
-
-    @overload
-    def localize(
-        self,
-        image: ImageLike,
-        object: str | None = None,
-        domain: str | None = None,
-        defects: str | Sequence[str] | None = None,
-        *,
-        channel_order: ChannelOrder | None = None,
-    ) -> AnomalyResult: ...
-
-    @overload
-    def localize(
-        self,
-        image: Images,
-        object: str | None = None,
-        domain: str | None = None,
-        defects: str | Sequence[str] | None = None,
-        *,
-        channel_order: ChannelOrder | None = None,
-    ) -> list[AnomalyResult]: ...
-
-    def localize(
-        self,
-        image: Any,
-        object: str | None = None,
-        domain: str | None = None,
-        defects: str | Sequence[str] | None = None,
-        *,
-        channel_order: ChannelOrder | None = None,
-    ) -> Any:
-        """Find defects in a picture, or in each of several; arguments and errors as in :meth:`predict`.
-
-        Pixel scores are calibrated by the picture's own map, its score around the even one; to compare pictures, use
-        :func:`denseclip.apis.anomaly_folder.inspect_pictures`, which calibrates all of them together.
-
-        Returns:
-            The result; a list of results for a list of pictures.
-        """
-        pictures, several = pictures_of(image, channel_order)
-        answers = self._predict(pictures, (object, domain, defects))
-        found = [result_of(picture, *answer) for picture, answer in zip(pictures, answers, strict=True)]
-        return found if several else found[0]
 
 
 class _Prepared(Sequence[torch.Tensor]):
@@ -264,18 +153,6 @@ class _Prepared(Sequence[torch.Tensor]):
         packed = self.inferencer._pack(Picture.of(self.pictures[number]).bgr)
         [image] = self.inferencer.model.data_preprocessor(pseudo_collate([packed]), False)['inputs']
         return image
-
-
-def result_of(picture: Picture, scores: np.ndarray, score: float) -> AnomalyResult:
-    """A result calibrated by itself.
-
-    Args:
-        picture: The picture.
-        scores: Raw map in its size, float32.
-        score: Raw score.
-    """
-    own = Calibration.of_quantiles(lambda share: float(np.quantile(scores, share)))
-    return AnomalyResult(scores, score, picture.rgb, picture.source, own, Calibration.of_scores([score]))
 
 
 def default_config() -> Path:

@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from denseclip.apis.anomaly import AnomalyInferencer
 from denseclip.apis.anomaly_calibration import EVEN, FEW, Calibration
+from denseclip.apis.anomaly_predictor import AnomalyPredictor
 from denseclip.apis.anomaly_result import LIMIT, AnomalyResult
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.errors import UserError
@@ -214,7 +214,7 @@ def stray_masks(folder: str | Path, items: Sequence[Item]) -> list[str]:
 
 
 def inspect_pictures(
-    inferencer: AnomalyInferencer,
+    inferencer: AnomalyPredictor,
     items: Sequence[Item],
     threshold: str | float = 'auto',
     track: Callable[[Sequence[Item]], Iterator[Item]] = iter,  # type: ignore[assignment]
@@ -313,7 +313,7 @@ def _reduced(scores: np.ndarray) -> np.ndarray:
 
 
 def _good_scores(
-    inferencer: AnomalyInferencer,
+    inferencer: AnomalyPredictor,
     good: Sequence[Path],
     pools: dict[str, BinnedPixels],
     batch: BatchSize | None,

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from denseclip.apis.anomaly_calibration import Calibration
+from denseclip.apis.images import Picture
 from denseclip.apis.results.base import Region, Result
 from denseclip.files.names import shown
 from denseclip.visualization.anomaly_pictures import Box, areas_of, boxes_of, draw_boxes, draw_outline, heat_overlay
@@ -147,3 +148,15 @@ def encode(picture: Image.Image, suffix: str) -> bytes:
     kind, options = {'.png': ('PNG', {}), '.jpg': ('JPEG', {'quality': 90}), '.tiff': ('TIFF', {})}[suffix]
     picture.save(out, kind, **options)
     return out.getvalue()
+
+
+def result_of(picture: Picture, scores: np.ndarray, score: float) -> AnomalyResult:
+    """A result calibrated by itself.
+
+    Args:
+        picture: The picture.
+        scores: Raw map in its size, float32.
+        score: Raw score.
+    """
+    own = Calibration.of_quantiles(lambda share: float(np.quantile(scores, share)))
+    return AnomalyResult(scores, score, picture.rgb, picture.source, own, Calibration.of_scores([score]))

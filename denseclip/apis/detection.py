@@ -12,7 +12,6 @@ from PIL import Image
 
 from denseclip.apis.results.base import Region, Result
 from denseclip.files.names import shown
-from denseclip.structures.outlines import run_lengths
 from denseclip.visualization.boxes import boxes_picture
 from denseclip.visualization.palette import overlay_palette
 
@@ -86,6 +85,8 @@ class Detections(Result):
             for box, label, score in zip(self.boxes, self.labels, self.scores, strict=True)
         ]
         if self.masks is not None:
+            from denseclip.structures.outlines import run_lengths  # needs OpenCV and pycocotools, which results do not
+
             for entry, mask in zip(found, self.masks, strict=True):
                 entry['mask'] = run_lengths(mask)
         return found

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from denseclip.apis.anomaly import AnomalyInferencer, AnomalyResult
+from denseclip.apis.anomaly import AnomalyInferencer
+from denseclip.apis.anomaly_result import AnomalyResult
 from denseclip.apis.catalogue import find_card, is_config, one_of
 from denseclip.apis.detection import Detections
 from denseclip.apis.detector import Detector

@@ -17,6 +17,7 @@ from denseclip.cli.options import (
 )
 from denseclip.cli.pictures import load_aloud
 from denseclip.cli.programs import report_failures
+from denseclip.cli.runtime_option import add_runtime_option, load_anomaly_runtime
 from denseclip.cli.talk import emit, use_host
 from denseclip.files.names import shown
 
@@ -84,6 +85,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, 'AnoVL without adaptation')
     add_clip_options(parser, 'the model, another one')
     parser.add_argument('--checkpoint', metavar='FILE', help=argparse.SUPPRESS)  # what --weights was called
+    add_runtime_option(parser)
     parser.add_argument('--maps', action='store_true', help='also write the raw maps, as float32 TIFF')
     add_batch_option(parser)
     add_output_options(parser)
@@ -93,7 +95,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Inspect a folder; exit code 2 when a picture could not be read."""
     check_output(args)
-    use_host('denseclip anomaly')
+    if args.runtime is None:
+        use_host('denseclip anomaly')
+    else:
+        from denseclip.runtime.inspection import need_inspection
+
+        need_inspection()
     from denseclip.apis.anomaly_folder import check_threshold, items_in, stray_masks
     from denseclip.apis.anomaly_output import output_names
     from denseclip.apis.files import prepare_folder
@@ -193,9 +200,9 @@ def chosen_method(args: argparse.Namespace, good: int, pictures: int) -> Any:
     """
     from denseclip.apis.anomaly_methods import Choice, choose_method
 
-    named = args.model or args.config
+    named = args.runtime or args.model or args.config
     if named and args.method != 'auto':
-        raise UserError(f'--method {args.method} and --model or --config name two models: leave one out.')
+        raise UserError(f'--method {args.method} and --model, --config or --runtime name two models: leave one out.')
     if named:
         choice = Choice(named, 'as named')
     elif args.weights is not None or args.checkpoint is not None:
@@ -218,6 +225,8 @@ def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
     Raises:
         UserError: If the model cannot be used, or is none for anomalies.
     """
+    if args.runtime is not None:
+        return load_anomaly_runtime(args)
     from denseclip.apis.anomaly import AnomalyInferencer, renamed_weights
     from denseclip.apis.anomaly_methods import comparing_config, trunk_config
     from denseclip.apis.loading import load_model

@@ -90,6 +90,9 @@ def run(args: argparse.Namespace) -> int:
                 force=args.force,
             )
     print(describe(folder))
+    if model.task == 'anomaly':
+        print(f'next: denseclip anomaly shots/ --runtime {shown(folder)} --object "metal nut" --out inspection')
+        return 0
     classes = '' if own or words is not None else ' --classes "road; car; sky"'
     print(f'next: denseclip segment street.jpg --runtime {shown(folder)}{classes} --out results')
     return 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.errors import UserError
 
 if TYPE_CHECKING:
     from denseclip.clip.vocabulary import Vocabulary
+    from denseclip.runtime.anomaly import RuntimeAnomalyModel
+    from denseclip.runtime.manifest import Manifest
     from denseclip.runtime.model import RuntimeModel
 
 _OTHERS = (
@@ -18,10 +21,8 @@ _OTHERS = (
     'preset',
     'clip',
     'pretrained',
+    'checkpoint',
     'method',
-    'task',
-    'things',
-    'score',
     'masks',
     'stage',
     'device',
@@ -29,29 +30,74 @@ _OTHERS = (
     'compile',
 )
 """Options that ask for another model."""
+_OF_MASKS = ('task', 'things', 'score')
+"""Options that query-based models have."""
 
 
 def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> RuntimeModel:
-    """The exported model that ``--runtime`` names.
+    """The exported model that ``segment --runtime`` names.
 
     Raises:
         UserError: If options are given that do not go with it, or it cannot be used.
     """
-    check_others(args)
-    from denseclip.runtime.model import load
+    from denseclip.runtime.manifest import Manifest
 
-    model = load(args.runtime, vocabulary)
+    manifest = Manifest.read(args.runtime)
+    if manifest.masks is not None:
+        check_others(args)
+        model: RuntimeModel = _masks(args, vocabulary, manifest)
+    else:
+        check_others(args, _OF_MASKS)
+        from denseclip.runtime.model import RuntimeModel
+
+        model = RuntimeModel(args.runtime, vocabulary, manifest=manifest)
     _ = model.vocabulary  # said before any picture is read: there are no words
     return model
 
 
-def check_others(args: argparse.Namespace) -> None:
-    """Refuse options that ask for another model.
+def _masks(args: argparse.Namespace, vocabulary: Vocabulary | None, manifest: Manifest) -> RuntimeModel:
+    """A query-based model with its task, countable classes and least score."""
+    from denseclip.runtime.masks import RuntimeMaskModel
+
+    model = RuntimeMaskModel(args.runtime, vocabulary, manifest=manifest)
+    model.set_task(args.task or 'semantic')
+    model.set_things(args.things)
+    if args.score is not None:
+        model.score = args.score
+    return model
+
+
+def load_anomaly_runtime(args: argparse.Namespace) -> RuntimeAnomalyModel:
+    """The exported model that ``anomaly --runtime`` names, told what pictures show.
+
+    Raises:
+        ImportError: If a package is missing (the extra ``runtime-anomaly``).
+        UserError: If options are given that do not go with it, or it cannot be used.
+    """
+    check_others(args)
+    from denseclip.runtime.loading import load
+
+    model = load(args.runtime)
+    if model.task != 'anomaly':
+        raise UserError(f"'{args.runtime}' holds {model.manifest.model}, which segments; use: denseclip segment")
+    model.set_object(args.object, args.domain, args.defects)
+    return model
+
+
+def add_runtime_option(parser: argparse.ArgumentParser) -> None:
+    """``--runtime``."""
+    parser.add_argument(
+        '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"
+    )
+
+
+def check_others(args: argparse.Namespace, more: Sequence[str] = ()) -> None:
+    """Refuse options that ask for another model, and more of them.
 
     Raises:
         UserError: If some are given.
     """
-    given: list[Any] = [name for name in _OTHERS if getattr(args, name, None) not in (None, False)]
+    given: list[Any] = [name for name in (*_OTHERS, *more) if getattr(args, name, None) not in (None, False, 'auto')]
     given += [name for name, usual in (('precision', 'fp32'), ('layout', 'auto')) if getattr(args, name) != usual]
     if given:
         listed = ', '.join('--' + name.replace('_', '-') for name in given)

@@ -15,6 +15,7 @@ from denseclip.cli.options import (
     model_arguments,
 )
 from denseclip.cli.pictures import run_pictures
+from denseclip.cli.runtime_option import add_runtime_option, load_runtime
 from denseclip.cli.talk import use_host
 from denseclip.files.names import shown
 
@@ -42,9 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_score_options(parser)
     add_head_options(parser)
     add_mask_options(parser)
-    parser.add_argument(
-        '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"
-    )
+    add_runtime_option(parser)
     add_batch_option(parser)
     add_output_options(parser)
     parser.set_defaults(lean=True)
@@ -200,8 +199,6 @@ def load_segmentor(args: argparse.Namespace, name: str | None, vocabulary: Vocab
         UserError: If the model cannot be used, or segments nothing.
     """
     if args.runtime is not None:
-        from denseclip.cli.runtime_option import load_runtime
-
         return load_runtime(args, vocabulary)
     use_host('denseclip segment')
     from denseclip.apis.inferencer import Inferencer

@@ -106,9 +106,9 @@ def _load(args: argparse.Namespace, words: Vocabulary | None) -> Predictor:
     """The model that the options name."""
     if args.runtime is not None:
         from denseclip.cli.runtime_option import check_others
-        from denseclip.runtime.model import load
+        from denseclip.runtime.loading import load
 
-        check_others(args)
+        check_others(args, ('task',))
         return load(args.runtime, words)
     use_host('denseclip serve')
     from denseclip.apis.loading import load_model

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from denseclip.clip.towers import ResNetTower
+from denseclip.export.anomaly_graphs import AnoVLGraph, AprilGANGraph, WinCLIPGraph
 from denseclip.export.errors import ExportError
 from denseclip.export.image_graphs import (
     ComparingDenseCLIPGraph,
@@ -19,8 +21,9 @@ from denseclip.export.image_graphs import (
     MaskCLIPPlusGraph,
     OpenVocabularyGraph,
 )
+from denseclip.export.mask_graphs import MaskGraph
 from denseclip.export.reasons import PRE_PROMPTING, REASONS, UNKNOWN
-from denseclip.export.words import BankWords, ContextWords, WordSide
+from denseclip.export.words import BankWords, ContextWords, NameWords, StateWords, WordSide
 from denseclip.models.segmentors.post_processing import PostProcessing
 from denseclip.runtime.manifest import Scores
 
@@ -87,6 +90,28 @@ def _maskclip_plus(model: Any) -> Capability:
     return Capability(True, way=Way(MaskCLIPPlusGraph, lambda own: BankWords(own, compares=False, threshold=False)))
 
 
+def _masks(model: Any) -> Capability:
+    if isinstance(model.backbone.tower, ResNetTower):
+        return _no("torch.export loses the sizes of its ResNet's attention pool; ConvNeXts and transformers can.")
+    return Capability(True, way=Way(MaskGraph, NameWords))
+
+
+def _anovl(model: Any) -> Capability:
+    if model.adaptation is not None:
+        return _no('it fits a layer to every picture (adaptation=...), which graphs cannot do; leave adaptation out.')
+    return Capability(True, way=Way(AnoVLGraph, StateWords))
+
+
+def _winclip(model: Any) -> Capability:
+    if model.references is not None:
+        return _no('it compares pictures with references of one object, which the runtime does not keep.')
+    return Capability(True, way=Way(WinCLIPGraph, StateWords))
+
+
+def _april_gan(model: Any) -> Capability:
+    return Capability(True, way=Way(AprilGANGraph, StateWords))
+
+
 WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(
     {
         'DenseCLIP': _denseclip,
@@ -94,6 +119,11 @@ WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(
         'CLIPDINOiser': _open_vocabulary,
         'DinoCLIP': _open_vocabulary,
         'MaskCLIPPlus': _maskclip_plus,
+        'FCCLIP': _masks,
+        'MAFTPlus': _masks,
+        'AnoVL': _anovl,
+        'WinCLIP': _winclip,
+        'AprilGAN': _april_gan,
     }
 )
 """By name of the class: what decides about a model of it. The others have a reason in ``reasons``."""

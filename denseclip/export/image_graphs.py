@@ -23,11 +23,22 @@ class ImageGraph(nn.Module):
         outputs: Names of what :meth:`forward` gives.
         unit_text: Whether class embeddings have length one.
         jumps: Whether scores jump where another number crosses a threshold, which rounding can make it do.
+        cases: Pictures, height, width and classes that it is compared with PyTorch for.
+        least: Shortest side of a picture.
     """
 
     outputs: tuple[str, ...] = ('scores',)
     unit_text = True
     jumps = False
+    cases: tuple[tuple[int, int, int, int], ...] = (
+        (1, 224, 224, 1),
+        (1, 97, 131, 60),
+        (2, 64, 96, 3),
+        (1, 161, 75, 11),
+        (1, 33, 257, 2),
+        (1, 360, 480, 11),
+    )
+    least = 1
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from typing import Any
 
 from denseclip.apis.inferencer import MAX_SIDE
 from denseclip.export.errors import ExportError
+from denseclip.models.segmentors.fcclip import FCCLIP, MULTIPLE
 from denseclip.runtime.manifest import Picture
 
 
@@ -27,11 +28,13 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
             resize, keep_ratio = _resize(step)
         elif kind != 'PackSegInputs':
             raise ExportError(f"the runtime has no counterpart of the test pipeline's '{kind}'.")
+    if not hasattr(model.data_preprocessor, 'test_cfg'):
+        raise ExportError(f"the runtime has no counterpart of '{type(model.data_preprocessor).__name__}'.")
     before, padding = model.data_preprocessor, model.data_preprocessor.test_cfg or {}
     normal = before._enable_normalize
     size, test = padding.get('size'), model.test_cfg
     slide = test.get('mode', 'whole') == 'slide'
-    fills = hasattr(model, 'pad') and not model.stretch  # a stretched map is that of the padding inside the graph
+    whole, colour = _filling(model)
     return Picture(
         resize=resize,
         keep_ratio=keep_ratio,
@@ -44,17 +47,42 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
         pad_value=float(before.pad_val),
         crop=_pair(test['crop_size']) if slide else None,
         stride=_pair(test['stride']) if slide else None,
-        whole=_pair(model.tower.multiple) if fills else None,
-        whole_value=_colour(model) if fills else (0.0, 0.0, 0.0),
+        whole=whole,
+        whole_value=colour,
     )
 
 
-def _colour(model: Any) -> tuple[float, ...]:
-    """What a dense CLIP fills pictures up with."""
+def anomaly_steps(model: Any) -> Picture:
+    """How an anomaly model's pictures become its input: Pillow's resizing, no padding, no windows.
+
+    Args:
+        model: An ``AnomalyModel``.
+    """
+    before = model.data_preprocessor
+    normal = before._enable_normalize
+    height, width = model.image_size
+    return Picture(
+        resize=(int(width), int(height)),
+        keep_ratio=False,
+        shorter=min(int(height), int(width)) if model.keep_ratio else None,
+        most=MAX_SIDE,
+        rgb=bool(before._channel_conversion),
+        mean=tuple(before.mean.flatten().tolist()) if normal else (0.0, 0.0, 0.0),
+        std=tuple(before.std.flatten().tolist()) if normal else (1.0, 1.0, 1.0),
+        backend='pillow',
+    )
+
+
+def _filling(model: Any) -> tuple[tuple[int, int] | None, tuple[float, ...]]:
+    """Multiples that the model itself fills pictures up to, and with what."""
+    black = (0.0, 0.0, 0.0)
+    if isinstance(model, FCCLIP):
+        return (MULTIPLE, MULTIPLE), black
+    if not hasattr(model, 'pad') or model.stretch:  # a stretched map is that of the padding inside the graph
+        return None, black
     spec = model.tower.preprocess
-    return (
-        (0.0, 0.0, 0.0) if model.padding == 'zero' else tuple(-m / s for m, s in zip(spec.mean, spec.std, strict=True))
-    )
+    colour = black if model.padding == 'zero' else tuple(-m / s for m, s in zip(spec.mean, spec.std, strict=True))
+    return _pair(model.tower.multiple), colour
 
 
 def _resize(step: Mapping[str, Any]) -> tuple[tuple[int, int], bool]:

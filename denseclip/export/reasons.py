@@ -9,10 +9,10 @@ PRE_PROMPTING = (
     'with prompting="pre" the text tower runs for every picture; its words would have to be part of the graph.'
 )
 UNKNOWN = 'it has not been made into a graph yet.'
-_QUERIES = 'its masks come from queries and deformable attention, which have not been made into a graph yet.'
+_QUERIES = 'its queries look at the classes of a call, and it may run once for each of them; not made into a graph yet.'
 _STAGES = 'it runs CLIP on every mask that a first stage found, which takes two graphs; they have not been made yet.'
 _BOXES = 'boxes need suppression inside the graph, which has not been made yet.'
-_ANOMALY = 'the runtime has no heat maps of anomalies yet.'
+_PICTURES = 'it compares pictures with pictures, which the runtime does not keep.'
 _TRAINING = 'it exists for training and gives no results.'
 _TURNS = 'it runs another model on several copies of a picture; export that model.'
 
@@ -21,8 +21,6 @@ REASONS: Mapping[str, str] = MappingProxyType(
         'EncoderDecoder': UNKNOWN,
         'ResCLIPSegmentor': 'its walks between patches have as many steps as the picture has patches, and a graph has '
         'a number of steps that does not change.',
-        'FCCLIP': _QUERIES,
-        'MAFTPlus': _QUERIES,
         'PMPFCCLIP': _QUERIES,
         'PMPMAFTPlus': _QUERIES,
         'PMPMask2Former': _QUERIES,
@@ -31,9 +29,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         'PMPOVSeg': _STAGES,
         'DenseCLIPRetinaNet': _BOXES,
         'DenseCLIPMaskRCNN': _BOXES,
-        'AnoVL': _ANOMALY,
-        'WinCLIP': _ANOMALY,
-        'AprilGAN': _ANOMALY,
+        'ReferenceInspector': _PICTURES,
+        'BatchInspector': _PICTURES,
         'ContrastiveCLIP': _TRAINING,
         'DINOPretraining': _TRAINING,
         'MaskAdaptedCLIP': _TRAINING,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,46 @@ class BankWords(WordSide):
             return None
         nothing = Vocabulary.from_names(['\u00a7'])  # no name of any noun: all rows
         return (self.model.unrelated_text(nothing) * self.model.scale).float().numpy()
+
+
+class NameWords(BankWords):
+    """Names of a query-based model, each a row of its own."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model, compares=False, threshold=False)
+
+    def words(self) -> Words:
+        """See :class:`WordSide`; masks of no class are its background."""
+        return replace(super().words(), backgrounds=('none',))
+
+    def rows(self) -> np.ndarray:
+        """See :class:`WordSide`."""
+        return self.model.text().embeddings.float().numpy()
+
+
+class StateWords(WordSide):
+    """The two states of the object of an anomaly model."""
+
+    @property
+    def tower(self) -> Any:
+        """See :class:`WordSide`."""
+        return self.model.text_tower
+
+    def words(self) -> Words:
+        """See :class:`WordSide`."""
+        return Words(
+            templates=('{}',),
+            most_tokens=self.tower.context_length,
+            pad_id=self.tower.tokenizer.pad_id,
+            backgrounds=(),
+            embed_dim=self.tower.embed_dim,
+            classes=2,
+            cleaning=self._cleaning(),
+        )
+
+    def rows(self) -> np.ndarray:
+        """See :class:`WordSide`; the states of its object, or of any where it has none."""
+        return self.model.text_of(self.model.object_name or 'object').states.numpy()
 
 
 def unrelated_file(rows: np.ndarray) -> dict[str, np.ndarray]:

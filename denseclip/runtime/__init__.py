@@ -8,5 +8,11 @@ from denseclip.files.lazy import on_first_use
 
 __all__, __getattr__, __dir__ = on_first_use(
     __name__,
-    {'Manifest': 'manifest', 'RuntimeModel': 'model', 'load': 'model'},
+    {
+        'Manifest': 'manifest',
+        'RuntimeModel': 'model',
+        'RuntimeAnomalyModel': 'anomaly',
+        'RuntimeMaskModel': 'masks',
+        'load': 'loading',
+    },
 )

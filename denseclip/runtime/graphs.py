@@ -84,9 +84,25 @@ class TextSide:
             return self._known[vocabulary]
 
     def _encode(self, vocabulary: Vocabulary) -> np.ndarray:
+        prompts = [t.replace('{}', name) for name in vocabulary.prompts for t in self._words.templates]
+        rows = self.sentences(prompts)
+        groups, templates = [len(group) for group in vocabulary.groups], len(self._words.templates)
+        if self._words.merge == 'length':
+            return merge_prompts(rows, [count * templates for count in groups])
+        names = mean_directions(rows, [templates] * sum(groups))
+        return names if self._words.merge == 'max' else mean_directions(names, groups)
+
+    def sentences(self, prompts: Sequence[str]) -> np.ndarray:
+        """Embeddings of sentences as they come from the tower.
+
+        Raises:
+            UserError: If a sentence is too long.
+
+        Shape:
+            - result: :math:`(P, E)`, float32
+        """
         clean = CLEANING[self._words.cleaning]
-        prompts = [clean(t.replace('{}', name)) for name in vocabulary.prompts for t in self._words.templates]
-        tokens = self._tokens(prompts)
+        tokens = self._tokens([clean(prompt) for prompt in prompts])
         tower = session(self._graph, self._threads)
         rows = []
         for start in range(0, len(tokens), _AT_ONCE):
@@ -95,11 +111,7 @@ class TextSide:
             for row, found in zip(ids, some, strict=True):
                 row[: len(found)] = found
             rows.append(tower.run(None, {'tokens': ids})[0])
-        groups, templates = [len(group) for group in vocabulary.groups], len(self._words.templates)
-        if self._words.merge == 'length':
-            return merge_prompts(np.concatenate(rows), [count * templates for count in groups])
-        names = mean_directions(np.concatenate(rows), [templates] * sum(groups))
-        return names if self._words.merge == 'max' else mean_directions(names, groups)
+        return np.concatenate(rows)
 
     def _tokens(self, prompts: Sequence[str]) -> list[list[int]]:
         try:
@@ -145,12 +157,13 @@ def mean_directions(embeddings: np.ndarray, counts: Sequence[int]) -> np.ndarray
     Shape:
         - embeddings: :math:`(P, E)`; result: :math:`(K, E)`
     """
-    units = _unit(embeddings)
+    units = unit_rows(embeddings)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return _unit(np.add.reduceat(units, starts, axis=0) / np.array(counts)[:, None]).astype(np.float32)
+    return unit_rows(np.add.reduceat(units, starts, axis=0) / np.array(counts)[:, None]).astype(np.float32)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows at length one."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 

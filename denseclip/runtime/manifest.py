@@ -12,7 +12,7 @@ from typing import Any
 from denseclip.apis.errors import UserError
 
 FILE = 'manifest.json'
-FORMAT = 2
+FORMAT = 3
 KIND = 'denseclip-export'
 
 
@@ -23,6 +23,7 @@ class Picture:
     Attributes:
         resize: ``(long side, short side)`` that the picture has to fit into; None: its own size.
         keep_ratio: Whether it keeps its shape then; else ``resize`` is ``(width, height)`` of the input.
+        shorter: Length that its shorter side gets instead, the longer one rounded down; None: see ``resize``.
         most: Longest side that a picture without ``resize`` is scaled down to.
         rgb: Whether channels are in this order; else BGR.
         mean: Of each channel, in 0..255.
@@ -35,6 +36,7 @@ class Picture:
         whole: Sides are filled up further, to whole multiples of this height and width, unless they are as long as a
             window; None: they are not.
         whole_value: What with, a number per channel.
+        backend: Whose rules it is resized by: ``'cv2'`` or ``'pillow'``, bilinear both.
     """
 
     resize: tuple[int, int] | None
@@ -50,6 +52,12 @@ class Picture:
     stride: tuple[int, int] | None = None
     whole: tuple[int, int] | None = None
     whole_value: tuple[float, ...] = (0.0, 0.0, 0.0)
+    shorter: int | None = None
+    backend: str = 'cv2'
+
+    def __post_init__(self) -> None:
+        if self.backend not in ('cv2', 'pillow'):
+            raise ValueError(f'pictures resized by {self.backend!r}')
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,60 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class States:
+    """How the name of an object becomes the input ``text`` of an anomaly model, its good and its bad state.
+
+    Attributes:
+        prompts: Fields of a prompt set, see :class:`denseclip.clip.anomaly_prompts.PromptSet`.
+        object: What pictures show where a call does not say it; None: every call has to.
+        domain: Kind of pictures then; None: by the object's name.
+        defects: Own defect words then.
+        tile: Side of the square tiles that pictures are cut into; None: the graph sees them whole.
+    """
+
+    prompts: Mapping[str, Any]
+    object: str | None = None
+    domain: str | None = None
+    defects: str | tuple[str, ...] | None = None
+    tile: int | None = None
+
+
+@dataclass(frozen=True)
+class Masks:
+    """How the masks and scores of a query-based model become results.
+
+    Attributes:
+        combine: Whose classes count: ``'ensemble'``, the weighted geometric mean of both classifiers, or ``'clip'``.
+        alpha: Weight of CLIP for classes seen in training.
+        beta: Weight of CLIP for new classes.
+        seen: Names that were trained.
+        valid: Whether the graph says which masks CLIP has a say for.
+        task: ``'semantic'``, ``'panoptic'`` or ``'instance'``, where a call does not say it.
+        things: Countable classes among the model's own; None: by their words.
+        score_threshold: Segments at or below this class probability are left out.
+        overlap_threshold: Segments that win less than this share of their mask are left out.
+        topk: Pairs of mask and class that become instances.
+        merge_first: Whether class planes instead of masks are cut and resized to the picture.
+    """
+
+    combine: str
+    alpha: float
+    beta: float
+    seen: tuple[str, ...]
+    valid: bool
+    task: str
+    things: tuple[str, ...] | None
+    score_threshold: float
+    overlap_threshold: float
+    topk: int
+    merge_first: bool
+
+    def __post_init__(self) -> None:
+        if self.combine not in ('ensemble', 'clip'):
+            raise ValueError(f'classifiers put together by {self.combine!r}')
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of ``manifest.json``.
 
@@ -120,6 +182,8 @@ class Manifest:
         versions: Of the packages that made the export.
         checked: What comparing with PyTorch showed, for people.
         lowered: What a lower precision costs, for people; None: the graph is in float32.
+        states: See :class:`States`; None of models that are no anomaly models.
+        masks: See :class:`Masks`; None of models that have none.
     """
 
     model: str
@@ -133,6 +197,8 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)
     checked: Mapping[str, Any] = field(default_factory=dict)
     lowered: Mapping[str, Any] | None = None
+    states: States | None = None
+    masks: Masks | None = None
 
     def to_json(self) -> str:
         """Text of the file."""
@@ -207,7 +273,20 @@ def _of_json(content: Mapping[str, Any]) -> Manifest:
         dict(content['versions']),
         dict(content['checked']),
         content.get('lowered'),
+        None if content.get('states') is None else _states(content['states']),
+        None if content.get('masks') is None else _masks(content['masks']),
     )
+
+
+def _masks(content: Mapping[str, Any]) -> Masks:
+    things = content['things']
+    seen = tuple(map(str, content['seen']))
+    return Masks(**{**content, 'seen': seen, 'things': None if things is None else tuple(map(str, things))})
+
+
+def _states(content: Mapping[str, Any]) -> States:
+    defects = content['defects']
+    return States(**{**content, 'defects': tuple(defects) if isinstance(defects, list) else defects})
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

@@ -18,34 +18,19 @@ from denseclip.runtime.graphs import TextSide, check_vocabulary, session
 from denseclip.runtime.label_maps import label_type, window_boxes
 from denseclip.runtime.manifest import Manifest
 from denseclip.runtime.pictures import extend, prepare
-from denseclip.runtime.results import Asked, Seen, Unrelated, answer
+from denseclip.runtime.results import Answer, Asked, Seen, Unrelated, answer
 from denseclip.structures.word_scores import FEATURES, Calibration, digest
 from denseclip.visualization.palette import BACKGROUND_COLOR, distinct_palette
-
-
-def load(folder: str | Path, vocabulary: Any = None, threads: int | None = None) -> RuntimeModel:
-    """Open what ``denseclip export`` wrote.
-
-    Args:
-        folder: The folder.
-        vocabulary: Words of calls without words of their own; None: those that the model came with.
-        threads: Threads to compute with; None: as many as onnxruntime likes.
-
-    Raises:
-        ImportError: If onnxruntime is not installed.
-        UserError: If the folder holds no exported model, one of its files is missing or changed, or the model cannot
-            tell these words apart.
-    """
-    return RuntimeModel(folder, vocabulary, threads)
 
 
 class RuntimeModel(Predictor):
     """An exported model. Threads may share one: words belong to the call.
 
     Args:
-        folder: See :func:`load`.
-        vocabulary: See :func:`load`.
-        threads: See :func:`load`.
+        folder: See :func:`denseclip.runtime.load`.
+        vocabulary: See there.
+        threads: See there.
+        manifest: What lies in the folder, where that has been read.
 
     Attributes:
         folder: Where the export lies.
@@ -54,9 +39,17 @@ class RuntimeModel(Predictor):
         calibration: Makes confidences of what the model sees of a word; None: results have ranks or probabilities.
     """
 
-    def __init__(self, folder: str | Path, vocabulary: Any = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        vocabulary: Any = None,
+        threads: int | None = None,
+        manifest: Manifest | None = None,
+    ) -> None:
         self.folder = folder = Path(folder)
-        self.manifest = Manifest.read(folder)
+        self.manifest = Manifest.read(folder) if manifest is None else manifest
+        if self.manifest.states is not None:
+            raise UserError(f"'{folder}' holds {self.manifest.model}, which finds defects; use: denseclip anomaly")
         files = {part: folder / name for part, name in self.manifest.files.items()}
         own = self.manifest.vocabulary
         self.own_vocabulary = None if own is None else Vocabulary.of(own)
@@ -186,10 +179,14 @@ class RuntimeModel(Predictor):
         return Asked(vocabulary, text, tuple(names))
 
     def _segment(self, picture: ReadPicture, asked: Asked, wishes: Wishes) -> Segmentation:
-        height, width = picture.rgb.shape[:2]
         wants_pixels = wishes.scores and self._unrelated is not None
         seen = self._look(extend(picture.rgb), asked, wants_pixels)
         found = answer(seen, asked, self.manifest.scores, self._unrelated, self.calibration, wishes)
+        return self._segmentation(picture, asked, found)
+
+    def _segmentation(self, picture: ReadPicture, asked: Asked, found: Answer) -> Segmentation:
+        """The result for people."""
+        height, width = picture.rgb.shape[:2]
         vocabulary, sure = asked.vocabulary, found.confidences
         names = result_names(vocabulary)
         planes = found.pixel_scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from denseclip.runtime.label_maps import Box
 from denseclip.runtime.manifest import Picture
@@ -63,15 +64,23 @@ def _filled(planes: np.ndarray, whole: Size, least: Size, colour: tuple[float, .
 
 def _resized(rgb: np.ndarray, steps: Picture) -> np.ndarray:
     height, width = rgb.shape[:2]
+    if steps.shorter is not None:
+        return _scaled(rgb, _size(steps.shorter * side // min(height, width) for side in (height, width)), steps)
     if steps.resize is None:
         if max(height, width) <= steps.most:
             return rgb
         short = (max(1, round(side * steps.most / max(height, width))) for side in (height, width))
         return shrink_pixels(rgb, _size(short))
     if not steps.keep_ratio:
-        return resize_pixels(rgb, (steps.resize[1], steps.resize[0]))
+        return _scaled(rgb, (steps.resize[1], steps.resize[0]), steps)
     factor = min(max(steps.resize) / max(height, width), min(steps.resize) / min(height, width))
-    return resize_pixels(rgb, _size(max(1, int(side * float(factor) + 0.5)) for side in (height, width)))
+    return _scaled(rgb, _size(max(1, int(side * float(factor) + 0.5)) for side in (height, width)), steps)
+
+
+def _scaled(rgb: np.ndarray, size: Size, steps: Picture) -> np.ndarray:
+    if steps.backend == 'cv2':
+        return resize_pixels(rgb, size)
+    return np.asarray(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def _size(sides: Any) -> tuple[int, int]:

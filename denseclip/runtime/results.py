@@ -122,23 +122,31 @@ def answer(
         return Answer(work.labels(np.zeros(count, dtype=bool)), None, np.zeros(count, dtype=bool), None)
     rows = None if unrelated is None else unrelated.without(asked.vocabulary)
     found = confidences(work.windows(), rows, calibration, work.groups)
-    labels, left_out = _wanted(work, found, wishes)
+    labels, left_out = wanted(work.labels, count, asked.vocabulary, found, wishes)
     planes = work.pixel_scores(left_out) if wishes.pixel_scores else None
     return Answer(labels, found, left_out, planes)
 
 
-def _wanted(work: _Picture, found: Confidences, wishes: Wishes) -> tuple[np.ndarray, np.ndarray]:
+def wanted(
+    label: Callable[[np.ndarray], np.ndarray], count: int, vocabulary: Vocabulary, found: Confidences, wishes: Wishes
+) -> tuple[np.ndarray, np.ndarray]:
     """Labels without the classes that are not sure or not large enough; those classes.
 
     Their pixels go to the next best class; areas are looked at once, so what a class inherits does not save it.
+
+    Args:
+        label: Makes labels without some classes, bool (K,).
+        count: K, also the label where all are left out.
+        vocabulary: The classes.
+        found: How sure the model is of each.
+        wishes: What is wanted.
     """
-    vocabulary = work.asked.vocabulary
     background = len(vocabulary) if vocabulary.background_names else None
     least = -np.inf if wishes.min_confidence is None else wishes.min_confidence
     left_out = found.scores < least  # what is not known stays
     if background is not None:
         left_out[background] = False
-    labels = work.labels(left_out if not left_out.all() else np.zeros_like(left_out))
+    labels = label(left_out if not left_out.all() else np.zeros_like(left_out))
     if wishes.min_area is not None and not left_out.all():
         areas = np.bincount(labels.reshape(-1), minlength=len(left_out))[: len(left_out)]
         small = (areas < wishes.min_area * labels.size) & ~left_out
@@ -146,8 +154,8 @@ def _wanted(work: _Picture, found: Confidences, wishes: Wishes) -> tuple[np.ndar
             small[background] = False
         left_out = left_out | small
         if (small & (areas > 0)).any() and not left_out.all():
-            labels = work.labels(left_out)
-    return (np.full_like(labels, work.classes) if left_out.all() else labels), left_out
+            labels = label(left_out)
+    return (np.full_like(labels, count) if left_out.all() else labels), left_out
 
 
 class _Picture:

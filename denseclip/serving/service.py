@@ -162,6 +162,8 @@ def _present_words(model: Any) -> Vocabulary | None:
 
 def _counts_things(model: Any) -> bool:
     """Whether a model gives segments and instances besides labels."""
+    if hasattr(model, 'set_things'):  # an export
+        return True
     from denseclip.core.words import TakesWords
 
     kind = type(model.model)

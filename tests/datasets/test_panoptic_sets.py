@@ -12,7 +12,7 @@ from PIL import Image
 
 import denseclip  # noqa: F401
 from denseclip.datasets.panoptic import AnnotationError, PanopticSegmentsDataset
-from denseclip.structures.panoptic import segment_targets
+from denseclip.structures.segment_targets import segment_targets
 
 PLACES = {
     'COCOPanopticSegments': dict(

@@ -62,7 +62,7 @@ def test_a_stranger_is_refused():
     [
         ('denseclip_retinanet_efficientnet-lite0_fpn_bccd-384x288', 'DenseCLIPRetinaNet cannot be exported: boxes'),
         ('resclip', 'ResCLIPSegmentor cannot be exported: its walks'),
-        ('fcclip', 'FCCLIP cannot be exported: '),
+        ('pmp', 'PMPFCCLIP cannot be exported: '),
         ('fpn_r18_80k_ade20k-512x512', 'EncoderDecoder cannot be exported: it has not been made'),
         ('nowhere', 'nowhere'),
     ],

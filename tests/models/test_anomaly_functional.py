@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from denseclip.core.tiles import tile_starts
 from denseclip.models.functional.anomaly_losses import probability_dice_loss, probability_focal_loss
 from denseclip.models.functional.anomaly_scores import (
     abnormal_probability,
@@ -12,7 +13,6 @@ from denseclip.models.functional.anomaly_scores import (
     cut_tiles,
     smooth,
     stitch_tiles,
-    tile_starts,
     upsample,
 )
 from denseclip.models.functional.anomaly_views import COUNT, picture_views

@@ -14,7 +14,8 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.datasets.transforms import PackSegInputs
 
 from denseclip.datasets.files import UnreadableFileError, open_picture
-from denseclip.structures.panoptic import ids_of_picture, segment_targets
+from denseclip.structures.panoptic import ids_of_picture
+from denseclip.structures.segment_targets import segment_targets
 
 FIRST_NUMBER = 256
 """Number of the first segment in ``gt_seg_map``; lower values, such as the 255 of padding, are void."""

@@ -96,7 +96,7 @@ def _anomalies(image: np.ndarray, sample: Any) -> Image.Image | None:
     """The heat of an anomaly map, calibrated by itself; None for other results."""
     if 'anomaly_map' not in sample:
         return None
-    from denseclip.apis.anomaly import result_of
+    from denseclip.apis.anomaly_result import result_of
     from denseclip.apis.images import Picture
     from denseclip.visualization.samples import of_size
 

@@ -16,7 +16,7 @@ from denseclip.models.functional.anomaly_views import COUNT, picture_views
 
 from .adaptation import Draws, TestTimeAdaptation
 from .answers import PictureScore
-from .base import AnomalyModel
+from .base import AnomalyModel, in_parts
 from .dual_path import ATTENTIONS, dual_path, supports_dual_path
 from .state_text import StateText
 
@@ -99,7 +99,8 @@ class AnoVL(AnomalyModel):
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Image embeddings (T, E) of the ordinary path and patch embeddings (T, h, w, E) of the V-V path."""
         parts = [
-            dual_path(self.image_tower, part, self.dual_layers, self.attention) for part in images.split(self.pass_size)
+            dual_path(self.image_tower, part, self.dual_layers, self.attention)
+            for part in in_parts(images, self.pass_size)
         ]
         return torch.cat([p.pooled for p in parts]).float(), torch.cat([p.patches for p in parts]).float()
 
@@ -120,9 +121,9 @@ class AnoVL(AnomalyModel):
         embeddings = pooled[:, None]
         if self.views:
             parts: list[Tensor] = []
-            for some in tiles.split(max(1, self.pass_size // COUNT)):
+            for some in in_parts(tiles, max(1, self.pass_size // COUNT)):
                 views = picture_views(some, original=False).flatten(0, 1)
-                parts += [self.image_tower(part).pooled for part in views.split(self.pass_size)]
+                parts += [self.image_tower(part).pooled for part in in_parts(views, self.pass_size)]
             others = torch.cat(parts).float().unflatten(0, (len(tiles), COUNT - 1))
             embeddings = torch.cat([embeddings, others], dim=1)
         with full_precision(embeddings.device.type):

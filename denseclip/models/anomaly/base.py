@@ -15,6 +15,7 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut
 from denseclip.core.lazy_weights import LazyWeights
+from denseclip.weights.positions import exporting
 
 from .answers import MAP_SIZES, AnswersPictures
 from .clip_parts import is_fresh, load_parts
@@ -145,3 +146,8 @@ class AnomalyModel(LazyWeights, AnswersPictures):
         conflict = self.preprocess.conflict(mean.tolist(), std.tolist())
         if conflict is not None:
             warnings.warn(f'{type(self).__name__}: {conflict}', stacklevel=3)
+
+
+def in_parts(batch: Tensor, most: int) -> Sequence[Tensor]:
+    """A batch in parts of at most so many; a graph takes all of it at once, since it has a fixed number of steps."""
+    return [batch] if exporting() else batch.split(most)

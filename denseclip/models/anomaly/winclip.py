@@ -23,7 +23,7 @@ from denseclip.models.functional.anomaly_windows import (
 )
 
 from .answers import PictureScore, content_key
-from .base import AnomalyModel
+from .base import AnomalyModel, in_parts
 from .state_text import StateText
 
 
@@ -145,7 +145,7 @@ class WinCLIP(AnomalyModel):
         patches = x[:, 1:][:, index.transpose(0, 1)]
         tokens = torch.cat([x[:, None, :1].expand(-1, patches.shape[1], -1, -1), patches], dim=2)
         parts = []
-        for part in tokens.flatten(0, 1).split(self.windows_per_pass):
+        for part in in_parts(tokens.flatten(0, 1), self.windows_per_pass):
             parts.append(self.image_tower.pooled_of_tokens(part))
         return torch.cat(parts).float().unflatten(0, tokens.shape[:2])
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from denseclip.core.tiles import tile_boxes
+
 
 def state_cosines(features: Tensor, states: Tensor) -> Tensor:
     """Cosine of features with the normal and the abnormal state.
@@ -53,22 +55,6 @@ def upsample(scores: Tensor, size: tuple[int, int], align_corners: bool = True) 
         - scores: :math:`(N, C, h, w)`; result: :math:`(N, C, H, W)`
     """
     return F.interpolate(scores, size=size, mode='bilinear', align_corners=align_corners)
-
-
-def tile_starts(length: int, side: int) -> list[int]:
-    """First pixels of the fewest tiles of ``side`` pixels that cover ``length``, evenly spread, both ends touched.
-
-    A length up to the side is one tile, up to twice the side two of them (AnoVL's VisA script), and so on.
-    """
-    count = -(-length // side)
-    if count <= 1:
-        return [0]
-    return [round(i * (length - side) / (count - 1)) for i in range(count)]
-
-
-def tile_boxes(size: tuple[int, int], side: int) -> list[tuple[int, int]]:
-    """Top and left of the square tiles that cover a picture, row by row."""
-    return [(top, left) for top in tile_starts(size[0], side) for left in tile_starts(size[1], side)]
 
 
 def cut_tiles(image: Tensor, side: int) -> Tensor:

@@ -29,9 +29,9 @@ def window_patches(grid: tuple[int, int], side: int, device: torch.device | None
     height, width = grid
     if side > min(grid):
         raise ValueError(f'a {height}x{width} patch grid has no window of {side}x{side}: use larger pictures.')
-    numbers = torch.arange(height * width, device=device).view(height, width)
-    windows = numbers.unfold(0, side, 1).unfold(1, side, 1)
-    return windows.flatten(0, 1).flatten(1).transpose(0, 1)
+    rows, columns, inside = (torch.arange(n, device=device) for n in (height - side + 1, width - side + 1, side))
+    first = (rows[:, None] * width + columns).flatten()
+    return (inside[:, None] * width + inside).flatten()[:, None] + first
 
 
 def harmonic_over_windows(scores: Tensor, grid: tuple[int, int], side: int) -> Tensor:
@@ -50,7 +50,7 @@ def harmonic_over_windows(scores: Tensor, grid: tuple[int, int], side: int) -> T
     # A patch meets the windows that start up to side - 1 patches before it: sums over boxes of their first patches.
     # Pooling, since a convolution may spread an infinite 1 / 0 where it does not belong.
     padded = (F.pad(x, (side - 1,) * 4) for x in (inverse, torch.ones_like(inverse)))
-    total, count = (F.avg_pool2d(x, side, stride=1, divisor_override=1) for x in padded)
+    total, count = (F.avg_pool2d(x, side, stride=1) for x in padded)  # of side * side places each: it falls out
     return (count / total)[:, 0]
 
 

@@ -13,9 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from denseclip.core.precision import full_precision
+from denseclip.weights.positions import exporting
 
 from .bilinear_bags import Size, bilinear_bags
 
@@ -53,12 +55,36 @@ def attend_around(value: Tensor, sizes: Sequence[Size], reference: Tensor, offse
         offsets: See :func:`sampling_locations`.
         weights: See :func:`deformable_attention`.
     """
+    if exporting() and reference.shape[-1] == 2:
+        return _by_grids(value, sizes, reference, offsets, weights)
     if reference.shape[-1] != 2 or uses_mmcv_kernel(value):
         return deformable_attention(value, sizes, sampling_locations(reference, offsets, sizes), weights)
     centre = reference * reference.new_tensor([(width, height) for height, width in sizes]) - 0.5
     # Repeated for each point: additions along two numbers are slow ones.
     around = centre[:, :, None, :, None].expand(-1, -1, -1, -1, offsets.shape[4], -1).contiguous()
     return bilinear_bags(value, sizes, around + offsets, weights)
+
+
+def _by_grids(value: Tensor, sizes: Sequence[Size], reference: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """The same by operators that every runtime has; sizes are those of a graph, which are known when it runs."""
+    start, total = 0, None
+    for level, (height, width) in enumerate(sizes):
+        values = value[:, start : start + height * width].permute(0, 2, 3, 1).flatten(0, 1)
+        start = start + height * width
+        around = offsets[:, :, :, level] / torch.stack([_side(width, value), _side(height, value)])
+        places = 2 * (reference[:, :, None, level, None] + around) - 1
+        planes = values.unflatten(2, (height, width))
+        seen = F.grid_sample(planes, places.transpose(1, 2).flatten(0, 1), align_corners=False)
+        seen = seen.unflatten(0, (value.shape[0], value.shape[2]))
+        part = (seen * weights[:, :, :, level].transpose(1, 2)[:, :, None]).sum(-1)
+        total = part if total is None else total + part
+    assert total is not None
+    return total.permute(0, 3, 1, 2).flatten(2)
+
+
+def _side(side: int, like: Tensor) -> Tensor:
+    """A size as a number of the graph."""
+    return torch.ones(side, dtype=like.dtype, device=like.device).sum()
 
 
 def uses_mmcv_kernel(value: Tensor) -> bool:
@@ -140,8 +166,10 @@ def pixel_centres(sizes: Sequence[Size], like: Tensor) -> Tensor:
     """
     grids = []
     for height, width in sizes:
-        y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
-        x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+        # Counted, not ranged: in a graph a range has a size of its own, of which nobody knows that it is the same.
+        y, x = (
+            (torch.ones(side, device=like.device, dtype=like.dtype).cumsum(0) - 0.5) / side for side in (height, width)
+        )
         rows, columns = torch.meshgrid(y, x, indexing='ij')
         grids.append(torch.stack([columns, rows], dim=-1).flatten(0, 1))
     return torch.cat(grids)

@@ -14,8 +14,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from denseclip.apis.anomaly import AnomalyResult
 from denseclip.apis.anomaly_calibration import Calibration
+from denseclip.apis.anomaly_result import AnomalyResult
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.panoptic import PanopticSegmentation

@@ -1,0 +1,200 @@
+"""Parts of an export on their way into a folder."""
+
+from __future__ import annotations
+
+import io
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denseclip.clip.anomaly_prompts import prompt_set
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.export.capabilities import Way
+from denseclip.export.checks import check_image_graph, check_text_graph
+from denseclip.export.errors import ExportError
+from denseclip.export.graphs import OPSET, write_image_graph, write_text_graph
+from denseclip.export.pictures import anomaly_steps, picture_steps
+from denseclip.export.precision import calibration_feeds, lower
+from denseclip.export.substitutes import ready_for_export
+from denseclip.export.words import unrelated_file
+from denseclip.models.segmentors.maft import MAFTPlus
+from denseclip.runtime.manifest import Manifest, Masks, Picture, States, file_sum
+from denseclip.version import __version__
+
+NAMES = {
+    'image': 'image.onnx',
+    'text': 'text.onnx',
+    'tokenizer': 'tokenizer.json',
+    'embeddings': 'embeddings.npz',
+    'unrelated': 'unrelated.npz',
+}
+_PACKAGES = ('torch', 'onnx', 'onnxscript', 'onnxruntime', 'numpy')
+
+
+class Writing(ABC):
+    """One export on its way.
+
+    Args:
+        inferencer: The model with its pipeline and words.
+        way: How it is exported.
+        folder: Where to write.
+
+    Raises:
+        ExportError: If the model is not on the CPU.
+    """
+
+    def __init__(self, inferencer: Any, way: Way, folder: Path) -> None:
+        self.inferencer, self.way, self.folder = inferencer, way, folder
+        self.model: Any = inferencer.model
+        if any(p.device.type != 'cpu' for p in self.model.parameters()):
+            raise ExportError("models are exported from the CPU; load it with device='cpu'.")
+        if hasattr(self.model, 'need_weights'):
+            self.model.need_weights()
+        self.side = way.words(self.model)
+        self.words = self.side.words()
+        self.parts: list[str] = []
+        self.checked: dict[str, Any] = {}
+        self.lowered: dict[str, Any] | None = None
+
+    @abstractmethod
+    def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
+        """Write all parts; returns the manifest that goes with them."""
+
+    def manifest(self, picture: Picture, **more: Any) -> Manifest:
+        """What is said of the parts that were written."""
+        return Manifest(
+            model=type(self.model).__name__,
+            picture=picture,
+            words=self.words,
+            files={part: NAMES[part] for part in self.parts},
+            sha256={part: file_sum(self.folder / NAMES[part]) for part in self.parts},
+            versions=_versions(),
+            checked=self.checked,
+            lowered=self.lowered,
+            **more,
+        )
+
+    def part(self, name: str) -> Path:
+        """Where a part is written."""
+        self.parts.append(name)
+        return self.folder / NAMES[name]
+
+    def save(self, part: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write arrays."""
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]
+        self.part(part).write_bytes(content.getvalue())
+
+    def image(self, precision: str, calibrate: str | Path | None, picture: Picture, rows: np.ndarray) -> None:
+        """Write the picture side, compare it, and lower its precision."""
+        path, graph = self.part('image'), self.way.graph
+        size = self.words.embed_dim, self.words.classes
+        write_image_graph(graph(ready_for_export(self.model)), path, *size)
+        self.checked['image'] = check_image_graph(path, graph(self.model).eval(), *size)
+        if calibrate is not None:
+            self.lowered = lower(path, precision, calibration_feeds(calibrate, picture, rows))
+
+    def text(self) -> None:
+        """Write the text side, and compare it."""
+        self.side.write_tokenizer(self.part('tokenizer'))
+        path, tower = self.part('text'), self.side.tower
+        example = tower.tokenize(['a photo of a cat.', 'a photo of a traffic light.'])
+        write_text_graph(self.side.graph(ready_for_export(tower)), path, example)
+        prompts = self.side.prompts(self.words.most_tokens)
+        self.checked['text'] = check_text_graph(path, self.side.graph(tower).eval(), prompts)
+
+
+class SegmentorWriting(Writing):
+    """Export of a model that segments by words.
+
+    Args:
+        inferencer: See :class:`Writing`.
+        way: See there.
+        folder: See there.
+        fixed: Words to put into the export; None keeps them free.
+        own_words: See :func:`denseclip.export.export`.
+    """
+
+    def __init__(
+        self, inferencer: Any, way: Way, folder: Path, fixed: Vocabulary | None = None, own_words: bool = True
+    ) -> None:
+        super().__init__(inferencer, way, folder)
+        self.fixed, self.own_words = fixed, own_words or fixed is not None
+
+    def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
+        """See :class:`Writing`."""
+        picture = picture_steps(self.inferencer.steps, self.model)
+        if self.fixed is not None:
+            self.inferencer.set_vocabulary(self.fixed)
+        rows, own = self.side.rows(), self.inferencer._words
+        unrelated = self.side.unrelated()
+        if self.fixed is None:
+            self.text()
+        else:
+            self.save('embeddings', {'embeddings': rows})
+        if unrelated is not None:
+            self.save('unrelated', unrelated_file(unrelated))
+        self.image(precision, calibrate, picture, rows)
+        calibration = self.inferencer.calibration
+        return self.manifest(
+            picture,
+            vocabulary=own.vocabulary.to_dict() if self.own_words else None,
+            palette=tuple((int(r), int(g), int(b)) for r, g, b in own.palette) if self.own_words else (),
+            scores=replace(self.way.scores, calibration=None if calibration is None else calibration.to_json()),
+        )
+
+
+class MaskWriting(SegmentorWriting):
+    """Export of a query-based model."""
+
+    def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
+        """See :class:`Writing`."""
+        manifest, model, tasks = super().write(precision, calibrate), self.model, self.model.tasks
+        own = self.inferencer.own_vocabulary if self.fixed is None else self.fixed
+        flags = model.is_thing if model.vocabulary == own else None
+        pairs = None if flags is None else zip(own.names, flags, strict=True)
+        masks = Masks(
+            combine='clip' if isinstance(model, MAFTPlus) else 'ensemble',
+            alpha=float(model.alpha),
+            beta=float(model.beta),
+            seen=() if model.train_vocabulary is None else tuple(model.train_vocabulary.prompts),
+            valid='valid' in self.way.graph(model).outputs,
+            task=next(task for task in (*tasks.tasks, 'semantic') if task != 'proposals'),
+            things=None if pairs is None else tuple(name for name, is_thing in pairs if is_thing),
+            score_threshold=float(tasks.score_threshold),
+            overlap_threshold=float(tasks.overlap_threshold),
+            topk=int(tasks.topk),
+            merge_first=tasks.merge_first is None or bool(tasks.merge_first),
+        )
+        return replace(manifest, masks=masks)
+
+
+class AnomalyWriting(Writing):
+    """Export of a model that finds defects of a named object."""
+
+    def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
+        """See :class:`Writing`."""
+        picture = anomaly_steps(self.model)
+        name, domain, defects = self.inferencer.subject
+        self.text()
+        self.image(precision, calibrate, picture, self.side.rows())
+        parts = prompt_set(self.model.prompts)
+        states = States(
+            {field.name: getattr(parts, field.name) for field in fields(parts)},
+            name,
+            domain,
+            defects if defects is None or isinstance(defects, str) else tuple(defects),
+            self.model.tile_side if getattr(self.model, 'tiles', False) else None,
+        )
+        return self.manifest(picture, vocabulary=None, palette=(), states=states)
+
+
+def _versions() -> dict[str, str]:
+    found = {name: metadata.version(name) for name in _PACKAGES}
+    return {'denseclip': __version__, 'python': platform.python_version(), 'opset': str(OPSET), **found}

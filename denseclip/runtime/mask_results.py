@@ -1,0 +1,234 @@
+"""From the masks of a query-based model to labels, segments and instances, on numpy.
+
+What ``denseclip.models.functional.mask_inference`` computes with PyTorch. Masks are resized a band of rows at a time:
+memory does not grow with queries x picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from denseclip.runtime.confidences import softmax
+from denseclip.runtime.label_maps import Box, label_type
+from denseclip.runtime.manifest import Masks
+from denseclip.runtime.resizing import Size, bilinear_matrix
+
+_NUMBERS = 2**23
+"""Scores that a band may hold."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Masks of one picture and their classes.
+
+    Attributes:
+        masks: Logits, at the resolution of the graph.
+        classes: Probability of each class.
+        nothing: Probability that a mask shows nothing.
+        padded: Size of the network's input.
+        valid: The part of it without padding.
+        out: Size of the result.
+
+    Shape:
+        - masks: :math:`(Q, h, w)`; classes: :math:`(Q, K)`; nothing: :math:`(Q)`
+    """
+
+    masks: np.ndarray
+    classes: np.ndarray
+    nothing: np.ndarray
+    padded: Size
+    valid: Box
+    out: Size
+
+    def axes(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """How rows, and how columns, are enlarged to the picture in the input, and from there to the result."""
+        first, last, left, right = self.valid
+        down, across = (
+            bilinear_matrix(length, whole)[start:stop]
+            for length, whole, start, stop in (
+                (self.masks.shape[1], self.padded[0], first, last),
+                (self.masks.shape[2], self.padded[1], left, right),
+            )
+        )
+        return (down, _fit(len(down), self.out[0])), (across, _fit(len(across), self.out[1]))
+
+    def bands(self, count: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows of the result and the logits (Q, h, W) of all masks there; ``count`` planes stand in memory."""
+        (down, below), (across, beside) = self.axes()
+        rows, columns = (below @ down).astype(np.float32), (beside @ across).astype(np.float32)
+        step = max(1, _NUMBERS // (max(count, 1) * self.out[1]))
+        for top in range(0, self.out[0], step):
+            band = slice(top, min(top + step, self.out[0]))
+            yield band, rows[band] @ self.masks @ columns.T
+
+
+def class_probabilities(
+    rule: Masks, groups: Sequence[Sequence[str]], trained: np.ndarray, clip: np.ndarray, valid: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the classes and of nothing.
+
+    Args:
+        rule: How the two classifiers are put together.
+        groups: All names of each class.
+        trained: Logits of the names by the trained classifier, "void" last.
+        clip: The same by CLIP.
+        valid: Masks for which CLIP has a say; None: all.
+
+    Shape:
+        - trained, clip: :math:`(Q, R + 1)`; valid: :math:`(Q)`; result: :math:`(Q, K)` and :math:`(Q)`
+    """
+    starts = np.concatenate([[0], np.cumsum([len(names) for names in groups])[:-1]])
+    inside, outside = (np.maximum.reduceat(rows[:, :-1], starts, axis=1) for rows in (trained, clip))
+    every = np.concatenate([inside, trained[:, -1:]], axis=1)
+    shares = softmax(every.T).T
+    if rule.combine == 'clip':
+        scores = outside
+    else:
+        known = set(rule.seen)
+        weight = np.array([rule.beta if known.isdisjoint(names) else rule.alpha for names in groups], dtype=np.float32)
+        by = np.broadcast_to(weight, inside.shape) if valid is None else weight * valid[:, None]
+        scores = (1 - by) * _log_softmax(inside) + by * _log_softmax(outside)
+    rest = shares[:, :-1].sum(axis=1, keepdims=True)
+    return softmax(scores.T).T * rest, shares[:, -1]
+
+
+def semantic_labels(queries: Queries, rule: Masks, left_out: np.ndarray | None = None) -> np.ndarray:
+    """Class of every pixel: the largest sum over all masks of class probability times mask probability."""
+    count = queries.classes.shape[1]
+    labels = np.empty(queries.out, dtype=label_type(count + 1))
+    for band, planes in _class_planes(queries, rule, left_out):
+        labels[band] = planes.argmax(axis=0)
+    return labels
+
+
+def semantic_scores(queries: Queries, rule: Masks, left_out: np.ndarray | None = None) -> np.ndarray:
+    """Those sums, (K, H, W), within 0..1."""
+    found = np.empty((queries.classes.shape[1], *queries.out), dtype=np.float32)
+    for band, planes in _class_planes(queries, rule, left_out):
+        found[:, band] = planes
+    return found.clip(0, 1)
+
+
+def _class_planes(queries: Queries, rule: Masks, left_out: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of the result and the scores (K, h, W) of the classes there."""
+    classes = queries.classes if left_out is None else np.where(left_out, np.float32(-1), queries.classes)
+    weights = np.ascontiguousarray(classes.T)
+    most = max(classes.shape)
+    if not rule.merge_first:
+        for band, planes in queries.bands(most):
+            yield band, np.tensordot(weights, _sigmoid(planes), axes=1)
+        return
+    (down, below), (across, beside) = queries.axes()
+    columns, narrow = across.astype(np.float32), beside.astype(np.float32)
+    step = max(1, _NUMBERS // (most * max(len(columns), queries.out[1])))
+    for top in range(0, queries.out[0], step):
+        band = slice(top, min(top + step, queries.out[0]))
+        used = np.flatnonzero(below[band].any(axis=0))
+        rows = slice(used[0], used[-1] + 1)
+        planes = _sigmoid(down[rows].astype(np.float32) @ queries.masks @ columns.T)
+        scores = np.tensordot(weights, planes, axes=1)
+        yield band, below[band, rows].astype(np.float32) @ scores @ narrow.T
+
+
+def panoptic_segments(queries: Queries, rule: Masks, things: Sequence[bool]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Segment of every pixel (0: none), and what the segments are; stuff of one class is one segment.
+
+    Returns:
+        int32 (H, W), and an entry with ``id``, ``category_id``, ``isthing`` and ``score`` for each segment.
+    """
+    scores, labels = queries.classes.max(axis=1), queries.classes.argmax(axis=1)
+    kept = (scores > rule.score_threshold) & (scores >= queries.nothing)
+    scores, labels = scores[kept], labels[kept]
+    count = len(scores)
+    ids = np.zeros(queries.out, dtype=np.int32)
+    if not count:
+        return ids, []
+    winner, confident = np.empty(queries.out, dtype=np.int64), np.empty(queries.out, dtype=bool)
+    areas = np.zeros(count, dtype=np.int64)
+    for band, planes in _only(queries, kept).bands(count):
+        shares = _sigmoid(planes)
+        areas += (shares >= 0.5).sum(axis=(1, 2))
+        winner[band] = (scores[:, None, None] * shares).argmax(axis=0)
+        confident[band] = np.take_along_axis(shares, winner[band][None], axis=0)[0] >= 0.5
+    won = np.bincount(winner.reshape(-1), minlength=count)
+    left = np.bincount(winner[confident], minlength=count)
+    accepted = (left > 0) & (won / np.maximum(areas, 1) >= rule.overlap_threshold)
+    numbers, segments = np.zeros(count, dtype=np.int32), []
+    stuff: dict[int, int] = {}
+    for query in np.flatnonzero(accepted):
+        label = int(labels[query])
+        if label in stuff:
+            numbers[query] = stuff[label]
+            continue
+        numbers[query] = len(segments) + 1
+        if not things[label]:
+            stuff[label] = len(segments) + 1
+        row = {'category_id': label, 'isthing': bool(things[label]), 'score': float(scores[query])}
+        segments.append({'id': len(segments) + 1, **row})
+    return np.where(confident, numbers[winner], 0).astype(np.int32), segments
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Objects, in no particular order.
+
+    Attributes:
+        boxes: ``x1, y1, x2, y2``, right and lower edges exclusive; float32.
+        labels: Classes.
+        scores: Class probability times mean mask probability inside.
+        masks: Where they are.
+
+    Shape:
+        - boxes: :math:`(n, 4)`; labels, scores: :math:`(n)`; masks: :math:`(n, H, W)`, bool
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    masks: np.ndarray
+
+
+def instances(queries: Queries, rule: Masks, things: Sequence[bool]) -> Instances:
+    """The best pairs of mask and class, then only those of countable classes."""
+    flat, count = queries.classes.reshape(-1), queries.classes.shape[1]
+    pairs = np.argsort(-flat, kind='stable')[: rule.topk]
+    pairs = pairs[np.array(things, dtype=bool)[pairs % count]]
+    used, place = np.unique(pairs // count, return_inverse=True)
+    masks = np.zeros((len(used), *queries.out), dtype=bool)
+    total, area = np.zeros(len(used)), np.zeros(len(used))
+    for band, planes in _only(queries, used).bands(len(used)):
+        inside = planes > 0
+        masks[:, band] = inside
+        total += (_sigmoid(planes) * inside).sum(axis=(1, 2))
+        area += inside.sum(axis=(1, 2))
+    scores = flat[pairs] * (total / (area + 1e-6))[place].astype(np.float32)
+    boxes = np.array([_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4)
+    return Instances(boxes[place], pairs % count, scores.astype(np.float32), masks[place])
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if len(rows) else (0, 0, 0, 0)
+
+
+def _only(queries: Queries, kept: np.ndarray) -> Queries:
+    return Queries(
+        queries.masks[kept], queries.classes[kept], queries.nothing[kept], queries.padded, queries.valid, queries.out
+    )
+
+
+def _fit(length: int, out: int) -> np.ndarray:
+    return np.eye(length) if length == out else bilinear_matrix(length, out)
+
+
+def _log_softmax(rows: np.ndarray) -> np.ndarray:
+    most = rows.max(axis=1, keepdims=True)
+    return rows - most - np.log(np.exp(rows - most).sum(axis=1, keepdims=True))
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.float32(1) / (np.float32(1) + np.exp(-logits))
