@@ -63,6 +63,39 @@ class Found(BaseModel):
     seconds: float
 
 
+class Coco(BaseModel):
+    """``?format=coco``: a data set of one picture."""
+
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+
+
+class Labelme(BaseModel):
+    """``?format=labelme``: shapes to correct by hand, the picture inside."""
+
+    version: str
+    flags: dict[str, Any]
+    shapes: list[dict[str, Any]]
+    imagePath: str
+    imageData: str
+    imageHeight: int
+    imageWidth: int
+
+
+class Boxes(BaseModel):
+    """``?format=objects``: boxes, masks and scores."""
+
+    width: int
+    height: int
+    classes: list[str]
+    objects: list[Thing]
+
+
+Segments = list[dict[str, Any]]
+"""``?format=segments``: COCO's list."""
+
+
 class Health(BaseModel):
     """A sign of life."""
 
