@@ -23,6 +23,7 @@ __all__, __getattr__, __dir__ = on_first_use(
         'Predictor': 'predictor',
         'Result': 'results.base',
         'detect': 'functions',
+        'from_pretrained': 'pretrained',
         'list_models': 'catalogue',
         'load_model': 'loading',
         'localize_anomalies': 'functions',

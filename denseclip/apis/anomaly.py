@@ -21,6 +21,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.images import ImageLike, Picture
 from denseclip.apis.inferencer import choose_device
 from denseclip.apis.methods import METHODS
+from denseclip.apis.predictor import Origin
 from denseclip.apis.turns import builds, turn_of
 from denseclip.apis.zoo import ours
 from denseclip.engine.checkpoints import load_weights, read_training_file
@@ -78,6 +79,7 @@ class AnomalyInferencer(AnomalyPredictor):
             load_weights(model, state, source=weights, strict=True)
         model.map_size = 'original'
         self.model: Any = model.to(place).eval()
+        self.origin = Origin(cfg, None if weights is None else str(weights))
         self._subject: Subject = (model.object_name, getattr(model, 'domain', None), getattr(model, 'defects', None))
         turn_of(model).asked = self._subject
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,19 @@ def one_of(**names: Any) -> Any:
 
 
 def is_config(name: str | Path) -> bool:
-    """Whether a name means a config file and no model of the list."""
+    """Whether a name means a config file, or a model that was shared, and no model of the list."""
     path = Path(name)
-    return isinstance(name, Path) or path.suffix in ('.py', '.json', '.yml', '.yaml') or len(path.parts) > 1
+    return (
+        is_shared(name)
+        or isinstance(name, Path)
+        or path.suffix in ('.py', '.json', '.yml', '.yaml')
+        or len(path.parts) > 1
+    )
+
+
+def is_shared(name: str | Path) -> bool:
+    """Whether a name means a model that ``save_pretrained()`` or ``push_to_hub()`` wrote: a folder, or a repository."""
+    return str(name).startswith(('hf-hub:', 'local-dir:')) or os.path.isfile(f'{name}/config.json')  # noqa: PTH113
 
 
 def _zoo() -> list[ModelCard]:

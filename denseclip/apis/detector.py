@@ -17,7 +17,7 @@ from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
 from denseclip.apis.inferencer import choose_device
-from denseclip.apis.predictor import Predictor
+from denseclip.apis.predictor import Origin, Predictor
 from denseclip.apis.turns import builds, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.visualization.palette import distinct_palette
@@ -72,6 +72,7 @@ class Detector(Predictor):
         checkpoint = read_training_file(str(weights), trust=trust)
         load_weights(model, checkpoint['state_dict'], source=weights, strict=True)
         self.model: Any = model.to(place).eval()
+        self.origin = Origin(cfg, str(weights))
         self.names = _class_names(model, checkpoint['meta'], cfg)
         self._palette = distinct_palette(len(self.names))
 

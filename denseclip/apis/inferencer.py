@@ -20,7 +20,7 @@ from denseclip.apis.config import build_transforms, dataset_meta, inference_conf
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
 from denseclip.apis.pixel_heads import TakesPixelHead, strangeness_of, without_unknown
-from denseclip.apis.predictor import Predictor
+from denseclip.apis.predictor import Origin, Predictor
 from denseclip.apis.presets import DEFAULT_CLIP, preset_model
 from denseclip.apis.segmentation import Segmentation, result_names
 from denseclip.apis.turns import Turn, builds, turn_of
@@ -109,6 +109,7 @@ class Inferencer(TakesPixelHead, Predictor):
         load_weights(model, checkpoint['state_dict'], source=weights, strict=True)
         meta = checkpoint['meta'].get('dataset_meta') or dataset_meta(cfg)
         self._set_up(model.to(place), inference_steps(cfg), meta)
+        self.origin = Origin(cfg, str(weights))
         self.calibration: Calibration | None = find_calibration(weights)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)

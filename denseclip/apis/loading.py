@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from denseclip.apis.anomaly import AnomalyInferencer
-from denseclip.apis.catalogue import ModelCard, find_card, is_config
+from denseclip.apis.catalogue import ModelCard, find_card, is_config, is_shared
 from denseclip.apis.config import inference_config, model_class
 from denseclip.apis.detector import Detector
 from denseclip.apis.errors import UserError
@@ -84,7 +84,8 @@ def load_model(
     """Load a model of any kind.
 
     Args:
-        name: A name that :func:`list_models` shows, or a config (a file, or one in memory); None: the bundled model.
+        name: A name that :func:`list_models` shows, a config (a file, or one in memory), or a model that
+            ``save_pretrained()`` wrote (a folder, ``hf-hub:org/name``); None: the bundled model.
         config: The config of a method in place of its own. Without a name: the model's config.
         weights: The model's checkpoint: a file of this suite, of MMEngine or of the authors, or another source that
             ``denseclip.weights.resolve`` knows.
@@ -150,6 +151,8 @@ def _give_head(model: Predictor, head: PixelGDAHead | str | Path, unknown: float
 
 
 def _load(name: ConfigLike | None, order: _Order, settings: dict[str, Any]) -> Predictor:
+    if isinstance(name, str | Path) and is_shared(name):
+        return _shared_folder(name, order, settings)
     if name is not None and (not isinstance(name, str) or is_config(name)):
         if order.config is not None:
             raise UserError('two configs are named: leave one of them out.')
@@ -159,6 +162,22 @@ def _load(name: ConfigLike | None, order: _Order, settings: dict[str, Any]) -> P
     if settings:
         raise UserError(f'{", ".join(settings)} go with a preset or with ovseg; name one, or leave them out.')
     return _default(order) if order.config is None else _by_config(order)
+
+
+def _shared_folder(name: str | Path, order: _Order, settings: dict[str, Any]) -> Predictor:
+    """A model that was saved as a whole; it has config and weights of its own."""
+    from denseclip.apis.pretrained import from_pretrained
+
+    order.refuse(
+        ('config', 'weights', *_CLIP_OPTIONS, *_MASK_OPTIONS), f"'{name}' is a whole model: leave {_WHOLE} out."
+    )
+    if settings:
+        raise UserError(f"'{name}' takes no {', '.join(settings)}: these go with a preset or with ovseg.")
+    options = {key: getattr(order, key) for key in ('words', *_QUERY_OPTIONS, 'device')}
+    return from_pretrained(name, **{key: value for key, value in options.items() if value is not None})
+
+
+_WHOLE = '--config, --weights, --clip, --pretrained, --masks and --stage (config=, weights= ...)'
 
 
 def _default(order: _Order) -> Inferencer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from denseclip.engine.compute import Compute
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a model was made from.
+
+    Attributes:
+        config: Its config.
+        weights: Its checkpoint; None: it has none of its own.
+    """
+
+    config: Any
+    weights: str | None
+
+
 class Predictor(ABC):
     """A model, ready for pictures.
 
@@ -23,12 +37,14 @@ class Predictor(ABC):
         task: What it gives: ``'semantic'``, ``'panoptic'``, ``'instance'`` or ``'anomaly'``.
         compute: How it computes; None: in float32, as it was built.
         most_at_once: Pictures of one shape that run together.
+        origin: What it was made from; None: built in memory, or by a training-free method.
     """
 
     model: Any
     task: str
     compute: Compute | None = None
     most_at_once: int = 16
+    origin: Origin | None = None
 
     @property
     def precision(self) -> str:
@@ -46,6 +62,44 @@ class Predictor(ABC):
         """
         compute.prepare(self.model)
         self.compute = compute
+
+    def save_pretrained(self, folder: str | Path, force: bool = False) -> Path:
+        """Write the model as a folder: ``config.json``, ``model.safetensors``, ``README.md`` (its card).
+
+        ``denseclip.from_pretrained``, ``load_model('local-dir:FOLDER')`` and ``--model FOLDER`` read it; no network is
+        needed.
+
+        Args:
+            folder: Made if need be.
+            force: Whether an earlier model in it may be replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UserError: If there is one, or the model has no weights of its own.
+        """
+        from denseclip.apis.pretrained import save
+
+        return save(self, folder, force)
+
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """Write the same into a repository of the Hugging Face hub.
+
+        Args:
+            repository: ``org/name``; made if need be.
+            **options: Of ``huggingface_hub.ModelHubMixin.push_to_hub``: ``private``, ``token``, ``commit_message``,
+                ``branch``, ``create_pr`` ...
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            UserError: If the model has no weights of its own, or the hub refuses.
+        """
+        from denseclip.apis.pretrained import push
+
+        return push(self, repository, **options)
 
     @overload
     def __call__(self, pictures: ImageLike, *args: Any, **options: Any) -> Result: ...

@@ -105,12 +105,12 @@ def _card(name: str | None) -> ModelCard | None:
         ExportError: If none of its class can be exported; weights are not fetched for that.
         UserError: If there is no such model.
     """
-    from denseclip.apis.catalogue import find_card, list_models
+    from denseclip.apis.catalogue import find_card, is_shared, list_models
     from denseclip.apis.config import inference_config
     from denseclip.export.capabilities import refuse
     from denseclip.files.shipped import config_file
 
-    if name is None:
+    if name is None or is_shared(name):
         return None
     if name in {card.name for card in list_models()}:
         card = find_card(name)
@@ -121,10 +121,12 @@ def _card(name: str | None) -> ModelCard | None:
 
 
 def _load(args: argparse.Namespace, card: ModelCard | None, words: Vocabulary | None) -> Predictor:
+    from denseclip.apis.catalogue import is_shared
     from denseclip.apis.loading import load_model
     from denseclip.files.shipped import config_file
 
-    name = args.model if card is not None or args.model is None else str(config_file(args.model))
+    by_name = card is not None or args.model is None or is_shared(args.model)
+    name = args.model if by_name else str(config_file(args.model))
     # A preset is built with some words; they stay out of the export.
     some = _SOME if card is not None and card.kind == 'preset' and words is None else words
     return load_model(

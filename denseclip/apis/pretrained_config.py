@@ -1,0 +1,160 @@
+"""Configs of shared models: plain JSON, read from strangers, and therefore looked at before anything is built.
+
+A config of MMEngine names what is called: a ``type`` with dots is imported, whatever it is. Here a type must be
+registered, and nothing may ask for imports or for trust.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from denseclip.apis.errors import UserError
+from denseclip.version import __version__
+
+CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
+LIBRARY = 'denseclip'
+_SCOPES = ('mmseg', 'mmdet', 'mmengine', 'mmpretrain')
+_REFUSED = ('custom_imports', '_scope_', '_base_', 'trust')
+_LEFT_OUT = ('init_cfg',)  # how to begin a training: it may name files, and weights come from the folder
+_FUNCTIONS = ('nms', 'soft_nms')  # mmcv evaluates the name of a suppression as Python: none but these
+_TUPLES = 'tuples'
+_DEEPEST = 60
+
+
+def encoded(content: Mapping[str, Any]) -> str:
+    """A config as JSON; where tuples were is said beside it, since JSON has none.
+
+    Raises:
+        UserError: If it holds what is no data, such as a class in place of its name.
+    """
+    places: list[str] = []
+    plain = _plain(content, '', places)
+    head = {'library': LIBRARY, 'version': __version__}
+    return json.dumps({**head, **plain, _TUPLES: places}, indent=1, ensure_ascii=False) + '\n'
+
+
+def _plain(value: Any, place: str, tuples: list[str]) -> Any:
+    if isinstance(value, Mapping):
+        kept = {str(key): item for key, item in value.items() if key not in _LEFT_OUT}
+        return {key: _plain(item, f'{place}/{key}', tuples) for key, item in kept.items()}
+    if isinstance(value, list | tuple):
+        if isinstance(value, tuple):
+            tuples.append(place)
+        return [_plain(item, f'{place}/{number}', tuples) for number, item in enumerate(value)]
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise UserError(
+        f"the config cannot be shared: '{place[1:]}' is {type(value).__name__}, and JSON holds text, numbers, lists "
+        'and dictionaries; name classes by text in the config.'
+    )
+
+
+def decoded(path: Path) -> dict[str, Any]:
+    """Read a config and refuse what it must not ask for.
+
+    Raises:
+        UserError: If it is none of ours, damaged, or asks for code.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"'{path}' cannot be read as JSON ({error}): download it again.") from error
+    if not isinstance(content, dict) or content.get('library') != LIBRARY or not isinstance(content.get('model'), dict):
+        raise UserError(
+            f"'{path}' is no model of this suite (save_pretrained() writes them); a CLIP is named by clip= or --clip."
+        )
+    check(content, str(path))
+    places = content.pop(_TUPLES, [])
+    tuples = frozenset(place for place in places if isinstance(place, str)) if isinstance(places, list) else frozenset()
+    return _with_tuples(content, '', tuples)
+
+
+def _with_tuples(value: Any, place: str, tuples: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if key not in _LEFT_OUT}
+        return {key: _with_tuples(item, f'{place}/{key}', tuples) for key, item in kept.items()}
+    if isinstance(value, list):
+        items = [_with_tuples(item, f'{place}/{number}', tuples) for number, item in enumerate(value)]
+        return tuple(items) if place in tuples else items
+    return value
+
+
+def check(content: Mapping[str, Any], name: str) -> None:
+    """Refuse a config that asks for more than registered parts.
+
+    Args:
+        content: The config.
+        name: What errors call it.
+
+    Raises:
+        UserError: If it does.
+    """
+    scope = content.get('default_scope', 'mmseg')
+    if scope not in _SCOPES:
+        raise UserError(f"'{name}' asks for the scope {scope!r:.60}: {', '.join(_SCOPES)} are allowed.")
+    for place, mapping in _mappings(content, ''):
+        for key in _REFUSED:
+            if mapping.get(key):
+                raise UserError(
+                    f"'{name}' asks for '{key}' in '{place or 'the config'}', which could run code: refused."
+                )
+        if 'type' in mapping and 'init_cfg' not in place.split('/'):
+            _check_type(mapping['type'], f'{place}/type'.lstrip('/'), name, str(scope))
+
+
+def _mappings(value: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if place.count('/') > _DEEPEST:
+        raise UserError(f'a config is no deeper than {_DEEPEST} levels.')
+    if isinstance(value, Mapping):
+        yield place, value
+        for key, item in value.items():
+            yield from _mappings(item, f'{place}/{key}')
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _mappings(item, f'{place}/{number}')
+
+
+def _check_type(kind: Any, place: str, name: str, scope: str) -> None:
+    """Refuse a type that is not registered; one with dots would be imported and called, whatever it is."""
+    refusal = f"'{name}' asks for {kind!r:.80} as '{place}', which is no registered part of a model: refused."
+    if not isinstance(kind, str):
+        raise UserError(refusal)
+    prefix, dot, last = kind.rpartition('.')
+    if (dot and prefix not in _SCOPES) or not last.isidentifier():
+        raise UserError(refusal)
+    if kind not in _FUNCTIONS and (_is_module(last) or not _is_registered(last, prefix or scope)):
+        raise UserError(refusal)
+
+
+def _is_module(name: str) -> bool:
+    """Whether a name could be imported, which a registry tries with names that it does not know."""
+    return name in sys.builtin_module_names or importlib.util.find_spec(name) is not None
+
+
+def _is_registered(name: str, scope: str) -> bool:
+    """Whether a registry of MMEngine or of its children has a class or function of this name."""
+    from mmengine import registry as registries
+
+    for root in (registries.MODELS, registries.TRANSFORMS, registries.TASK_UTILS):
+        with root.switch_scope_and_registry(scope) as registry:
+            try:
+                found = registry.get(name)
+            except RuntimeError:  # it is not there
+                continue
+        family = [root, *_children(root)]
+        if found is not None and any(found is one.module_dict.get(name) for one in family):
+            return True
+    return False
+
+
+def _children(registry: Any) -> Iterator[Any]:
+    for child in registry.children.values():
+        yield child
+        yield from _children(child)

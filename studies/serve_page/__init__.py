@@ -1,0 +1,1 @@
+"""A click-through of the page of a server: see ``__main__``."""
