@@ -123,6 +123,7 @@ def measure(inferencer: Any, data: Any, vocabulary: Any, rows: Sequence[Row], ev
         known = labels >= 0
         with inferencer.prepared(Picture.of(pair.picture)) as (inputs, sample):
             placement, boxes, windows = passing(inferencer.model, inputs, sample)
+            assert placement.padded is not None
             seen = [(window.logits, window.features) for window in windows]
             for row in rows:
                 maps = [row.label(logits, features)[0] for logits, features in seen]

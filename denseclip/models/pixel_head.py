@@ -152,7 +152,9 @@ def feature_space(model: Any) -> dict[str, str]:
     read_out: Any = getattr(getattr(model, 'tower', None), 'read_out', None)
     return {
         'model': type(model).__name__,
-        'read_out': json.dumps(asdict(read_out), sort_keys=True) if is_dataclass(read_out) else '',
+        'read_out': json.dumps(asdict(read_out), sort_keys=True)
+        if is_dataclass(read_out) and not isinstance(read_out, type)
+        else '',
         'tower': _fingerprint(model),
     }
 

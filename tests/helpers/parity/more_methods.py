@@ -1,4 +1,4 @@
-"""Fixtures of further methods: what can be answered already, and what waits for its method."""
+"""Fixtures of further methods."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ import torch.nn.functional as F
 from denseclip.clip.text import CLIPTextTower
 
 from .fixtures import Fixture
-from .registry import NOT_BUILT, consumes
-
-LATER = {
-    'descriptions': ('classify_by_description', 'discriminative_selection', 'fudd'),
-}
-NOT_BUILT.update({(m, kind): f'the suite has no {m} yet' for m, kinds in LATER.items() for kind in kinds})
+from .registry import consumes
 
 
 @consumes('long_clip', 'tokens')
