@@ -6,6 +6,7 @@ from pathlib import Path
 
 from denseclip.weights import read_checkpoint, resolve, weight_file
 from denseclip.weights.convert import convert, maple
+from denseclip.weights.convert.clip_family import no_tower_state
 
 from .deep_prompts import CoupledPrompts
 from .known_weights import known
@@ -20,7 +21,7 @@ def read_family(
     tag: str | None = None,
     trust: bool = False,
 ) -> LoadedCLIP:
-    """Load a file of a known family; MaPLe's prompts come along.
+    """Load a file of a known family; MaPLe's prompts and CLIPN's second text tower come along.
 
     Args:
         source: The file, in any form of :func:`denseclip.weights.resolve`, or a folder with ``local-dir:``.
@@ -41,6 +42,7 @@ def read_family(
     model, weights = (str(file), None) if architecture is None else (architecture, file)
     loaded = load_clip(model, weights, tag=tag, base=base, trust=trust)
     state = read_checkpoint(file, trust=trust).state_dict
+    loaded.no_text = no_tower_state(state)
     if maple.is_official(state):
         loaded.deep_prompts = CoupledPrompts.of_state(convert(state, 'maple'), file)
     return loaded

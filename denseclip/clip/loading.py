@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class LoadedCLIP:
         config: open_clip configuration it was built from.
         folder: Where its files are, if they came from a folder; its tokenizer is looked for there first.
         deep_prompts: Learned tokens of both towers, which they are built with.
+        no_text: Tensors of CLIPN's second text tower, for :class:`.text.NoTextTower`; empty: there is none.
     """
 
     model: nn.Module
@@ -58,6 +59,7 @@ class LoadedCLIP:
     config: dict[str, Any]
     folder: Path | None = None
     deep_prompts: CoupledPrompts | None = None
+    no_text: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -13,16 +13,19 @@ from .deep_prompts import FILE_NAME as DEEP_PROMPTS
 from .deep_prompts import write_deep_prompts
 from .folders import OPEN_CLIP
 from .loading import LoadedCLIP
+from .text.no_tower import FILE_NAME as NO_TEXT
 
 WEIGHTS = 'open_clip_model.safetensors'
 
 
 def write_clip_folder(loaded: LoadedCLIP, folder: str | Path, *, half: bool = True) -> Path:
-    """Write weights, configuration, how pictures are prepared, and what belongs to them: merges, deep prompts.
+    """Write weights, configuration, how pictures are prepared, and what belongs to them.
+
+    That is the list of merges of the tokenizer, deep prompts, and CLIPN's second text tower.
 
     Args:
         loaded: The model.
-        folder: Exists; deep prompts of an earlier model in it are removed.
+        folder: Exists; what an earlier model in it had besides is removed.
         half: Store large tensors in half precision; prompts stay as they are.
 
     Returns:
@@ -35,7 +38,10 @@ def write_clip_folder(loaded: LoadedCLIP, folder: str | Path, *, half: bool = Tr
     spec = loaded.preprocess
     preprocess = {'size': spec.size[0], 'mean': list(spec.mean), 'std': list(spec.std)}
     preprocess.update(interpolation=spec.interpolation, resize_mode=spec.resize_mode)
-    (folder / DEEP_PROMPTS).unlink(missing_ok=True)
+    for other in (DEEP_PROMPTS, NO_TEXT):
+        (folder / other).unlink(missing_ok=True)
+    if loaded.no_text:
+        write_safetensors(loaded.no_text, folder / NO_TEXT)
     if loaded.deep_prompts is not None:
         write_deep_prompts(loaded.deep_prompts, folder)
     write_clip_config(folder, loaded.config, preprocess)

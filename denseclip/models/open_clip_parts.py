@@ -16,6 +16,7 @@ from denseclip.clip.loading import LoadedCLIP, build_clip, fit_state, load_clip
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
 from denseclip.clip.text import CLIPTextTower, NoTextTower, TextTower
+from denseclip.clip.text.no_tower import FILE_NAME as NO_TEXT
 from denseclip.clip.towers import DenseReadOut, ImageTower
 from denseclip.files.shipped import here_or_shipped
 from denseclip.weights import load_into, read_checkpoint, resolve, weight_file
@@ -99,7 +100,7 @@ class OpenCLIPParts:
             round_through_half(self.clip.model)
 
     def no_text_tower(self) -> NoTextTower:
-        """CLIPN's second text tower, read from the file that CLIP's weights come from.
+        """CLIPN's second text tower, read from the file or folder that CLIP's weights come from.
 
         Raises:
             ValueError: If that is no file of CLIPN, or CLIP's text tower is of another kind.
@@ -107,13 +108,18 @@ class OpenCLIPParts:
         spec = {} if self._source is None else spec_of(self._source)
         state = {}
         if spec and not tag_config(self._source, self.model):
-            file = weight_file(resolve(here_or_shipped(str(spec['source']))))
-            state = no_tower_state(read_checkpoint(file, trust=spec.get('trust', False)).state_dict)
+            place = resolve(here_or_shipped(str(spec['source'])))
+            beside, trust = place / NO_TEXT, spec.get('trust', False)
+            if place.is_dir() and beside.is_file():
+                state = read_checkpoint(beside).state_dict
+            else:
+                state = no_tower_state(read_checkpoint(weight_file(place), trust=trust).state_dict)
         text = self.clip.text_tower()
         if not state or not isinstance(text, CLIPTextTower):
             raise ValueError(
                 f"background='clipn' needs CLIPN's weights, which have a second text tower, and "
-                f"{spec.get('source', 'fresh weights')} has none: give CLIPN's file as pretrained= (--pretrained)."
+                f"{spec.get('source', 'fresh weights')} has none: give CLIPN's file as pretrained= (--pretrained), or "
+                "a folder that 'denseclip convert clip' made of it."
             )
         prompts = state.get('prompts')
         tower = NoTextTower(text, num_prompts=0 if prompts is None else len(prompts))

@@ -1,12 +1,18 @@
 """CLIPN's background: the second text tower in the training-free models, and the rules by which it speaks."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmseg.structures import SegDataSample
+from PIL import Image
 from tiny_open_vocab import ARCH, tiny_open_vocab
 
+from denseclip.cli.main import main
+from denseclip.clip.loading import build_clip
 from denseclip.clip.text import CLIPTextTower, NoTextTower
 from denseclip.models.builder import build_module
 from denseclip.models.functional.yes_no import agreeing_to_differ, competing_to_win, with_unknown, yes_no_losses
@@ -130,3 +136,27 @@ def test_losses_fall_where_the_texts_say_what_is_so():
     equal = torch.nn.functional.normalize(torch.randn(3, 5), dim=1).requires_grad_()
     yes_no_losses(equal.detach(), equal, equal.detach(), 10.0).opposite.backward()
     assert torch.isfinite(equal.grad).all()
+
+
+@pytest.mark.filterwarnings('ignore:.*(activation|attention is taken)')
+def test_a_folder_and_the_command_line_know_the_second_tower(tmp_path, capsys):
+    torch.manual_seed(0)
+    config = dict(image_size=32, patch_size=8, layers=2, width=64, head_width=64)
+    text = dict(width=64, heads=1, layers=2, vocab_size=49408, context_length=77)
+    clip = build_clip(dict(embed_dim=24, vision_cfg=config, text_cfg=text, quick_gelu=False))
+    state = clip.state_dict()
+    heads = ('transformer', 'token_embedding', 'positional_embedding', 'ln_final', 'text_projection')
+    no = {f'{h}_no{k[len(h) :]}': 2 * torch.randn_like(v) for k, v in state.items() for h in heads if k.startswith(h)}
+    torch.save({'state_dict': {**state, **no, 'prompt_no': torch.zeros(16, 77, 64)}}, tmp_path / 'clipn.pt')
+    folder = tmp_path / 'folder'
+    assert main(['convert', 'clip', str(tmp_path / 'clipn.pt'), str(folder)]) == 0
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)).save(tmp_path / 'a.png')
+    call = ['segment', str(tmp_path / 'a.png'), '--preset', 'maskclip', '--clip', f'local-dir:{folder}']
+    call += ['--classes', 'sky; road', '--background', 'clipn', '--json']
+    capsys.readouterr()
+    assert main(call) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert 'background' in json.dumps(found) and 'sky' in json.dumps(found)
+    (folder / 'no_text.safetensors').unlink()
+    assert main(call) == 2
+    assert 'denseclip convert clip' in capsys.readouterr().err

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from .base import TextTower
 from .causal import CLIPTextTower
 
+FILE_NAME = 'no_text.safetensors'
+"""File beside the weights of a CLIP that holds this tower."""
+
 
 class NoTextTower(TextTower):
     """A causal CLIP text tower with learned vectors that are added to every word of a text.
