@@ -78,6 +78,8 @@ def _open_vocabulary(model: Any) -> Capability:
         return _no('its scores are refined (post=...), which the runtime does not do; leave post out.')
     if model.regions is not None:
         return _no('its labels follow regions of another program (regions=...), which the runtime does not ask.')
+    if model.text.in_use is not None and model.text.in_use.background == 'clipn':
+        return _no("its background is decided by CLIPN's second text tower; give it words with another background.")
     if getattr(model, 'background_rule', False):
         return _no('its background rule needs a foreground map, which the runtime does not use; set it to False.')
     scores = Scores(model.output, float(model.scale), normalize=model.post.normalize)

@@ -14,6 +14,7 @@ from tiny_open_vocab import ARCH, tiny_open_vocab
 from denseclip.cli.main import main
 from denseclip.clip.loading import build_clip
 from denseclip.clip.text import CLIPTextTower, NoTextTower
+from denseclip.export.capabilities import capability
 from denseclip.models.builder import build_module
 from denseclip.models.functional.yes_no import agreeing_to_differ, competing_to_win, with_unknown, yes_no_losses
 
@@ -73,6 +74,14 @@ def test_one_more_label_for_what_is_none_of_the_classes(weights, name):
     samples = model.predict(image, [SegDataSample(metainfo={'ori_shape': (64, 80)}) for _ in image])
     found = {int(label) for sample in samples for label in sample.pred_sem_seg.data.unique()}
     assert found <= {0, 1, 2, 3} and len(found) > 1
+
+
+@pytest.mark.filterwarnings('ignore:.*which activation')
+def test_it_is_not_exported(weights):
+    model = made(weights)
+    assert 'second text tower' in capability(model).reason
+    model.set_vocabulary(CLASSES)
+    assert capability(model).exportable
 
 
 @pytest.mark.filterwarnings('ignore:.*which activation')
