@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.methods import SEGMENTATION_TASKS
@@ -24,7 +25,7 @@ EPILOG = (
     '  denseclip serve\n'
     '  denseclip serve --model sclip --pretrained ViT-B-16.pt --port 9000\n'
     '  DENSECLIP_TOKEN=... denseclip serve --runtime exported --host 0.0.0.0\n'
-    '  curl -F image=@street.jpg -F words="road; car; sky" http://127.0.0.1:8000/segment'
+    '  curl -F image=@street.jpg --form-string "words=road; car; sky" http://127.0.0.1:8000/segment'
 )
 
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     needs_words = _brings_none(args, words)
     with bound(args.host, args.port) as place:  # taken before a model is loaded for nothing
         model = load_aloud(lambda: _load(args, words))
-        name = args.runtime or args.model or args.config or _BUNDLED
+        name = public_name(args.runtime or args.model or args.config)
         free = 'a request brings words' if needs_words else ''
         print(f'{shown(name)}: {model.task}' + (f'; {free}' if free else ''))
         for what, path in (('page', ''), ('schema', 'openapi.json')):
@@ -77,6 +78,13 @@ def run(args: argparse.Namespace) -> int:
         level = 'error' if is_quiet() else 'info'
         serve(model, shown(name), place, limits, token, needs_words=needs_words, log_level=level)
     return 0
+
+
+def public_name(name: str | None) -> str:
+    """What everybody who asks may know of a model: its name, not where it lies on this machine."""
+    if name is None:
+        return _BUNDLED
+    return name if name.startswith('hf-hub:') else Path(name.removeprefix('local-dir:')).resolve().name
 
 
 def _words(args: argparse.Namespace) -> Vocabulary | None:

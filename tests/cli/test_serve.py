@@ -60,3 +60,18 @@ def test_what_is_served_is_said(monkeypatch, capsys):
     assert served['needs_words'] and served['name'] == 'sclip'
     assert main(['serve', '--port', '0', '--model', 'sclip', '--classes', 'sky; road']) == 0
     assert not served['needs_words']
+
+
+@pytest.mark.parametrize(
+    ('name', 'public'),
+    [
+        (None, 'bundled model'),
+        ('sclip', 'sclip'),
+        ('hf-hub:me/mine', 'hf-hub:me/mine'),
+        ('/home/me/secret/exported/', 'exported'),
+        ('local-dir:/home/me/mine', 'mine'),
+        ('../configs/mine.py', 'mine.py'),
+    ],
+)
+def test_nobody_learns_where_a_model_lies(name, public):
+    assert serve.public_name(name) == public

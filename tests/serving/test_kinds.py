@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from tiny_detectors import detector_config, tiny_detector
 from tiny_fcclip import tiny_fcclip
 
-from denseclip.apis import AnomalyInferencer, Detector
+from denseclip.apis import AnomalyInferencer, Detector, Inferencer
 from denseclip.apis.mask_inferencer import MaskInferencer
 from denseclip.serving import Limits, Service, make_app
 from denseclip.weights import write_safetensors
@@ -82,3 +82,16 @@ def test_a_model_without_classes_asks_for_words(inferencer, picture_file):
     with TestClient(make_app(service)) as client:
         answer = client.post('/segment', files={'image': ('a.png', picture_file())})
     assert answer.status_code == 422 and 'brings no classes' in answer.json()['detail']
+
+
+def test_exports_say_whether_their_words_are_free(inferencer, client_of, picture_file):
+    init_default_scope('mmseg')
+    for files, free in (({'text': 'text.onnx'}, True), ({'embeddings': 'embeddings.npz'}, False)):
+        model = Inferencer.from_model(inferencer.model, list(inferencer.steps))
+        model.manifest = type('Manifest', (), {'masks': None, 'words': object(), 'files': files})()
+        client = client_of(model=model)
+        assert client.get('/model').json()['free_words'] is free
+        answer = client.post('/segment', data={'words': f'lake; {free}'}, files={'image': ('a.png', picture_file())})
+        assert (answer.status_code == 200) is free
+        if not free:
+            assert 'are fixed' in answer.json()['detail']
