@@ -77,6 +77,7 @@ class Inspection:
         notes: Why measures are not defined, and what was left out, a line each.
         told_by: Who has said what is usual, where models compare pictures with pictures.
         method: How defects were looked for, and why so; ``''`` where nobody asked.
+        namer: Finds words for the areas of a flagged picture.
         scratch: Temporary folder of the maps.
     """
 
@@ -90,7 +91,24 @@ class Inspection:
     notes: list[str] = field(default_factory=list)
     told_by: str = ''
     method: str = ''
+    namer: Callable[[AnomalyResult], tuple[tuple[tuple[str, float], ...], ...]] | None = None
     scratch: ScratchFolder | None = None
+
+    @property
+    def chance(self) -> str:
+        """That the scores tell good from defective no better than chance would, in a sentence; ``''`` if they do.
+
+        One-sided, at 95 %: how far the AUROC of pictures in a random order strays (Mann and Whitney).
+        """
+        value = self.measures.get('image_AUROC', math.nan)
+        bad = sum(bool(item.label) for item in self.items)
+        good = len(self.items) - bad
+        if math.isnan(value) or value - 1.645 * math.sqrt((good + bad + 1) / (12 * good * bad)) > 0.5:
+            return ''
+        return (
+            f'no better than chance: with {good} good and {bad} defective pictures an image AUROC of '
+            f'{100 * value:.1f} % says nothing; try more good pictures, another trunk or method.'
+        )
 
     @property
     def scores(self) -> np.ndarray:
@@ -122,7 +140,8 @@ class Inspection:
         result = AnomalyResult(
             full, self.raw[index], image, self.items[index].path, self.pixels, self.pictures, self.thresholds.pixel
         )
-        return agreeing(result, flagged)
+        result = agreeing(result, flagged)
+        return replace(result, words=self.namer(result)) if flagged and self.namer is not None else result
 
     def summary(self) -> str:
         """Calibration, thresholds and measures as JSON."""

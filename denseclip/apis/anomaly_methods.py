@@ -132,11 +132,11 @@ def trunk_config(name: str | None, clip: str | None = None, pretrained: str | No
     if name.startswith('timm:'):
         if pretrained is None:
             raise UserError(f'--trunk {name} needs weights: name a file with --pretrained.')
-        return dict(type='TimmTrunk', model_name=name[5:], out_indices=(1, 2), pretrained=dict(source=pretrained))
+        return dict(type='TimmTrunk', model_name=name[5:], out_indices=(2, 3), pretrained=dict(source=pretrained))
     if name == 'dino':
         source = 'local-dir:checkpoints/miniworld_dino'
         return dict(type='DINOTower', model_name=source, pretrained=source)
-    own = {**efficientnet_lite0(), 'out_indices': (1, 2), 'frozen_stages': -1}
+    own = {**efficientnet_lite0(), 'out_indices': (2, 3), 'frozen_stages': -1}
     if name == 'imagenet':
         return own
     if name == 'bundled':

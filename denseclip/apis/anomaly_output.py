@@ -5,22 +5,27 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
-from denseclip.apis.anomaly_folder import Inspection
+from denseclip.apis.anomaly_folder import Inspection, agreeing
 from denseclip.apis.anomaly_result import AnomalyResult, encode, mask_picture
 from denseclip.apis.files import write_file
 from denseclip.apis.results.formats import Format
 from denseclip.files.names import readable
+from denseclip.visualization.anomaly_pictures import Box
 from denseclip.visualization.anomaly_report import Card, Report
 
 FIXED_NAMES = ('report.html', 'scores.csv', 'boxes.csv', 'summary.json')
 THUMBNAIL = 256
+EMBEDDED = 60
+"""Pictures up to which their thumbnails are inside the report; those of more lie beside it and are read when seen."""
 _HEAT_SIDE = 2048
 
 
@@ -30,6 +35,8 @@ def output_names(stems: Sequence[str], maps: bool = False, formats: Sequence[For
     for stem in stems:
         names += [f'heatmaps/{stem}.jpg', f'masks/{stem}.png', *([f'maps/{stem}.tiff'] if maps else [])]
         names += [f'{row.name}/{stem}{row.ending}' for row in formats]
+        if len(stems) > EMBEDDED:
+            names += [f'thumbnails/{stem}.jpg', f'thumbnails/{stem}_heat.jpg']
     return names
 
 
@@ -56,7 +63,9 @@ def write_outputs(
     Returns:
         The fixed files.
     """
-    for name in ('heatmaps', 'masks', *(['maps'] if maps else []), *(row.name for row in formats)):
+    beside = len(stems) > EMBEDDED
+    more = [*(['maps'] if maps else []), *(['thumbnails'] if beside else [])]
+    for name in ('heatmaps', 'masks', *more, *(row.name for row in formats)):
         (folder / name).mkdir(exist_ok=True)
     rows: list[dict[str, Any]] = []
     boxes: list[list[Any]] = []
@@ -75,10 +84,12 @@ def write_outputs(
         regions, item = result.boxes(), found.items[index].path
         rows.append(_row(found, index, result, stem, mask, len(regions)))
         boxes += [[readable(item), b.x, b.y, b.width, b.height, f'{b.score:.6f}'] for b in regions]
-        cards.append(_card(rows[-1], result, heat))
+        cards.append(_card(rows[-1], result, heat, folder, beside))
     failures = [readable(failure) for failure in found.failures]
     contents = (
-        Report(object_name, cards, found.thresholds, found.measures, found.notes, failures).html(),
+        Report(
+            object_name, cards, found.thresholds, found.measures, found.notes, failures, found.method, found.chance
+        ).html(),
         _table(list(rows[0]) if rows else ['file'], [list(row.values()) for row in rows]),
         _table(['file', 'x', 'y', 'width', 'height', 'score'], boxes),
         found.summary(),
@@ -100,13 +111,28 @@ def _row(
         regions=regions,
         label='' if item.label is None else int(item.label),
         defect=readable(item.defect),
+        words=words_text(result),
         name=stem,
     )
 
 
-def _card(row: dict[str, Any], result: AnomalyResult, heat: Image.Image) -> Card:
-    plain = Image.fromarray(result.image)
+def words_text(result: AnomalyResult) -> str:
+    """What the areas look like: the words of all of them, each with its highest score, the highest first."""
+    best: dict[str, float] = {}
+    for words in result.words:
+        for word, score in words:
+            best[word] = max(score, best.get(word, 0.0))
+    return ', '.join(f'{word} {score:.2f}' for word, score in sorted(best.items(), key=lambda pair: -pair[1]))
+
+
+def _card(row: dict[str, Any], result: AnomalyResult, heat: Image.Image, folder: Path, beside: bool) -> Card:
+    plain, stem = Image.fromarray(result.image), row['name']
     label = '' if row['label'] == '' else ('anomalous' if row['label'] else 'normal')
+    places = {'heat': f'heatmaps/{stem}.jpg', 'mask': f'masks/{stem}.png'}
+    links = {what: quote(place) for what, place in places.items()}
+    if result.source is not None:
+        # Bytes of names that are no text survive quoting.
+        links['photo'] = quote(os.fsencode(os.path.relpath(result.source.resolve(), folder.resolve())))
     return Card(
         name=Path(row['file']).name,
         path=row['file'],
@@ -117,9 +143,19 @@ def _card(row: dict[str, Any], result: AnomalyResult, heat: Image.Image) -> Card
         area=float(row['area']),
         label=row['defect'] if label == 'anomalous' and row['defect'] else label,
         truth=label,
-        photo=_data_url(plain),
-        heat=_data_url(heat),
+        photo=_thumbnail(plain, folder, f'thumbnails/{stem}.jpg' if beside else None),
+        heat=_thumbnail(heat, folder, f'thumbnails/{stem}_heat.jpg' if beside else None),
+        words=row['words'],
+        links=links,
+        spot=_spot(result),
     )
+
+
+def _spot(result: AnomalyResult) -> tuple[float, float, float, float, float]:
+    """The hottest area as shares of the picture: where a slider of the page flags what was not flagged."""
+    height, width = result.image.shape[:2]
+    [box, *_] = agreeing(result, flagged=True).boxes() or [Box(0, 0, width, height, 0.0)]
+    return box.x / width, box.y / height, box.width / width, box.height / height, width / height
 
 
 def _limited(picture: Image.Image, side: int) -> Image.Image:
@@ -130,10 +166,14 @@ def _limited(picture: Image.Image, side: int) -> Image.Image:
     return smaller
 
 
-def _data_url(picture: Image.Image) -> str:
-    out = io.BytesIO()
-    _limited(picture, THUMBNAIL).save(out, 'JPEG', quality=75)
-    return 'data:image/jpeg;base64,' + base64.b64encode(out.getvalue()).decode('ascii')
+def _thumbnail(picture: Image.Image, folder: Path, place: str | None) -> str:
+    """A small picture: written to a place in the folder, or as a data URL."""
+    content = io.BytesIO()
+    _limited(picture, THUMBNAIL).save(content, 'JPEG', quality=75)
+    if place is not None:
+        write_file(folder / place, content.getvalue())
+        return quote(place)
+    return 'data:image/jpeg;base64,' + base64.b64encode(content.getvalue()).decode('ascii')
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

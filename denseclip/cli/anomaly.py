@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from denseclip.apis.errors import UserError
+from denseclip.cli.anomaly_models import chosen_method, give_references, good_pictures, load_anomaly_model, load_namer
 from denseclip.cli.options import (
     add_batch_option,
     add_clip_options,
     add_model_options,
     add_output_options,
     check_output,
-    model_arguments,
 )
 from denseclip.cli.pictures import load_aloud
 from denseclip.cli.programs import report_failures
-from denseclip.cli.runtime_option import add_runtime_option, load_anomaly_runtime
+from denseclip.cli.runtime_option import add_runtime_option
 from denseclip.cli.talk import emit, use_host
 from denseclip.files.names import shown
 
@@ -25,6 +25,7 @@ HELP = 'find defects in pictures of a product'
 EPILOG = """examples:
   denseclip anomaly shots/ --normal good/ --out inspection
   denseclip anomaly shots/ --object "metal nut" --defects "scratch; dent" --method anovl --out inspection"""
+DEFECT_FOUND = 3
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +75,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="kind of pictures: industrial, texture, photo, or a phrase such as 'a satellite image' "
         '(default: by the name)',
     )
-    parser.add_argument('--defects', metavar='WORDS', help='own defect words besides the general ones, "scratch; dent"')
+    parser.add_argument(
+        '--defects',
+        metavar='WORDS',
+        help='defect words, "scratch; dent": methods with words look for them, too, and areas of flagged pictures get '
+        'the words that they look like to a CLIP (--clip)',
+    )
     parser.add_argument(
         '--threshold',
         default='auto',
@@ -87,13 +93,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--checkpoint', metavar='FILE', help=argparse.SUPPRESS)  # what --weights was called
     add_runtime_option(parser)
     parser.add_argument('--maps', action='store_true', help='also write the raw maps, as float32 TIFF')
+    parser.add_argument(
+        '--fail-on-defect', action='store_true', help=f'exit with status {DEFECT_FOUND} if a picture is anomalous'
+    )
     add_batch_option(parser)
     add_output_options(parser)
     parser.set_defaults(lean=True)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Inspect a folder; exit code 2 when a picture could not be read."""
+    """Inspect a folder; exit code 2 when a picture could not be read, see also ``--fail-on-defect``."""
     check_output(args)
     if args.runtime is None:
         use_host('denseclip anomaly')
@@ -121,11 +130,12 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         folder = prepare_folder(args.out, output_names(list(stems.values()), args.maps, formats), args.force)
     inferencer = load_aloud(lambda: load_anomaly_model(args, choice))
+    namer = load_namer(args, inferencer)
     strays = stray_masks(args.folder, items)
     with exit_on_signals():
         items, judges = give_references(inferencer, choice, good, items)
         return _inspect(
-            args, inferencer, items, threshold, folder, stems, strays, judges if args.normal else [], choice
+            args, inferencer, items, threshold, folder, stems, strays, judges if args.normal else [], choice, namer
         )
 
 
@@ -139,6 +149,7 @@ def _inspect(
     strays: list[str],
     good: list[Path],
     choice: Any,
+    namer: Any,
 ) -> int:
     """Inspect the pictures and write the results; the waiting maps go whatever happens."""
     from denseclip.apis.anomaly_folder import inspect_pictures
@@ -155,7 +166,7 @@ def _inspect(
         batch=BatchSize(args.batch_size),
         good=good,
     )
-    found.method = str(choice)
+    found.method, found.namer = str(choice), namer
     found.notes += [readable(line) for line in strays]
     try:
         if not found.items:
@@ -178,120 +189,9 @@ def _inspect(
             print(f'written: {", ".join(map(shown, written))}')
     finally:
         found.close()
-    return report_failures(found.failures, len(items))
-
-
-def good_pictures(args: argparse.Namespace, items: Any) -> list[Path]:
-    """Pictures named as good, else those that lie in a folder called normal; of very many, some.
-
-    Raises:
-        UserError: If there is none where they are said to be.
-    """
-    from denseclip.apis.inputs import expand_inputs
-
-    return expand_inputs(args.normal) if args.normal else [item.path for item in items if item.label is False]
-
-
-def chosen_method(args: argparse.Namespace, good: int, pictures: int) -> Any:
-    """The method that the options name, or that suits the pictures.
-
-    Raises:
-        UserError: If options contradict one another, or a method lacks what it needs.
-    """
-    from denseclip.apis.anomaly_methods import Choice, choose_method
-
-    named = args.runtime or args.model or args.config
-    if named and args.method != 'auto':
-        raise UserError(f'--method {args.method} and --model, --config or --runtime name two models: leave one out.')
-    if named:
-        choice = Choice(named, 'as named')
-    elif args.weights is not None or args.checkpoint is not None:
-        choice = Choice('anovl', 'weights of a model with words are given')
-    else:
-        choice = choose_method(args.method, good, pictures, args.object is not None)
-    if not choice.compares and args.object is None:
-        raise UserError(
-            f'{choice.method} goes by words: say what the pictures show with --object "metal nut", or compare pictures '
-            'with --method references or batch.'
-        )
-    if not choice.compares and (args.trunk or args.image_size or args.turns):
-        raise UserError('--trunk, --image-size and --turns go with --method references or batch: leave them out.')
-    return choice
-
-
-def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
-    """The model of a method, told what pictures show.
-
-    Raises:
-        UserError: If the model cannot be used, or is none for anomalies.
-    """
-    if args.runtime is not None:
-        return load_anomaly_runtime(args)
-    from denseclip.apis.anomaly import AnomalyInferencer, renamed_weights
-    from denseclip.apis.anomaly_methods import comparing_config, trunk_config
-    from denseclip.apis.loading import load_model
-
-    options = model_arguments(args)
-    if choice.compares:
-        if args.image_size is not None and not 32 <= args.image_size <= 4096:
-            raise UserError(f'--image-size {args.image_size} must lie between 32 and 4096.')
-        trunk = trunk_config(args.trunk, args.clip, args.pretrained)
-        settings = {'turns': args.turns or None} if choice.method == 'references' else {}
-        config = comparing_config(choice.method, trunk, image_size=args.image_size, **settings)
-        model = load_model(**{**options, 'config': config, 'clip': None, 'pretrained': None})
-        if args.object is not None:
-            model.set_object(args.object)
-        return model
-    named = args.model or args.config
-    weights, pretrained = renamed_weights(named, args.weights, args.pretrained, args.checkpoint)
-    options = {**options, 'weights': weights, 'pretrained': pretrained}
-    name = args.model if named else choice.method
-    model = load_model(name, **options)
-    if not isinstance(model, AnomalyInferencer):
-        raise UserError(f'{type(model.model).__name__} is no anomaly model; use a config of configs/anovl/.')
-    model.set_object(args.object, args.domain, args.defects)
-    return model
-
-
-def give_references(inferencer: Any, choice: Any, good: list[Path], items: Any) -> tuple[Any, list[Path]]:
-    """Give the model what it compares with.
-
-    Returns:
-        The pictures to look at, and good ones that can tell what is usual. A reference that is compared with no other,
-        or of which the model keeps an extract only, is no judge of itself: it is in neither.
-    """
-    from denseclip.apis.anomaly_methods import split_good
-
-    if choice.method == 'batch':
-        inferencer.set_references(readable_pictures([item.path for item in items]))
-        return items, good
-    if not good or not hasattr(inferencer.model, 'set_references'):
-        return items, []
-    references, judges = split_good(good)
-    inferencer.set_references(references)
-    if len(references) > 1 and len(good) == len(references):
-        return items, judges
-    return [item for item in items if item.path not in set(references)] or items, judges
-
-
-def readable_pictures(paths: list[Path]) -> list[Path]:
-    """Those that can be read; the others are reported when they are looked at.
-
-    Raises:
-        UnreadableImageError: If none can.
-    """
-    from denseclip.apis.images import UnreadableImageError, read_image
-
-    found, errors = [], []
-    for path in paths:
-        try:
-            read_image(path, 'rgb')
-            found.append(path)
-        except UnreadableImageError as error:
-            errors.append(error)
-    if not found:
-        raise errors[0]
-    return found
+    code = report_failures(found.failures, len(items))
+    flagged = bool((found.scores >= found.thresholds.picture).any())
+    return DEFECT_FOUND if code == 0 and args.fail_on_defect and flagged else code
 
 
 def extra_formats(args: argparse.Namespace) -> list[Any]:
@@ -343,7 +243,8 @@ def summary_text(found: Any, lines: int = 15) -> str:
         f'{len(order)} pictures, {flagged} anomalous (threshold {found.thresholds.picture:.3f}; {found.thresholds.how})'
     )
     measures = '  '.join(f'{k} {100 * v:.1f}' for k, v in found.measures.items() if v == v)
-    notes = [f'note: {shown(line)}' for line in found.notes[:lines]]
+    notes = [found.chance] if found.chance else []
+    notes += [f'note: {shown(line)}' for line in found.notes[:lines]]
     notes += [f'  ... and {len(found.notes) - lines} more notes'] if len(found.notes) > lines else []
     first = [found.method] if found.method else []
     return '\n'.join(

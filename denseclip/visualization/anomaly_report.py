@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from denseclip.visualization.legend import format_share
@@ -43,8 +43,11 @@ class Card:
         area: Their share of the picture, 0..1.
         label: What the folder says, in words; ``''`` for nothing.
         truth: ``'anomalous'``, ``'normal'`` or ``''``.
-        photo: Thumbnail as a data URL.
+        photo: Thumbnail, as a data URL or a file beside the page.
         heat: The same with the heat map.
+        words: What the areas look like, in words.
+        links: Files of the picture by what they are: ``'heat'``, ``'mask'``, ``'photo'``.
+        spot: Left, top, width and height of the hottest area, as shares of the picture, and its aspect ratio.
     """
 
     name: str
@@ -58,6 +61,22 @@ class Card:
     truth: str
     photo: str
     heat: str
+    words: str = ''
+    links: Mapping[str, str] = field(default_factory=dict)
+    spot: tuple[float, float, float, float, float] | None = None
+
+    @property
+    def spot_style(self) -> str:
+        """Where the hottest area lies in the frame of a thumbnail, whose picture keeps its aspect ratio, as CSS."""
+        assert self.spot is not None
+        left, top, width, height, aspect = self.spot
+        # The frame is 190 pixels high and as wide as its column: the picture's width follows from either.
+        wide = f'min(100cqw, {190 * aspect:.2f}px)'
+        high = f'min(190px, {100 / aspect:.3f}cqw)'
+        return (
+            f'left:calc(50cqw + ({left:.4f} - .5) * {wide});top:calc(95px + ({top:.4f} - .5) * {high});'
+            f'width:calc({width:.4f} * {wide});height:calc({height:.4f} * {high})'
+        )
 
     @property
     def verdict(self) -> str:
@@ -105,6 +124,8 @@ class Report:
         measures: Measures against the labels, 0..1; empty without labels.
         notes: What is not measured and why, one line each.
         failures: Pictures that could not be read, one line each.
+        method: How defects were looked for, in a line.
+        chance: That the scores tell nothing, in a sentence; ``''`` where they do, or nobody knows.
     """
 
     object_name: str
@@ -113,6 +134,8 @@ class Report:
     measures: Mapping[str, float]
     notes: Sequence[str]
     failures: Sequence[str]
+    method: str = ''
+    chance: str = ''
 
     def html(self) -> str:
         """The whole page."""
@@ -127,6 +150,10 @@ class Report:
         return template('anomaly_report.html').render(
             title=f'Inspection: {self.object_name}',
             facts=facts,
+            live={'anomalous': 'hot', 'threshold': 'at'},
+            limit=limits.picture,
+            method=self.method,
+            chance=self.chance,
             bars=self._histogram(),
             line=20 * _BARS * limits.picture,
             how=f'Thresholds: pictures {limits.picture:.3f}, pixels {limits.pixel:.3f} ({limits.how}).',

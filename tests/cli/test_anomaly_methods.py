@@ -126,3 +126,35 @@ def test_what_cannot_work_is_said_in_a_sentence(run, flat, tmp_path, options, sa
     code, _, err = run(flat, *options)
     assert code == 2 and said in err and len(err.strip().splitlines()) == 1
     assert not (tmp_path / 'out/scores.csv').exists()
+
+
+def test_verdict_and_areas_agree_and_tell_the_exit_status(run, shots, flat, tmp_path):
+    code, _, _ = run(shots, '--fail-on-defect')
+    assert code == 3
+    for row in rows(tmp_path / 'out').values():
+        mask = np.asarray(Image.open(tmp_path / 'out/masks' / f'{row["name"]}.png'))
+        assert (row['anomalous'] == '1') == (int(row['regions']) > 0) == bool(mask.any())
+    code, _, _ = run(shots, '--threshold', '0.99999', '--fail-on-defect', out='none')
+    assert code == 0 and not any(int(row['regions']) for row in rows(tmp_path / 'none').values())
+    code, _, _ = run(shots, '--threshold', '0.01', out='all')
+    assert all(int(row['regions']) for row in rows(tmp_path / 'all').values())
+
+
+def test_areas_of_flagged_pictures_get_words(run, shots, tmp_path):
+    words = ('--clip', 'local-dir:checkpoints/miniworld_clip', '--object', 'tile', '--defects', 'stain; hole')
+    code, printed, err = run(shots, *words, '--json')
+    found = [json.loads(line) for line in printed.splitlines()]
+    assert (code, err) == (0, '')
+    named = {entry['source'][-6:]: [set(area['words']) for area in entry['objects']] for entry in found}
+    assert named['s0.png'][0] == {'stain', 'hole'} and named['n0.png'] == []
+    row = rows(tmp_path / 'out')['s0']
+    assert 'stain' in row['words'] and row['words'] in (tmp_path / 'out/report.html').read_text()
+
+
+def test_many_pictures_lie_beside_the_page(run, tmp_path, monkeypatch, flat):
+    monkeypatch.setattr('denseclip.apis.anomaly_output.EMBEDDED', 3)
+    assert run(flat)[0] == 0
+    page = (tmp_path / 'out/report.html').read_text()
+    assert 'base64' not in page and len(list((tmp_path / 'out/thumbnails').iterdir())) == 14
+    code, _, err = run(flat)
+    assert code == 2 and 'earlier results' in err

@@ -68,3 +68,38 @@ def test_a_verdict_against_the_label_is_marked() -> None:
     page = report('nut').html()
     assert page.count('class="label wrong"') == 1 and page.count('<figure class="normal miss"') == 1
     assert '1 area, 25.0 %' in page or '1 area, 25' in page
+
+
+def test_a_thousand_parts_are_a_small_page_whose_pictures_wait() -> None:
+    links = {'heat': 'heatmaps/part.jpg', 'mask': 'masks/part.png', 'photo': '../shots/part.png'}
+    cards = [
+        Card(
+            f'{k}.png',
+            f'/shots/{k}.png',
+            k / 1000,
+            3.0,
+            k >= 500,
+            1,
+            0.25,
+            '',
+            '',
+            f'thumbnails/{k}.jpg',
+            f'thumbnails/{k}_heat.jpg',
+            'scratch 0.71, dent 0.12',
+            links,
+            (0.1, 0.2, 0.3, 0.4, 1.5),
+        )  # fmt: skip
+        for k in range(1000)
+    ]
+    page = Report('nut', cards, LIMITS, {}, [], []).html()
+    assert len(page.encode()) < 2_500_000 and page.count('loading="lazy"') == 2000
+    assert page.count('scratch 0.71') == 1000 and page.count('href="heatmaps/part.jpg"') == 1000
+    assert page.count('data-drawn') >= 500 and page.count('<figure class="anomalous"') == 500
+    assert Page(page).tags['dialog'] == 1 and 'prefers-color-scheme:dark' in page
+
+
+def test_scores_that_tell_nothing_are_called_so() -> None:
+    plain = report('nut').html()
+    assert 'class="chance"' not in plain
+    told = Report('nut', report('nut').cards, LIMITS, {}, [], [], 'method: batch', 'no better than <chance>').html()
+    assert '<p class="chance">no better than &lt;chance&gt;</p>' in told and '<p>method: batch</p>' in told

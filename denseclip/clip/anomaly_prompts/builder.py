@@ -58,7 +58,7 @@ def state_prompts(
     if parts.underscores_as_spaces:
         called = called.replace('_', ' ')
     states = {kind: list(parts.states[kind]) for kind in STATES}
-    for word in _defect_words(defects):
+    for word in defect_words(defects):
         if '{}' in word:
             states['abnormal'].append(word)
             continue
@@ -78,7 +78,7 @@ def _frames(parts: PromptSet, domain: str) -> list[str]:
     return [f.replace('{article}', article).replace('{domain}', noun) for article, noun in pairs for f in parts.frames]
 
 
-def _defect_words(defects: str | Sequence[str] | None) -> list[str]:
+def defect_words(defects: str | Sequence[str] | None) -> list[str]:
     """Defect words, trimmed and without repetitions."""
     if defects is None:
         return []

@@ -1,0 +1,144 @@
+"""What ``denseclip anomaly`` looks with: the method, its model, what it compares with, and who names areas."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from denseclip.apis.errors import UserError
+from denseclip.cli.options import model_arguments
+from denseclip.cli.runtime_option import load_anomaly_runtime
+
+
+def good_pictures(args: argparse.Namespace, items: Any) -> list[Path]:
+    """Pictures named as good, else those that lie in a folder called normal; of very many, some.
+
+    Raises:
+        UserError: If there is none where they are said to be.
+    """
+    from denseclip.apis.inputs import expand_inputs
+
+    return expand_inputs(args.normal) if args.normal else [item.path for item in items if item.label is False]
+
+
+def chosen_method(args: argparse.Namespace, good: int, pictures: int) -> Any:
+    """The method that the options name, or that suits the pictures.
+
+    Raises:
+        UserError: If options contradict one another, or a method lacks what it needs.
+    """
+    from denseclip.apis.anomaly_methods import Choice, choose_method
+
+    named = args.runtime or args.model or args.config
+    if named and args.method != 'auto':
+        raise UserError(f'--method {args.method} and --model, --config or --runtime name two models: leave one out.')
+    if named:
+        choice = Choice(named, 'as named')
+    elif args.weights is not None or args.checkpoint is not None:
+        choice = Choice('anovl', 'weights of a model with words are given')
+    else:
+        choice = choose_method(args.method, good, pictures, args.object is not None)
+    if not choice.compares and args.object is None:
+        raise UserError(
+            f'{choice.method} goes by words: say what the pictures show with --object "metal nut", or compare pictures '
+            'with --method references or batch.'
+        )
+    if not choice.compares and (args.trunk or args.image_size or args.turns):
+        raise UserError('--trunk, --image-size and --turns go with --method references or batch: leave them out.')
+    return choice
+
+
+def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
+    """The model of a method, told what pictures show.
+
+    Raises:
+        UserError: If the model cannot be used, or is none for anomalies.
+    """
+    if args.runtime is not None:
+        return load_anomaly_runtime(args)
+    from denseclip.apis.anomaly import AnomalyInferencer, renamed_weights
+    from denseclip.apis.anomaly_methods import comparing_config, trunk_config
+    from denseclip.apis.loading import load_model
+
+    options = model_arguments(args)
+    if choice.compares:
+        if args.image_size is not None and not 32 <= args.image_size <= 4096:
+            raise UserError(f'--image-size {args.image_size} must lie between 32 and 4096.')
+        trunk = trunk_config(args.trunk, args.clip, args.pretrained)
+        settings = {'turns': args.turns or None} if choice.method == 'references' else {}
+        config = comparing_config(choice.method, trunk, image_size=args.image_size, **settings)
+        model = load_model(**{**options, 'config': config, 'clip': None, 'pretrained': None})
+        if args.object is not None:
+            model.set_object(args.object)
+        return model
+    named = args.model or args.config
+    weights, pretrained = renamed_weights(named, args.weights, args.pretrained, args.checkpoint)
+    options = {**options, 'weights': weights, 'pretrained': pretrained}
+    name = args.model if named else choice.method
+    model = load_model(name, **options)
+    if not isinstance(model, AnomalyInferencer):
+        raise UserError(f'{type(model.model).__name__} is no anomaly model; use a config of configs/anovl/.')
+    model.set_object(args.object, args.domain, args.defects)
+    return model
+
+
+def load_namer(args: argparse.Namespace, inferencer: Any) -> Any:
+    """What finds words for areas where ``--defects`` gives some; None where it does not, or the model cannot.
+
+    Raises:
+        UserError: If its CLIP cannot be had.
+    """
+    if args.defects is None or args.runtime is not None:
+        return None
+    from denseclip.apis.anomaly_names import RegionNamer
+    from denseclip.apis.loading import load_model
+
+    if not hasattr(inferencer.model, 'even') or inferencer.model.even is not None:  # a model with words
+        return RegionNamer(inferencer, args.object, args.defects) if hasattr(inferencer.model, 'pass_size') else None
+    try:
+        words = load_model('anovl', clip=args.clip, pretrained=args.pretrained, device=args.device, trust=args.trust)
+    except FileNotFoundError as error:
+        raise UserError(f'areas are named by a CLIP, which is not at hand: {error} Or leave --defects out.') from error
+    return RegionNamer(words, args.object or 'object', args.defects)
+
+
+def give_references(inferencer: Any, choice: Any, good: list[Path], items: Any) -> tuple[Any, list[Path]]:
+    """Give the model what it compares with.
+
+    Returns:
+        The pictures to look at, and good ones that can tell what is usual. A reference that is compared with no other,
+        or of which the model keeps an extract only, is no judge of itself: it is in neither.
+    """
+    from denseclip.apis.anomaly_methods import split_good
+
+    if choice.method == 'batch':
+        inferencer.set_references(readable_pictures([item.path for item in items]))
+        return items, good
+    if not good or not hasattr(inferencer.model, 'set_references'):
+        return items, []
+    references, judges = split_good(good)
+    inferencer.set_references(references)
+    if len(references) > 1 and len(good) == len(references):
+        return items, judges
+    return [item for item in items if item.path not in set(references)] or items, judges
+
+
+def readable_pictures(paths: list[Path]) -> list[Path]:
+    """Those that can be read; the others are reported when they are looked at.
+
+    Raises:
+        UnreadableImageError: If none can.
+    """
+    from denseclip.apis.images import UnreadableImageError, read_image
+
+    found, errors = [], []
+    for path in paths:
+        try:
+            read_image(path, 'rgb')
+            found.append(path)
+        except UnreadableImageError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return found
