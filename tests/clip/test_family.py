@@ -20,7 +20,7 @@ from denseclip.clip.loading import build_clip, load_clip, read_clip
 from denseclip.clip.towers import DenseReadOut
 from denseclip.models.builder import build_module
 from denseclip.weights import WeightMismatchError
-from denseclip.weights.convert.clip_family import LAYOUTS, open_clip_names
+from denseclip.weights.convert.clip_family import LAYOUTS
 
 CONFIG = dict(
     embed_dim=24,
@@ -227,17 +227,58 @@ def test_maple_comes_with_its_prompts(tmp_path, clip, monkeypatch):
     assert model.eval().head_logits(pictures()).shape == (2, 2, 4, 4)
 
 
-def test_apples_first_names_of_the_text_tower():
-    names = {
-        'text_encoder.embedding_layer.weight': 'text.token_embedding.weight',
-        'text_encoder.positional_embedding.pos_embed.pos_embed': 'text.positional_embedding',
-        'text_encoder.transformer.1.pre_norm_mha.1.qkv_proj.weight': 'text.transformer.resblocks.1.attn.in_proj_weight',
-        'text_encoder.transformer.1.pre_norm_ffn.4.bias': 'text.transformer.resblocks.1.mlp.c_proj.bias',
-        'text_encoder.projection_layer': 'text.text_projection',
-    }
-    state = {name: torch.zeros(1, 2) for name in names}
-    state['image_encoder.model.patch_embed.0.rbr_conv.0.conv.weight'] = torch.zeros(1)
-    assert open_clip_names(state).layout == 'plain'  # left to open_clip, which knows them
+_APPLES_TRUNK = (
+    (r'^stem', 'patch_embed'),
+    (r'conv_kxk', 'rbr_conv'),
+    (r'conv_scale', 'rbr_scale'),
+    (r'\bidentity\b', 'rbr_skip'),
+    (r'final_conv', 'conv_exp'),
+    (r'large_conv', 'lkb_origin'),
+    (r'\bmlp\b', 'convffn'),
+    (r'se\.fc1', 'se.reduce'),
+    (r'se\.fc2', 'se.expand'),
+    (r'(layer_scale\w*)\.gamma', r'\1'),
+    (r'^stages\.3\.pos_emb\.pos_enc', 'network.6.pe'),
+    (r'^stages\.3\.blocks', 'network.7'),
+    (r'^stages\.([012])\.blocks', lambda m: f'network.{2 * int(m[1])}'),
+    (r'^stages\.([123])\.downsample\.proj', lambda m: f'network.{2 * int(m[1]) - 1}.proj'),
+    (r'^head\.fc\.weight', 'head.proj'),
+)
+_APPLES_TEXT = (
+    (r'^text_projection', 'projection_layer'),
+    (r'^token_embedding', 'embedding_layer'),
+    (r'^positional_embedding', 'positional_embedding.pos_embed.pos_embed'),
+    (r'^ln_final', 'final_layer_norm'),
+    (r'resblocks\.', ''),
+    (r'ln_1', 'pre_norm_mha.0'),
+    (r'attn\.in_proj_', 'pre_norm_mha.1.qkv_proj.'),
+    (r'attn\.out', 'pre_norm_mha.1.out'),
+    (r'ln_2', 'pre_norm_ffn.0'),
+    (r'mlp\.c_fc', 'pre_norm_ffn.1'),
+    (r'mlp\.c_proj', 'pre_norm_ffn.4'),
+)
+"""open_clip's names of MobileCLIP-S1 to those that Apple published first."""
+
+
+@pytest.mark.slow
+def test_apples_first_names(tmp_path):
+    torch.manual_seed(0)
+    own = open_clip.create_model('MobileCLIP-S1').state_dict()
+    theirs = {}
+    for name, value in own.items():
+        tower = next((t for t in ('visual.trunk.', 'text.') if name.startswith(t)), '')
+        new = name.removeprefix(tower)
+        for pattern, with_what in {'visual.trunk.': _APPLES_TRUNK, 'text.': _APPLES_TEXT}.get(tower, ()):
+            new = re.sub(pattern, with_what, new)
+        value = value.T if new == 'head.proj' else value[None, None] if new.endswith('pos_embed.pos_embed') else value
+        if new == 'head.fc.bias':
+            value.zero_()
+        else:
+            theirs[{'visual.trunk.': 'image_encoder.model.', 'text.': 'text_encoder.'}.get(tower, '') + new] = value
+    assert not any(name.startswith(('visual.', 'text.')) for name in theirs)
+    loaded = load_clip('MobileCLIP-S1', saved(tmp_path, theirs)).model.state_dict()
+    assert loaded.keys() == own.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in own.items())
 
 
 def test_every_known_row_can_be_used():
