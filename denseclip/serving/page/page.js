@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const TITLES = {semantic: 'classes', panoptic: 'segments', instance: 'objects', anomaly: 'defects'};
 const SAVES = {overlay: 'Picture, coloured', labels: 'Label map (PNG)', areas: 'Areas (CSV)', segments: 'Segments (JSON)',
   objects: 'Boxes (JSON)', mask: 'Mask (PNG)', map: 'Scores (TIFF)', json: 'All (JSON)', coco: 'COCO (JSON)', labelme: 'labelme (JSON)'};
-let model = null, file = null, found = null, owner = null, photo = null, hidden = new Set(), running = null;
+let model = null, file = null, found = null, owner = null, photo = null, hidden = new Set(), running = null, sheet = null;
 
 function say(text, bad) {
   $('said').textContent = text;
@@ -98,6 +98,7 @@ function label() {
   work(async () => {
     found = await (await ask()).json();
     hidden = new Set();
+    sheet = null;
     unpack();
     show();
     say(`${found.width} × ${found.height} pixels, ${found.seconds.toFixed(1)} s`);
@@ -160,22 +161,28 @@ function palette(object) { // objects of one class get shades of their own
 
 const bytes = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
+// The colours of all objects that are not hidden, opaque; one number per pixel, since photographs have millions.
+function coloured() {
+  const layer = new ImageData(found.width, found.height), pixels = new Uint32Array(layer.data.buffer);
+  const values = found.objects.map((object, number) => {
+    if (hidden.has(key(object, number))) return 0;
+    return new Uint32Array(new Uint8ClampedArray([...bytes(colour(object)), 255]).buffer)[0];
+  });
+  for (let at = 0; at < owner.length; at++) if (owner[at] >= 0) pixels[at] = values[owner[at]];
+  const canvas = new OffscreenCanvas(found.width, found.height);
+  canvas.getContext('2d').putImageData(layer, 0, 0);
+  return canvas;
+}
+
 function paint() {
   const canvas = $('canvas'), context = canvas.getContext('2d');
   canvas.width = found.width;
   canvas.height = found.height;
   if (photo) context.drawImage(photo, 0, 0, found.width, found.height);
-  const layer = new ImageData(found.width, found.height), alpha = Math.round($('opacity').value * 2.55);
-  const colours = found.objects.map((object) => bytes(colour(object)));
-  for (let at = 0; at < owner.length; at++) {
-    const number = owner[at];
-    if (number < 0 || hidden.has(key(found.objects[number], number))) continue;
-    const [r, g, b] = colours[number];
-    layer.data.set([r, g, b, alpha], 4 * at);
-  }
-  const sheet = new OffscreenCanvas(found.width, found.height);
-  sheet.getContext('2d').putImageData(layer, 0, 0);
+  if (!sheet) sheet = coloured();
+  context.globalAlpha = $('opacity').value / 100;
   context.drawImage(sheet, 0, 0);
+  context.globalAlpha = 1;
   if (found.kind === 'semantic') return;
   context.lineWidth = Math.max(2, found.width / 300);
   context.font = `${Math.max(12, Math.round(found.width / 45))}px system-ui, sans-serif`;
@@ -208,7 +215,7 @@ function show() {
   $('legend').replaceChildren(...list.map(entry));
   const whole = found.kind === 'anomaly' ? `Score of the picture: ${found.score.toFixed(2)}. ` : '';
   $('notes').textContent = whole + found.notes.join(' ') + (list.some((row) => row.doubtful)
-    ? ' ?: the picture shows it no more than unrelated words.' : '') + (list.length ? '' : 'Nothing was found.');
+    ? ' ?: the picture shows it no more than unrelated words.' : '') + (list.length ? '' : found.kind === 'anomaly' ? 'No area stands out.' : 'Nothing was found.');
   $('canvas').setAttribute('aria-label', list.map((row) => `${row.name} ${percent(row.share)}`).join(', '));
   $('saves').replaceChildren(...model.formats[found.kind].map((format) => {
     const button = document.createElement('button');
@@ -227,6 +234,7 @@ function entry(row) {
   box.checked = true;
   box.addEventListener('change', () => {
     if (box.checked) hidden.delete(row.key); else hidden.add(row.key);
+    sheet = null;
     paint();
   });
   const swatch = document.createElement('span'), name = document.createElement('span'), numbers = document.createElement('span');
