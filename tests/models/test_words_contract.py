@@ -121,3 +121,11 @@ def test_tasks_are_given_or_refused_by_name(model: Any) -> None:
         else:
             with pytest.raises(ValueError, match=type(model).__name__):
                 model.set_task(task)
+
+
+@every_model
+def test_without_clipns_weights_its_background_is_refused_and_the_words_stay(model: Any) -> None:
+    with pytest.raises(ValueError, match='clipn'):
+        model.set_vocabulary(Vocabulary(OTHER.classes, background='clipn'))
+    assert model.vocabulary.classes == WORDS.classes
+    assert model.dataset_meta['classes'][:4] == WORDS.names
