@@ -67,6 +67,11 @@ def add_word_options(parser: argparse.ArgumentParser, *names: str) -> None:
     )
     words.add_argument('--classes-file', metavar='FILE', help='text with one class a line, JSON, YAML or CSV')
     parser.add_argument(
+        '--descriptions',
+        metavar='FILE',
+        help='what the classes look like: JSON, {"cat": ["four legs", "whiskers"]}; the mean of these scores counts',
+    )
+    parser.add_argument(
         '--background',
         choices=('none', 'prompts', 'threshold', 'clipn'),
         default='none',
@@ -159,6 +164,8 @@ def run(args: argparse.Namespace) -> int:
     check_share('--unknown', args.unknown)
     if args.runtime is not None and args.head is not None:
         raise UserError('--head goes with a model, not with --runtime: leave one of them out.')
+    if args.runtime is not None and args.descriptions is not None:
+        raise UserError('--descriptions go with a model, not with --runtime: leave one of them out.')
     if args.runtime is None:
         require_host_stack('denseclip segment')
     name = model_name(args)
@@ -218,8 +225,10 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
         UserError: if background options are used without classes or do not go together.
         VocabularyError: if the classes cannot be used.
     """
+    from denseclip.clip.descriptions import read_descriptions
     from denseclip.clip.vocabulary import Vocabulary, file_vocabulary, typed_vocabulary
 
+    descriptions = getattr(args, 'descriptions', None)
     background: dict[str, Any] = {'background': args.background}
     if args.background_names is not None and args.background == 'none':
         background['background'] = 'prompts'
@@ -236,6 +245,8 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
     if args.classes is None and args.classes_file is None:
         if background['background'] != 'none':
             raise UserError('a background needs classes to set it off from; give --classes or --classes-file.')
+        if descriptions is not None:
+            raise UserError('--descriptions says what classes look like; give them with --classes or --classes-file.')
         return None
     if args.classes is not None:
         found, notes = typed_vocabulary(args.classes)
@@ -243,4 +254,5 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
         found, notes = file_vocabulary(args.classes_file)
     for note in notes:
         print(f'note: {shown(note)}')
-    return Vocabulary(found.classes, **background)
+    vocabulary = Vocabulary(found.classes, **background)
+    return vocabulary if descriptions is None else vocabulary.with_descriptions(read_descriptions(descriptions))

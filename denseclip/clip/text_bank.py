@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ _IN_MEMORY = 20_000  # names; 40 MB of 512 numbers each
 
 @dataclass(frozen=True)
 class TextEmbeddings:
-    """Unit-length embeddings of a vocabulary.
+    """Embeddings of a vocabulary, of length one unless all classes are described.
 
     Attributes:
         embeddings: (K, E) one row per class, or (P, E) one row per name when classes are merged by maximum score.
@@ -68,7 +68,8 @@ class TextBank:
 
     For each name: every template is filled and encoded, the embeddings are normalised, averaged, and normalised again.
     The names of a class are merged by the mean of their embeddings (normalised again), or kept apart so that the
-    caller takes the best score (:meth:`TextEmbeddings.class_scores`).
+    caller takes the best score (:meth:`TextEmbeddings.class_scores`). Where all classes are described, their score is
+    the mean of the sentences' scores, as in "Visual Classification via Description": the mean is not normalised again.
 
     What is remembered belongs to one state of the tower's weights and tokenizer, one list of templates and one dtype:
     change any of these and the tower runs again. In memory names are kept one by one, so that only the names of another
@@ -97,6 +98,7 @@ class TextBank:
         self.merge = merge
         self.cache = TextCache(cache_dir) if cache_dir is not None else None
         self.batch_size = batch_size
+        self._cache_dir, self._bare = cache_dir, cast('TextBank | None', None)
         self._memory: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
 
     @staticmethod
@@ -126,12 +128,17 @@ class TextBank:
         prompts = vocabulary.prompts
         names = vocabulary.names + (('background',) if vocabulary.background_names else ())
         index = vocabulary.class_index
-        by_name = self._name_embeddings(prompts)
+        by_name = self._with_sentences(prompts, vocabulary.sentences)
         index = index.to(by_name.device)
         if self.merge == 'max':
             return TextEmbeddings(by_name, index, names, 'max')
         sums = by_name.new_zeros(len(names), by_name.shape[1]).index_add_(0, index, by_name)
-        return TextEmbeddings(F.normalize(sums, dim=-1), torch.arange(len(names), device=index.device), names)
+        own = torch.arange(len(names), device=index.device)
+        if all(entry.descriptors for entry in vocabulary.classes):
+            # The mean of cosines is the product with a mean that is not of length one.
+            counts = index.bincount(minlength=len(names)).to(sums.dtype)
+            return TextEmbeddings(sums / counts[:, None], own, names)
+        return TextEmbeddings(F.normalize(sums, dim=-1), own, names)
 
     def key(self, prompts: Iterable[str]) -> str:
         """Name of the cache entry for these names in the present state of the tower."""
@@ -139,6 +146,19 @@ class TextBank:
         how = [str(parameter.dtype), str(autocast_dtype(parameter.device.type))]
         content = [_FORMAT, self.tower.fingerprint(), list(self.templates), list(prompts), how]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _with_sentences(self, prompts: tuple[str, ...], sentences: frozenset[str]) -> Tensor:
+        """One unit-length row per prompt; sentences stand as they are, in no template."""
+        if not sentences:
+            return self._name_embeddings(prompts)
+        if self._bare is None:
+            self._bare = TextBank(self.tower, '{}', self.merge, self._cache_dir, self.batch_size)
+        plain = tuple(text for text in prompts if text not in sentences)
+        bare = tuple(text for text in prompts if text in sentences)
+        rows = dict(zip(bare, self._bare._name_embeddings(bare), strict=True))
+        if plain:
+            rows.update(zip(plain, self._name_embeddings(plain), strict=True))
+        return torch.stack([rows[text] for text in prompts])
 
     def _name_embeddings(self, prompts: tuple[str, ...]) -> Tensor:
         """One unit-length row per name: from memory, from disk, or from the tower."""

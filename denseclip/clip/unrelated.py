@@ -18,5 +18,5 @@ def unrelated_words() -> tuple[str, ...]:
 
 def unrelated_rows(vocabulary: Vocabulary) -> list[int]:
     """Numbers of the words of the list that are no name of any class."""
-    own = {name.casefold() for name in vocabulary.prompts}
+    own = {name.casefold() for group in vocabulary.name_groups for name in group}
     return [k for k, word in enumerate(unrelated_words()) if word.casefold() not in own]

@@ -13,12 +13,13 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..files.names import shown
 from .class_lists import LIST_SUFFIXES, ClassList, VocabularyError, parse_text, read_list
+from .descriptions import described
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,21 +39,29 @@ class ClassEntry:
     Attributes:
         name: What is shown to people; also the first prompt.
         synonyms: Further prompts of the class, each once; upper and lower case are the same word.
+        descriptors: What it looks like ("four legs"); sentences of the first name and these then stand for the class.
     """
 
     name: str
     synonyms: tuple[str, ...] = ()
+    descriptors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'name', _clean(self.name))
         names = {name.casefold(): name for name in reversed((self.name, *map(_clean, self.synonyms)))}
         del names[self.name.casefold()]
         object.__setattr__(self, 'synonyms', tuple(reversed(names.values())))
+        object.__setattr__(self, 'descriptors', tuple(dict.fromkeys(filter(None, map(_clean, self.descriptors)))))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Name and synonyms."""
         return (self.name, *self.synonyms)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What stands for the class: its names, or a sentence for each descriptor."""
+        return tuple(described(self.name, self.descriptors)) if self.descriptors else self.names
 
 
 @dataclass(frozen=True)
@@ -185,6 +194,9 @@ class Vocabulary:
 
     @classmethod
     def _of_mapping(cls, what: Mapping[str, Any]) -> Vocabulary:
+        if 'descriptors' in what and {'classes', 'from_file'} & set(what):
+            plain = {key: value for key, value in what.items() if key != 'descriptors'}
+            return cls._of_mapping(plain).with_descriptions(what['descriptors'])
         rest = {k: v for k, v in what.items() if k in ('background', 'background_names', 'threshold', 'shared_names')}
         others = set(what) - set(rest)
         if others == {'classes'}:
@@ -226,13 +238,45 @@ class Vocabulary:
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
+        """All prompts per class (names, or sentences of descriptors), the background's last when it has prompts."""
+        groups = tuple(c.prompts for c in self.classes)
+        return (*groups, self.background_names) if self.background_names else groups
+
+    @property
+    def name_groups(self) -> tuple[tuple[str, ...], ...]:
         """All names per class, the background's last when it has prompts."""
         groups = tuple(c.names for c in self.classes)
         return (*groups, self.background_names) if self.background_names else groups
 
     @property
+    def sentences(self) -> frozenset[str]:
+        """Those of the prompts that are sentences of descriptors and need no template."""
+        return frozenset(text for c in self.classes if c.descriptors for text in c.prompts)
+
+    def with_descriptions(self, descriptions: Mapping[str, Sequence[str]]) -> Vocabulary:
+        """The same classes with what they look like; those that are not named keep their names alone.
+
+        Args:
+            descriptions: Descriptors by any of a class's names.
+
+        Raises:
+            VocabularyError: If none of the names belongs to a class.
+        """
+        known = {name.casefold(): tuple(listed) for name, listed in descriptions.items()}
+        classes = tuple(
+            replace(c, descriptors=next((known[n.casefold()] for n in c.names if n.casefold() in known), c.descriptors))
+            for c in self.classes
+        )
+        if not any(name.casefold() in known for c in self.classes for name in c.names):
+            raise VocabularyError(
+                f'the descriptions are of {", ".join(list(descriptions)[:6])}; none of these is among the classes '
+                f'{", ".join(self.names[:6])}.'
+            )
+        return replace(self, classes=classes)
+
+    @property
     def prompts(self) -> tuple[str, ...]:
-        """All names of all classes, class by class, then those of the background."""
+        """All prompts of all classes, class by class, then those of the background."""
         return tuple(name for group in self.groups for name in group)
 
     @property
@@ -249,6 +293,7 @@ class Vocabulary:
             lines.append(
                 f'  {k:3d}  {shown(entry.name)}'
                 + (f' = {", ".join(map(shown, entry.synonyms))}' if entry.synonyms else '')
+                + (f': {" | ".join(map(shown, entry.descriptors))}' if entry.descriptors else '')
             )
         if self.background_names:
             lines.append(f'  {len(self):3d}  background = {", ".join(map(shown, self.background_names))}')
@@ -268,6 +313,8 @@ class Vocabulary:
             data['threshold'] = self.threshold
         if self.shared_names:
             data['shared_names'] = True
+        if self.sentences:
+            data['descriptors'] = {c.name: list(c.descriptors) for c in self.classes if c.descriptors}
         return data
 
 

@@ -38,7 +38,7 @@ class Unrelated:
 
     def without(self, vocabulary: Vocabulary) -> np.ndarray:
         """Rows of those that are no names of a vocabulary."""
-        own = {name.casefold() for name in vocabulary.prompts}
+        own = {name.casefold() for group in vocabulary.name_groups for name in group}
         return self.rows[[word.casefold() not in own for word in self.words]]
 
 

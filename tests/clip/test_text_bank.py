@@ -193,3 +193,25 @@ def test_default_folder(monkeypatch, tmp_path):
     assert default_cache_dir() == tmp_path / 'text'
     monkeypatch.delenv('DENSECLIP_CACHE')
     assert default_cache_dir().parts[-3:] == ('.cache', 'denseclip', 'text')
+
+
+def test_described_classes_score_the_mean_of_their_sentences(tower):
+    described = Vocabulary.parse(WORDS).with_descriptions(
+        {'road': ['asphalt'], 'van': ['four wheels', 'a roof'], 'sky': ['blue']}
+    )
+    text = TextBank(tower, templates=['a {}', 'the {}']).encode(described)
+    sentences = ['road, which has asphalt', 'car, which has four wheels', 'car, which is a roof', 'sky, which has blue']
+    rows = F.normalize(tower.encode(sentences), dim=-1)  # in no template
+    picture = F.normalize(torch.randn(5, 8), dim=-1)
+    cosines = picture @ rows.T
+    expected = torch.stack([cosines[:, 0], cosines[:, 1:3].mean(dim=1), cosines[:, 3]], dim=1)
+    torch.testing.assert_close(picture @ text.embeddings.T, expected)
+
+
+def test_where_some_classes_are_described_all_have_length_one(tower):
+    some = Vocabulary.parse(WORDS).with_descriptions({'car': ['four wheels', 'a roof']})
+    text = TextBank(tower, templates=['a {}', 'the {}']).encode(some)
+    torch.testing.assert_close(text.embeddings.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(
+        text.embeddings[0], TextBank(tower, templates=['a {}', 'the {}']).encode(WORDS).embeddings[0]
+    )

@@ -230,3 +230,15 @@ def test_lists_agree_with_the_host_stack():
 def test_vocabularies_are_values():
     first, second = Vocabulary.parse('a; b'), Vocabulary.parse('a;b')
     assert first == second and hash(first) == hash(second)
+
+
+def test_descriptions_stand_for_classes_and_keep_their_names():
+    words = Vocabulary.parse('sky; car = automobile')
+    found = words.with_descriptions({'Automobile': ['four wheels', 'a  roof', 'four wheels'], 'cat': ['whiskers']})
+    assert found.classes[1].descriptors == ('four wheels', 'a roof')
+    assert found.groups == (('sky',), ('car, which has four wheels', 'car, which is a roof'))
+    assert found.name_groups == words.groups and found.class_index.tolist() == [0, 1, 1]
+    assert Vocabulary.of(found.to_dict()) == found
+    assert 'four wheels | a roof' in found.describe()
+    with pytest.raises(VocabularyError, match='none of these is among the classes sky, car'):
+        words.with_descriptions({'cat': ['whiskers']})

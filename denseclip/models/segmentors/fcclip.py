@@ -215,11 +215,12 @@ class FCCLIP(MayBeGuided, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
         valid = None
         if self.ensemble_on_valid_mask:
             valid = (self.backbone.masks_at(features, proposals.mask_logits) > 0).flatten(2).any(dim=-1)
-        names = () if self.train_vocabulary is None else self.train_vocabulary.prompts
+        trained = () if self.train_vocabulary is None else self.train_vocabulary.name_groups
+        names = tuple(name for group in trained for name in group)
         return geometric_ensemble(
             self.trained_logits(proposals),
             self.clip_logits(features, proposals.mask_logits),
-            seen_classes(self.vocabulary.groups, names),
+            seen_classes(self.vocabulary.name_groups, names),
             self.alpha,
             self.beta,
             valid,
