@@ -1,7 +1,6 @@
 """Are descriptions of classes worth anything? Names alone, descriptions, and descriptions that say nothing.
 
-    python studies/description_study.py data/CamVid --classes camvid --ignore 11 \\
-        --descriptions studies/camvid_descriptions.json
+    python studies/description_study.py data/CamVid --classes camvid --ignore 11 --descriptions FILE
 
 Source: the control of "Does VLM Classification Benefit from LLM Description Semantics?" (AAAI 2025): a gain over names
 that shuffled descriptions (another class's) or random words of the same number give, too, comes from averaging
@@ -55,7 +54,7 @@ def variants(
 
 
 def measure(inferencer: Any, data: Any, words: Vocabulary, pictures: Sequence[Path]) -> float:
-    """mIoU of some words on some pictures."""
+    """Mean IoU of some words on some pictures."""
     truth = data.truth(len(words))
     table = torch.zeros(len(words), len(words), dtype=torch.long)
     for path in pictures:

@@ -365,6 +365,7 @@ class Inferencer(TakesPixelHead, Predictor):
             pixel_scores=None if planes is None else planes.data[:, :height, :width].float().cpu().numpy(),
             evidence=None if found is None or found.evidence is None else found.evidence.cpu().numpy(),
             strangeness=strange,
+            descriptions=sample.metainfo.get('descriptions', {}),
         )
 
     def _run(self, pictures: Sequence[Picture], request: ScoreRequest | None) -> list[Any]:
@@ -378,6 +379,7 @@ class Inferencer(TakesPixelHead, Predictor):
                     for sample in samples:
                         score_sample(request, sample)
                 self._add_strangeness(packed, samples)
+                self._add_descriptions(packed, samples, getattr(self.model, 'vocabulary', self.vocabulary))
                 return samples
         finally:
             self.model.score_request = None

@@ -18,7 +18,7 @@ from denseclip.apis.errors import UserError, check_share
 from denseclip.files.names import shown
 from denseclip.models.pixel_head import PixelGDAHead, differing, feature_space, takes_pixel_head
 from denseclip.models.pixel_head_file import read_head
-from denseclip.models.pixel_samples import strangeness_map
+from denseclip.models.pixel_samples import fired_descriptions, strangeness_map
 
 if TYPE_CHECKING:
     from denseclip.apis.images import Picture
@@ -114,6 +114,8 @@ class TakesPixelHead:
     model: Any
     unknown: float | None = None
     """Pixels stranger than this part of labelled ones get no class, see :meth:`use_head`; None: all get one."""
+    explain: bool = False
+    """Whether results say which descriptions fired, see :attr:`Segmentation.descriptions`."""
     _turn: Turn
     _limit: int | None
     _transforms: Callable[[dict[str, Any]], Any]
@@ -165,3 +167,13 @@ class TakesPixelHead:
             inputs = self.model.data_preprocessor(pseudo_collate([item]), False)['inputs']
             found = strangeness_map(self.model, self.model.pixel_head, inputs, sample)
             sample.set_data({'strangeness': PixelData(data=found[None])})
+
+    def _add_descriptions(self, packed: Sequence[Any], samples: Sequence[Any], vocabulary: Vocabulary) -> None:
+        """Give data samples ``descriptions``, if they are asked for and there are any; in the model's turn."""
+        if not self.explain or not vocabulary.sentences:
+            return
+        require_pixel_features(self.model)
+        for item, sample in zip(packed, samples, strict=True):
+            inputs = self.model.data_preprocessor(pseudo_collate([item]), False)['inputs']
+            labels = sample.pred_sem_seg.data[0].cpu().long()
+            sample.set_metainfo({'descriptions': fired_descriptions(self.model, inputs, sample, labels, vocabulary)})

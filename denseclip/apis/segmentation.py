@@ -16,6 +16,7 @@ from PIL import Image
 from denseclip.apis.area_table import format_areas
 from denseclip.apis.results.base import Region, Result
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.files.names import shown
 from denseclip.structures.word_scores import CHANCES, score_title
 
 BACKGROUND_NAME = 'background'
@@ -74,6 +75,8 @@ class Segmentation(Result):
             ``denseclip.models.functional.word_evidence``.
         strangeness: ``H x W``, how unlike the classes of a head of ``denseclip adapt`` each pixel is: the part of
             labelled pixels that are more like them, 0..1, ``float32``; if ``unknown`` was asked for.
+        descriptions: Which descriptions the pixels of each class are most like, with cosines, best first; if the
+            classes have descriptors and ``explain`` was asked for.
     """
 
     kind: ClassVar[str] = 'semantic'
@@ -90,6 +93,7 @@ class Segmentation(Result):
     pixel_scores: np.ndarray | None = None
     evidence: np.ndarray | None = None
     strangeness: np.ndarray | None = None
+    descriptions: Mapping[str, list[tuple[str, float]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = result_names(self.vocabulary)
@@ -208,11 +212,20 @@ class Segmentation(Result):
         if self.scores is not None:
             left_out = [{'class': name, 'score': self.score(name)} for name in self.left_out]
             found |= {'score_kind': self.score_kind, 'left_out': left_out}
+        if self.descriptions:
+            found['descriptions'] = {
+                name: [{'text': text, 'score': score} for text, score in best]
+                for name, best in self.descriptions.items()
+            }
         return found
 
     def summary(self) -> str:
         """A table of the classes found, largest first, for the terminal."""
-        return format_areas(self)
+        lines = [
+            f'  {shown(name)}: ' + ', '.join(f'{shown(text)} {score:.2f}' for text, score in best)
+            for name, best in self.descriptions.items()
+        ]
+        return '\n'.join([format_areas(self), *lines])
 
     def areas_csv(self) -> str:
         """Label, class, pixels and share of every class, as a table."""

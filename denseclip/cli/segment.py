@@ -40,6 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'same as --model',
     )
     add_clip_options(parser, 'the preset, or of ovseg with --masks from elsewhere')
+    parser.add_argument(
+        '--explain', action='store_true', help='with --descriptions: say which of them each class is most like (top 3)'
+    )
     add_score_options(parser)
     add_head_options(parser)
     add_mask_options(parser)
@@ -173,7 +176,11 @@ def run(args: argparse.Namespace) -> int:
     if vocabulary is not None and not args.json:
         print(vocabulary.describe())
 
+    if args.explain and args.descriptions is None:
+        raise UserError('--explain says which descriptions fit: give them with --descriptions FILE.')
+
     def ready(model: Any) -> None:
+        model.explain = args.explain
         if vocabulary is None and not args.json:
             print(model.vocabulary.describe())
 

@@ -144,6 +144,10 @@ class ClassEmbeddings(nn.Module):
         rows = nn.functional.normalize(embeddings.detach(), dim=-1)
         self.words_in_use = Words(vocabulary, TextEmbeddings(rows, index.to(rows.device), names, merge))
 
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit-length embeddings of different texts as they stand, (S, E)."""
+        return TextBank(self.tower, '{}', 'max').encode(Vocabulary.from_names(texts)).embeddings
+
     def clear(self) -> None:
         """Forget encoded text."""
         for words in (self.words_in_use, self._of_training):

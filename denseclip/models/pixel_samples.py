@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.placement import Box, Placement, Windows, size_of, upper_left
 from denseclip.models.functional.open_vocab import unit_length
 
@@ -173,3 +174,33 @@ def majority(labels: Tensor, grid: tuple[int, int]) -> Tensor:
     most, best = counts.max(dim=1)
     sure = most > MAJORITY * counts.sum(dim=1)
     return torch.where(sure, best - 1, -1).view(grid)
+
+
+def fired_descriptions(
+    model: Any, inputs: Tensor, sample: Any, labels: Tensor, vocabulary: Vocabulary, most: int = 3
+) -> dict[str, list[tuple[str, float]]]:
+    """Which descriptions of each class that was found its pixels are most like.
+
+    Args:
+        model: A segmentor with ``has_pixel_features``.
+        inputs: The preprocessed picture, (1, 3, H, W).
+        sample: Its meta information.
+        labels: Its label map, (H', W'), int64.
+        vocabulary: What the labels are; classes without descriptors are left out.
+        most: Descriptions of each class, at most.
+
+    Returns:
+        By class the descriptions and their cosines with the mean of its pixels, best first.
+    """
+    known = torch.where(labels < len(vocabulary), labels, -1)
+    cells = labelled_cells(model, inputs, sample, known)
+    found: dict[str, list[tuple[str, float]]] = {}
+    for label, entry in enumerate(vocabulary.classes):
+        mine = cells.features[cells.labels == label]
+        if not entry.descriptors or not len(mine):
+            continue
+        rows = (model if hasattr(model, 'embed_texts') else model.text).embed_texts(entry.prompts).float().cpu()
+        scores = rows @ unit_length(mine.mean(dim=0)[None, :, None, None])[0, :, 0, 0]
+        best = scores.argsort(descending=True)[:most].tolist()
+        found[entry.name] = [(entry.descriptors[k], round(float(scores[k]), 4)) for k in best]
+    return found

@@ -11,7 +11,7 @@ from denseclip.models.functional.gaussian import mix_scores
 from denseclip.models.pixel_fit import Gathering
 from denseclip.models.pixel_head import PixelGDAHead, differing, feature_space
 from denseclip.models.pixel_head_file import read_head, write_head
-from denseclip.models.pixel_samples import Cells, head_of, labelled_cells, majority, strangeness_map
+from denseclip.models.pixel_samples import Cells, fired_descriptions, head_of, labelled_cells, majority, strangeness_map
 from denseclip.weights.errors import WeightFileError
 
 WORDS = Vocabulary.parse('sky; car = automobile; road')
@@ -183,3 +183,22 @@ def test_damaged_files_are_named(change, tmp_path):
     with pytest.raises(WeightFileError, match='head.safetensors') as caught:
         read_head(path)
     assert '\n' not in str(caught.value)
+
+
+def test_the_description_that_the_pixels_are_made_of_fires_first():
+    words = WORDS.with_descriptions({'sky': ['blue', 'clouds', 'bright', 'wide'], 'car': ['four wheels']})
+    for model in (
+        tiny_open_vocab(),
+        tiny_denseclip(open_vocabulary=True, text_head='raw', context_length=None, num_contexts=0).eval(),
+    ):
+        model.set_vocabulary(words)
+        with torch.inference_mode():
+            rows = getattr(model, 'text', model).embed_texts(words.classes[0].prompts)
+            picture = torch.randn(1, 3, 64, 96)
+            sample = model.predict(picture)[0]
+            labels = torch.zeros(64, 96, dtype=torch.long)
+            found = fired_descriptions(model, picture, sample, labels, words)
+            mean = labelled_cells(model, picture, sample, labels).features.mean(dim=0)
+        expected = torch.nn.functional.cosine_similarity(rows, mean[None]).argsort(descending=True)[:3]
+        assert [text for text, _ in found['sky']] == [words.classes[0].descriptors[k] for k in expected.tolist()]
+        assert set(found) == {'sky'} and found['sky'][0][1] >= found['sky'][2][1]

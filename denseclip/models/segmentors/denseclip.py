@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.utils import add_prefix
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from denseclip.clip.unrelated import unrelated_rows, unrelated_words
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
@@ -174,6 +175,13 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
     def has_pixel_features(self) -> bool:  # type: ignore[override]
         """Whether pixels have embeddings in the space of the texts."""
         return bool(self.text_head) and hasattr(self.decode_head, 'embed')
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit-length embeddings of different texts as they stand, (S, E); not with pre-model prompting."""
+        text = ClassText(None, None).to(self.class_text.tokens.device).eval()
+        num_contexts = 0 if self.contexts is None else self.contexts.shape[1]
+        text.set_vocabulary(Vocabulary.from_names(texts), self.text_encoder, num_contexts)
+        return normalize(text(self.text_encoder, self.contexts)[0], dim=-1)
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
         """Logits at the resolution of the head, (N, K, h, w)."""
