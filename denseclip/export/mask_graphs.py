@@ -21,7 +21,7 @@ from denseclip.export.image_graphs import ImageGraph
 class MaskGraph(ImageGraph):
     """FC-CLIP and MAFT+: attention jumps where a pixel enters a mask."""
 
-    outputs = ('masks', 'trained', 'clip')
+    outputs: tuple[str, ...] = ('masks', 'trained', 'clip')
     jumps = True
     least = 32
 

@@ -167,6 +167,7 @@ def check_precision(precision: str, calibrate: str | Path | None, known: Sequenc
 
     Raises:
         ExportError: If there is no such precision, or pictures are missing or of no use.
+        UserError: If the folder holds no picture.
     """
     if precision not in known:
         raise ExportError(f"no precision is called '{precision}'; choose from {', '.join(known)}.")
@@ -175,3 +176,5 @@ def check_precision(precision: str, calibrate: str | Path | None, known: Sequenc
             f"precision '{precision}' "
             + ('needs pictures to compare with: --calibrate FOLDER.' if calibrate is None else 'needs no --calibrate.')
         )
+    if calibrate is not None:
+        expand_inputs([calibrate])  # said before graphs are made, which takes minutes

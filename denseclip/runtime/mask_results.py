@@ -157,7 +157,8 @@ def panoptic_segments(queries: Queries, rule: Masks, things: Sequence[bool]) -> 
     won = np.bincount(winner.reshape(-1), minlength=count)
     left = np.bincount(winner[confident], minlength=count)
     accepted = (left > 0) & (won / np.maximum(areas, 1) >= rule.overlap_threshold)
-    numbers, segments = np.zeros(count, dtype=np.int32), []
+    numbers = np.zeros(count, dtype=np.int32)
+    segments: list[dict[str, Any]] = []
     stuff: dict[int, int] = {}
     for query in np.flatnonzero(accepted):
         label = int(labels[query])

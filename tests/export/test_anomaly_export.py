@@ -168,13 +168,15 @@ def test_the_commands_refuse_each_others_exports(exported, tmp_path, capsys):
     [
         (dict(adaptation={}), {}, 'AnoVL cannot be exported: it fits a layer to every picture'),
         ({}, dict(classes='road; sky'), 'asked for an object with every call; leave the classes out'),
-        ({}, dict(precision='int8', calibrate='.'), 'models of masks and of anomalies are written in fp32'),
+        ({}, dict(precision='int8', calibrate='a.png'), 'models of masks and of anomalies are written in fp32'),
         ({}, dict(precision='int8'), 'needs pictures to compare with'),
         ({}, dict(to='tflite'), "cannot export to 'tflite'"),
         ({}, {}, 'no tokenizer.json, which the runtime reads'),
     ],
 )
-def test_exports_that_cannot_be_say_why(change, options, says, tmp_path):
+def test_exports_that_cannot_be_say_why(change, options, says, tmp_path, monkeypatch):
+    Image.fromarray(picture((9, 9))).save(tmp_path / 'a.png')
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=says):
         export(inferencer_around(tiny_model(**change)), tmp_path / 'out', **options)
     assert not list(tmp_path.rglob('*.onnx'))
