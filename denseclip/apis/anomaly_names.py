@@ -66,7 +66,7 @@ class RegionNamer:
         with turn_of(model), torch.no_grad():
             features = F.normalize(model.embed(self._ready(result.image))[1][0], dim=-1)  # (h, w, E)
             areas = torch.from_numpy(np.stack(masks)).to(features)[:, None]
-            weights = F.adaptive_avg_pool2d(areas, features.shape[:2])[:, 0]
+            weights = F.adaptive_avg_pool2d(areas, (features.shape[0], features.shape[1]))[:, 0]
             pooled = F.normalize(torch.einsum('nhw,hwe->ne', weights, features), dim=-1)
             crops = [model.embed(self._ready(surroundings(result.image, mask)))[0][0] for mask in masks]
             pooled = F.normalize(pooled + F.normalize(torch.stack(crops), dim=-1), dim=-1)

@@ -68,7 +68,7 @@ def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
         trunk = trunk_config(args.trunk, args.clip, args.pretrained)
         settings = {'turns': args.turns or None} if choice.method == 'references' else {}
         config = comparing_config(choice.method, trunk, image_size=args.image_size, **settings)
-        model = load_model(**{**options, 'config': config, 'clip': None, 'pretrained': None})
+        model: Any = load_model(**{**options, 'config': config, 'clip': None, 'pretrained': None})
         if args.object is not None:
             model.set_object(args.object)
         return model
@@ -97,7 +97,9 @@ def load_namer(args: argparse.Namespace, inferencer: Any) -> Any:
     if not hasattr(inferencer.model, 'even') or inferencer.model.even is not None:  # a model with words
         return RegionNamer(inferencer, args.object, args.defects) if hasattr(inferencer.model, 'pass_size') else None
     try:
-        words = load_model('anovl', clip=args.clip, pretrained=args.pretrained, device=args.device, trust=args.trust)
+        words: Any = load_model(
+            'anovl', clip=args.clip, pretrained=args.pretrained, device=args.device, trust=args.trust
+        )
     except FileNotFoundError as error:
         raise UserError(f'areas are named by a CLIP, which is not at hand: {error} Or leave --defects out.') from error
     return RegionNamer(words, args.object or 'object', args.defects)

@@ -84,7 +84,7 @@ class PatchTrunk(nn.Module):
         """Vectors of all places, (N, C, h, w) in float32."""
         maps = [neighbourhoods(layer.float(), self.neighbourhood) for layer in self.layers(images)]
         key = {'finest': max, 'coarsest': min}[self.grid]
-        size = key((tuple(m.shape[-2:]) for m in maps), key=lambda s: s[0] * s[1])
+        size = key(((m.shape[-2], m.shape[-1]) for m in maps), key=lambda s: s[0] * s[1])
         return torch.cat([_to_grid(m, size) for m in maps], dim=1) / len(maps) ** 0.5
 
 
