@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from bright_spots import CONFIG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.registry import MODELS
@@ -176,4 +177,4 @@ def test_pictures_of_other_shapes_and_without_references():
     with pytest.raises(ValueError, match='name'):
         judge.set_object(' ')
     with pytest.raises(ValueError, match='no patches to compare'):
-        MODELS.build(dict(type='ReferenceInspector', trunk=dict(type='BrightSpots')))
+        MODELS.build(dict(type='ReferenceInspector', trunk=CONFIG['model']))
