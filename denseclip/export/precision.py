@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from denseclip.apis.errors import UserError
 from denseclip.apis.images import pictures_of
 from denseclip.apis.inputs import expand_inputs
 from denseclip.export.errors import ExportError
@@ -167,7 +168,7 @@ def check_precision(precision: str, calibrate: str | Path | None, known: Sequenc
 
     Raises:
         ExportError: If there is no such precision, or pictures are missing or of no use.
-        UserError: If the folder holds no picture.
+        UserError: If there is no such folder, or no picture in it.
     """
     if precision not in known:
         raise ExportError(f"no precision is called '{precision}'; choose from {', '.join(known)}.")
@@ -176,5 +177,6 @@ def check_precision(precision: str, calibrate: str | Path | None, known: Sequenc
             f"precision '{precision}' "
             + ('needs pictures to compare with: --calibrate FOLDER.' if calibrate is None else 'needs no --calibrate.')
         )
-    if calibrate is not None:
-        expand_inputs([calibrate])  # said before graphs are made, which takes minutes
+    # Said before graphs are made, which takes minutes.
+    if calibrate is not None and not Path(expand_inputs([calibrate])[0]).is_file():
+        raise UserError(f"'{calibrate}' is not there: --calibrate names a folder of pictures.")
