@@ -71,9 +71,9 @@ def report(scores: Mapping[str, Sequence[float]]) -> str:
         spread = f'{statistics.stdev(found):.1f}' if len(found) > 1 else ''
         lines.append(f'| {name} | {statistics.mean(found):.1f} | {spread} |')
     real, nothing = scores['descriptions'][0], scores['random words']
-    lead, spread = real - statistics.mean(nothing), statistics.stdev(nothing) if len(nothing) > 1 else 0.0
-    verdict = 'more than' if lead > 2 * spread else 'no more than'
-    lines.append(f'\ndescriptions say {verdict} random words: {lead:+.1f} mIoU, spread of the draws {spread:.1f}')
+    lead, width = real - statistics.mean(nothing), statistics.stdev(nothing) if len(nothing) > 1 else 0.0
+    verdict = 'more than' if lead > 2 * width else 'no more than'
+    lines.append(f'\ndescriptions say {verdict} random words: {lead:+.1f} mIoU, spread of the draws {width:.1f}')
     return '\n'.join(lines)
 
 
