@@ -119,6 +119,8 @@ def give_references(inferencer: Any, choice: Any, good: list[Path], items: Any) 
         return items, good
     if not good or not hasattr(inferencer.model, 'set_references'):
         return items, []
+    if {item.path for item in items}.issuperset(good):  # they are looked at, too, and then reported
+        good = readable_pictures(good)
     references, judges = split_good(good)
     inferencer.set_references(references)
     if len(references) > 1 and len(good) == len(references):

@@ -107,6 +107,14 @@ def test_an_unreadable_picture_does_not_stop_the_batch(run, flat):
     assert code == 2 and 'broken.png' in err and '7 pictures' in printed
 
 
+def test_an_unreadable_good_picture_is_reported_or_refused(run, shots, flat):
+    (shots / 'normal/broken.png').write_bytes(b'')
+    code, printed, err = run(shots)
+    assert code == 2 and '1 of 9 pictures failed' in err and 'broken.png' in err and '8 pictures' in printed
+    code, _, err = run(flat, '--normal', str(shots / 'normal'), out='other')
+    assert code == 2 and 'broken.png' in err and len(err.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
