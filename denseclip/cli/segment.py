@@ -232,7 +232,6 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
         UserError: if background options are used without classes or do not go together.
         VocabularyError: if the classes cannot be used.
     """
-    from denseclip.clip.descriptions import read_descriptions
     from denseclip.clip.vocabulary import Vocabulary, file_vocabulary, typed_vocabulary
 
     descriptions = getattr(args, 'descriptions', None)
@@ -262,4 +261,15 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
     for note in notes:
         print(f'note: {shown(note)}')
     vocabulary = Vocabulary(found.classes, **background)
-    return vocabulary if descriptions is None else vocabulary.with_descriptions(read_descriptions(descriptions))
+    return vocabulary if descriptions is None else _described(vocabulary, descriptions)
+
+
+def _described(vocabulary: Vocabulary, file: str) -> Vocabulary:
+    """The vocabulary with the descriptions of a file; classes that it leaves out are said."""
+    from denseclip.clip.descriptions import read_descriptions
+
+    found = vocabulary.with_descriptions(read_descriptions(file))
+    bare = [entry.name for entry in found.classes if not entry.descriptors]
+    if bare:
+        print(f"note: '{shown(file)}' says nothing of {shown(', '.join(bare))}: the name alone counts there")
+    return found

@@ -32,6 +32,10 @@ def _clean(name: str) -> str:
     return ' '.join(str(name).split())
 
 
+def _plain(name: str) -> str:
+    return _clean(name.replace('_', ' ')).casefold()
+
+
 @dataclass(frozen=True)
 class ClassEntry:
     """One class: its name and further names that mean the same.
@@ -257,17 +261,17 @@ class Vocabulary:
         """The same classes with what they look like; those that are not named keep their names alone.
 
         Args:
-            descriptions: Descriptors by any of a class's names.
+            descriptions: Descriptors by any of a class's names; ``_`` counts as a space.
 
         Raises:
             VocabularyError: If none of the names belongs to a class.
         """
-        known = {name.casefold(): tuple(listed) for name, listed in descriptions.items()}
+        known = {_plain(name): tuple(listed) for name, listed in descriptions.items()}
         classes = tuple(
-            replace(c, descriptors=next((known[n.casefold()] for n in c.names if n.casefold() in known), c.descriptors))
+            replace(c, descriptors=next((known[key] for key in map(_plain, c.names) if key in known), c.descriptors))
             for c in self.classes
         )
-        if not any(name.casefold() in known for c in self.classes for name in c.names):
+        if not any(_plain(name) in known for c in self.classes for name in c.names):
             raise VocabularyError(
                 f'the descriptions are of {", ".join(list(descriptions)[:6])}; none of these is among the classes '
                 f'{", ".join(self.names[:6])}.'

@@ -33,7 +33,10 @@ NAMES = {
     'tokenizer': 'tokenizer.json',
     'embeddings': 'embeddings.npz',
     'unrelated': 'unrelated.npz',
+    'image_weights': 'image.onnx.data',
+    'text_weights': 'text.onnx.data',
 }
+"""Files of the parts. Graphs of more than 1.5 GB have their weights in a file beside them."""
 _PACKAGES = ('torch', 'onnx', 'onnxscript', 'onnxruntime', 'numpy')
 
 
@@ -68,12 +71,14 @@ class Writing(ABC):
 
     def manifest(self, picture: Picture, **more: Any) -> Manifest:
         """What is said of the parts that were written."""
+        beside = [part for part in ('image_weights', 'text_weights') if (self.folder / NAMES[part]).exists()]
+        parts = [*self.parts, *beside]
         return Manifest(
             model=type(self.model).__name__,
             picture=picture,
             words=self.words,
-            files={part: NAMES[part] for part in self.parts},
-            sha256={part: file_sum(self.folder / NAMES[part]) for part in self.parts},
+            files={part: NAMES[part] for part in parts},
+            sha256={part: file_sum(self.folder / NAMES[part]) for part in parts},
             versions=_versions(),
             checked=self.checked,
             lowered=self.lowered,
@@ -134,6 +139,11 @@ class SegmentorWriting(Writing):
             self.inferencer.set_vocabulary(self.fixed)
         rows, own = self.side.rows(), self.inferencer._words
         unrelated = self.side.unrelated()
+        if self.fixed is None and self.own_words and own.vocabulary.sentences:
+            raise ExportError(
+                'the model has words with descriptions, which an export with free words cannot encode; give them as '
+                'classes, so that their embeddings go along, or leave the descriptions out.'
+            )
         if self.fixed is None:
             self.text()
         else:

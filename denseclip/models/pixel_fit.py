@@ -155,7 +155,7 @@ class Gathering:
         settings += [(a, i, p) for i, p, a in product(ISOTROPIC, PRIORS, ALPHAS) if a]
         tables = {setting: torch.zeros(classes, classes, dtype=torch.long, device='cpu') for setting in settings}
         for cells, others in self._others():
-            tables[settings[0]] += confusion(cells.logits.argmax(dim=1), cells.labels, classes)
+            tables[settings[0]] += confusion(cells.logits[:, :classes].argmax(dim=1), cells.labels, classes)
             seen = others.seen.nonzero()[:, 0]
             for isotropic in ISOTROPIC:
                 precision = true_precision(others, isotropic)

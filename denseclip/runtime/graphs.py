@@ -136,9 +136,14 @@ def check_vocabulary(words: Words, vocabulary: Vocabulary) -> None:
     """Refuse what the model cannot tell apart.
 
     Raises:
-        UserError: If its background policy is not one of the model's, or it has another number of classes than a
-            model that is built for one.
+        UserError: If its background policy is not one of the model's, it has another number of classes than a model
+            that is built for one, or its classes have descriptions.
     """
+    if vocabulary.sentences:
+        raise UserError(
+            'exported models know no descriptions of classes: leave them out, or export the model with these words as '
+            'its classes.'
+        )
     if vocabulary.background not in words.backgrounds:
         raise UserError(
             f'this model has no background policy "{vocabulary.background}"; choose from '

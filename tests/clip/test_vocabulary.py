@@ -242,3 +242,10 @@ def test_descriptions_stand_for_classes_and_keep_their_names():
     assert 'four wheels | a roof' in found.describe()
     with pytest.raises(VocabularyError, match='none of these is among the classes sky, car'):
         words.with_descriptions({'cat': ['whiskers']})
+
+
+@pytest.mark.parametrize('name', ['traffic_light', 'traffic light', 'Traffic Light'])
+@pytest.mark.parametrize('described', ['traffic_light', 'TRAFFIC light'])
+def test_descriptions_find_names_with_and_without_underscores(name, described):
+    found = Vocabulary.from_names([name, 'road']).with_descriptions({described: ['three lamps'], 'unknown': ['x']})
+    assert [entry.descriptors for entry in found.classes] == [('three lamps',), ()]

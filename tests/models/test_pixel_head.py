@@ -202,3 +202,18 @@ def test_the_description_that_the_pixels_are_made_of_fires_first():
         expected = torch.nn.functional.cosine_similarity(rows, mean[None]).argsort(descending=True)[:3]
         assert [text for text, _ in found['sky']] == [words.classes[0].descriptors[k] for k in expected.tolist()]
         assert set(found) == {'sky'} and found['sky'][0][1] >= found['sky'][2][1]
+
+
+def test_a_background_with_prompts_takes_no_part_in_the_choice():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(3).repeat(40)
+    features = torch.nn.functional.normalize(torch.eye(3)[labels] + torch.randn(120, 3, generator=generator), dim=1)
+    logits = torch.randn(120, 3, generator=generator)
+    columns = torch.rand(120, generator=generator)
+    found = []
+    for planes in (logits, torch.cat([logits, torch.full((120, 1), 50.0)], dim=1)):
+        gathering = Gathering(WORDS, 2)
+        gathering.add(Cells(features, planes, labels, columns))
+        gathering.add(Cells(features.flip(0), planes.flip(0), labels.flip(0), columns))
+        found.append(gathering.head({})[1])
+    assert found[0].text_miou == found[1].text_miou > 0

@@ -28,3 +28,10 @@ def test_words_that_a_model_cannot_tell_apart_are_refused():
         check_vocabulary(words, Vocabulary.parse('a; b; c'))
     with pytest.raises(UserError, match='no background policy "threshold"'):
         check_vocabulary(words, Vocabulary.parse('a; b', background='threshold', threshold=0.5))
+
+
+def test_descriptions_are_refused_for_only_names_go_into_templates():
+    words = Words(('a photo of a {}.',), 77, 0, ('none',), 8)
+    check_vocabulary(words, Vocabulary.parse('cat; dog'))
+    with pytest.raises(UserError, match='know no descriptions of classes: leave them out'):
+        check_vocabulary(words, Vocabulary.parse('cat; dog').with_descriptions({'cat': ['whiskers']}))
