@@ -1,7 +1,7 @@
 """Configs of shared models: plain JSON, read from strangers, and therefore looked at before anything is built.
 
-A config of MMEngine names what is called: a ``type`` with dots is imported, whatever it is. Here a type must be
-registered, and nothing may ask for imports or for trust.
+A config of MMEngine names what is called: a ``type`` with dots is imported, whatever it is. Here a type must be the
+suite's own or on a list of parts of the hosts, and nothing may ask for imports or for trust.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from denseclip.apis.errors import UserError
+from denseclip.apis.pretrained_types import HOST_TYPES, OWN, UNREGISTERED, found_types
 from denseclip.version import __version__
 
 CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
@@ -21,7 +22,6 @@ LIBRARY = 'denseclip'
 _SCOPES = ('mmseg', 'mmdet', 'mmengine', 'mmpretrain')
 _REFUSED = ('custom_imports', '_scope_', '_base_', 'trust')
 _LEFT_OUT = ('init_cfg',)  # how to begin a training: it may name files, and weights come from the folder
-_FUNCTIONS = ('nms', 'soft_nms')  # mmcv evaluates the name of a suppression as Python: none but these
 _TUPLES = 'tuples'
 _DEEPEST = 60
 
@@ -87,7 +87,7 @@ def _with_tuples(value: Any, place: str, tuples: frozenset[str]) -> Any:
 
 
 def check(content: Mapping[str, Any], name: str) -> None:
-    """Refuse a config that asks for more than registered parts.
+    """Refuse a config that asks for more than the suite's own parts and the listed ones of the hosts.
 
     Args:
         content: The config.
@@ -105,6 +105,11 @@ def check(content: Mapping[str, Any], name: str) -> None:
                 raise UserError(
                     f"'{name}' asks for '{key}' in '{place or 'the config'}', which could run code: refused."
                 )
+        if isinstance(mapping.get('class_weight'), str):  # the hosts' losses take text for a file, and unpickle it
+            raise UserError(
+                f"'{name}' gives 'class_weight' in '{place or 'the config'}' as text, which names a file: refused. A "
+                'list of numbers is allowed.'
+            )
         if 'type' in mapping and 'init_cfg' not in place.split('/'):
             _check_type(mapping['type'], f'{place}/type'.lstrip('/'), name, str(scope))
 
@@ -122,39 +127,28 @@ def _mappings(value: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _check_type(kind: Any, place: str, name: str, scope: str) -> None:
-    """Refuse a type that is not registered; one with dots would be imported and called, whatever it is."""
+    """Refuse a type that is not allowed; one with dots would be imported and called, whatever it is."""
     refusal = f"'{name}' asks for {kind!r:.80} as '{place}', which is no registered part of a model: refused."
     if not isinstance(kind, str):
         raise UserError(refusal)
+    if kind in UNREGISTERED:
+        return
     prefix, dot, last = kind.rpartition('.')
-    if (dot and prefix not in _SCOPES) or not last.isidentifier():
+    if (dot and prefix not in _SCOPES) or not last.isidentifier() or _is_module(last):
         raise UserError(refusal)
-    if kind not in _FUNCTIONS and (_is_module(last) or not _is_registered(last, prefix or scope)):
+    found = found_types(last, prefix or scope)
+    if not found:
         raise UserError(refusal)
+    for part in sorted(found - HOST_TYPES):
+        package = part.partition('.')[0]
+        if package != OWN:
+            raise UserError(
+                f"'{name}' asks for '{kind}' of {package} as '{place}', which no model of this suite is made of: "
+                'refused, since it could read files or run code. If you trust those who wrote it, give its files as '
+                f"config='{CONFIG}' and weights='{WEIGHTS}' (--config, --weights)."
+            )
 
 
 def _is_module(name: str) -> bool:
     """Whether a name could be imported, which a registry tries with names that it does not know."""
     return name in sys.builtin_module_names or importlib.util.find_spec(name) is not None
-
-
-def _is_registered(name: str, scope: str) -> bool:
-    """Whether a registry of MMEngine or of its children has a class or function of this name."""
-    from mmengine import registry as registries
-
-    for root in (registries.MODELS, registries.TRANSFORMS, registries.TASK_UTILS):
-        with root.switch_scope_and_registry(scope) as registry:
-            try:
-                found = registry.get(name)
-            except RuntimeError:  # it is not there
-                continue
-        family = [root, *_children(root)]
-        if found is not None and any(found is one.module_dict.get(name) for one in family):
-            return True
-    return False
-
-
-def _children(registry: Any) -> Iterator[Any]:
-    for child in registry.children.values():
-        yield child
-        yield from _children(child)
