@@ -101,7 +101,7 @@ class AnomalyInferencer(AnomalyPredictor):
 
     @property
     def references(self) -> int:
-        """Number of pictures that others are compared with; 0 for models that go by words alone."""
+        """Number of distinct pictures that others are compared with; 0 for models that go by words alone."""
         count = getattr(self.model, 'references', None)
         return count if isinstance(count, int) else 0 if count is None else len(count.pooled)
 
@@ -126,6 +126,13 @@ class AnomalyInferencer(AnomalyPredictor):
             self.model.set_references(
                 torch.stack(list(ready)) if getattr(self.model, 'stacks_references', False) else ready
             )
+
+    def vouches(self, picture: ImageLike) -> bool:
+        """See :meth:`AnomalyPredictor.vouches`."""
+        with turn_of(self.model):
+            if getattr(self.model, 'leaves_out', True):
+                return True
+            return not self.model.holds(_Prepared(self, [picture])[0])
 
     def _score(self, pictures: Sequence[Picture], subject: Subject) -> list[tuple[np.ndarray, float]]:
         packed = [self._pack(picture.bgr) for picture in pictures]

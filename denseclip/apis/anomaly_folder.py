@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +19,7 @@ from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError, read_image
 from denseclip.apis.inputs import expand_inputs, image_suffixes
-from denseclip.apis.pipeline import outcomes
+from denseclip.apis.pipeline import Outcome, outcomes
 from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, folder_mask_places, list_folder, magnetic_tile_folders
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.anomaly_pairs import MaskFinder, split_pairs, strays
@@ -251,7 +250,8 @@ def inspect_pictures(
         threshold: ``'auto'``, ``'F1'`` (the best for the labels), or a calibrated score between 0 and 1.
         track: Wraps the items, to show progress.
         batch: How many pictures of one shape run together.
-        good: Good pictures that say what is usual, besides those labelled so; they are not reported.
+        good: Good pictures that say what is usual, besides those labelled so (one that is among them counts once);
+            they are not reported.
 
     Returns:
         The inspection; call its ``close`` when done.
@@ -262,6 +262,7 @@ def inspect_pictures(
     check_threshold(threshold, items)
     subject = inferencer.subject if inferencer.object_name else ()  # whatever other threads say meanwhile
     told = dict(zip(('object', 'domain', 'defects'), subject, strict=False))
+    usual: list[float] = []
     found = Inspection(scratch=ScratchFolder(Path(tempfile.gettempdir()), 'denseclip-anomaly-'))
     pools = {'all': BinnedPixels(), 'normal': BinnedPixels(), 'masked': BinnedPixels()}
     try:
@@ -273,12 +274,19 @@ def inspect_pictures(
                 continue
             scores = outcome.result.anomaly_map
             item = _pool(pools, item, scores)
+            if item.label is False:
+                usual += _usual_scores(inferencer, outcome, pools)
             np.save(found.map_file(len(found.items)), _reduced(scores))
             found.items.append(item)
             found.raw.append(outcome.result.pred_score)
         if found.items:
-            scored = _good_scores(inferencer, good, pools, batch, told)
-            _calibrate(found, pools, scored, getattr(inferencer.model, 'even', EVEN))
+            counted = {item.path.resolve() for item in (*items, *found.items) if item.label is False}
+            others = [path for path in good if path.resolve() not in counted]
+            for outcome in outcomes(inferencer, others, batch or BatchSize(), **told):
+                usual += _usual_scores(inferencer, outcome, pools)
+                if outcome.error is not None:
+                    found.notes.append(f'a good picture is left out: {readable(outcome.error)}')
+            _calibrate(found, pools, usual, getattr(inferencer.model, 'even', EVEN))
             _measure(found, pools['masked'])
             found.thresholds = _thresholds(found, pools['masked'], threshold)
     except BaseException:
@@ -308,7 +316,6 @@ def _pool(pools: dict[str, BinnedPixels], item: Item, scores: np.ndarray) -> Ite
     nothing = np.zeros(scores.shape, dtype=bool)
     pools['all'].add(*check_pair(scores, nothing, str(item.path)))
     if item.label is False:
-        pools['normal'].add(scores, nothing)
         pools['masked'].add(scores, nothing)
     elif item.mask is not None:
         try:
@@ -318,8 +325,6 @@ def _pool(pools: dict[str, BinnedPixels], item: Item, scores: np.ndarray) -> Ite
             raise UserError(f'{error}. Repair or remove the mask.') from error
         if item.label is None:
             item = replace(item, label=bool(mask.any()))
-            if not item.label:
-                pools['normal'].add(scores, nothing)
     return item
 
 
@@ -331,25 +336,16 @@ def _reduced(scores: np.ndarray) -> np.ndarray:
     return cv2.resize(scores, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _good_scores(
-    inferencer: AnomalyPredictor,
-    good: Sequence[Path],
-    pools: dict[str, BinnedPixels],
-    batch: BatchSize | None,
-    told: dict[str, Any],
-) -> list[float]:
-    """Scores of good pictures; their pixels go to the normal ones. Only their number of unreadable ones is lost."""
-    scores = []
-    for outcome in outcomes(inferencer, list(good), batch or BatchSize(), **told):
-        if isinstance(outcome.result, AnomalyResult):
-            pixels = outcome.result.anomaly_map
-            pools['normal'].add(pixels, np.zeros(pixels.shape, dtype=bool))
-            scores.append(outcome.result.pred_score)
-    return scores
+def _usual_scores(inferencer: AnomalyPredictor, outcome: Outcome, pools: dict[str, BinnedPixels]) -> list[float]:
+    """Score of a good picture, whose pixels go to the normal ones; nothing if it cannot tell what is usual."""
+    if not isinstance(outcome.result, AnomalyResult) or not inferencer.vouches(outcome.path):
+        return []
+    pixels = outcome.result.anomaly_map
+    pools['normal'].add(pixels, np.zeros(pixels.shape, dtype=bool))
+    return [outcome.result.pred_score]
 
 
-def _calibrate(found: Inspection, pools: dict[str, BinnedPixels], good: list[float], even: float | None) -> None:
-    normal = good + [raw for raw, item in zip(found.raw, found.items, strict=True) if item.label is False]
+def _calibrate(found: Inspection, pools: dict[str, BinnedPixels], normal: list[float], even: float | None) -> None:
     trusted = len(normal) >= (FEW if even is not None else 2)
     found.pixels = Calibration.of_quantiles(pools['normal' if trusted else 'all'].quantile)
     if even is not None:

@@ -87,19 +87,20 @@ def choose_method(asked: str, good: int, pictures: int, named: bool) -> Choice:
     return Choice('batch', 'neither good pictures nor an object were named, so what there is judges one another')
 
 
-def split_good(good: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def split_good(good: Sequence[Path], few: int = FEW_GOOD) -> tuple[list[Path], list[Path]]:
     """Which good pictures are compared with, and which tell what is usual.
 
-    Up to sixteen do both, each scored without itself; a single one cannot. Of more, every other one is compared with
-    (256 at most), and the rest tells.
+    A few do both, each scored without itself; a single one cannot. Of more, every other one is compared with (256 at
+    most), and the rest tells.
 
     Args:
         good: Good pictures.
+        few: Up to how many do both.
 
     Returns:
         References, and judges.
     """
-    if len(good) <= FEW_GOOD:
+    if len(good) <= few:
         return list(good), list(good) if len(good) > 1 else []
     step = max(2, -(-len(good) // MOST_GOOD))
     references = list(good[::step])

@@ -96,6 +96,14 @@ class AnomalyPredictor(Predictor):
             raise UserError("say what the pictures show: object='metal nut' (--object on the command line).")
         return self._score(pictures, subject)
 
+    def vouches(self, picture: ImageLike) -> bool:
+        """Whether a good picture can tell what is usual.
+
+        One that the model compares with can if it is scored without itself: not the only one, and none where the model
+        keeps an extract of all of them.
+        """
+        return True
+
     @overload
     def localize(
         self,

@@ -16,6 +16,7 @@ import denseclip
 from denseclip.apis import AnomalyInferencer, UserError
 from denseclip.apis.anomaly import default_config
 from denseclip.apis.anomaly_folder import Item, inspect_pictures
+from denseclip.apis.anomaly_methods import comparing_config, trunk_config
 from denseclip.files.scratch import exit_on_signals
 
 ANOVL = dict(type='AnoVL', clip=dict(config=TINY_CLIP), dual_layers=3, views=False, tiles=True, keep_ratio=True)
@@ -122,6 +123,42 @@ def test_errors_say_what_to_do(inferencer, tmp_path):
         AnomalyInferencer(dict(default_scope='mmseg', model=dict(type='ImgDataPreprocessor')), device='cpu')
     with pytest.raises(ValueError, match='no-such-clip'):
         AnomalyInferencer(dict(default_scope='mmseg', model=dict(ANOVL)), clip='no-such-clip', device='cpu')
+
+
+@pytest.mark.parametrize(
+    ('references', 'capacity', 'told'),
+    [((0, 1, 2), 10_000, 'the 3 good'), ((0, 0), 10_000, 'pixels'), ((0, 1, 2), 20, 'pixels'), ((0,), 9, 'the 2 good')],
+)
+def test_good_pictures_tell_what_is_usual_unless_they_would_judge_themselves(tmp_path, references, capacity, told):
+    def noisy(number):
+        Image.fromarray(np.random.default_rng(number).integers(0, 99, (64, 64, 3), np.uint8)).save(
+            path := tmp_path / f'{len(list(tmp_path.iterdir()))}.png'
+        )
+        return path
+
+    good = [noisy(number) for number in references]
+    config = comparing_config('references', trunk_config('dino'), image_size=64, capacity=capacity)
+    model = AnomalyInferencer(config, device='cpu')
+    model.set_references(good)
+    if len(good) == 1:  # and others that are no references
+        good += [noisy(number) for number in (5, 6)]
+    unknown = Item(noisy(9))
+    found = inspect_pictures(model, [unknown], good=good)
+    among = inspect_pictures(model, [unknown, *(Item(path, label=False) for path in good)], good=good)
+    found.close()
+    among.close()
+    assert told in found.told_by
+    if 'good' in told:  # those that are looked at, too, count once
+        assert told in among.told_by and among.pictures == found.pictures
+
+
+def test_a_good_picture_that_cannot_be_read_is_named(inferencer, tmp_path):
+    Image.fromarray(spotted()).save(tmp_path / 'a.png')
+    (tmp_path / 'broken.png').write_bytes(b'')
+    found = inspect_pictures(inferencer, [Item(tmp_path / 'a.png')], good=[tmp_path / 'broken.png'])
+    found.close()
+    [note] = found.notes
+    assert 'good picture is left out' in note and 'broken.png' in note
 
 
 def test_the_default_config_is_there():

@@ -30,6 +30,8 @@ def test_good_pictures_are_references_or_judges(count):
         assert references == good and (judges == good or count == 1)
     else:
         assert not set(references) & set(judges) and len(judges) >= count // 2
+    references, judges = split_good(good, few=1)
+    assert len(set(references) | set(judges)) == len(references) + len(judges) == count
 
 
 @given(st.lists(st.floats(0.125, 5), min_size=2, max_size=20))

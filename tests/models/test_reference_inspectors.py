@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.registry import MODELS
 
+from denseclip.models.anomaly.references import _own_places
 from denseclip.models.functional.mutual_scores import interval_mean, jump_limit, peer_distances, without_accomplices
 from denseclip.models.functional.patch_memory import PatchMemory, greedy_coreset, nearest_distances
 from denseclip.models.functional.subspace import PatchMoments
@@ -90,6 +91,7 @@ def test_a_memory_is_bounded_and_still_covers():
     for owner, patches in enumerate(everything):
         memory.add(patches, owner)
         assert len(memory) <= 100
+    assert memory.reduced
     far = memory.distances(100 + noise(5, 8))
     near = memory.distances(torch.cat(everything))
     assert near.max() < far.min()
@@ -151,6 +153,34 @@ def test_a_reference_does_not_vouch_for_itself():
     assert own == pytest.approx(judge.predict(good[1][None])[0].pred_score, rel=1e-4)
     judge.set_references([good[1]])
     assert judge.predict(good[1][None])[0].pred_score < own / 5  # there is no other
+
+
+def test_a_reference_is_left_out_only_of_others_and_of_a_whole_memory():
+    good = parts(4)
+    judge = model('ReferenceInspector')
+    judge.set_references(good)
+    assert judge.leaves_out and judge.holds(good[0]) and not judge.holds(parts(1, seed=9)[0])
+    judge.set_references([good[0], good[0].clone()])
+    assert judge.references == 1 and not judge.leaves_out
+    small = model('ReferenceInspector', capacity=20)
+    small.set_references(good)
+    assert small.references == 4 and small.memory.reduced and not small.leaves_out
+
+
+def test_own_places_by_chunks_are_plain_distances_of_places_apart(monkeypatch):
+    patches, grid = noise(30, 4), (5, 6)
+    plain = [
+        min(
+            (patches[k] - patches[other]).norm()
+            for other in range(30)
+            if max(abs(k // 6 - other // 6), abs(k % 6 - other % 6)) > 1
+        )
+        for k in range(30)
+    ]
+    for chunk in (2**22, 70, 1):
+        monkeypatch.setattr('denseclip.models.anomaly.references._CHUNK', chunk)
+        assert torch.allclose(_own_places(patches, grid), torch.stack(plain), atol=1e-5)
+    assert _own_places(patches[:4], (2, 2)).tolist() == [0] * 4  # all are neighbours
 
 
 @pytest.mark.parametrize('count', [1, 2, 3, 4])

@@ -42,6 +42,8 @@ def test_references_pull_known_pictures_down():
     known, unknown = model.predict(images)
     assert torch.allclose(known.anomaly_map.data, before[0].anomaly_map.data / 2, atol=1e-3)
     assert unknown.anomaly_map.data.mean() > known.anomaly_map.data.mean()
+    model.set_references(images[[0, 0]])
+    assert len(model.references.pooled) == 1, 'equal pictures count once'
     model.set_references(None)
     assert torch.equal(model.predict(images)[0].anomaly_map.data, before[0].anomaly_map.data)
 

@@ -19,6 +19,7 @@ from .patch_trunk import PatchTrunk
 
 _TOP = 0.01
 _TURNS = 4
+_CHUNK = 2**22  # pairs of places at once: 16 MB of distances, 64 MB of steps
 
 
 class ComparesPictures(AnswersPictures):
@@ -125,6 +126,15 @@ class ReferenceInspector(ComparesPictures):
     def references(self) -> int:
         """Number of distinct good pictures."""
         return len(self.numbers)
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether a reference can be scored without itself: there are others, and a memory without holes then."""
+        return self.references > 1 and not self.memory.reduced
+
+    def holds(self, image: Tensor) -> bool:
+        """Whether a normalised picture (3, H, W) is a reference."""
+        return content_key(image) in self.numbers
 
     @torch.no_grad()
     def set_references(self, images: Sequence[Tensor]) -> None:
@@ -245,6 +255,9 @@ def _own_places(patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """Distance of every patch to the nearest one of the same picture that is no neighbour of its own."""
     rows, columns = torch.meshgrid(*(torch.arange(n, device=patches.device) for n in grid), indexing='ij')
     places = torch.stack([rows.flatten(), columns.flatten()], dim=1)
-    apart = (places[:, None] - places[None]).abs().amax(dim=2) > 1
-    distances = torch.cdist(patches, patches).masked_fill(~apart, float('inf')).amin(dim=1)
+    step, nearest = max(1, _CHUNK // len(patches)), []
+    for part, here in zip(patches.split(step), places.split(step), strict=True):
+        close = (here[:, None] - places[None]).abs().amax(dim=2) <= 1
+        nearest.append(torch.cdist(part, patches).masked_fill(close, float('inf')).amin(dim=1))
+    distances = torch.cat(nearest)
     return torch.where(distances.isfinite(), distances, torch.zeros_like(distances))

@@ -101,11 +101,12 @@ class WinCLIP(AnomalyModel):
         """Give normal pictures of the object for the few-shot map (WinCLIP+).
 
         Args:
-            images: Normalised pictures (K, 3, H, W); None goes back to zero-shot. One of several that is looked at
-                itself is compared with the others.
+            images: Normalised pictures (K, 3, H, W), equal ones count once; None goes back to zero-shot. One of several
+                that is looked at itself is compared with the others.
         """
-        self._reference_keys = [] if images is None else [content_key(image) for image in images]
-        parts = None if images is None else [self.embed(image[None]) for image in images]
+        keyed = {} if images is None else {content_key(image): image for image in images}
+        self._reference_keys = list(keyed)
+        parts = None if images is None else [self.embed(image[None]) for image in keyed.values()]
         self.references = None if parts is None else WindowFeatures.joined(parts)
 
     def score_picture(self, image: Tensor, name: str) -> PictureScore:

@@ -73,12 +73,17 @@ class PatchMemory:
 
     Args:
         capacity: Size of the coreset.
+
+    Attributes:
+        reduced: Whether a coreset is all that is left. It covers all pictures together: without the patches of one of
+            them it has holes.
     """
 
     def __init__(self, capacity: int = 10_000) -> None:
         if capacity < 1:
             raise ValueError(f'capacity={capacity} must be at least 1')
         self.capacity = capacity
+        self.reduced = False
         self._patches: list[Tensor] = []
         self._owners: list[Tensor] = []
         self._radius = 0.0
@@ -106,6 +111,7 @@ class PatchMemory:
         kept = greedy_coreset(patches, self.capacity)
         self._patches, self._owners = [patches[kept]], [owners[kept]]
         self._radius = float(nearest_distances(patches, patches[kept]).max())
+        self.reduced = True
 
     def distances(self, patches: Tensor, but: int | None = None) -> Tensor:
         """Distance of patches (P, C) to the nearest one kept, (P,).
