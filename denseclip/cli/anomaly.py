@@ -134,9 +134,12 @@ def run(args: argparse.Namespace) -> int:
     strays = stray_masks(args.folder, items)
     with exit_on_signals():
         items, judges = give_references(inferencer, choice, good, items)
-        return _inspect(
-            args, inferencer, items, threshold, folder, stems, strays, judges if args.normal else [], choice, namer
-        )
+        if threshold == 'F1' and all(item.label for item in items):
+            raise UserError(
+                'the good picture is compared with, so it cannot be measured, and --threshold F1 needs one that is: '
+                'add a second, other one, or use auto or a score.'
+            )
+        return _inspect(args, inferencer, items, threshold, folder, stems, strays, judges, choice, namer)
 
 
 def _inspect(

@@ -35,7 +35,7 @@ def chosen_method(args: argparse.Namespace, good: int, pictures: int) -> Any:
         raise UserError(f'--method {args.method} and --model, --config or --runtime name two models: leave one out.')
     if named:
         choice = Choice(named, 'as named')
-    elif args.weights is not None or args.checkpoint is not None:
+    elif args.method == 'auto' and (args.weights is not None or args.checkpoint is not None):
         choice = Choice('anovl', 'weights of a model with words are given')
     else:
         choice = choose_method(args.method, good, pictures, args.object is not None)
@@ -46,7 +46,30 @@ def chosen_method(args: argparse.Namespace, good: int, pictures: int) -> Any:
         )
     if not choice.compares and (args.trunk or args.image_size or args.turns):
         raise UserError('--trunk, --image-size and --turns go with --method references or batch: leave them out.')
+    if choice.compares:
+        _check_comparing(args, choice.method)
     return choice
+
+
+def _check_comparing(args: argparse.Namespace, method: str) -> None:
+    """Refuse options that nothing would use where pictures are compared.
+
+    Raises:
+        UserError: If there are some.
+    """
+    if args.weights is not None or args.checkpoint is not None:
+        raise UserError(
+            f'--method {method} compares pictures and takes no --weights, which are of a model with words: leave one '
+            'out (--pretrained are the weights of a trunk).'
+        )
+    trunk, names = args.trunk or ('clip' if args.clip else ''), args.defects is not None
+    if args.clip is not None and trunk != 'clip' and not names:
+        raise UserError(f'nothing would use --clip with --trunk {trunk}: leave it out, or name areas with --defects.')
+    if args.pretrained is not None and not (trunk == 'clip' or trunk.startswith('timm:') or names):
+        raise UserError(
+            'nothing would use --pretrained: it is for --trunk timm:NAME, for --clip, or for the CLIP that names areas '
+            'by --defects.'
+        )
 
 
 def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
@@ -73,7 +96,8 @@ def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
             model.set_object(args.object)
         return model
     named = args.model or args.config
-    weights, pretrained = renamed_weights(named, args.weights, args.pretrained, args.checkpoint)
+    asked = named or (None if choice.method == 'anovl' else choice.method)  # AnoVL's weights were CLIP's once
+    weights, pretrained = renamed_weights(asked, args.weights, args.pretrained, args.checkpoint)
     options = {**options, 'weights': weights, 'pretrained': pretrained}
     name = args.model if named else choice.method
     model = load_model(name, **options)
@@ -93,13 +117,18 @@ def load_namer(args: argparse.Namespace, inferencer: Any) -> Any:
         return None
     from denseclip.apis.anomaly_names import RegionNamer
     from denseclip.apis.loading import load_model
+    from denseclip.models.anomaly.clip_parts import is_fresh
 
     if not hasattr(inferencer.model, 'even') or inferencer.model.even is not None:  # a model with words
         return RegionNamer(inferencer, args.object, args.defects) if hasattr(inferencer.model, 'pass_size') else None
-    try:
-        words: Any = load_model(
-            'anovl', clip=args.clip, pretrained=args.pretrained, device=args.device, trust=args.trust
+    pretrained = None if (args.trunk or '').startswith('timm:') else args.pretrained  # else the trunk's
+    if args.clip is not None and is_fresh({'model': args.clip, 'pretrained': pretrained}):
+        raise UserError(
+            f"areas are named by a CLIP, and '{args.clip}' would have random weights: name them with --pretrained, or, "
+            "where those are the trunk's, a CLIP that brings its own, such as --clip local-dir:FOLDER."
         )
+    try:
+        words: Any = load_model('anovl', clip=args.clip, pretrained=pretrained, device=args.device, trust=args.trust)
     except FileNotFoundError as error:
         raise UserError(f'areas are named by a CLIP, which is not at hand: {error} Or leave --defects out.') from error
     return RegionNamer(words, args.object or 'object', args.defects)
@@ -118,14 +147,21 @@ def give_references(inferencer: Any, choice: Any, good: list[Path], items: Any) 
         inferencer.set_references(readable_pictures([item.path for item in items]))
         return items, good
     if not good or not hasattr(inferencer.model, 'set_references'):
-        return items, []
-    if {item.path for item in items}.issuperset(good):  # they are looked at, too, and then reported
+        return items, good
+    looked_at = {item.path.resolve() for item in items}
+    if looked_at.issuperset(path.resolve() for path in good):  # then those that cannot be read are reported there
         good = readable_pictures(good)
     references, judges = split_good(good)
     inferencer.set_references(references)
-    if len(references) > 1 and len(good) == len(references):
+    few = len(references) == len(good)
+    if few and inferencer.references > 1 and not getattr(inferencer.model, 'leaves_out', True):  # an extract is kept
+        references, judges = split_good(good, few=1)
+        inferencer.set_references(references)
+    if len(references) == len(good) and inferencer.references > 1:
         return items, judges
-    return [item for item in items if item.path not in set(references)] or items, judges
+    taken = {path.resolve() for path in references}
+    judges = [path for path in judges if path.resolve() not in taken]
+    return [item for item in items if item.path.resolve() not in taken] or items, judges
 
 
 def readable_pictures(paths: list[Path]) -> list[Path]:

@@ -137,6 +137,14 @@ def test_pictures_without_labels(run, labelled, tmp_path):
     assert code == 2 and 'needs labels' in err
 
 
+def test_good_pictures_elsewhere_tell_the_threshold_of_a_model_with_words(run, tmp_path):
+    for index in range(6):
+        draw(tmp_path / 'good' / f'n{index}.png', 0)
+        draw(tmp_path / 'flat' / f's{index}.png', 180 + 10 * index)
+    assert '6 anomalous' in run(tmp_path / 'flat', '--normal', str(tmp_path / 'good'))[1]
+    assert '6 anomalous' not in run(tmp_path / 'flat', out='alone')[1], 'they look usual among themselves'
+
+
 def test_scores_depend_on_the_set_of_pictures_only(run, labelled, tmp_path):
     run(labelled)
     renamed = tmp_path / 'renamed'

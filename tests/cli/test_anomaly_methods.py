@@ -1,5 +1,6 @@
 """``denseclip anomaly`` without words: good pictures as references, pictures that judge one another, which and why."""
 
+import argparse
 import csv
 import json
 
@@ -7,7 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from denseclip.apis.errors import UserError
+from denseclip.cli.anomaly_models import load_namer
 from denseclip.cli.main import main
+from denseclip.models.functional.patch_memory import PatchMemory
 
 SMALL = ('--trunk', 'dino', '--image-size', '64', '--device', 'cpu')
 
@@ -128,12 +132,85 @@ def test_an_unreadable_good_picture_is_reported_or_refused(run, shots, flat):
         (('--trunk', 'timm:resnet18'), 'name a file with --pretrained'),
         (('--image-size', '5'), 'must lie between 32 and 4096'),
         (('--method', 'batch', '--model', 'winclip'), 'leave one out'),
+        (('--method', 'batch', '--weights', 'clip.pt'), 'takes no --weights'),
+        (('--clip', 'ViT-B-32'), 'nothing would use --clip with --trunk dino'),
+        (('--pretrained', 'openai'), 'nothing would use --pretrained'),
+        (('--clip', 'ViT-B-32', '--defects', 'hole'), "'ViT-B-32' would have random weights"),
     ],
 )
 def test_what_cannot_work_is_said_in_a_sentence(run, flat, tmp_path, options, said):
     code, _, err = run(flat, *options)
     assert code == 2 and said in err and len(err.strip().splitlines()) == 1
     assert not (tmp_path / 'out/scores.csv').exists()
+
+
+def test_the_folder_s_own_good_pictures_count_once_when_they_are_named(run, shots, tmp_path):
+    run(shots)
+    (tmp_path / 'link').symlink_to(shots / 'normal')
+    code, printed, _ = run(shots, '--normal', str(tmp_path / 'link'), out='again')
+    assert code == 0 and 'the 6 good pictures, each scored without itself' in printed
+    first, second = (json.loads((tmp_path / out / 'summary.json').read_text()) for out in ('out', 'again'))
+    assert first['calibration'] == second['calibration'] and first['measures'] == second['measures']
+
+
+def test_equal_good_pictures_are_one_and_tell_no_threshold(run, shots, flat, tmp_path):
+    for name in ('a.png', 'b.png'):
+        (tmp_path / 'twins').mkdir(exist_ok=True)
+        (tmp_path / 'twins' / name).write_bytes((shots / 'normal/n0.png').read_bytes())
+    code, printed, _ = run(flat, '--normal', str(tmp_path / 'twins'))
+    assert code == 0 and 'themselves, most of which should be good' in printed
+    assert [name for name, row in rows(tmp_path / 'out').items() if row['anomalous'] == '1'] == ['p3']
+
+
+def test_references_of_which_an_extract_is_kept_are_no_judges(run, shots, flat, tmp_path, monkeypatch):
+    monkeypatch.setattr('denseclip.models.anomaly.references.PatchMemory', lambda capacity: PatchMemory(40))
+    code, printed, _ = run(flat, '--normal', str(shots / 'normal'))
+    assert code == 0 and 'the 3 good pictures, each scored without itself' in printed
+    assert next(iter(rows(tmp_path / 'out'))) == 'p3'
+    run(shots, out='own')
+    assert set(rows(tmp_path / 'own')) == {'n1', 'n3', 'n5', 's0', 's1'}, 'references are not reported'
+
+
+def test_one_good_picture_cannot_be_measured(run, shots):
+    for index in range(1, 6):
+        (shots / f'normal/n{index}.png').unlink()
+    code, _, err = run(shots, '--threshold', 'F1')
+    assert code == 2 and 'the good picture is compared with' in err and 'add a second' in err
+
+
+@pytest.mark.parametrize(
+    ('options', 'name', 'weights', 'pretrained'),
+    [
+        (('--method', 'april-gan', '--weights', 'april.pth'), 'april-gan', 'april.pth', None),
+        (('--weights', 'clip.pt'), 'anovl', None, 'clip.pt'),
+        (('--method', 'anovl', '--weights', 'clip.pt'), 'anovl', None, 'clip.pt'),
+    ],
+)
+def test_weights_are_for_the_method_that_is_asked_for(flat, monkeypatch, capsys, options, name, weights, pretrained):
+    asked = []
+
+    def load(name, **given):
+        asked.append((name, given['weights'], given['pretrained']))
+        raise UserError('enough')
+
+    monkeypatch.setattr('denseclip.apis.loading.load_model', load)
+    assert main(['anomaly', str(flat), '--object', 'nut', '--json', *options]) == 2
+    assert asked == [(name, weights, pretrained)]
+    assert ("taken for CLIP's weights" in capsys.readouterr().err) == (weights is None)
+
+
+def test_weights_of_the_trunk_are_not_those_of_the_clip_that_names(monkeypatch):
+    args = argparse.Namespace(
+        defects='hole', runtime=None, trunk='timm:resnet18', clip=None, pretrained='trunk.safetensors', object=None
+    )
+    args.device, args.trust, asked = 'cpu', False, []
+    monkeypatch.setattr('denseclip.apis.loading.load_model', lambda name, **given: asked.append(given['pretrained']))
+    monkeypatch.setattr('denseclip.apis.anomaly_names.RegionNamer', lambda *given: given)
+    compares = argparse.Namespace(model=argparse.Namespace(even=None))
+    load_namer(args, compares)
+    args.trunk = 'clip'
+    load_namer(args, compares)
+    assert asked == [None, 'trunk.safetensors']
 
 
 def test_verdict_and_areas_agree_and_tell_the_exit_status(run, shots, flat, tmp_path):
