@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +15,7 @@ from denseclip.serving.problems import Problem
 
 JSON, PNG = 'application/json', 'image/png'
 _TYPES = {'.png': PNG, '.csv': 'text/csv; charset=utf-8', '.json': JSON, '.tiff': 'image/tiff'}
+_QUALITY = re.compile(r'[01](\.\d{0,3})?')
 _NOWHERE = Path()  # forms that name files have the picture inside
 
 
@@ -51,12 +53,26 @@ def wanted_format(asked: str | None, accept: str, kind: str) -> Format | None:
         if asked not in known:
             raise Problem(422, f"no format of {kind} results is called '{asked:.40}'; there are {', '.join(known)}.")
         return known[asked]
-    types = [part.partition(';')[0].strip().lower() for part in accept.split(',') if part.strip()]
-    if asked == 'json' or not types or any(one in ('*/*', 'application/*', JSON) for one in types):
+    if asked == 'json' or not accept.strip():
         return None
-    if any(one in (PNG, 'image/*') for one in types):
-        return known['labels' if 'labels' in known else 'overlay']
+    for one in _by_preference(accept):
+        if one in ('*/*', 'application/*', JSON):
+            return None
+        if one in ('image/*', PNG):
+            return known['labels' if 'labels' in known else 'overlay']
     raise Problem(406, f"'Accept: {accept:.60}' cannot be met: ask for {JSON} or {PNG}, or use ?format=.")
+
+
+def _by_preference(accept: str) -> list[str]:
+    """The types of a header ``Accept``, the most wanted first: by ``q``, then as they stand; ``q=0`` is not wanted."""
+    ranked = []
+    for part in accept.split(','):
+        kind, *parameters = (item.strip().lower() for item in part.split(';'))
+        quality = next((item[2:] for item in parameters if item.startswith('q=')), '1')
+        weight = float(quality) if _QUALITY.fullmatch(quality) else 1.0
+        if kind and weight > 0:
+            ranked.append((weight, kind))
+    return [kind for _, kind in sorted(ranked, key=lambda pair: -pair[0])]
 
 
 def render(result: Result, form: Format | None, filename: str, extra: dict[str, Any]) -> Answer:

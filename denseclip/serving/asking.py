@@ -13,10 +13,11 @@ from urllib.parse import quote
 from fastapi import Request, UploadFile
 from fastapi.responses import Response
 
+from denseclip.clip.anomaly_prompts.builder import defect_words
 from denseclip.serving.answers import Answer, render, wanted_format
-from denseclip.serving.pictures import label_of, read_picture
+from denseclip.serving.pictures import check_strip, label_of, read_picture
 from denseclip.serving.problems import Problem, check_fields, of_error
-from denseclip.serving.service import DETECT, SEGMENT, Service, Wanted, described, words_of
+from denseclip.serving.service import ANOMALY, DETECT, SEGMENT, Service, Wanted, described, words_of
 
 _LOOK_AGAIN = 0.5  # seconds between looks whether the asker is still there
 _FIELDS = {
@@ -91,6 +92,8 @@ class Asking:
         loop = asyncio.get_running_loop()
         data = await image.read()
         picture = await loop.run_in_executor(self._beside, read_picture, data, image.filename, self._service.limits)
+        if endpoint == ANOMALY:
+            check_strip(picture)
         del data
         result = await self._wait(self._service.ask(picture, wanted), request)
         extra = {**extra, 'model': self._service.name, 'seconds': round(time.perf_counter() - start, 3)}
@@ -99,11 +102,13 @@ class Asking:
     async def _wait(self, answer: Future[Any], request: Request) -> Any:
         """The result, unless the asker goes away before it is that request's turn."""
         waiting = asyncio.wrap_future(answer)
-        while not (await asyncio.wait([waiting], timeout=_LOOK_AGAIN))[0]:
-            if await request.is_disconnected():
-                waiting.cancel()
-                raise Problem(499, 'the sender went away.')
-        return waiting.result()
+        try:
+            while not (await asyncio.wait([waiting], timeout=_LOOK_AGAIN))[0]:
+                if await request.is_disconnected():
+                    raise Problem(499, 'the sender went away.')
+            return waiting.result()
+        finally:  # whoever stops waiting, for whatever reason, leaves the line
+            waiting.cancel()
 
     # --- what the fields mean --------------------------------------------------------------------------------------
 
@@ -144,6 +149,14 @@ class Asking:
         """What the fields of ``/anomaly`` ask of the model; errors as of :meth:`segment`."""
         if not object.strip():
             raise Problem(422, "field 'object' is empty: say what the picture shows, such as metal nut.")
+        phrases = [phrase for phrase in (domain or '').split(';') if phrase.strip()]
+        number = max(1, len(phrases)) * max(1, len(defect_words(defects)))  # each defect is said in each phrase
+        if number > self._service.limits.words:
+            raise Problem(
+                422,
+                f"the phrases of 'domain' and the words of 'defects' make {number:,} names, and this server takes "
+                f'{self._service.limits.words} (--max-words): send fewer.',
+            )
         said = {'object': object.strip(), 'domain': domain or None, 'defects': defects or None}
         return Wanted('anomaly', None, tuple(said.items())), {'words': [], 'notes': []}
 

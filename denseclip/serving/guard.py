@@ -7,6 +7,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from denseclip.serving.limits import Limits
 from denseclip.serving.metrics import Metrics
@@ -18,6 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 OPEN = ('/', '/page.js', '/page.css', '/icon.svg', '/healthz', '/openapi.json', '/model')
 """Paths that need no token: nothing that anybody has sent is there."""
+_PORTS = {'http': 80, 'https': 443}
 _DRAINED = 4  # so many times the largest body is read and thrown away, so that the sender reads the answer
 _DRAIN_SECONDS = 5.0
 _HEADERS = {
@@ -92,7 +94,7 @@ class Guard:
             self._metrics.present.set(self._present)
 
     def _check_sender(self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes]) -> None:
-        if headers.get(b'sec-fetch-site') == b'cross-site' and scope['method'] == 'POST':
+        if scope['method'] == 'POST' and _is_from_elsewhere(headers, scope.get('scheme', 'http')):
             raise Problem(403, 'this request comes from a page of another site; ask from the page of this server.')
         if self._token is None or scope['path'] in OPEN:
             return
@@ -113,6 +115,26 @@ class Guard:
                 'few seconds.',
                 {'retry-after': '2'},
             )
+
+
+def _is_from_elsewhere(headers: dict[bytes, bytes], scheme: str) -> bool:
+    """Whether a page of another place sent a request through a visitor's browser."""
+    site = headers.get(b'sec-fetch-site')
+    if site in (b'cross-site', b'same-origin'):  # the browser knows, whatever a proxy makes of Host
+        return site == b'cross-site'
+    # Without TLS it does not say so, but where the page is from.
+    return b'origin' in headers and not _same_place(headers, scheme)
+
+
+def _same_place(headers: dict[bytes, bytes], scheme: str) -> bool:
+    """Whether ``Origin`` names the host and port that the request was sent to."""
+    try:
+        origin = urlsplit(headers[b'origin'].decode('latin-1').strip())
+        usual = _PORTS.get(origin.scheme, _PORTS.get(scheme))
+        host = urlsplit('//' + headers.get(b'host', b'').decode('latin-1').strip())
+        return bool(origin.hostname) and (origin.hostname, origin.port or usual) == (host.hostname, host.port or usual)
+    except ValueError:  # no address
+        return False
 
 
 class _Body:

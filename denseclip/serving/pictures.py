@@ -45,6 +45,21 @@ def read_picture(data: bytes, filename: str | None, limits: Limits) -> Picture:
     return picture
 
 
+def check_strip(picture: Picture) -> None:
+    """Refuse strips for models that bring the shorter side to a size of their own, which makes the longer one huge.
+
+    Raises:
+        Problem: Then.
+    """
+    height, width = picture.rgb.shape[:2]
+    if max(height, width) > _MAX_ASPECT * min(height, width):
+        raise Problem(
+            422,
+            f'the picture is a strip of {width:,} x {height:,} pixels, and defects are looked for in pictures up to '
+            f'{_MAX_ASPECT} : 1: cut it into shorter ones.',
+        )
+
+
 def _too_large(name: str, limits: Limits) -> Problem:
     return Problem(
         413,

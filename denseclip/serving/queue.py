@@ -61,7 +61,14 @@ class Line:
                 raise RuntimeError('the line is closed')
             self._jobs.append(job)
             self._change.notify()
+        job.answer.add_done_callback(self._leave)  # which holds no job: the answer outlives the picture
         return job.answer
+
+    def _leave(self, answer: Future[Any]) -> None:
+        """Drop a job whose asker has gone: its picture is not kept until it would be its turn."""
+        if answer.cancelled():
+            with self._change:
+                self._jobs = deque(job for job in self._jobs if job.answer is not answer)
 
     def close(self) -> None:
         """Take no more jobs, and wait for those that are in line."""

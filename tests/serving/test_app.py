@@ -161,6 +161,9 @@ BAD = {
     'too many words': (dict(data=BIG), 422, 'takes 20 (--max-words)'),
     'words without an end': (dict(data={'words': 'x' * 5000}), 422, 'characters'),
     'a background without words': (dict(data={'background': 'void'}), 422, 'needs words'),
+    'words nested without end': (dict(data={'words': '[' * 1900 + ']' * 20}), 422, 'nested too deeply'),
+    'words that are half a character': (dict(data={'words': '["\\ud800", "sky"]'}), 422, 'half a character'),
+    'half a character twice': (dict(data={'words': '{"\\ud800": "a", "\\ud800": "b"}'}), 422, 'listed twice'),
     'a share above 1': (dict(data={'min_confidence': '1.5'}), 422, "'min_confidence'"),
     'a share that is no number': (dict(data={'min_area': 'much'}), 422, "'min_area'"),
     'a share that is not a number': (dict(data={'min_area': 'nan'}), 422, "'min_area'"),
@@ -176,6 +179,7 @@ BAD = {
     'a path upwards': (dict(path='/../../etc/passwd'), 404, '/openapi.json'),
     'a file of the page': (dict(path='/page.js'), 405, '/page.js takes no POST'),
     'a page of another site': (dict(headers={'sec-fetch-site': 'cross-site'}), 403, 'another site'),
+    'a page of another site without TLS': (dict(headers={'origin': 'http://there.example'}), 403, 'another site'),
 }
 
 
@@ -217,6 +221,29 @@ def test_who_waits_too_long_is_told_so(inferencer, client_of, monkeypatch):
     answer = ask(client_of(seconds=0.3), SMALL)
     release.set()
     assert answer.status_code == 504 and '0.3 s' in answer.json()['detail']
+
+
+def test_who_waited_too_long_is_not_served_later(inferencer, client_of, monkeypatch):
+    release, begun, asked, real = threading.Event(), threading.Event(), [], type(inferencer).segment
+
+    def slow(self, pictures, words, **options):
+        asked.append(words.names)
+        begun.set()
+        release.wait(20)
+        return real(self, pictures, words, **options)
+
+    monkeypatch.setattr(type(inferencer), 'segment', slow)
+    client = client_of(seconds=1.5)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, client, SMALL)
+        assert begun.wait(20)
+        assert ask(client, {'words': 'lake; hill'}).status_code == 504
+        assert first.result().status_code == 504
+        assert client.get('/healthz').json()['waiting'] == 0
+    release.set()
+    client.__exit__(None, None, None)  # the line does what is in it
+    client.__enter__()
+    assert asked == [('road', 'sky')]
 
 
 def test_a_full_server_sends_away(inferencer, client_of, monkeypatch):

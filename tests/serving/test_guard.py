@@ -66,3 +66,34 @@ def test_a_body_that_takes_too_long():
 @pytest.mark.parametrize('length', [b'-5', b'many', b''])
 def test_lengths_that_are_none_are_counted(length):
     assert ask([bytes(10)], [(b'content-length', length)], megabytes=0.1)[0] == 200
+
+
+HOST = (b'host', b'here.example:8000')
+ORIGINS = {
+    b'http://here.example:8000': 200,
+    b'http://HERE.example:8000': 200,
+    b'http://there.example:8000': 403,
+    b'http://here.example:9000': 403,
+    b'http://here.example': 403,
+    b'http://here.example:port': 403,
+    b'null': 403,
+    b'': 403,
+}
+
+
+@pytest.mark.parametrize('origin', ORIGINS)
+def test_pages_of_other_places_may_not_ask(origin):
+    status, said, _, _ = ask([b'x'], [HOST, (b'origin', origin)])
+    assert status == ORIGINS[origin] and (status == 200 or 'another site' in said['detail'])
+
+
+def test_the_browser_s_word_counts_behind_a_proxy():
+    sent = [(b'host', b'127.0.0.1:8000'), (b'origin', b'https://here.example')]
+    for site, status in ((b'same-origin', 200), (b'same-site', 403), (b'cross-site', 403)):
+        assert ask([b'x'], [*sent, (b'sec-fetch-site', site)])[0] == status
+
+
+@pytest.mark.parametrize(('origin', 'host'), [(b'http://[::1]', b'[::1]:80'), (b'https://a.example', b'a.example')])
+def test_usual_ports_need_not_be_said(origin, host):
+    assert ask([b'x'], [(b'host', host), (b'origin', origin)])[0] == 200
+    assert ask([b'x'], [(b'host', host)])[0] == 200

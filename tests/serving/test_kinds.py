@@ -77,6 +77,25 @@ def test_defects(client_of, tmp_path):
         assert answer.status_code == 422 and said in answer.json()['detail'], answer.text
 
 
+def test_what_defects_may_cost(client_of, picture_file):
+    client = client_of(model=AnomalyInferencer(CONFIG, device='cpu'), words=20)
+
+    def ask(size=(60, 40), **data):
+        file = picture_file(*size)
+        return client.post('/anomaly', data={'object': 'nut', **data}, files={'image': ('a.png', file)})
+
+    defects, domain = (
+        '; '.join(f'{word} {k}' for k in range(number)) for word, number in (('dent', 5), ('a photo', 5))
+    )
+    for size in ((1700, 100), (100, 1700)):
+        answer = ask(size)
+        assert answer.status_code == 422 and '16 : 1' in answer.json()['detail'], answer.text
+    answer = ask(defects=defects, domain=domain)
+    assert answer.status_code == 422 and '25 names' in answer.json()['detail']
+    assert ask(defects='; '.join(f'dent {k}' for k in range(21))).status_code == 422
+    assert ask((160, 10), defects=defects).status_code == 200
+
+
 def test_a_model_without_classes_asks_for_words(inferencer, picture_file):
     service = Service(inferencer, 'preset', Limits(), needs_words=True)
     with TestClient(make_app(service)) as client:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -60,6 +62,7 @@ def test_who_has_gone_is_not_served(model):
     assert model.begun.wait(20)
     gone, stays = line.ask('a', 1), line.ask('a', 2)
     assert gone.cancel()
+    assert len(line) == 1  # it is dropped at once, and its picture with it
     model.go.set()
     assert stays.result(20) == ('a', 2)
     line.close()
@@ -74,3 +77,21 @@ def test_closing_answers_those_in_line_and_takes_no_more(model):
     assert [job.result(0) for job in jobs] == [('a', number) for number in range(3)]
     with pytest.raises(RuntimeError):
         line.ask('a', 3)
+
+
+def test_a_picture_is_kept_no_longer_than_its_asker_waits(model):
+    class Picture:
+        pass
+
+    line = Line(model, 1)
+    line.ask('a', 0)
+    assert model.begun.wait(20)
+    picture = Picture()
+    kept = weakref.ref(picture)
+    gone = line.ask('a', picture)
+    del picture
+    assert kept() is not None and gone.cancel()
+    gc.collect()
+    assert kept() is None
+    model.go.set()
+    line.close()
