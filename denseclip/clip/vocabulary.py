@@ -99,6 +99,11 @@ class Vocabulary:
         self._check_background()
 
     def _check_names(self) -> None:
+        for position, entry in enumerate(self.classes):
+            for name in (*entry.names, *entry.descriptors):
+                _check_characters(name, position)
+        for name in self.background_names:
+            _check_characters(name, None)
         owner: dict[str, str] = {}
         for position, entry in enumerate(self.classes, start=1):
             for name in entry.names:
@@ -408,6 +413,18 @@ def _warned(read: tuple[Vocabulary, tuple[str, ...]]) -> Vocabulary:
     for note in notes:
         warnings.warn(f'vocabulary: {note}', stacklevel=3)
     return vocabulary
+
+
+def _check_characters(name: str, position: int | None) -> None:
+    """Refuse halves of characters, which JSON can hold and nothing can write."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        legible = name.encode(errors='backslashreplace').decode()
+        raise VocabularyError(
+            f"the class name '{legible}' holds half a character (a lone surrogate): write the whole character.",
+            position,
+        ) from None
 
 
 def _entry(item: Any) -> ClassEntry:

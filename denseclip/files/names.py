@@ -20,7 +20,10 @@ def readable(name: object) -> str:
     Bytes of a file name that are not UTF-8 become ``\xNN``, as in Python's ``backslashreplace``; all else stays.
     """
     text = os.fspath(name) if isinstance(name, Path) else str(name)
-    return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+    try:
+        return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+    except UnicodeEncodeError:  # surrogates that stand for no byte, as JSON can hold them
+        return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def shown(text: object, keep: str = '') -> str:

@@ -215,3 +215,28 @@ def test_shared_names_lose_no_class(lists):
     assert len(further) == len(set(further)) and not set(further) & {name for name, _ in groups}
     if len({name for names in lists for name in names}) == sum(map(len, lists)):
         assert not notes and list(groups) == [(first, tuple(more)) for first, *more in lists]
+
+
+@pytest.mark.parametrize(
+    'text', ['[' * 5000 + ']' * 5000, '["road", ' + '7' * 5000 + ']', '{"road": ' + '7' * 5000 + '}']
+)
+def test_json_that_python_cannot_hold_is_told(text):
+    with pytest.raises(VocabularyError, match='nested too deeply or holds a number'):
+        parse_text(text)
+
+
+@pytest.mark.parametrize('text', ['{0}: sky; {0}: road', '{0} sky; {0} road', '{{"{0}": "sky", "1": "road"}}'])
+def test_numbers_without_end_are_no_ids(text):
+    assert len(parse_text(text.format('7' * 5000)).groups) == 2
+
+
+@pytest.mark.parametrize('half', ['\ud800', '\udcff', '\udfff'])
+def test_half_characters_are_refused_in_whole_ones(half):
+    for make in (
+        lambda: Vocabulary.from_names(['sky', f'a{half}']),
+        lambda: Vocabulary.from_names([('sky', ['heaven', half])]),
+        lambda: Vocabulary.from_names(['sky'], background='prompts', background_names=(half,)),
+    ):
+        with pytest.raises(VocabularyError, match='half a character') as error:
+            make()
+        assert str(error.value).encode()

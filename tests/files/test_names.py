@@ -39,6 +39,11 @@ def test_nothing_that_is_shown_steers_a_terminal(text: str) -> None:
     assert text.count('\n') == shown_lines(text).count('\n')
 
 
+def test_half_characters_can_be_written() -> None:
+    assert readable('a\ud800b').encode() == b'a\\ud800b'
+    assert readable('a\udcffb') == 'a\\xffb'
+
+
 def test_direction_marks_and_breaks_are_escapes() -> None:
     assert shown('a\u202eb\n\x1b[2J\x85\0') == 'a\\u202eb\\n\\x1b[2J\\x85\\x00'
     assert shown('Straße 犬 e\u0301') == 'Straße 犬 e\u0301'

@@ -73,7 +73,9 @@ def _data_group(item: Any, position: int) -> Group:
 
 
 def _is_id(value: Any) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal())
+    if isinstance(value, str):
+        return value.isdecimal() and len(value) < 10
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from .structure import ClassList, Group, VocabularyError, by_id, short
 
 _WIDE = str.maketrans({'；': ';', '，': ',', '、': ',', '＝': '='})
 _SEPARATORS = (',', '|', ' . ')
-_NUMBERED = re.compile(r'(\d+)(?:\s*:\s*|\t\s*|[.)]\s+)(?!\d)(\S.*)')
-_COUNTED = re.compile(r'(\d+)[\s,]\s*(?!\d)(\S.*)')
+_NUMBERED = re.compile(r'(\d{1,9})(?:\s*:\s*|\t\s*|[.)]\s+)(?!\d)(\S.*)')
+_COUNTED = re.compile(r'(\d{1,9})[\s,]\s*(?!\d)(\S.*)')
 _COLOURED = (
     re.compile(r'(?P<name>[^:]+):(?:\d+,\d+,\d+)?:[^:]*:[^:]*'),  # CVAT's labelmap.txt
     re.compile(r'\d+[\s,]+\d+[\s,]+\d+[\s,]+(?P<name>[^\d\s,].*)'),
@@ -50,6 +50,12 @@ def parse_text(text: str) -> ClassList:
             if '"' in text:
                 where = f'line {error.lineno}, column {error.colno}'
                 raise VocabularyError(f'{where}: no JSON ({error.msg}); mend it, or write "road; sky".') from None
+        except VocabularyError:
+            raise
+        except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
+            raise VocabularyError(
+                'this JSON is nested too deeply or holds a number that is too long; write "road; sky".'
+            ) from None
     parts, notes = _parts(text.translate(_WIDE)), []
     for read in (_without_colours, _without_ids):
         parts, note = read(parts)
