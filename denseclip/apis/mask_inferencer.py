@@ -95,6 +95,17 @@ class MaskInferencer(Inferencer):
         with self._turn:
             self._words = self._take(self._asked(wanted, things))
 
+    @property
+    def things(self) -> Any:
+        """Countable classes of the present words as they were given; None: none were."""
+        asked = self._words.asked
+        return None if asked == self._own_words.asked or asked[1] == 'auto' else asked[1]
+
+    @property
+    def keeps_things(self) -> bool:
+        """Whether they were given for all words, when the model was loaded."""
+        return self._things is not None
+
     def _asked(self, vocabulary: Vocabulary, things: Any = None) -> tuple[Vocabulary, Any]:
         things = self._things if things is None else things
         if things is None:

@@ -89,7 +89,11 @@ class HubModel(
                     local_files_only=local_files_only,
                     token=token,
                 )
-            except (EntryNotFoundError, LocalEntryNotFoundError):
+            except LocalEntryNotFoundError:  # a kind of EntryNotFoundError: not asked for, or the network failed
+                if name != _CONFIDENCE or not local_files_only:
+                    raise
+                continue
+            except EntryNotFoundError:
                 if name != _CONFIDENCE:
                     raise
                 continue
@@ -112,6 +116,11 @@ def config_of(predictor: Predictor) -> dict[str, Any]:
         )
     if predictor.compute is not None and predictor.compute.precision == 'int8-dynamic':
         raise UserError('the weights of this model were rounded to int8: load it in fp32 and save that.')
+    if getattr(predictor.model, 'pixel_head', None) is not None:
+        raise UserError(
+            "this model has a head of 'denseclip adapt', which stays a file of its own: take it off by use_head(None), "
+            'save, and give its file as head= (--head) with the saved model.'
+        )
     cfg = origin.config
     from denseclip.apis.config import dataset_meta
 
@@ -130,6 +139,10 @@ def config_of(predictor: Predictor) -> dict[str, Any]:
     words = getattr(predictor, 'vocabulary', None)
     if words is not None and words != getattr(predictor, 'own_vocabulary', None):
         content['words'] = words.to_dict()
+    things = getattr(predictor, 'things', None)
+    if things is not None:
+        content['things'] = things if isinstance(things, str) else list(things)
+        content['things_of_all_words'] = predictor.keeps_things  # type: ignore[attr-defined]
     score = getattr(predictor, 'score', None)
     if score is not None:
         content['score'] = score
@@ -244,6 +257,7 @@ def _online() -> bool:
 def _load(folder: Path, options: Mapping[str, Any]) -> Predictor:
     """The model of a folder."""
     from denseclip.apis.loading import load_model
+    from denseclip.apis.mask_inferencer import MaskInferencer
 
     content = decoded(folder / CONFIG)
     weights = folder / WEIGHTS
@@ -253,7 +267,13 @@ def _load(folder: Path, options: Mapping[str, Any]) -> Predictor:
     said = {key: content[key] for key in ('words', 'score') if content.get(key) is not None}
     if content.get('task') in ('panoptic', 'instance') and _takes_tasks(cfg):
         said['task'] = content['task']
-    return load_model(config=cfg, weights=weights, **{**said, **options})
+    things = None if options.keys() & {'words', 'things'} else content.get('things')  # they belong to the words
+    if things is not None and content.get('things_of_all_words'):
+        said['things'], things = things, None
+    model = load_model(config=cfg, weights=weights, **{**said, **options})
+    if things is not None and isinstance(model, MaskInferencer):
+        model.set_vocabulary(model.vocabulary, things)
+    return model
 
 
 def _takes_tasks(cfg: Config) -> bool:

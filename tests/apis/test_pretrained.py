@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tiny_detectors import THINGS, detector_config, tiny_detector
@@ -85,6 +85,16 @@ def test_models_of_several_tasks(tmp_path):
     one, other = (m.segment(PICTURE, 'lamp; sky', channel_order='rgb') for m in (model, again))
     np.testing.assert_array_equal(one.ids, other.ids)
     assert from_pretrained(tmp_path / 'mine', task='semantic').task == 'semantic'
+    assert model.things is None and again.things is None
+    model.set_vocabulary('lamp; sky', things=['sky'])
+    again = from_pretrained(model.save_pretrained(tmp_path / 'mine', force=True), device='cpu')
+    assert (again.vocabulary.names, again.things) == (('lamp', 'sky'), ('sky',))
+    assert torch.equal(torch.as_tensor(again.model.is_thing), torch.as_tensor(model.model.is_thing))
+    again.segment(PICTURE, 'tree; car', channel_order='rgb')  # they were those of the other words
+    assert from_pretrained(tmp_path / 'mine', words='a; b').things is None
+    kept = from_pretrained(tmp_path / 'mine', things='all', device='cpu').save_pretrained(tmp_path / 'all')
+    again = from_pretrained(kept, device='cpu')
+    assert again.things == 'all' and again.keeps_things
 
 
 def test_detectors(tmp_path):
@@ -159,7 +169,7 @@ def test_a_repository_of_the_hub(inferencer, monkeypatch, tmp_path):
     def download(repo_id, filename, **options):
         asked.append((filename, options['revision']))
         if not (hub / repo_id / filename).is_file():
-            raise LocalEntryNotFoundError('no such file')
+            raise EntryNotFoundError('no such file')
         return str(hub / repo_id / filename)
 
     asked = []
@@ -177,6 +187,27 @@ def test_a_repository_of_the_hub(inferencer, monkeypatch, tmp_path):
     assert {name for name, _ in asked} >= {'config.json', 'model.safetensors'} and {at for _, at in asked} == {'v1'}
     with pytest.raises(UserError, match='check the name'):
         load_model('hf-hub:me/nothing')
+
+
+def test_a_network_that_fails_is_no_missing_calibration(saved, monkeypatch):
+    def download(repo_id, filename, **_):
+        if (saved / filename).is_file():
+            return str(saved / filename)
+        raise LocalEntryNotFoundError('the network failed')
+
+    monkeypatch.setattr(module, 'hf_hub_download', download)
+    monkeypatch.setattr('huggingface_hub.hub_mixin.hf_hub_download', download)
+    monkeypatch.setattr(module, '_online', lambda: True)
+    with pytest.raises(UserError, match='the network failed'):
+        from_pretrained('me/mine')
+    assert from_pretrained('me/mine', local_files_only=True).calibration is None
+
+
+def test_a_head_is_not_lost_silently(inferencer, tmp_path, monkeypatch):
+    monkeypatch.setattr(inferencer.model, 'pixel_head', object())
+    with pytest.raises(UserError, match='use_head'):
+        inferencer.save_pretrained(tmp_path / 'mine')
+    assert not (tmp_path / 'mine' / 'config.json').exists()
 
 
 MARKER = 'MARKER'
