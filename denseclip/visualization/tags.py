@@ -24,9 +24,14 @@ def widest_spot(mask: np.ndarray) -> tuple[int, int, float]:
     Returns:
         x, y and radius in pixels; radius 0 for an empty mask.
     """
-    room = depth(largest_area(mask))
+    area = largest_area(mask)
+    if not area.any():
+        return 0, 0, 0.0
+    rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    room = depth(area[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1])
     y, x = np.unravel_index(int(room.argmax()), room.shape)
-    return int(x), int(y), float(room[y, x])
+    return left + int(x), top + int(y), float(room[y, x])
 
 
 def draw_tags(
@@ -53,12 +58,16 @@ def draw_tags(
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = nearest(labels, size[::-1])
     taken: list[tuple[int, int, int, int]] = []
+    needed = 0.8 * font_size * scale
     for label in order:
-        x, y, radius = widest_spot(small == label)
+        mask = small == label
+        if np.count_nonzero(mask) < 2 * needed**2:  # a circle of that radius covers more
+            continue
+        x, y, radius = widest_spot(mask)
         place = (x + 0.5) / size[0] * width, (y + 0.5) / size[1] * height
         box = _tag_box(names[label], font, font_size, *place, (width, height))
         fits = box[2] <= width and box[3] <= height
-        if radius / scale < 0.8 * font_size or not fits or any(_overlap(box, other) for other in taken):
+        if radius < needed or not fits or any(_overlap(box, other) for other in taken):
             continue
         taken.append(box)
         _draw_tag(canvas, box, names[label], font, font_size, tuple(int(c) for c in palette[label]))
