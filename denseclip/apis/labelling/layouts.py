@@ -23,7 +23,6 @@ class Layout:
 
     Attributes:
         name: What ``--to`` calls it.
-        line: What it is, in a few words.
         pictures: Folder of the pictures, with a slash; empty: beside the labels.
         of_picture: Files of a picture.
         of_set: Files of the whole set.
@@ -32,7 +31,6 @@ class Layout:
     """
 
     name: str
-    line: str
     pictures: str
     of_picture: Callable[[Record, Run], Files]
     of_set: Callable[[Sequence[Record], Run], Files]
@@ -59,12 +57,11 @@ class Layout:
 LAYOUTS: dict[str, Layout] = {
     row.name: row
     for row in (
-        Layout('coco', 'one JSON file of run lengths or polygons', 'images/', coco.of_picture, coco.of_set),
-        Layout('yolo', 'a text file of polygons per picture', 'images/', tables.yolo_picture, tables.yolo_set),
-        Layout('voc', 'an XML file of boxes per picture', 'JPEGImages/', shape_files.voc_picture, tables.class_list),
+        Layout('coco', 'images/', coco.of_picture, coco.of_set),
+        Layout('yolo', 'images/', tables.yolo_picture, tables.yolo_set),
+        Layout('voc', 'JPEGImages/', shape_files.voc_picture, tables.class_list),
         Layout(
             'masks',
-            'a label map per picture',
             'images/',
             tables.mask_picture,
             tables.mask_set,
@@ -73,17 +70,11 @@ LAYOUTS: dict[str, Layout] = {
         ),
         Layout(
             'labelme',
-            'a JSON file of shapes beside each picture',
             '',
             shape_files.labelme_picture,
             tables.class_list,
             refused=('__ignore__', '_background_'),
         ),
-        Layout('cvat', 'one XML file of shapes', 'images/', shape_files.nothing, shape_files.cvat_set),
+        Layout('cvat', 'images/', shape_files.nothing, shape_files.cvat_set),
     )
 }
-
-
-def layout_lines() -> str:
-    """The table in words, for ``--help``."""
-    return '; '.join(f'{row.name}: {row.line}' for row in LAYOUTS.values())
