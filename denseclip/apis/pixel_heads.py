@@ -18,7 +18,7 @@ from denseclip.apis.errors import UserError, check_share
 from denseclip.files.names import shown
 from denseclip.models.pixel_head import PixelGDAHead, differing, feature_space, takes_pixel_head
 from denseclip.models.pixel_head_file import read_head
-from denseclip.models.pixel_samples import fired_descriptions, strangeness_map
+from denseclip.models.pixel_samples import description_rows, fired_descriptions, strangeness_map
 
 if TYPE_CHECKING:
     from denseclip.apis.images import Picture
@@ -116,6 +116,7 @@ class TakesPixelHead:
     """Pixels stranger than this part of labelled ones get no class, see :meth:`use_head`; None: all get one."""
     explain: bool = False
     """Whether results say which descriptions fired, see :attr:`Segmentation.descriptions`."""
+    _described: tuple[Vocabulary, dict[str, torch.Tensor]] | None = None
     _turn: Turn
     _limit: int | None
     _transforms: Callable[[dict[str, Any]], Any]
@@ -173,7 +174,11 @@ class TakesPixelHead:
         if not self.explain or not vocabulary.sentences:
             return
         require_pixel_features(self.model)
+        if self._described is None or self._described[0] != vocabulary:
+            self._described = vocabulary, description_rows(self.model, vocabulary)
+        rows = self._described[1]
         for item, sample in zip(packed, samples, strict=True):
             inputs = self.model.data_preprocessor(pseudo_collate([item]), False)['inputs']
             labels = sample.pred_sem_seg.data[0].cpu().long()
-            sample.set_metainfo({'descriptions': fired_descriptions(self.model, inputs, sample, labels, vocabulary)})
+            found = fired_descriptions(self.model, inputs, sample, labels, vocabulary, rows)
+            sample.set_metainfo({'descriptions': found})

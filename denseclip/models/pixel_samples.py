@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -176,8 +176,20 @@ def majority(labels: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.where(sure, best - 1, -1).view(grid)
 
 
+def description_rows(model: Any, vocabulary: Vocabulary) -> dict[str, Tensor]:
+    """Unit-length embeddings (S, E) of the descriptions of each class that has some; once for all pictures."""
+    encode = (model if hasattr(model, 'embed_texts') else model.text).embed_texts
+    return {c.name: encode(c.prompts).float().cpu() for c in vocabulary.classes if c.descriptors}
+
+
 def fired_descriptions(
-    model: Any, inputs: Tensor, sample: Any, labels: Tensor, vocabulary: Vocabulary, most: int = 3
+    model: Any,
+    inputs: Tensor,
+    sample: Any,
+    labels: Tensor,
+    vocabulary: Vocabulary,
+    rows: Mapping[str, Tensor],
+    most: int = 3,
 ) -> dict[str, list[tuple[str, float]]]:
     """Which descriptions of each class that was found its pixels are most like.
 
@@ -187,6 +199,7 @@ def fired_descriptions(
         sample: Its meta information.
         labels: Its label map, (H', W'), int64.
         vocabulary: What the labels are; classes without descriptors are left out.
+        rows: See :func:`description_rows`.
         most: Descriptions of each class, at most.
 
     Returns:
@@ -197,10 +210,9 @@ def fired_descriptions(
     found: dict[str, list[tuple[str, float]]] = {}
     for label, entry in enumerate(vocabulary.classes):
         mine = cells.features[cells.labels == label]
-        if not entry.descriptors or not len(mine):
+        if entry.name not in rows or not len(mine):
             continue
-        rows = (model if hasattr(model, 'embed_texts') else model.text).embed_texts(entry.prompts).float().cpu()
-        scores = rows @ unit_length(mine.mean(dim=0)[None, :, None, None])[0, :, 0, 0]
+        scores = rows[entry.name] @ unit_length(mine.mean(dim=0)[None, :, None, None])[0, :, 0, 0]
         best = scores.argsort(descending=True)[:most].tolist()
         found[entry.name] = [(entry.descriptors[k], round(float(scores[k]), 4)) for k in best]
     return found

@@ -9,6 +9,7 @@ from denseclip.apis.adapt import adapt
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
 from denseclip.cli.main import main
+from denseclip.clip.vocabulary import Vocabulary
 from denseclip.weights.errors import WeightFileError
 
 COLOURS = np.array([[200, 60, 40], [40, 80, 210]], np.uint8)
@@ -129,3 +130,20 @@ def test_the_commands(folder, model_files, tmp_path, capsys):
     capsys.readouterr()
     assert main(['segment', picture, '--unknown', '0.9', '--out', str(out), '--force', *model]) == 2
     assert 'needs a head' in capsys.readouterr().err
+
+
+def test_descriptions_are_encoded_once_for_all_pictures(folder, fresh, monkeypatch):
+    words = Vocabulary.parse('sky; car').with_descriptions({'sky': ['blue', 'bright'], 'car': ['four wheels']})
+    model = tiny_denseclip(open_vocabulary=True, text_head='raw', context_length=None, num_contexts=0)
+    model.data_preprocessor = fresh.model.data_preprocessor
+    inferencer = Inferencer.from_model(model, list(fresh.steps))
+    encode, asked = model.embed_texts, []
+    monkeypatch.setattr(model, 'embed_texts', lambda texts: asked.append(tuple(texts)) or encode(texts))
+    inferencer.explain = True
+    pictures = sorted((folder / 'images').rglob('*.png'))[:2] * 2
+    results = [inferencer.segment(picture, words) for picture in pictures]
+    assert asked == [words.classes[0].prompts, words.classes[1].prompts]
+    assert results[0].descriptions == results[2].descriptions and any(r.descriptions for r in results)
+    other = words.with_descriptions({'sky': ['dark']})
+    inferencer.segment(pictures[0], other)
+    assert asked[2:] == [other.classes[0].prompts, other.classes[1].prompts]

@@ -11,7 +11,15 @@ from denseclip.models.functional.gaussian import mix_scores
 from denseclip.models.pixel_fit import Gathering
 from denseclip.models.pixel_head import PixelGDAHead, differing, feature_space
 from denseclip.models.pixel_head_file import read_head, write_head
-from denseclip.models.pixel_samples import Cells, fired_descriptions, head_of, labelled_cells, majority, strangeness_map
+from denseclip.models.pixel_samples import (
+    Cells,
+    description_rows,
+    fired_descriptions,
+    head_of,
+    labelled_cells,
+    majority,
+    strangeness_map,
+)
 from denseclip.weights.errors import WeightFileError
 
 WORDS = Vocabulary.parse('sky; car = automobile; road')
@@ -197,7 +205,7 @@ def test_the_description_that_the_pixels_are_made_of_fires_first():
             picture = torch.randn(1, 3, 64, 96)
             sample = model.predict(picture)[0]
             labels = torch.zeros(64, 96, dtype=torch.long)
-            found = fired_descriptions(model, picture, sample, labels, words)
+            found = fired_descriptions(model, picture, sample, labels, words, description_rows(model, words))
             mean = labelled_cells(model, picture, sample, labels).features.mean(dim=0)
         expected = torch.nn.functional.cosine_similarity(rows, mean[None]).argsort(descending=True)[:3]
         assert [text for text, _ in found['sky']] == [words.classes[0].descriptors[k] for k in expected.tolist()]
