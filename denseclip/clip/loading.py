@@ -28,7 +28,15 @@ from .folders import has_tokenizer
 from .hf_text import encoder_folder, text_width
 from .preprocess import PreprocessSpec
 from .slip import LOOKS, QUICK_GELU, resize_trunk, slip_config
-from .text import CLIPTextTower, FullLengthTextTower, MissingTokenizer, TextTower, hub_tokenizer, wrap_tokenizer
+from .text import (
+    CLIPTextTower,
+    FullLengthTextTower,
+    MissingTokenizer,
+    TextTower,
+    default_tokenizer,
+    hub_tokenizer,
+    wrap_tokenizer,
+)
 from .towers import DenseReadOut, ImageTower, build_image_tower
 
 __all__ = ['LoadedCLIP', 'UnknownModelError', 'build_clip', 'fit_state', 'load_clip', 'read_clip']
@@ -75,7 +83,7 @@ class LoadedCLIP:
         options = dict(text.get('tokenizer_kwargs') or {})
         if 'bpe_path' in options and self.folder is not None:  # merges that lie beside the weights
             options['bpe_path'] = str(self.folder / Path(options['bpe_path']).name)
-        return wrap_tokenizer(SimpleTokenizer(context_length=text.get('context_length', 77), **options))
+        return wrap_tokenizer(SimpleTokenizer(**options)) if options else default_tokenizer()
 
     def image_tower(self, read_out: DenseReadOut | None = None, **options: Any) -> ImageTower:
         """The image half with a dense read-out; shares the model's parameters."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import transformers
 from open_clip.tokenizer import HFTokenizer
 
 from denseclip.clip.small_bpe import small_tokenizer
-from denseclip.clip.text import BPETokenizer, FileTokenizer, HubTokenizer, wrap_tokenizer
+from denseclip.clip.text import (
+    BPETokenizer,
+    CLIPTextTower,
+    FileTokenizer,
+    HubTokenizer,
+    default_tokenizer,
+    wrap_tokenizer,
+)
 from denseclip.clip.text.tokenizers import default_bpe, fill
 
 TEXTS = ['wall', 'chest of drawers', "it's a dog's bowl", 'naïve  café', '日本語', 'rock &amp; roll', '', 'a {} sign']
@@ -159,3 +167,8 @@ def test_identity_follows_the_merges(tmp_path: Path) -> None:
     assert len(found) == 2  # the order of the words plays no part
     texts = [BPETokenizer(small_tokenizer(words))('dog') for words in (['road', 'sky'], ['tree', 'dog'])]
     assert texts[0] != texts[1]
+
+
+def test_copies_of_a_model_share_their_tokenizer() -> None:
+    tower = CLIPTextTower.create(embed_dim=8, width=16, heads=2, layers=1)
+    assert copy.deepcopy(tower).tokenizer is tower.tokenizer is default_tokenizer()

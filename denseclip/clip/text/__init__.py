@@ -5,7 +5,15 @@ from .causal import CLIPTextTower
 from .full_length import FullLengthTextTower
 from .no_tower import NoTextTower
 from .sentence import SentenceTextTower
-from .tokenizers import BPETokenizer, FileTokenizer, HubTokenizer, MissingTokenizer, hub_tokenizer, wrap_tokenizer
+from .tokenizers import (
+    BPETokenizer,
+    FileTokenizer,
+    HubTokenizer,
+    MissingTokenizer,
+    default_tokenizer,
+    hub_tokenizer,
+    wrap_tokenizer,
+)
 
 __all__ = [
     'BPETokenizer',
@@ -18,6 +26,7 @@ __all__ = [
     'PromptTooLongError',
     'SentenceTextTower',
     'TextTower',
+    'default_tokenizer',
     'hub_tokenizer',
     'wrap_tokenizer',
 ]

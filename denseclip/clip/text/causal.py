@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..blocks import maybe_checkpoint
 from ..deep_prompts import CoupledPrompts
 from .base import TextTower, Tokenizer
-from .tokenizers import BPETokenizer
+from .tokenizers import default_tokenizer
 
 
 class CLIPTextTower(TextTower):
@@ -27,7 +27,7 @@ class CLIPTextTower(TextTower):
     """
 
     def __init__(self, source: nn.Module, tokenizer: Tokenizer | None = None) -> None:
-        super().__init__(tokenizer if tokenizer is not None else BPETokenizer())
+        super().__init__(tokenizer if tokenizer is not None else default_tokenizer())
         if not self.supports(source):
             raise ValueError('this text transformer is not causal with an end token; use FullLengthTextTower.')
         self.transformer: Any = source.transformer

@@ -38,6 +38,10 @@ class BPETokenizer:
         self._bpe = tokenizer if tokenizer is not None else default_bpe()
         self._hash: str | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> BPETokenizer:
+        """Itself: nothing in it changes, and copies of a model need no word lists of their own."""
+        return self
+
     def __call__(self, text: str) -> list[int]:
         """Start token, byte pairs, end token."""
         return [self._bpe.sot_token_id, *self._bpe.encode(text), self._bpe.eot_token_id]
@@ -53,6 +57,12 @@ class BPETokenizer:
             content = [list(self._bpe.encoder), list(self._bpe.bpe_ranks), self._bpe.all_special_ids]
             self._hash = hashlib.sha256(json.dumps(content).encode()).hexdigest()
         return f'bpe {self._bpe.vocab_size} {getattr(self._bpe.clean_fn, "__name__", "")} {self._hash}'
+
+
+@functools.cache
+def default_tokenizer() -> BPETokenizer:
+    """CLIP's own byte-pair encoding, one for all models."""
+    return BPETokenizer()
 
 
 class FileTokenizer:
