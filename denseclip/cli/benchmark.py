@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denseclip.cli.cfg_options import add_cfg_options
-from denseclip.cli.options import add_compute_options, add_config, add_trust
+from denseclip.cli.options import add_compute_options, add_config, add_grad_checkpointing, add_trust
 from denseclip.cli.programs import at_least
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--vocabulary', metavar='NAME_OR_FILE', help="class names instead of the config's")
     parser.add_argument('--train', action='store_true', help='measure a training step instead of a prediction')
     add_compute_options(parser)
+    add_grad_checkpointing(parser)
     add_trust(parser)
     add_cfg_options(parser, '--cfg-options')
     _add_rounds(parser, repeats=10, warmup=2)
@@ -175,5 +176,5 @@ def _measure(args: argparse.Namespace) -> Report:
         names = ('classes', 'size', 'input_size', 'device')
         return suite.benchmark_label_map(suite.LabelMapOptions(**picked(*names)), against_plain=against, **rounds)
     names = ('config', 'checkpoint', 'shape', 'picture', 'batch_size', 'device', 'vocabulary', 'train', 'trust')
-    names = (*names, 'precision', 'layout', 'compile')
+    names = (*names, 'precision', 'layout', 'compile', 'grad_checkpointing')
     return suite.benchmark_model(suite.ModelOptions(**picked(*names, 'overrides')), against_plain=against, **rounds)

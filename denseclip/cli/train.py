@@ -6,7 +6,7 @@ import argparse
 import os
 
 from denseclip.cli.cfg_options import add_cfg_options
-from denseclip.cli.options import add_compute_options, add_config, add_launcher, add_trust
+from denseclip.cli.options import add_compute_options, add_config, add_grad_checkpointing, add_launcher, add_trust
 
 HELP = 'train a model from a config'
 EPILOG = (
@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--amp', action='store_true', help='short for --precision fp16 on a GPU, bf16 on a CPU')
     add_compute_options(parser, training=True)
+    add_grad_checkpointing(parser)
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale learning rates to the actual batch size')
     add_cfg_options(parser, '--cfg-options')
     parser.add_argument('--seed', type=int, help='seed of the run (default: the config, else drawn and logged)')
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
         layout=args.layout,
         compile=args.compile,
+        grad_checkpointing=args.grad_checkpointing,
         auto_scale_lr=args.auto_scale_lr,
         overrides=args.cfg_options,
         launcher=args.launcher,

@@ -15,7 +15,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from denseclip.core.regions import region
+from denseclip.core.regions import Recompute, region, runner_of
 
 from .attention import Guide, adaptive_temperature, attend, resize_values, self_self_attend
 
@@ -219,6 +219,6 @@ def first_token_block(block: nn.Module, x: Tensor) -> Tensor:
 
 def maybe_checkpoint(active: bool, block: nn.Module, x: Tensor, **options: Any) -> Tensor:
     """:func:`run_block`, recomputed in the backward pass when ``active`` (less memory, one more forward)."""
-    if active and torch.is_grad_enabled():
+    if active and torch.is_grad_enabled() and not isinstance(runner_of(block), Recompute):
         return checkpoint(partial(run_block, block, **options), x, use_reentrant=False)
     return run_block(block, x, **options)

@@ -1,7 +1,8 @@
-"""Regions of a model that a graph compiler takes one at a time: blocks, layers, necks and heads.
+"""Regions of a model that run in another way one at a time: blocks, layers, necks and heads.
 
 A whole model holds what no graph can: words, caches, data samples. Its regions are functions of tensors. Each becomes
 one graph for a kind of shapes; blocks alike share theirs, so compiling takes the time of a block and not of a tower.
+In training a region can also forget its activations and compute them again (Chen et al., 2016, section 4.1).
 Nothing of a model changes: names of parameters, checkpoints and copies are those of the plain model.
 """
 
@@ -9,16 +10,19 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 P = ParamSpec('P')
 T = TypeVar('T')
-_COMPILER = '_region_compiler'
+_RUNNER = '_region_runner'
 _RECOMPILE_LIMIT = 64
 """Graphs of one region: kinds of blocks times gradients on or off times fixed and dynamic shapes."""
 
@@ -53,6 +57,55 @@ class RegionCompiler:
         return RegionCompiler, (self.backend, self.dynamic)
 
 
+class Recompute:
+    """Keeps the inputs of regions for the backward pass, which computes the rest again.
+
+    Random numbers are drawn again as they were, and batch norms count a batch once.
+
+    Args:
+        compiler: Also makes graphs of the regions.
+    """
+
+    def __init__(self, compiler: RegionCompiler | None = None) -> None:
+        self.compiler = compiler
+
+    def __call__(self, function: Callable[..., T]) -> Callable[..., T]:
+        """The function of a module, with less memory and one more forward pass where a gradient is asked for."""
+        inner = function if self.compiler is None else self.compiler(function)
+
+        def run(module: nn.Module, *args: Any, **kwargs: Any) -> T:
+            if not torch.is_grad_enabled():
+                return inner(module, *args, **kwargs)
+            contexts = functools.partial(_contexts, module)
+            return checkpoint(inner, module, *args, use_reentrant=False, context_fn=contexts, **kwargs)
+
+        return run
+
+
+RegionRunner: TypeAlias = RegionCompiler | Recompute
+
+
+def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What the first pass and its repetition run in."""
+    return nullcontext(), _counted_already(module)
+
+
+@contextmanager
+def _counted_already(module: nn.Module) -> Iterator[None]:
+    """Batch norms in training mode that leave their running statistics alone."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked.clone() for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
+
+
 def region(function: Callable[P, T]) -> Callable[P, T]:
     """Make a region of a function whose first argument is the module that it runs."""
 
@@ -60,8 +113,8 @@ def region(function: Callable[P, T]) -> Callable[P, T]:
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         if torch.compiler.is_compiling():
             return function(*args, **kwargs)
-        compiler = args[0].__dict__.get(_COMPILER)
-        return (function if compiler is None else compiler(function))(*args, **kwargs)
+        runner = runner_of(args[0])
+        return (function if runner is None else runner(function))(*args, **kwargs)
 
     return run
 
@@ -69,23 +122,23 @@ def region(function: Callable[P, T]) -> Callable[P, T]:
 def _forward(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """``forward`` of a module that is a region."""
     plain = type(module).forward
-    compiler = module.__dict__.get(_COMPILER)
-    if torch.compiler.is_compiling() or compiler is None:
+    runner = runner_of(module)
+    if torch.compiler.is_compiling() or runner is None:
         return plain(module, *args, **kwargs)
-    return compiler(plain)(module, *args, **kwargs)
+    return runner(plain)(module, *args, **kwargs)
 
 
-def compile_regions(modules: Iterable[nn.Module], compiler: RegionCompiler, forward: bool) -> None:
-    """Let regions run as graphs.
+def run_regions(modules: Iterable[nn.Module], runner: RegionRunner, forward: bool) -> None:
+    """Let regions run as graphs, or compute their activations again.
 
     Args:
         modules: What they belong to.
-        compiler: Shared by all of them.
+        runner: Shared by all of them.
         forward: Whether their ``forward`` is the region; otherwise the functions marked by :func:`region` that take
             them.
     """
     for module in modules:
-        module.__dict__[_COMPILER] = compiler
+        module.__dict__[_RUNNER] = runner
         if forward and 'forward' not in module.__dict__:
             module.__dict__['forward'] = MethodType(_forward, module)  # copies of the module get one of their own
 
@@ -93,12 +146,12 @@ def compile_regions(modules: Iterable[nn.Module], compiler: RegionCompiler, forw
 def release_regions(model: nn.Module) -> None:
     """Let all regions of a model run as they were."""
     for module in model.modules():
-        module.__dict__.pop(_COMPILER, None)
+        module.__dict__.pop(_RUNNER, None)
         bound = module.__dict__.get('forward')
         if isinstance(bound, MethodType) and bound.__func__ is _forward:
             del module.__dict__['forward']
 
 
-def has_compiled_regions(model: nn.Module) -> bool:
-    """Whether parts of a model run as graphs."""
-    return any(_COMPILER in module.__dict__ for module in model.modules())
+def runner_of(module: nn.Module) -> RegionRunner | None:
+    """How the regions of a module run, if not as they were written."""
+    return module.__dict__.get(_RUNNER)

@@ -228,7 +228,12 @@ def use_amp(config: Config, *, wanted: bool, precision: Precision = 'fp32') -> N
 
 
 def use_compute(
-    config: Config, *, precision: Precision = 'fp32', layout: str = 'auto', compile: bool | str = False
+    config: Config,
+    *,
+    precision: Precision = 'fp32',
+    layout: str = 'auto',
+    compile: bool | str = False,
+    grad_checkpointing: bool = False,
 ) -> None:
     """Let a run compute as the options of :class:`denseclip.engine.compute.Compute` say.
 
@@ -237,9 +242,12 @@ def use_compute(
         precision: Of tests; training has its own, see :func:`use_amp`.
         layout: Memory layout of convolutions.
         compile: Make graphs of blocks, layers and heads.
+        grad_checkpointing: Compute their activations again in the backward pass.
     """
-    settings = dict(precision=precision, layout=layout, compile=compile)
-    if settings != dict(precision='fp32', layout='auto', compile=False):
+    usual: dict[str, Any] = dict(precision='fp32', layout='auto', compile=False, grad_checkpointing=False)
+    asked = dict(precision=precision, layout=layout, compile=compile, grad_checkpointing=grad_checkpointing)
+    settings = {key: value for key, value in asked.items() if value != usual[key]}
+    if settings:
         config.custom_hooks = [*(config.get('custom_hooks') or []), ConfigDict(type='ComputeHook', **settings)]
 
 

@@ -51,6 +51,7 @@ class TrainOptions:
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, see :class:`denseclip.engine.compute.Compute`.
         layout: Memory layout of convolutions, see there.
         compile: Make graphs of blocks, layers and heads, see there.
+        grad_checkpointing: Compute their activations again in the backward pass, see there.
         auto_scale_lr: Scale learning rates to the actual batch size.
         overrides: Dotted config keys and values.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
@@ -66,6 +67,7 @@ class TrainOptions:
     precision: Precision = 'fp32'
     layout: Layout = 'auto'
     compile: bool | str = False
+    grad_checkpointing: bool = False
     auto_scale_lr: bool = False
     overrides: Mapping[str, Any] | None = None
     launcher: str = 'none'
@@ -145,7 +147,7 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     require_data(config, ('train', 'val'))
     work_dir = set_work_dir(config, options.work_dir, config_path)
     use_amp(config, wanted=options.amp, precision=options.precision)
-    use_compute(config, layout=options.layout, compile=options.compile)
+    use_compute(config, layout=options.layout, compile=options.compile, grad_checkpointing=options.grad_checkpointing)
     if options.auto_scale_lr:
         _enable_lr_scaling(config)
     _set_resume(config, options.resume, work_dir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from word_models import MODELS_WITH_WORDS
 from denseclip.cli.options import LAYOUTS as LAYOUT_OPTIONS
 from denseclip.cli.options import PRECISIONS as PRECISION_OPTIONS
 from denseclip.core.precision import PRECISIONS, low_dtype
-from denseclip.core.regions import RegionCompiler, compile_regions, has_compiled_regions, region
+from denseclip.core.regions import RegionCompiler, region, run_regions, runner_of
 from denseclip.engine.compute import LAYOUTS, Compute
 from denseclip.engine.compute import compiler as compiler_module
 from denseclip.engine.compute.regions import regions_of
@@ -87,36 +88,74 @@ def test_one_graph_per_region_and_none_for_a_third_size(name: str) -> None:
     assert counts[0] == GRAPHS[name] and not counters['graph_break']
     assert counts[-1] == counts[-2], 'pictures of new sizes go on making graphs'
     Compute().prepare(model)
-    assert not has_compiled_regions(model) and not any('forward' in m.__dict__ for m in model.modules())
+    assert not any(runner_of(m) or 'forward' in m.__dict__ for m in model.modules())
+
+
+@dataclass
+class Step:
+    """What a step of training leaves."""
+
+    loss: torch.Tensor
+    gradients: dict[str, torch.Tensor]
+    buffers: dict[str, torch.Tensor]
+    kept: int
+    """Bytes that wait for the backward pass."""
+
+
+def train_step(name: str, compute: Compute, dropout: bool = True) -> Step:
+    """One step of a model on drawn pictures, the same for every way to compute."""
+    model = build(name)
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and not dropout:
+            module.p = 0.0
+    compute.prepare(model, training=True)
+    labels = (torch.arange(64) * 4 // 64).expand(2, 64, 64)
+    waiting: dict[int, int] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(x, nn.Parameter):
+            waiting[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    torch.manual_seed(2)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        losses = model.loss(torch.randn(2, 3, 64, 64), semantic_samples(labels))
+    loss = total_loss({k: torch.stack(v).sum() if isinstance(v, list) else v for k, v in losses.items()})
+    kept = sum(waiting.values())
+    loss.backward()
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return Step(loss.detach(), gradients, dict(model.named_buffers()), kept)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', TRAINED)
 def test_training_step_in_graphs(name: str) -> None:
     """Losses and gradients of forward and backward graphs are those of the plain step."""
-
-    def step(compute: Compute) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        model = build(name)
-        model.train()
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-        compute.prepare(model, training=True)
-        labels = (torch.arange(64) * 4 // 64).expand(2, 64, 64)
-        torch.manual_seed(2)
-        losses = model.loss(torch.randn(2, 3, 64, 64), semantic_samples(labels))
-        loss = total_loss({k: torch.stack(v).sum() if isinstance(v, list) else v for k, v in losses.items()})
-        loss.backward()
-        return loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-
-    loss, gradients = step(Compute())
-    compiled_loss, compiled = step(Compute(compile='aot_eager'))
+    plain = train_step(name, Compute(), dropout=False)
+    compiled = train_step(name, Compute(compile='aot_eager'), dropout=False)
     assert counters['stats']['unique_graphs'] > 0 and not counters['graph_break']
-    torch.testing.assert_close(compiled_loss, loss, rtol=1e-4, atol=1e-5)
-    assert compiled.keys() == gradients.keys()
-    scale = max(g.abs().max() for g in gradients.values())
-    for key, gradient in gradients.items():
-        torch.testing.assert_close(compiled[key], gradient, rtol=1e-2, atol=float(1e-4 * scale), msg=key)
+    torch.testing.assert_close(compiled.loss, plain.loss, rtol=1e-4, atol=1e-5)
+    assert compiled.gradients.keys() == plain.gradients.keys()
+    scale = max(g.abs().max() for g in plain.gradients.values())
+    for key, gradient in plain.gradients.items():
+        found = compiled.gradients[key]
+        torch.testing.assert_close(found, gradient, rtol=1e-2, atol=float(1e-4 * scale), msg=key)
+
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_activations_computed_again_change_no_number(name: str) -> None:
+    """Dropout draws the same numbers again, and running means count a batch once."""
+    plain = train_step(name, Compute())
+    again = train_step(name, Compute(grad_checkpointing=True))
+    assert torch.equal(again.loss, plain.loss)
+    assert again.kept < 0.8 * plain.kept
+    assert again.gradients.keys() == plain.gradients.keys()
+    scale = max(g.abs().max() for g in plain.gradients.values())
+    for key, gradient in plain.gradients.items():
+        torch.testing.assert_close(again.gradients[key], gradient, rtol=1e-5, atol=float(1e-6 * scale), msg=key)
+    for key, buffer in plain.buffers.items():
+        assert torch.equal(again.buffers[key], buffer), key
 
 
 @pytest.mark.parametrize('name', quick('MaskCLIP', 'FC-CLIP', 'DenseCLIP', 'WinCLIP'))
@@ -225,7 +264,7 @@ def test_a_region_is_compiled_for_its_module_alone() -> None:
         return 2 * x
 
     plain, fast = nn.Identity(), nn.Identity()
-    compile_regions([fast], RegionCompiler('eager'), forward=False)
+    run_regions([fast], RegionCompiler('eager'), forward=False)
     one = torch.ones(2)
     assert torch.equal(double(plain, one), double(fast, one))
     assert calls[0] is False and counters['stats']['unique_graphs'] == 1

@@ -79,7 +79,8 @@ def _computed(options: ModelOptions) -> str:
     """How a model computes, in words."""
     layout = [] if options.layout == 'auto' else [f'layout {options.layout}']
     graphs = ['compiled' if options.compile is True else f'compiled by {options.compile}'] if options.compile else []
-    return ', '.join([options.precision, *layout, *graphs])
+    again = ['activations computed again'] if options.train and options.grad_checkpointing else []
+    return ', '.join([options.precision, *layout, *graphs, *again])
 
 
 def prepare_step(options: ModelOptions, name: str) -> Callable[[], Any]:

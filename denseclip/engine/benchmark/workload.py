@@ -44,6 +44,7 @@ class ModelOptions:
         precision: See :class:`denseclip.engine.compute.Compute`.
         layout: See there.
         compile: See there.
+        grad_checkpointing: See there.
         overrides: Dotted config keys and values.
         trust: Read a checkpoint even if that runs code in it.
     """
@@ -60,6 +61,7 @@ class ModelOptions:
     precision: Precision = 'fp32'
     layout: Layout = 'auto'
     compile: bool | str = False
+    grad_checkpointing: bool = False
     overrides: Mapping[str, Any] | None = None
     trust: bool = False
 
@@ -100,7 +102,7 @@ class Workload:
         if is_open_vocabulary(self.model) and not options.checkpoint and not options.train:
             give_random_text(self.model, self._pictures[:1])
         try:
-            self.compute = Compute(options.precision, options.layout, options.compile)
+            self.compute = Compute(options.precision, options.layout, options.compile, options.grad_checkpointing)
             self.compute.prepare(self.model, training=options.train)
         except ValueError as error:
             raise OptionError(str(error)) from error

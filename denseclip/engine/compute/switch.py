@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from denseclip.core.precision import Precision, autocast, check_precision, low_dtype
-from denseclip.core.regions import RegionCompiler, compile_regions, release_regions
+from denseclip.core.regions import Recompute, RegionCompiler, RegionRunner, release_regions, run_regions
 
 from .compiler import require_compiler
 from .layout import set_layout
@@ -33,6 +33,8 @@ class Compute:
         layout: Of convolutions: ``'channels_last'``, ``'contiguous'``, or ``'auto'``: channels last in low precision,
             where that was measured to be faster, see :mod:`denseclip.engine.compute.layout`.
         compile: Make a graph of each block, layer, neck and head, with ``torch.compile``; a string names its backend.
+        grad_checkpointing: In training, compute activations of blocks, layers, necks and heads again in the backward
+            pass instead of keeping them: less memory, one more forward pass, the same gradients.
 
     Raises:
         ValueError: If one of them is unknown.
@@ -41,6 +43,7 @@ class Compute:
     precision: Precision = 'fp32'
     layout: Layout = 'auto'
     compile: bool | str = False
+    grad_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
@@ -74,8 +77,13 @@ class Compute:
                 model.need_weights()
             hold_in(model, dtype) if dtype is not None else quantize(model)
         release_regions(model)
+        compiler = None
         if self.compile:
-            _compile(model, self.compile if isinstance(self.compile, str) else 'inductor')
+            compiler = RegionCompiler(self.compile if isinstance(self.compile, str) else 'inductor')
+        if training and self.grad_checkpointing:
+            _run_regions(model, Recompute(compiler))
+        elif compiler is not None:
+            _run_regions(model, compiler)
         return model
 
     @contextmanager
@@ -89,13 +97,12 @@ class Compute:
             yield
 
 
-def _compile(model: nn.Module, backend: str) -> None:
+def _run_regions(model: nn.Module, runner: RegionRunner) -> None:
     from .regions import regions_of  # the classes of all models' blocks: nothing else needs to import them
 
-    compiler = RegionCompiler(backend)
     whole, called = regions_of(model)
-    compile_regions(whole, compiler, forward=True)
-    compile_regions(called, compiler, forward=False)
+    run_regions(whole, runner, forward=True)
+    run_regions(called, runner, forward=False)
 
 
 def device_of(model: nn.Module) -> torch.device:
