@@ -85,6 +85,23 @@ class LoadedCLIP:
             options['bpe_path'] = str(self.folder / Path(options['bpe_path']).name)
         return wrap_tokenizer(SimpleTokenizer(**options)) if options else default_tokenizer()
 
+    def with_prompts(self, **sizes: int) -> CoupledPrompts:
+        """Deep prompts that the towers are built with from now on: those that it has, else fresh ones.
+
+        Args:
+            **sizes: ``length`` and ``depth`` of fresh ones.
+
+        Raises:
+            ValueError: If the text tower takes none.
+        """
+        if self.deep_prompts is None:
+            width = getattr(getattr(self.model.visual, 'conv1', None), 'out_channels', 0)
+            text = self.text_tower()
+            if not isinstance(text, CLIPTextTower):
+                raise ValueError(f'coupled prompts need a causal text tower of CLIP, not {type(text).__name__}')
+            self.deep_prompts = CoupledPrompts(text.width, width, **sizes)
+        return self.deep_prompts
+
     def image_tower(self, read_out: DenseReadOut | None = None, **options: Any) -> ImageTower:
         """The image half with a dense read-out; shares the model's parameters."""
         visual: Any = self.model.visual

@@ -152,7 +152,7 @@ class TextBank:
         if not sentences:
             return self._name_embeddings(prompts)
         if self._bare is None:
-            self._bare = TextBank(self.tower, '{}', self.merge, self._cache_dir, self.batch_size)
+            self._bare = type(self)(self.tower, '{}', self.merge, self._cache_dir, self.batch_size)
         plain = tuple(text for text in prompts if text not in sentences)
         bare = tuple(text for text in prompts if text in sentences)
         rows = dict(zip(bare, self._bare._name_embeddings(bare), strict=True))

@@ -98,6 +98,8 @@ def tiny_config(path: Path, data: Path) -> Config:
         cut_anomaly(config)
     if is_region(config):
         cut_regions(config)
+    if 'deep_prompts' in config.model:  # no deeper than the text tower
+        config.model.deep_prompts.depth = TINY_CLIP['text_cfg']['layers']
     place_data(config, data)
     cut_run(config)
     return config
@@ -181,9 +183,7 @@ def region_side(config: Config) -> int:
 
 
 def cut_regions(config: Config) -> None:
-    """Squares of the tiny CLIP's size, and no deeper prompts than its text tower."""
-    if 'deep_prompts' in config.model:
-        config.model.deep_prompts.depth = TINY_CLIP['text_cfg']['layers']
+    """Squares of the tiny CLIP's size."""
     for part in dicts(pipelines(config)):
         if str(part.get('type')).endswith(('ResizeRegion', 'ResizedRegion')):
             part['size'] = SIDE

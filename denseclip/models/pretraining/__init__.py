@@ -1,8 +1,9 @@
-"""Training of image-text and image-only models from scratch, and adaptation of CLIP to masked pictures."""
+"""Training of image-text and image-only models from scratch, and what adapts a trained CLIP."""
 
 from .contrastive import ContrastiveCLIP
 from .dino import DINOPretraining
 from .export import export_pretrained
 from .mask_adaptation import MaskAdaptedCLIP
+from .nola import NoLA
 
-__all__ = ['ContrastiveCLIP', 'DINOPretraining', 'MaskAdaptedCLIP', 'export_pretrained']
+__all__ = ['ContrastiveCLIP', 'DINOPretraining', 'MaskAdaptedCLIP', 'NoLA', 'export_pretrained']

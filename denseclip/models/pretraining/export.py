@@ -19,6 +19,7 @@ from ..region_classifier import PROMPTS_FILE
 from .contrastive import ContrastiveCLIP
 from .dino import DINOPretraining
 from .mask_adaptation import MaskAdaptedCLIP
+from .nola import NoLA
 from .prompt_files import write_mask_prompts
 
 
@@ -50,6 +51,8 @@ def export_pretrained(
         return export_dino(model, folder, half=half)
     if isinstance(model, MaskAdaptedCLIP):
         return export_adapted_clip(model, folder, half=half)
+    if isinstance(model, NoLA):
+        return write_clip_folder(model.student.parts.clip, folder, half=half)
     raise ValueError(f"the config's model is {type(model).__name__}; only pretrainings and adapted CLIPs export")
 
 

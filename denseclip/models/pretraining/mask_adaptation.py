@@ -13,9 +13,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from denseclip.clip.deep_prompts import CoupledPrompts
 from denseclip.clip.loading import LoadedCLIP
-from denseclip.clip.text import CLIPTextTower
 from denseclip.clip.text_bank import TextBank
 from denseclip.clip.towers import DenseReadOut, ImageTower
 from denseclip.clip.towers.vit import ViTTower
@@ -90,8 +88,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         super().__init__(data_preprocessor or normalisation, init_cfg)
         self.loaded = [loaded]  # in a list: not a submodule, and deep copies of the state keep to `clip`
         self.clip = loaded.model
-        self.deep_prompts = self._coupled(loaded, deep_prompts) if train == 'coupled' else loaded.deep_prompts
-        loaded.deep_prompts = self.deep_prompts
+        self.deep_prompts = loaded.with_prompts(**(deep_prompts or {})) if train == 'coupled' else loaded.deep_prompts
         self._towers = [loaded.image_tower(DenseReadOut(dense=False, pooled=True))]
         self.train_part, self.negatives = train, negatives
         self.templates = templates
@@ -118,17 +115,6 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         if known is not None and known.shape != shape:
             raise ValueError(f"'{folder}' holds mask prompts of {tuple(known.shape)}, but the config asks for {shape}")
         return nn.Parameter(torch.randn(shape) * PROMPT_STD if known is None else known.float())
-
-    @staticmethod
-    def _coupled(loaded: LoadedCLIP, given: Mapping[str, int] | None) -> CoupledPrompts:
-        """Prompts that came with the CLIP, or fresh ones."""
-        if loaded.deep_prompts is not None:
-            return loaded.deep_prompts
-        width = getattr(getattr(loaded.model.visual, 'conv1', None), 'out_channels', 0)
-        text = loaded.text_tower()
-        if not isinstance(text, CLIPTextTower):
-            raise ValueError(f'coupled prompts need a causal text tower of CLIP, not {type(text).__name__}')
-        return CoupledPrompts(text.width, width, **(given or {}))
 
     def _choose_trainable(self, train_scale: bool) -> None:
         clip: Any = self.clip
