@@ -25,6 +25,7 @@ from denseclip.cli import (
     review,
     segment,
     serve,
+    stress,
     test,
     train,
 )
@@ -42,6 +43,7 @@ COMMANDS = {
     'new-dataset': new_dataset,
     'train': train,
     'test': test,
+    'stress': stress,
     'check': check,
     'config': config,
     'convert': convert,

@@ -85,12 +85,12 @@ def score_perfect_segmentor(config: Config, split: str, *, truth: Truth | None =
     init_default_scope(config.get('default_scope') or 'mmseg')
     parts = list(plain_datasets(config[f'{split}_dataloader'].dataset))
     steps = [step for part in parts for step in part.get('pipeline', [])]
-    if not all(_is_semantic(part) for part in parts) or not any(_kind(step) in _LABELS for step in steps):
+    if not all(is_semantic(part) for part in parts) or not any(_kind(step) in _LABELS for step in steps):
         return None
     compared = _Comparison()
     scored_as = 'val' if split == 'train' else split
     with silence():
-        datasets = [_build(part, split) for part in parts]
+        datasets = [build_reader(part, split) for part in parts]
         metrics = [_metric(entry, datasets[0]) for entry in evaluators(config, scored_as) if _scores_labels(entry)]
         samples = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
         chosen = list(_choose(samples, truth))
@@ -110,13 +110,19 @@ def _kind(step: Mapping[str, Any]) -> str:
     return str(step.get('type')).rpartition('.')[2]
 
 
-def _is_semantic(part: Mapping[str, Any]) -> bool:
+def is_semantic(part: Mapping[str, Any]) -> bool:
+    """Whether the data set of a config has label maps as MMSegmentation reads them."""
     kind = dataset_class(part)
     return kind is not None and issubclass(kind, BaseSegDataset)
 
 
-def _build(part: Mapping[str, Any], split: str) -> BaseSegDataset:
-    """The data set with its pipeline; of the one for training only what loads, checks and packs."""
+def build_reader(part: Mapping[str, Any], split: str) -> BaseSegDataset:
+    """A data set with its pipeline; of the one for training only what loads, checks and packs.
+
+    Args:
+        part: Config of a plain data set.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+    """
     steps = list(part['pipeline'])
     if split == 'train':
         steps = [s for s in steps if _kind(s).startswith(('Load', 'Pack', 'Check'))]
@@ -148,7 +154,7 @@ def _choose(
         dataset, index = samples[at]
         info = dataset.get_data_info(index)
         try:
-            true = truth(info['img_path']) if truth else _read(dataset, info)
+            true = truth(info['img_path']) if truth else true_labels(dataset, info)
         except UnreadableFileError:
             continue  # the audit has said so
         found = set(np.unique(true).tolist())
@@ -165,8 +171,13 @@ def _spread(count: int) -> list[int]:
     return [place * step % count for place in range(count)]
 
 
-def _read(dataset: BaseSegDataset, info: Mapping[str, Any]) -> np.ndarray:
-    """The class of each pixel as the data set's mapping of ids says."""
+def true_labels(dataset: BaseSegDataset, info: Mapping[str, Any]) -> np.ndarray:
+    """The class of each pixel as the data set's mapping of ids says, (H, W); :data:`VOID` for none.
+
+    Args:
+        dataset: The data set.
+        info: What it says of the picture (``get_data_info``).
+    """
     ids = read_label_map(info['seg_map_path'])
     found, inverse = np.unique(ids, return_inverse=True)
     mapped = [loader_id(int(i), dataset.reduce_zero_label, dataset.label_map) for i in found]

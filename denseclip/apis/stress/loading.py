@@ -1,0 +1,150 @@
+"""The model and the pictures that are put to the test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from denseclip.apis.catalogue import find_card, is_config
+from denseclip.apis.config import inference_config, inference_steps, model_class
+from denseclip.apis.errors import UserError
+from denseclip.apis.inferencer import Inferencer, choose_device
+from denseclip.apis.loading import load_model
+from denseclip.apis.stress.pictures import LabelledPictures
+from denseclip.apis.zoo import ours
+from denseclip.clip.presets import preset as find_preset
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.engine.config import load_config
+from denseclip.files.shipped import here_or_shipped
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is tested on what.
+
+    Attributes:
+        model: A segmentor; its classes are those of the pictures, in their order.
+        pictures: With labels.
+        identity: Hash of all that results depend on, but for the list of tests.
+        title: Model and data, for people.
+    """
+
+    model: Inferencer
+    pictures: LabelledPictures
+    identity: str
+    title: dict[str, str]
+
+
+def load_subject(
+    name: str | Path,
+    checkpoint: str | Path | None = None,
+    data: str | Path | None = None,
+    preset: str | None = None,
+    limit: int | None = None,
+    overrides: dict[str, Any] | None = None,
+    **options: Any,
+) -> Subject:
+    """Load model and pictures.
+
+    Args:
+        name: A config, or a name that ``denseclip models`` shows.
+        checkpoint: Weights of the model.
+        data: Config whose test pictures are taken; None: those of the model's config.
+        preset: Training-free method in place of that of a config.
+        limit: Most pictures.
+        overrides: Dotted keys and values of the model's config.
+        **options: Further arguments of ``load_model``.
+
+    Raises:
+        UserError: If something is missing, or model and pictures do not go together.
+    """
+    config, weights = _config_of(name, preset, overrides or {})
+    if config is None and data is None:
+        raise UserError(f"'{name}' is a method without pictures of its own: name a config that has some with --data.")
+    source = str(data if data is not None else name)
+    pictures = LabelledPictures(config if data is None else load_config(data, whole=False), source, limit)
+    model = _model(name, config, checkpoint or weights, pictures, given=data is not None, options=options)
+    given = {key: str(value) for key, value in options.items() if value is not None}
+    made_of = [str(name), _stamp(checkpoint or weights), source, preset, limit, overrides, given]
+    made_of.append(None if config is None else config.to_dict().get('model'))
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
+    title = {'model': Path(name).stem if is_config(name) else str(name), 'data': pictures.kind}
+    title |= {'preset': preset} if preset else {}
+    return Subject(model, pictures, digest, title)
+
+
+def _config_of(
+    name: str | Path, preset: str | None, overrides: dict[str, Any]
+) -> tuple[Config | None, str | Path | None]:
+    """The config that a name means, and weights that came with it."""
+    weights: str | Path | None = None
+    if not is_config(name):
+        card = find_card(str(name))
+        if card.kind != 'zoo':
+            if preset or overrides:
+                raise UserError(f"'{name}' has no config: leave --preset and --cfg-options out.")
+            return None, None
+        name, weights = ours(str(card.config)), card.weights and ours(card.weights)
+    config = load_config(name, overrides)
+    if preset is not None:
+        clip = config.get('model', {}).get('clip')
+        if not isinstance(clip, dict) or 'preset' not in clip:
+            raise UserError(f"config '{name}' has no training-free method (model.clip.preset): leave --preset out.")
+        try:
+            clip['preset'], config.model.type = preset, find_preset(preset).type
+        except ValueError as error:
+            raise UserError(f'--preset: {error}') from error
+    return config, weights
+
+
+def _model(
+    name: str | Path,
+    config: Config | None,
+    weights: str | Path | None,
+    pictures: LabelledPictures,
+    *,
+    given: bool,
+    options: dict[str, Any],
+) -> Inferencer:
+    words = Vocabulary.from_names(pictures.names) if given else None
+    if config is None:
+        model = load_model(str(name), weights=weights, words=words, **options)
+    elif weights is None and config.get('load_from') is None and config.get('train_dataloader') is None:
+        model = _untrained(config, options)
+        if words is not None:
+            model.set_vocabulary(words)
+    else:
+        found = None if weights is None else here_or_shipped(weights)
+        model = load_model(config=config, weights=found, words=words, **options)
+    if not isinstance(model, Inferencer):
+        raise UserError(f'{type(model.model).__name__} labels no pixels by classes: stress needs a segmentor.')
+    if len(model.vocabulary) != len(pictures.names):
+        raise UserError(
+            f'the model tells apart {len(model.vocabulary)} classes, the pictures have {len(pictures.names)}: name the '
+            'data with --data, so that the model is asked for their classes.'
+        )
+    return model
+
+
+def _untrained(config: Config, options: dict[str, Any]) -> Inferencer:
+    """The model of a config that brings all its weights."""
+    config = inference_config(config)
+    kind = model_class(config)
+    if hasattr(kind, 'set_object') or hasattr(kind, 'with_bbox'):
+        raise UserError(f'{kind.__name__} labels no pixels by classes: stress needs a segmentor.')
+    model = MODELS.build(config.model).to(choose_device(options.get('device')))
+    return Inferencer.from_model(model, inference_steps(config))
+
+
+def _stamp(weights: str | Path | None) -> list[Any]:
+    """Name, size and time of a file of weights."""
+    if weights is None:
+        return []
+    place = here_or_shipped(str(weights))
+    return [str(weights), *((place.stat().st_size, place.stat().st_mtime_ns) if place.is_file() else ())]
