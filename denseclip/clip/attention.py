@@ -15,7 +15,9 @@ from torch import Tensor
 
 from denseclip.weights.positions import exporting, resize_by_matrices
 
-SELF_TERMS = ('qk', 'qq', 'kk', 'vv')
+from .alignment import Alignment, aligned_sides
+
+SELF_TERMS = ('qk', 'qq', 'kk', 'vv', 'aligned')
 OTHER_KINDS = ('value', 'prior', 'external')
 
 
@@ -24,8 +26,8 @@ def attention_terms(kind: str) -> tuple[str, ...]:
 
     Args:
         kind: One of ``'value'`` (every token attends to itself only), ``'prior'`` (no comparison, only what is added to
-            it), ``'external'`` (weights from another network), or terms of ``qk``, ``qq``, ``kk``, ``vv`` joined
-            by ``+``, each with a softmax of its own.
+            it), ``'external'`` (weights from another network), or terms of ``qk``, ``qq``, ``kk``, ``vv``, ``aligned``
+            (PEARL: queries with keys turned towards them) joined by ``+``, each with a softmax of its own.
 
     Raises:
         ValueError: If it is none of these.
@@ -111,6 +113,7 @@ def attend(
     scale: float = 1.0,
     causal: bool = False,
     average: bool = False,
+    align: Alignment | None = None,
 ) -> Tensor:
     """Attention output for a kind made of self terms, or for ``'prior'``.
 
@@ -123,6 +126,7 @@ def attend(
         scale: Factor of the logits, besides ``head_size ** -0.5``.
         causal: A token sees itself and what comes before it.
         average: Mean of the terms instead of their sum.
+        align: Settings of ``'aligned'``; None: those of PEARL.
 
     Shape:
         - q, k, v and result: :math:`(N, heads, L, C / heads)`
@@ -137,7 +141,7 @@ def attend(
                 raise ValueError("attention='prior' compares nothing: set gaussian, or give a guide with a bias.")
             part = (bias * prior_strength(q, k, factor)).softmax(dim=-1) @ v
         else:
-            left, right = parts[term[0]], parts[term[1]]
+            left, right = aligned_sides(q, k, align) if term == 'aligned' else (parts[term[0]], parts[term[1]])
             only_before = causal and bias is None
             part = F.scaled_dot_product_attention(left, right, v, attn_mask=bias, is_causal=only_before, scale=factor)
         out = part if out is None else out + part

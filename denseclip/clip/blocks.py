@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from denseclip.core.regions import Recompute, region, runner_of
 
+from .alignment import Alignment
 from .attention import Guide, adaptive_temperature, attend, resize_values, self_self_attend
 
 
@@ -66,6 +67,7 @@ def self_attention(
     average: bool = False,
     iterations: int | None = None,
     guide: Guide | None = None,
+    align: Alignment | None = None,
 ) -> Tensor:
     """Multi-head self-attention with the parameters of ``attn``.
 
@@ -81,6 +83,7 @@ def self_attention(
         average: Mean instead of sum of the terms of ``kind``.
         iterations: Compare unit vectors after so many smoothings (GEM); None compares the projections as they are.
         guide: What the picture adds; its ``affinity`` is for :func:`external_attention`.
+        align: Settings of ``kind='aligned'``.
 
     Shape:
         - x and result: :math:`(N, L, C)`
@@ -95,7 +98,7 @@ def self_attention(
             raise ValueError('iterations has a temperature of its own: no mask, scale or bias of a guide goes with it.')
         out = self_self_attend(q, k, v, kind, adaptive_temperature(x, attn.num_heads), iterations, average)
     else:
-        out = attend(q, k, v, kind, bias=bias, scale=scale * guide.scale, causal=causal, average=average)
+        out = attend(q, k, v, kind, bias=bias, scale=scale * guide.scale, causal=causal, average=average, align=align)
     if guide.gain != 1.0:
         out = out * guide.gain
     if guide.mix is not None:

@@ -46,8 +46,10 @@ class Preset:
 _LARGE: dict[str, Any] = {'side': 448, 'window': 448, 'stride': 224}
 _SOFTMAX_100 = {'scale': 100.0, 'output': 'probabilities', 'templates': 'openai_imagenet'}
 _COSINES_40 = {'scale': 40.0, 'output': 'cosines', 'templates': 'openai_imagenet', 'merge': 'max'}
+_COSINES_100 = {**_COSINES_40, 'scale': 100.0}
 _COSINES_50 = {**_COSINES_40, 'scale': 50.0}
 _SUM_TO_ONE = {**_COSINES_40, 'post': {'normalize': True}}
+_PEARL = {**_COSINES_40, 'post': {'normalize': True, 'propagation': {}}}
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
@@ -104,12 +106,32 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             _SUM_TO_ONE,
             type='ResCLIPSegmentor',
         ),
+        'pearl': Preset(
+            'Pei et al., CVPR 2026: keys turned towards queries, plus a little kk, and scores spread along edges',
+            {'attention': 'aligned', **_BARE, **_SCALE},
+            _PEARL,
+        ),
         'proxyclip': Preset(
             'Lan et al., ECCV 2024: attention from the similarity of DINO patches',
             {'attention': 'external', **_BARE, **_SCALE},
             {**_COSINES_40, 'affinity': {'type': 'DINOAffinity'}},
             window=336,
             needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/8 in the paper)',
+        ),
+        'lposs': Preset(
+            'Stojnic et al., CVPR 2025: MaskCLIP, scores of all windows spread over the patches of DINO',
+            {'attention': 'value', **_SIZE},
+            {
+                **_COSINES_100,
+                'affinity': {
+                    'type': 'DINOAffinity',
+                    'feature': 'value',
+                    'dino': {'model_name': 'vit_base_patch16_224'},
+                },
+                'spread': {},
+            },
+            side=448,
+            needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/16 in the paper)',
         ),
         'dinoiser': Preset(
             'Wysoczanska et al., ECCV 2024: MaskCLIP pooled along correlations that two convolutions read from CLIP',

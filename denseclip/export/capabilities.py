@@ -76,6 +76,8 @@ def _denseclip(model: Any) -> Capability:
 def _open_vocabulary(model: Any) -> Capability:
     if model.post != PostProcessing(normalize=model.post.normalize):
         return _no('its scores are refined (post=...), which the runtime does not do; leave post out.')
+    if model.spread is not None:
+        return _no('its scores travel over a graph of all windows (spread=...), which the runtime does not do.')
     if model.regions is not None:
         return _no('its labels follow regions of another program (regions=...), which the runtime does not ask.')
     if model.text.in_use is not None and model.text.in_use.background == 'clipn':

@@ -194,7 +194,11 @@ def _use_protocol(
     own = preset(name).model.get('templates') if name in PRESETS else None
     if rules.templates != (model.get('templates') or own or 'openai_imagenet'):
         model['templates'] = rules.templates
-    post = {**(model.get('post') or {}), **setting.post(), **({'pamr': dict(rules.pamr)} if rules.pamr else {})}
+    tuned = setting.tuned if name == rules.name else {}
+    if 'read_out' in tuned:
+        model['clip']['read_out'] = {**(model['clip'].get('read_out') or {}), **tuned['read_out']}
+    pamr = {'pamr': dict(rules.pamr)} if rules.pamr else {}
+    post = {**(model.get('post') or {}), **setting.post(), **tuned.get('post', {}), **pamr}
     model.update(
         vocabulary=setting.vocabulary,
         test_cfg=setting.test_cfg(),

@@ -37,8 +37,8 @@ def tiny_open_vocab(name: str = 'maskclip', *, model: str = 'ViT-B-16', seed: in
     torch.manual_seed(seed)
     arch = RESNET_ARCH if model.startswith('RN') else ARCH
     clip = dict(model=model, arch=arch, preset=name, read_out=settings.pop('read_out', None))
-    if name == 'proxyclip':
-        settings.setdefault('affinity', dict(type='DINOAffinity', dino=TINY_DINO))
+    if 'affinity' in preset(name).model:
+        settings.setdefault('affinity', dict(dino=TINY_DINO))
     settings.setdefault('vocabulary', CLASSES)
     settings.setdefault('templates', 'photo')
     return build_module(dict(type=preset(name).type, clip=clip, **settings)).eval()

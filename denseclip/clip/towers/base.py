@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from denseclip.weights.positions import POSITION_MODES
 
+from ..alignment import Alignment
 from ..attention import Guide, attention_terms
 from ..deep_prompts import CoupledPrompts
 from ..mask_prompts import MaskPrompts
@@ -26,8 +27,8 @@ class DenseReadOut:
         dense: Compute the pixel embeddings (and everything behind the last stage asked for).
         pooled: Compute the image embedding.
         attention: Of the last ``layers`` blocks or of the attention pool: ``'qk'`` as trained (DenseCLIP), ``'value'``
-            every token its own value (MaskCLIP); for transformers also sums such as ``'qq+kk'`` (SCLIP), ``'prior'``
-            and ``'external'`` (ProxyCLIP), see :func:`denseclip.clip.attention.attention_terms`.
+            every token its own value (MaskCLIP); for transformers also sums such as ``'qq+kk'`` (SCLIP), ``'prior'``,
+            ``'aligned'`` (PEARL) and ``'external'`` (ProxyCLIP), see :func:`denseclip.clip.attention.attention_terms`.
         residual: Keep the residual connection of those blocks.
         ffn: Keep the feed-forward branch of those blocks.
         layers: How many last transformer blocks the three settings above apply to (GEM's code calls 6 a depth of 7).
@@ -38,6 +39,9 @@ class DenseReadOut:
         average: Mean instead of sum of the terms of ``attention``.
         iterations: Compare unit vectors, at a temperature that follows the tokens' length, after so many smoothings
             (GEM); None compares projections as they are.
+        align_kk: Weight of the centred keys' own comparison in ``'aligned'`` attention.
+        align_iterations: Steps that turn the keys there; 5 in PEARL's code, which leaves the turn incomplete, None as
+            its text has it.
         pos_resize: ``'bilinear'``, ``'bicubic'``, ``'bicubic+0.1'`` or ``'crop'``, see
             :func:`denseclip.weights.resize_positions`.
         antialias: Low-pass filter when the position grid shrinks; PyTorch's bicubic filter is another one then, when
@@ -65,6 +69,8 @@ class DenseReadOut:
     scale: float = 1.0
     average: bool = False
     iterations: int | None = None
+    align_kk: float = 0.08
+    align_iterations: int | None = 5
     pos_resize: str = 'bilinear'
     antialias: bool = False
     rotary: str = 'fit'
@@ -112,6 +118,7 @@ class DenseReadOut:
             'scale': self.scale,
             'average': self.average,
             'iterations': self.iterations,
+            'align': Alignment(self.align_kk, self.align_iterations),
         }
 
 

@@ -31,6 +31,7 @@ class Setting:
         prob_threshold: Probability, 0..1.
         area_threshold: Share of the labelled pixels, 0..1, that a class must exceed to be kept.
         logit_scale: Factor of the cosines before the softmax; None leaves the method's own.
+        tuned: What the protocol's own method has otherwise on this set: settings of ``read_out`` and of ``post``.
     """
 
     vocabulary: str
@@ -41,6 +42,7 @@ class Setting:
     prob_threshold: float | None = None
     area_threshold: float | None = None
     logit_scale: float | None = None
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if self.background not in BACKGROUNDS:
@@ -191,6 +193,31 @@ def _proxyclip() -> dict[str, Setting]:
     )
 
 
+def _pearl() -> dict[str, Setting]:
+    strong = dict(read_out=dict(align_kk=0.3))
+    fine = dict(**strong, post=dict(propagation=dict(grid=224)))
+    return _family(
+        Setting('', (2048, 336), (224, 224), (112, 112)),
+        {},
+        thresholds=dict(voc21=0.1, context60=0.1, coco_object=0.1),
+        special={
+            'voc21': dict(crop=None, stride=None),
+            'voc20': dict(crop=None, stride=None),
+            'cityscapes': dict(scale=(2048, 560), tuned=fine),
+            'ade20k': dict(tuned=strong),
+        },
+    )
+
+
+def _lposs() -> dict[str, Setting]:
+    plain = Setting('', (2048, 448), (224, 224), (112, 112))
+    found = {}
+    for name, entry in SETS.items():
+        words = f'{name}_lposs' if name in ('voc21', 'coco_object') else name
+        found[name] = replace(plain, vocabulary=words, background='prompt' if entry.has_background else 'none')
+    return found
+
+
 def _maskclip_orig() -> dict[str, Setting]:
     sizes = {
         'voc20': (2048, 512),
@@ -254,6 +281,20 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 _proxyclip(),
             ),
             EvaluationProtocol(
+                'pearl',
+                'PEARL (Pei et al., CVPR 2026), PGSmall/PEARL at c26062b, configs/ and pearl_ovss.py: as NACLIP; '
+                'weight of kk and grid of the propagation tuned for Cityscapes and ADE20K',
+                _OPENAI,
+                _pearl(),
+            ),
+            EvaluationProtocol(
+                'lposs',
+                'LPOSS (Stojnic et al., CVPR 2025), vladan-stojnic/LPOSS at e489a74, segmentation/configs/: windows of '
+                '224 at short side 448, background as words',
+                _LAION,
+                _lposs(),
+            ),
+            EvaluationProtocol(
                 'maskclip_orig',
                 "MaskCLIP (Zhou et al., ECCV 2022), the paper's code at 245d31f: whole pictures",
                 _OPENAI,
@@ -305,6 +346,8 @@ _DEFAULTS = {
     'naclip': 'naclip',
     'resclip': 'naclip',
     'proxyclip': 'proxyclip',
+    'pearl': 'pearl',
+    'lposs': 'lposs',
 }
 
 

@@ -55,7 +55,8 @@ def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor, N
         for i, sample in enumerate(samples):
             picture = padded[i : i + 1]
             placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
-            scores = model.post.refine(_slide(model, picture)[0] if slide else _full(model, picture)[0], padded[i])
+            full = _slide(model, picture)[0] if slide else _full(model, picture)[0]
+            scores = model.post.refine(full, padded[i], model.class_embeddings().embeddings)
             # The reference resizes even where the size is right already.
             scores = _resize(placement.cut(scores[None]), placement.result_size(scores))[0]
             yield *_labels(model, scores), None

@@ -12,7 +12,7 @@ from denseclip.clip.preprocess import PreprocessSpec
 
 
 class AffinityProvider(nn.Module):
-    """Says which patches of a picture belong together; see ``attention='external'`` of a read-out."""
+    """Says which patches of a picture belong together; see ``attention='external'`` of a read-out and ``spread``."""
 
     def forward(self, images: Tensor, spec: PreprocessSpec) -> Affinity:
         """Affinity of the patches.
@@ -22,6 +22,18 @@ class AffinityProvider(nn.Module):
             spec: How they are normalised.
         """
         raise NotImplementedError
+
+    def features(self, images: Tensor, spec: PreprocessSpec) -> Tensor:
+        """What the affinity is taken from, for graphs over the patches of several pictures.
+
+        Args:
+            images: Normalised pictures (N, 3, H, W).
+            spec: How they are normalised.
+
+        Returns:
+            (N, C, h, w).
+        """
+        raise NotImplementedError(f'{type(self).__name__} has no features of single patches: take DINOAffinity.')
 
 
 class RegionProvider(nn.Module):

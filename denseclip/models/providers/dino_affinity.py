@@ -19,6 +19,8 @@ from denseclip.models.unsaved import leave_out_of_checkpoints
 
 from .base import AffinityProvider
 
+FEATURES = ('tokens', 'query', 'key', 'value', 'query+key')
+
 
 @MODELS.register_module()
 class DINOAffinity(AffinityProvider):
@@ -31,23 +33,37 @@ class DINOAffinity(AffinityProvider):
         dino: A ``DINOTower`` or its settings (``model_name``, ``pretrained`` ...); the paper takes DINO ViT-B/8.
         beta: Cosines below ``beta`` times their mean are not looked at.
         gamma: Sharpness.
+        feature: What is compared: ``'tokens'`` after the final norm (ProxyCLIP), ``'query'``, ``'key'``, ``'value'``
+            (LPOSS) or ``'query+key'`` (CorrCLIP) of the last attention.
     """
 
     not_saved_prefixes = ('',)
 
     def __init__(
-        self, dino: Mapping[str, Any] | nn.Module | None = None, beta: float = 1.2, gamma: float = 3.0
+        self,
+        dino: Mapping[str, Any] | nn.Module | None = None,
+        beta: float = 1.2,
+        gamma: float = 3.0,
+        feature: str = 'tokens',
     ) -> None:
         super().__init__()
+        if feature not in FEATURES:
+            raise ValueError(f"feature='{feature}' is unknown; choose from {', '.join(FEATURES)}.")
         if dino is None or isinstance(dino, Mapping):
             dino = {'type': 'DINOTower', 'model_name': 'vit_base_patch8_224', **(dino or {})}
         self.dino: Any = build_module(dino)
-        self.beta, self.gamma = beta, gamma
+        self.beta, self.gamma, self.feature = beta, gamma, feature
         leave_out_of_checkpoints(self)
 
-    @torch.no_grad()
     def forward(self, images: Tensor, spec: PreprocessSpec) -> Affinity:
         """See :meth:`AffinityProvider.forward`."""
+        found = self.features(images, spec)
+        return Affinity(similarity_logits(found, self.beta, self.gamma), (found.shape[2], found.shape[3]))
+
+    @torch.no_grad()
+    def features(self, images: Tensor, spec: PreprocessSpec) -> Tensor:
+        """See :meth:`AffinityProvider.features`."""
         pictures = pad_to_multiple(denormalize_pictures(images, spec), self.dino.patch_size)
-        tokens = self.dino(normalize_pictures(pictures, self.dino.preprocess), tokens=True).tokens
-        return Affinity(similarity_logits(tokens, self.beta, self.gamma), (tokens.shape[2], tokens.shape[3]))
+        found = self.dino(normalize_pictures(pictures, self.dino.preprocess), tokens=self.feature == 'tokens')
+        parts: list[Tensor] = [getattr(found, name) for name in self.feature.split('+')]
+        return torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]

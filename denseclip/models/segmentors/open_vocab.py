@@ -16,7 +16,6 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from denseclip.clip.attention import Guide
-from denseclip.clip.presets import preset
 from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.towers import ImageTower, TowerOutput
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
@@ -31,23 +30,12 @@ from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.structures.word_scores import ScoreRequest, WordScores
 
 from .label_inference import LabelMapInference
+from .model_settings import model_settings
 from .no_text import NoText
 from .post_processing import PostProcessing, class_probabilities
 from .score_maps import ScoreMaps
+from .spreading import LabelPropagation
 from .word_scoring import Comparison, label_wanted, patches_inside, score_words
-
-OUTPUTS = ('probabilities', 'cosines')
-PADDINGS = ('black', 'zero')
-DEFAULTS: Mapping[str, Any] = {
-    'templates': 'openai_imagenet',
-    'merge': 'mean',
-    'scale': 100.0,
-    'output': 'probabilities',
-    'padding': 'black',
-    'affinity': None,
-    'post': {},
-}
-"""Settings that neither the config nor its preset gives."""
 
 
 @MODELS.register_module()
@@ -67,7 +55,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             before.
         vocabulary: Anything that ``Vocabulary.of`` accepts; None waits for :meth:`set_vocabulary`.
         templates: Set of sentences for class names, see ``denseclip.clip.templates``. This and the next four take the
-            preset's value when None, or else that of :data:`DEFAULTS`.
+            preset's value when None, or else that of :data:`.model_settings.DEFAULTS`.
         merge: ``'mean'`` of a class's names, or ``'max'`` of their scores.
         scale: Factor of the cosines before a softmax.
         output: What :meth:`head_logits` returns and windows average: ``'probabilities'`` over the classes (MaskCLIP,
@@ -75,7 +63,10 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         padding: ``'black'`` pixels, or ``'zero'`` after normalisation.
         stretch: Resize the padded map to the picture as CLIP-DINOiser's evaluation does, which moves labels a little
             when a side is no multiple of the patch.
-        affinity: Affinity provider for ``attention='external'``: a module or its config.
+        affinity: Affinity provider for ``attention='external'`` and ``spread``: a module or its config. Settings
+            without ``type`` replace those of the preset.
+        spread: Settings of :class:`.spreading.LabelPropagation`: scores of all windows travel over one graph of
+            patches before labels are taken (LPOSS); None: they do not.
         regions: Region provider; each region takes the label that most of its pixels have.
         post: Settings of :class:`PostProcessing`; single settings replace those of the preset.
         cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only. Common nouns that scores
@@ -106,6 +97,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         padding: str | None = None,
         stretch: bool = False,
         affinity: Mapping[str, Any] | nn.Module | None = None,
+        spread: Mapping[str, Any] | None = None,
         regions: Mapping[str, Any] | nn.Module | None = None,
         post: Mapping[str, Any] | PostProcessing | None = None,
         cache_dir: str | Path | None = None,
@@ -116,7 +108,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         settings = dict(clip) if isinstance(clip, Mapping) else {}
         chosen = {name: settings.pop(name, None) for name in ('read_out', 'preset')}
         given = {'templates': templates, 'merge': merge, 'scale': scale, 'output': output, 'padding': padding}
-        wanted = self._settings(chosen['preset'], {**given, 'affinity': affinity})
+        wanted = model_settings(chosen['preset'], {**given, 'affinity': affinity, 'spread': spread})
         parts = settings.pop('parts', None) or (OpenCLIPParts(**settings) if isinstance(clip, Mapping) else clip)
         spec = parts.clip.preprocess
         if data_preprocessor is None:
@@ -137,24 +129,17 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         self.unrelated_text = UnrelatedText(text, self.text.bank.templates)
         self._comparison: Comparison | None = None
         self._no_text: list[NoText] = []  # in a list: it comes from CLIPN's file, never from a checkpoint
-        self.affinity = None if wanted['affinity'] is None else build_module(wanted['affinity'])
+        self.affinity: Any = None if wanted['affinity'] is None else build_module(wanted['affinity'])
         self.regions = None if regions is None else build_module(regions)
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
-        if (read_out.attention == 'external') != (self.affinity is not None):
-            raise ValueError("attention='external' and affinity= need each other: give both or none.")
+        self.spread = None if wanted['spread'] is None else LabelPropagation(**wanted['spread'])
+        self._guided = read_out.attention == 'external'
+        if (self._guided or self.spread is not None) != (self.affinity is not None):
+            raise ValueError("attention='external' (or spread=) and affinity= need each other: give both or none.")
+        self.post.check(self._gives_probabilities)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
-
-    @classmethod
-    def _settings(cls, preset_name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What was given; for the rest what the preset says; for the rest the defaults."""
-        from_preset = preset(preset_name).model if preset_name is not None else {}
-        chosen = {**DEFAULTS, **from_preset, **{k: v for k, v in given.items() if v is not None}}
-        for name, known in (('output', OUTPUTS), ('padding', PADDINGS)):
-            if chosen[name] not in known:
-                raise ValueError(f"{name}='{chosen[name]}' is unknown; choose from {', '.join(known)}.")
-        return chosen
 
     # --- weights ------------------------------------------------------------------------------------------------
 
@@ -180,6 +165,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         """Refuse a learned background, and one of CLIPN without its weights."""
         if vocabulary.background == 'learned':
             raise ValueError(f'{type(self).__name__} has no learned background; use none, prompts or threshold.')
+        self.post.check(vocabulary.background == 'clipn')
         if vocabulary.background == 'clipn' and not self._no_text:
             self._no_text.append(NoText(self.parts.no_text_tower(), self.text.bank))
         return vocabulary
@@ -208,7 +194,11 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
 
     def guide(self, images: Tensor) -> Guide | None:
         """What the pictures add to the attention of the last blocks."""
-        return None if self.affinity is None else Guide(affinity=self.affinity(images, self.tower.preprocess))
+        return (
+            None
+            if self.affinity is None or not self._guided
+            else Guide(affinity=self.affinity(images, self.tower.preprocess))
+        )
 
     def read(self, images: Tensor) -> TowerOutput:
         """Run the image tower on pictures padded to whole patches."""
@@ -336,6 +326,8 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
                 others = None if whole[1] is None else [whole[1].split()[i]]
             else:
                 maps, others = self._slide(padded[i : i + 1], sample)
+            if self.spread is not None:
+                maps = self.spread(maps, padded[i], self.affinity, self.tower.preprocess, placement)
             yield self._wanted_results(maps, others, placement, padded[i], sample, scored)
 
     def _wanted_results(
@@ -402,26 +394,15 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             labels = maps.label_map(placement)
             return (text.class_index[labels.long()] if by_name else labels), None
         rows = placement.finish(maps.full(placement))
-        if self.post.pamr is not None:
-            rows = self.post.refine(rows, placement.finish(image))
+        if self.post.refines:
+            rows = self.post.refine(rows, placement.finish(image), text.embeddings)
         scores = rows if self._gives_probabilities else class_probabilities(rows, text, self.scale)
         return self.post.labels(scores, threshold, self._background_label(threshold))
 
     def _background_label(self, threshold: float | None) -> int | None:
-        """Label of pixels below a threshold: the vocabulary's own background, or the class of that name."""
-        names = self.text.names
-        if threshold is not None or self._says_no:
-            return len(names)
-        if self.post.prob_threshold is None and self.post.area_threshold is None:
-            return None
-        if self.post.background is not None:
-            return self.post.background
-        if 'background' not in names:
-            raise ValueError(
-                "prob_threshold and area_threshold need a class called 'background', post.background (a label), or a "
-                "vocabulary with background='threshold' or 'prompts'."
-            )
-        return names.index('background')
+        """Label of pixels below a threshold."""
+        has_own = threshold is not None or self._says_no
+        return self.post.background_label(self.text.names, has_own)
 
     # --- MMSeg's other entrances --------------------------------------------------------------------------------
 

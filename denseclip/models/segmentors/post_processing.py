@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from denseclip.models.functional.open_vocab import (
     thresholded_labels,
 )
 from denseclip.models.functional.pamr import pamr
+from denseclip.models.functional.propagation import COUPLINGS, propagate
 from denseclip.models.functional.yes_no import RULES
 
 
@@ -34,6 +35,8 @@ class PostProcessing:
         area_threshold: Classes with a smaller share of the pixels that are not background are dropped (SCLIP).
         pamr: Settings of :func:`denseclip.models.functional.pamr.pamr`; None leaves scores as they are. It sees scores
             and picture in the original size, as in the code of SCLIP, NACLIP and ResCLIP.
+        propagation: Settings of :func:`denseclip.models.functional.propagation.propagate` (PEARL); None leaves scores
+            as they are. It takes cosines, sees what PAMR sees, and comes before it.
         normalize: Divide the scores of a pixel by their sum once labels are decided (NACLIP, ResCLIP). The best names
             of classes with several names do not add up to one by themselves.
         background: Label of pixels that a threshold takes away; None is the vocabulary's own background, or the class
@@ -48,13 +51,28 @@ class PostProcessing:
     prob_threshold: float | None = None
     area_threshold: float | None = None
     pamr: Mapping[str, Any] | None = None
+    propagation: Mapping[str, Any] | None = None
     normalize: bool = False
     background: int | None = None
     unknown_rule: str = 'agree'
 
     def __post_init__(self) -> None:
-        if self.unknown_rule not in RULES:
-            raise ValueError(f"unknown_rule='{self.unknown_rule}' is unknown; choose from {', '.join(RULES)}.")
+        coupling = (self.propagation or {}).get('coupling', COUPLINGS[0])
+        for name, value, known in (('unknown_rule', self.unknown_rule, RULES), ('coupling', coupling, COUPLINGS)):
+            if value not in known:
+                raise ValueError(f"{name}='{value}' is unknown; choose from {', '.join(known)}.")
+
+    def check(self, probabilities: bool) -> None:
+        """Refuse what a model's scores, probabilities or cosines, cannot be used for.
+
+        Raises:
+            ValueError: If they are probabilities, and cosines are needed.
+        """
+        if self.propagation is not None and probabilities:
+            raise ValueError(
+                "post.propagation spreads cosines: set output='cosines', and take neither key_smoothing nor "
+                "background='clipn', which make probabilities."
+            )
 
     def adapt(self, read_out: DenseReadOut) -> DenseReadOut:
         """The read-out with what the refinements need."""
@@ -76,14 +94,51 @@ class PostProcessing:
     @property
     def needs_scores(self) -> bool:
         """Whether labels need the scores of all classes in full resolution."""
-        return any(value is not None for value in (self.prob_threshold, self.area_threshold, self.pamr))
+        return any(
+            value is not None for value in (self.prob_threshold, self.area_threshold, self.pamr, self.propagation)
+        )
 
-    def refine(self, scores: Tensor, image: Tensor) -> Tensor:
+    @property
+    def refines(self) -> bool:
+        """Whether scores are fitted to the picture's edges."""
+        return self.pamr is not None or self.propagation is not None
+
+    def background_label(self, names: Sequence[str], has_own: bool) -> int | None:
+        """Label of pixels below a threshold: the vocabulary's own background, or the class of that name.
+
+        Args:
+            names: Of the classes.
+            has_own: The vocabulary has a label for them, after those of the classes.
+
+        Raises:
+            ValueError: If there is a threshold, and no such label.
+        """
+        if has_own:
+            return len(names)
+        if self.prob_threshold is None and self.area_threshold is None:
+            return None
+        if self.background is not None:
+            return self.background
+        if 'background' not in names:
+            raise ValueError(
+                "prob_threshold and area_threshold need a class called 'background', post.background (a label), or a "
+                "vocabulary with background='threshold' or 'prompts'."
+            )
+        return list(names).index('background')
+
+    def refine(self, scores: Tensor, image: Tensor, text: Tensor) -> Tensor:
         """Scores fitted to the edges of a picture of their size.
 
+        Args:
+            scores: Of classes or names.
+            image: The picture.
+            text: Embeddings of what the scores are of, for :attr:`propagation`.
+
         Shape:
-            - scores and result: :math:`(K, H, W)`; image: :math:`(3, H, W)`
+            - scores and result: :math:`(K, H, W)`; image: :math:`(3, H, W)`; text: :math:`(K, E)`
         """
+        if self.propagation is not None:
+            scores = propagate(image[None], scores[None], text, **self.propagation)[0]
         return scores if self.pamr is None else pamr(image[None], scores[None], **self.pamr)[0]
 
     def labels(self, scores: Tensor, threshold: float | None, background: int | None) -> tuple[Tensor, Tensor]:
