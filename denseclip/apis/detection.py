@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +41,25 @@ class Detections(Result):
     palette: np.ndarray
     image: np.ndarray
     source: Path | None = None
+
+    @classmethod
+    def from_supervision(
+        cls, found: Any, image: np.ndarray, names: Sequence[str] | None = None, source: Path | None = None
+    ) -> Detections:
+        """From ``supervision.Detections``, the way back from :meth:`to_supervision`; surest first.
+
+        Args:
+            found: ``supervision.Detections``, filtered, tracked or merged as you like.
+            image: The picture, ``H x W x 3`` RGB, ``uint8``.
+            names: Class names in label order; by default those that came with the detections.
+            source: The picture's file.
+
+        Raises:
+            UserError: If classes or sizes do not fit.
+        """
+        from denseclip.apis.results.supervision import instances
+
+        return instances(found, image, names, source)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -77,8 +77,8 @@ def new_dataset(
     """Write a config that trains on a folder of somebody's own data, and audit the data through it.
 
     Args:
-        folder: Boxes (COCO, VOC-XML, YOLO, labelme, CVAT) or label maps in folders; see
-            :func:`denseclip.datasets.own_data.recognise`.
+        folder: Boxes (COCO, VOC-XML, YOLO, labelme, CVAT, Datumaro, Label Studio, FiftyOne) or label maps in folders;
+            see :func:`denseclip.datasets.own_data.recognise`.
         out: The config to write; it refers to the base by a relative path.
         classes: Words of the classes, in any form that ``Vocabulary.of`` knows. For label maps they are needed, in the
             order of the ids, unless a file such as ``labelmap.txt`` says them; for boxes the names in the files are

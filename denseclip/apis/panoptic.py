@@ -97,6 +97,26 @@ class PanopticSegmentation(Result):
         )
         return cls(table[ids], segments, vocabulary, palette, image, source)
 
+    @classmethod
+    def from_supervision(
+        cls, found: Any, image: np.ndarray, words: Any = None, source: Path | None = None
+    ) -> PanopticSegmentation:
+        """From ``supervision.Detections`` with masks; where they overlap, the surest stays.
+
+        Args:
+            found: ``supervision.Detections``, filtered, tracked or merged as you like.
+            image: The picture, ``H x W x 3`` RGB, ``uint8``.
+            words: The classes in label order, in any form that ``Vocabulary.of`` knows; by default those that came with
+                the detections.
+            source: The picture's file.
+
+        Raises:
+            UserError: If classes, masks or sizes do not fit.
+        """
+        from denseclip.apis.results.supervision import panoptic
+
+        return panoptic(found, image, words, source)
+
     @property
     def scores(self) -> np.ndarray:  # type: ignore[override]
         """Probability of the class of every segment, 0..1, ``float32``."""

@@ -111,6 +111,26 @@ class Segmentation(Result):
         """Name of every label: the classes, then ``background`` or ``nothing`` where there are such pixels."""
         return self._names  # type: ignore[attr-defined]
 
+    @classmethod
+    def from_supervision(
+        cls, found: Any, image: np.ndarray, words: Any = None, source: Path | None = None
+    ) -> Segmentation:
+        """From ``supervision.Detections`` with masks; pixels of none are background, or ``nothing``.
+
+        Args:
+            found: ``supervision.Detections``, filtered, tracked or merged as you like.
+            image: The picture, ``H x W x 3`` RGB, ``uint8``.
+            words: The classes in label order, in any form that ``Vocabulary.of`` knows; by default those that came with
+                the detections.
+            source: The picture's file.
+
+        Raises:
+            UserError: If classes, masks or sizes do not fit.
+        """
+        from denseclip.apis.results.supervision import semantic
+
+        return semantic(found, image, words, source)
+
     def areas(self) -> list[ClassArea]:
         """Pixels and share of every class, in label order; classes that were not found have 0."""
         counts = np.bincount(self.label_map.reshape(-1), minlength=len(self.names))

@@ -36,7 +36,7 @@ EPILOG = (
     'example: denseclip label shots/ --words "road; car=automobile; sky" --out labelled --to coco\n'
     'The same command goes on where it was stopped.'
 )
-LAYOUTS = ('coco', 'yolo', 'voc', 'masks', 'labelme', 'cvat')
+LAYOUTS = ('coco', 'yolo', 'voc', 'masks', 'labelme', 'cvat', 'datumaro', 'label-studio', 'fiftyone')
 PICTURES = ('link', 'copy', 'none')
 _SHOWN = 10  # pictures that cannot be read, before a file says the rest
 _OF_MODEL = (

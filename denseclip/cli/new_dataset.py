@@ -14,7 +14,9 @@ EPILOG = 'example: denseclip new-dataset data/mine --out mine.py --classes "sky;
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
     parser.add_argument(
-        'folder', metavar='FOLDER', help='boxes (COCO, VOC-XML, YOLO, labelme, CVAT) or label maps in folders'
+        'folder',
+        metavar='FOLDER',
+        help='boxes (COCO, VOC-XML, YOLO, labelme, CVAT, Datumaro, Label Studio, FiftyOne) or label maps in folders',
     )
     parser.add_argument('--out', required=True, metavar='FILE', help='config to write, such as mine.py')
     parser.add_argument(

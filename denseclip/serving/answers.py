@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from denseclip.apis.results.base import Result
 from denseclip.apis.results.formats import Format, formats_of
+from denseclip.apis.results.sheets import Place
 from denseclip.apis.segmentation import Segmentation
 from denseclip.serving.problems import Problem
 
-JSON, PNG = 'application/json', 'image/png'
-_TYPES = {'.png': PNG, '.csv': 'text/csv; charset=utf-8', '.json': JSON, '.tiff': 'image/tiff'}
+JSON, PNG, XML = 'application/json', 'image/png', 'application/xml'
+_TYPES = {'.png': PNG, '.csv': 'text/csv; charset=utf-8', '.json': JSON, '.xml': XML, '.tiff': 'image/tiff'}
 _QUALITY = re.compile(r'[01](\.\d{0,3})?')
-_NOWHERE = Path()  # forms that name files have the picture inside
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,8 @@ def render(result: Result, form: Format | None, filename: str, extra: dict[str, 
     if form is None:
         return Answer(_dump({**summary(result), **extra}), JSON)
     stem = PurePosixPath(filename).stem or 'picture'
-    content = form.content(result, _NOWHERE)
+    content = form.content(result, Place(name=filename))
     suffix = PurePosixPath(form.ending).suffix
-    if form.name in ('coco', 'labelme'):
-        data = json.loads(content)
-        if form.name == 'coco':
-            data['images'][0]['file_name'] = filename
-        else:
-            data['imagePath'] = filename
-        content = _dump(data)
     body = content.encode() if isinstance(content, str) else content
     return Answer(body, _TYPES[suffix], stem + form.ending)
 

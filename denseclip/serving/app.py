@@ -17,7 +17,18 @@ from denseclip.serving.asking import Asking
 from denseclip.serving.guard import Guard
 from denseclip.serving.metrics import MEDIA_TYPE, Metrics
 from denseclip.serving.problems import ProblemModel, add_handlers
-from denseclip.serving.schemas import Boxes, Coco, Found, Health, Labelme, Model, Segments, Word
+from denseclip.serving.schemas import (
+    Boxes,
+    Coco,
+    Datumaro,
+    Found,
+    Health,
+    Labelme,
+    LabelStudioTask,
+    Model,
+    Segments,
+    Word,
+)
 from denseclip.serving.service import ANOMALY, DETECT, SEGMENT, Service, Wanted, described
 from denseclip.version import __version__
 
@@ -49,9 +60,14 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 _BINARY = {'schema': {'type': 'string', 'format': 'binary'}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        'model': Found | Coco | Labelme | Boxes | Segments,
+        'model': Found | Coco | Labelme | Datumaro | Boxes | list[LabelStudioTask] | Segments,
         'description': 'What was found',
-        'content': {'image/png': _BINARY, 'text/csv': {'schema': {'type': 'string'}}, 'image/tiff': _BINARY},
+        'content': {
+            'image/png': _BINARY,
+            'text/csv': {'schema': {'type': 'string'}},
+            'image/tiff': _BINARY,
+            'application/xml': {'schema': {'type': 'string'}},
+        },
     },
     **_PROBLEMS,
 }

@@ -20,11 +20,6 @@ from denseclip.serving.problems import Problem, check_fields, of_error
 from denseclip.serving.service import ANOMALY, DETECT, SEGMENT, Service, Wanted, described, words_of
 
 _LOOK_AGAIN = 0.5  # seconds between looks whether the asker is still there
-_FIELDS = {
-    'segment': ('image', 'words', 'background', 'min_confidence', 'min_area', 'task', 'things'),
-    'detect': ('image', 'score', 'words', 'things'),
-    'anomaly': ('image', 'object', 'defects', 'domain'),
-}
 Prepared = tuple[Wanted, dict[str, Any]]
 
 
@@ -85,7 +80,7 @@ class Asking:
         start = time.perf_counter()
         self._service.check(endpoint)
         form = await request.form()
-        check_fields([name for name, _ in form.multi_items()], _FIELDS[endpoint])
+        check_fields([name for name, _ in form.multi_items()], _fields(request))
         check_options(request)
         wanted, extra = prepare()
         form_of_answer = wanted_format(shape, request.headers.get('accept', ''), wanted.kind)
@@ -172,6 +167,11 @@ class Asking:
             options = {**options, 'things': things}
         told = {'words': described(found or service.own_words), 'notes': list(notes)}
         return Wanted(kind, found, tuple(sorted(options.items()))), told
+
+
+def _fields(request: Request) -> list[str]:
+    """Names of the form's fields that the path of a request takes."""
+    return [field.alias for field in request.scope['route'].dependant.body_params]
 
 
 def check_options(request: Request) -> None:

@@ -83,6 +83,23 @@ class Labelme(BaseModel):
     imageWidth: int
 
 
+class Datumaro(BaseModel):
+    """``?format=datumaro``: a subset of one picture."""
+
+    dm_format_version: str
+    media_type: int
+    infos: dict[str, Any]
+    categories: dict[str, Any]
+    items: list[dict[str, Any]]
+
+
+class LabelStudioTask(BaseModel):
+    """``?format=label-studio``: a list of one task, the picture inside."""
+
+    data: dict[str, Any]
+    predictions: list[dict[str, Any]]
+
+
 class Boxes(BaseModel):
     """``?format=objects``: boxes, masks and scores."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from denseclip.apis.labelling.objects import LabelObject
@@ -25,13 +25,21 @@ def of_set(records: Sequence[Record], run: Run) -> Iterator[tuple[str, str]]:
         yield f'annotations/{name}.json', json.dumps(content(part, run))
 
 
-def content(records: Sequence[Record], run: Run) -> dict[str, Any]:
-    """``images``, ``annotations`` and ``categories``; the id of a category is its label + 1."""
+def content(
+    records: Sequence[Record], run: Run, name: Callable[[Record], str] = lambda record: record.file
+) -> dict[str, Any]:
+    """``images``, ``annotations`` and ``categories``; the id of a category is its label + 1.
+
+    Args:
+        records: The pictures.
+        run: How the labelled folder was begun.
+        name: What the file calls a picture.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, record in enumerate(records, start=1):
         height, width = record.size
-        images.append({'id': number, 'file_name': record.file, 'width': width, 'height': height})
+        images.append({'id': number, 'file_name': name(record), 'width': width, 'height': height})
         for entry in record.objects:
             if entry.label < len(run.names):
                 found = annotation(entry, run.tolerance)

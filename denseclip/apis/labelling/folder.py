@@ -282,7 +282,7 @@ class _Writer:
 
     def _place(self, source: Source, result: Result) -> None:
         """Bring the picture into the folder."""
-        target = self.store.folder / (self.layout.pictures + source.file)
+        target = self.store.folder / self.layout.place(source.file, source.split)
         if self.order.pictures == 'none':
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -290,9 +290,20 @@ class _Writer:
             put(target, _png(result.image))
         elif self.order.pictures == 'copy':
             put(target, source.path.read_bytes())
-        elif not target.is_symlink():
-            target.unlink(missing_ok=True)
-            target.symlink_to(source.path.resolve())
+        elif self.layout.follows_links:
+            if not target.is_symlink():
+                target.unlink(missing_ok=True)
+                target.symlink_to(source.path.resolve())
+        elif not target.exists():
+            _one_file(source.path.resolve(), target)
+
+
+def _one_file(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy where the file system knows no such names."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        put(target, source.read_bytes())
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.labelling import coco, shape_files, tables
+from denseclip.apis.labelling import coco, shape_files, tables, tool_files
 from denseclip.apis.labelling.store import Record, Run
 from denseclip.files.names import shown
 
@@ -23,19 +23,21 @@ class Layout:
 
     Attributes:
         name: What ``--to`` calls it.
-        pictures: Folder of the pictures, with a slash; empty: beside the labels.
+        place: Where a picture goes, by its file and its split.
         of_picture: Files of a picture.
         of_set: Files of the whole set.
         needs_masks: Whether boxes alone cannot be written so.
         refused: Names that its readers take for no class.
+        follows_links: Whether its readers follow links that lead out of the folder.
     """
 
     name: str
-    pictures: str
+    place: Callable[[str, str], str]
     of_picture: Callable[[Record, Run], Files]
     of_set: Callable[[Sequence[Record], Run], Files]
     needs_masks: bool = False
     refused: tuple[str, ...] = ()
+    follows_links: bool = True
 
     def check(self, names: Sequence[str]) -> None:
         """Refuse classes that the layout cannot hold.
@@ -54,15 +56,21 @@ class Layout:
             )
 
 
+def _below(folder: str) -> Callable[[str, str], str]:
+    return lambda file, split: folder + file
+
+
+_IMAGES = _below('images/')
+
 LAYOUTS: dict[str, Layout] = {
     row.name: row
     for row in (
-        Layout('coco', 'images/', coco.of_picture, coco.of_set),
-        Layout('yolo', 'images/', tables.yolo_picture, tables.yolo_set),
-        Layout('voc', 'JPEGImages/', shape_files.voc_picture, tables.class_list),
+        Layout('coco', _IMAGES, coco.of_picture, coco.of_set),
+        Layout('yolo', _IMAGES, tables.yolo_picture, tables.yolo_set),
+        Layout('voc', _below('JPEGImages/'), shape_files.voc_picture, tables.class_list),
         Layout(
             'masks',
-            'images/',
+            _IMAGES,
             tables.mask_picture,
             tables.mask_set,
             needs_masks=True,
@@ -70,11 +78,14 @@ LAYOUTS: dict[str, Layout] = {
         ),
         Layout(
             'labelme',
-            '',
+            _below(''),
             shape_files.labelme_picture,
             tables.class_list,
             refused=('__ignore__', '_background_'),
         ),
-        Layout('cvat', 'images/', shape_files.nothing, shape_files.cvat_set),
+        Layout('cvat', _IMAGES, tool_files.nothing, tool_files.cvat_set),
+        Layout('datumaro', tool_files.datumaro_place, tool_files.nothing, tool_files.datumaro_set, follows_links=False),
+        Layout('label-studio', _IMAGES, tool_files.nothing, tool_files.label_studio_set),
+        Layout('fiftyone', tool_files.fiftyone_place, tool_files.nothing, tool_files.fiftyone_set),
     )
 }

@@ -111,7 +111,7 @@ def _picture(record: Record, store: Store, run: Run) -> dict[str, Any]:
 
 def _address(record: Record, store: Store, run: Run) -> str:
     """Where a browser finds the picture: beside the page, or inside it where browsers do not know its kind."""
-    inside = LAYOUTS[run.layout].pictures + record.file
+    inside = LAYOUTS[run.layout].place(record.file, record.split)
     path = store.folder / inside
     if not path.exists():
         path = Path(run.source) / record.source

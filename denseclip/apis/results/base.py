@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from denseclip.apis.results.formats import chosen_formats
+from denseclip.apis.results.sheets import Place, sheet_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,17 +127,67 @@ class Result(ABC):
         """
         from denseclip.apis.results.exchange import labelme_data
 
-        return labelme_data(self, beside, tolerance)
+        return labelme_data(self, None if beside is None else Place(Path(beside)), tolerance)
+
+    def to_cvat(self, beside: str | Path | None = None, tolerance: float = 0.0) -> bytes:
+        """A file of CVAT, "CVAT for images 1.1", to import into a task with this picture.
+
+        Areas with holes become masks and others polygons, so that nothing is lost; boxes become boxes. Parts of one
+        object share a ``group_id``.
+
+        Args:
+            beside: Folder that the picture's path is said from.
+            tolerance: How far polygons may run from the edges of pixels; 0 follows every step.
+        """
+        from denseclip.apis.results.cvat import cvat_xml
+
+        return cvat_xml([sheet_of(self, None if beside is None else Place(Path(beside)))], self.names, tolerance)
+
+    def to_datumaro(self, beside: str | Path | None = None) -> dict[str, Any]:
+        """A subset of Datumaro's own format of this one picture; masks are run lengths.
+
+        Args:
+            beside: Folder that the picture's path is said from.
+        """
+        from denseclip.apis.results.datumaro import datumaro_data
+
+        return datumaro_data([sheet_of(self, None if beside is None else Place(Path(beside)))], self.names)
+
+    def to_label_studio(self, beside: str | Path | None = None, tolerance: float = 0.0) -> list[dict[str, Any]]:
+        """A task of Label Studio with a prediction to correct.
+
+        Boxes become rectangles, areas of one piece without holes polygons, and others brushes, so that nothing is lost.
+
+        Args:
+            beside: Folder that Label Studio serves files from: the picture's path is said from there. A result without
+                a file has the picture inside.
+            tolerance: How far polygons may run from the edges of pixels; 0 follows every step.
+        """
+        from denseclip.apis.results.label_studio import tasks
+
+        return tasks([sheet_of(self, None if beside is None else Place(Path(beside)))], self.names, tolerance)
+
+    def to_fiftyone(self) -> Any:
+        """``fiftyone.Detections`` for a field of the picture's sample, with masks and confidences where there are any.
+
+        Raises:
+            ImportError: If fiftyone is not installed.
+        """
+        from denseclip.apis.results.fiftyone import fiftyone_detections
+
+        return fiftyone_detections(self)
 
     def to_supervision(self) -> Any:
-        """``supervision.Detections``; ``data['class_name']`` has the names.
+        """``supervision.Detections``; ``data['class_name']`` has the names, ``metadata['class_names']`` all of them.
+
+        ``from_supervision`` of each kind of result is the way back.
 
         Raises:
             ImportError: If supervision is not installed (the extra ``supervision``).
         """
-        from denseclip.apis.results.exchange import supervision_detections
+        from denseclip.apis.results.supervision import to_supervision
 
-        return supervision_detections(self)
+        return to_supervision(self)
 
     def save(
         self,
@@ -166,5 +217,7 @@ class Result(ABC):
         rows = chosen_formats(self.kind, formats)
         files = [(stem or self.stem) + row.ending for row in rows]
         folder = prepare_folder(folder, files, force)
-        contents = [row.content(self, folder) for row in rows]  # all of them first: nothing is written if one fails
+        contents = [
+            row.content(self, Place(folder)) for row in rows
+        ]  # all of them first: nothing is written if one fails
         return [write_file(folder / name, content) for name, content in zip(files, contents, strict=True)]

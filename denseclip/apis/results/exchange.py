@@ -1,18 +1,14 @@
-"""Results in the forms of other tools: dictionaries, COCO, labelme, supervision."""
+"""Results in the forms of other tools: dictionaries, COCO, labelme."""
 
 from __future__ import annotations
 
-import base64
-import io
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from denseclip.apis.results.base import Region, Result
+from denseclip.apis.results.sheets import Place, base64_png, picture_path
 from denseclip.structures.outlines import has_holes, outlines, run_lengths
 
 LABELME = '5.5.0'
@@ -47,10 +43,10 @@ def _entry(region: Region, names: tuple[str, ...]) -> dict[str, Any]:
     return entry
 
 
-def coco_data(result: Result, polygons: bool = False) -> dict[str, Any]:
+def coco_data(result: Result, polygons: bool = False, name: str | None = None) -> dict[str, Any]:
     """See :meth:`Result.to_coco`."""
     height, width = result.image.shape[:2]
-    image = {'id': 1, 'file_name': _source(result) or f'{result.stem}.png', 'width': width, 'height': height}
+    image = {'id': 1, 'file_name': name or _source(result) or f'{result.stem}.png', 'width': width, 'height': height}
     things: dict[int, int] = {}
     annotations = []
     for number, region in enumerate(result.regions(), start=1):
@@ -82,7 +78,7 @@ def _flat(polygons: list[np.ndarray]) -> list[list[float]]:
     return [polygon.ravel().tolist() for polygon in polygons]
 
 
-def labelme_data(result: Result, beside: str | Path | None = None, tolerance: float = 1.0) -> dict[str, Any]:
+def labelme_data(result: Result, place: Place | None = None, tolerance: float = 1.0) -> dict[str, Any]:
     """See :meth:`Result.to_labelme`."""
     height, width = result.image.shape[:2]
     shapes = [
@@ -90,17 +86,12 @@ def labelme_data(result: Result, beside: str | Path | None = None, tolerance: fl
         for number, region in enumerate(result.regions(), start=1)
         for shape in labelme_shapes(region, result.names[region.label], number, tolerance)
     ]
-    if result.source is None:
-        path, data = f'{result.stem}.png', _base64_png(result.image)
-    else:
-        start = Path.cwd() if beside is None else Path(beside)
-        path, data = Path(os.path.relpath(result.source, start)).as_posix(), None
     return {
         'version': LABELME,
         'flags': {},
         'shapes': shapes,
-        'imagePath': path,
-        'imageData': data,
+        'imagePath': picture_path(result, place),
+        'imageData': base64_png(result.image) if result.source is None else None,
         'imageHeight': height,
         'imageWidth': width,
     }
@@ -123,7 +114,7 @@ def labelme_shapes(region: Region, name: str, group: int, tolerance: float) -> I
         yield {**common, 'points': corners, 'group_id': None, 'shape_type': 'rectangle', 'mask': None}
     elif has_holes(region.mask):
         x1, y1, x2, y2 = (int(value) for value in Region.of_mask(0, '', region.mask).box)
-        part = _base64_png(region.mask[y1:y2, x1:x2].astype(np.uint8) * np.uint8(255))
+        part = base64_png(region.mask[y1:y2, x1:x2].astype(np.uint8) * np.uint8(255))
         corners = [[x1, y1], [x2 - 1, y2 - 1]]  # labelme counts the last pixel in
         yield {**common, 'points': corners, 'group_id': None, 'shape_type': 'mask', 'mask': part}
     else:
@@ -139,35 +130,7 @@ def labelme_shapes(region: Region, name: str, group: int, tolerance: float) -> I
             }
 
 
-def supervision_detections(result: Result) -> Any:
-    """See :meth:`Result.to_supervision`."""
-    try:
-        import supervision
-    except ImportError as error:
-        raise ImportError(
-            "to_supervision() needs the package supervision: pip install 'denseclip-suite[supervision]'"
-        ) from error
-
-    regions = list(result.regions())
-    masks = [region.mask for region in regions if region.mask is not None]
-    scores = [np.nan if region.score is None else region.score for region in regions]
-    labels = np.array([region.label for region in regions], dtype=int)
-    return supervision.Detections(
-        xyxy=np.array([region.box for region in regions], dtype=np.float32).reshape(-1, 4),
-        mask=np.stack(masks) if masks and len(masks) == len(regions) else None,
-        confidence=None if np.isnan(scores).all() else np.array(scores, dtype=np.float32),
-        class_id=labels,
-        data={'class_name': np.array([result.names[label] for label in labels], dtype=str)},
-    )
-
-
 def _source(result: Result) -> str | None:
     from denseclip.files.names import readable
 
     return None if result.source is None else readable(result.source)
-
-
-def _base64_png(pixels: np.ndarray) -> str:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, 'PNG')
-    return base64.b64encode(out.getvalue()).decode('ascii')

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from denseclip.apis.errors import UserError
+from denseclip.apis.results.sheets import Place, sheet_of
 
 KINDS = ('semantic', 'panoptic', 'instance', 'anomaly')
-Content = Callable[[Any, Path], 'bytes | str']
+Content = Callable[[Any, Place], 'bytes | str']
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Format:
         name: What ``--formats`` and ``formats=`` call it.
         kinds: Results that can be written so, see ``Result.kind``.
         ending: What the file's name has after the picture's.
-        content: Takes the result and the folder that the file is going to lie in; returns the file's content.
+        content: Takes the result and where the file is going to lie; returns the file's content.
         line: What it is, in a few words.
         usual: Whether it is written when nothing is chosen.
     """
@@ -37,70 +37,91 @@ class Format:
     usual: bool = False
 
 
-def _overlay(result: Any, folder: Path) -> bytes:
-    del folder
+def _overlay(result: Any, place: Place) -> bytes:
+    del place
     return _png(result.overlay())
 
 
-def _label_png(result: Any, folder: Path) -> bytes:
+def _label_png(result: Any, place: Place) -> bytes:
     from denseclip.visualization.label_png import encode_label_png
 
-    del folder
+    del place
     return encode_label_png(result.label_map, result.names, result.palette)
 
 
-def _areas_csv(result: Any, folder: Path) -> str:
-    del folder
+def _areas_csv(result: Any, place: Place) -> str:
+    del place
     return result.areas_csv()
 
 
-def _panoptic_png(result: Any, folder: Path) -> bytes:
+def _panoptic_png(result: Any, place: Place) -> bytes:
     from PIL import Image
 
     from denseclip.structures.panoptic import ids_to_rgb
 
-    del folder
+    del place
     return _png(Image.fromarray(ids_to_rgb(result.ids)))
 
 
-def _panoptic_json(result: Any, folder: Path) -> str:
-    del folder
+def _panoptic_json(result: Any, place: Place) -> str:
+    del place
     return _json(result.segments_info())
 
 
-def _boxes_json(result: Any, folder: Path) -> str:
-    del folder
+def _boxes_json(result: Any, place: Place) -> str:
+    del place
     height, width = result.image.shape[:2]
     return _json({'width': width, 'height': height, 'classes': list(result.names), 'objects': result.to_list()})
 
 
-def _defect_mask(result: Any, folder: Path) -> bytes:
+def _defect_mask(result: Any, place: Place) -> bytes:
     import numpy as np
     from PIL import Image
 
-    del folder
+    del place
     return _png(Image.fromarray(result.mask().astype(np.uint8) * np.uint8(255)))
 
 
-def _raw_map(result: Any, folder: Path) -> bytes:
+def _raw_map(result: Any, place: Place) -> bytes:
     from PIL import Image
 
-    del folder
+    del place
     return _encoded(Image.fromarray(result.anomaly_map), 'TIFF')
 
 
-def _result_json(result: Any, folder: Path) -> str:
-    del folder
+def _result_json(result: Any, place: Place) -> str:
+    del place
     return _json(result.to_dict())
 
 
-def _coco_json(result: Any, folder: Path) -> str:
-    del folder
-    return _json(result.to_coco())
+def _coco_json(result: Any, place: Place) -> str:
+    from denseclip.apis.results.exchange import coco_data
+
+    return _json(coco_data(result, name=place.name))
 
 
-def _labelme_json(result: Any, folder: Path) -> str:
-    return _json(result.to_labelme(beside=folder))
+def _labelme_json(result: Any, place: Place) -> str:
+    from denseclip.apis.results.exchange import labelme_data
+
+    return _json(labelme_data(result, place))
+
+
+def _cvat_xml(result: Any, place: Place) -> bytes:
+    from denseclip.apis.results.cvat import cvat_xml
+
+    return cvat_xml([sheet_of(result, place)], result.names)
+
+
+def _datumaro_json(result: Any, place: Place) -> str:
+    from denseclip.apis.results.datumaro import datumaro_data
+
+    return _json(datumaro_data([sheet_of(result, place)], result.names))
+
+
+def _label_studio_json(result: Any, place: Place) -> str:
+    from denseclip.apis.results.label_studio import tasks
+
+    return _json(tasks([sheet_of(result, place)], result.names))
 
 
 FORMATS: tuple[Format, ...] = (
@@ -117,6 +138,9 @@ FORMATS: tuple[Format, ...] = (
     Format('json', KINDS, '_result.json', _result_json, 'everything, as Result.to_dict()'),
     Format('coco', KINDS, '_coco.json', _coco_json, 'a data set for pycocotools and annotation tools'),
     Format('labelme', KINDS, '_labelme.json', _labelme_json, 'shapes to correct in labelme'),
+    Format('cvat', KINDS, '_cvat.xml', _cvat_xml, 'shapes to correct in CVAT'),
+    Format('datumaro', KINDS, '_datumaro.json', _datumaro_json, "a subset of Datumaro's own format"),
+    Format('label-studio', KINDS, '_label_studio.json', _label_studio_json, 'a task to correct in Label Studio'),
 )
 
 

@@ -6,16 +6,18 @@ import math
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from denseclip.datasets.coco_objects import LARGEST_SIDE
-from denseclip.datasets.converters.layout import ConversionError, raise_if_any
+from denseclip.datasets.converters.layout import ConversionError
 from denseclip.datasets.converters.xml_files import read_xml, root_tag
 from denseclip.datasets.own_data.data import BoxData, Conversion
-from denseclip.datasets.own_data.pictures import Found, FoundPicture, as_box_data, measure
-from denseclip.datasets.own_data.shapes import Shape, as_objects, ellipse, rotated_box
+from denseclip.datasets.own_data.gather import Gathering, found_picture, locate
+from denseclip.datasets.own_data.pictures import FoundPicture
+from denseclip.datasets.own_data.shapes import Shape, ellipse, rotated_box
 from denseclip.datasets.own_data.splits import split_of
 
 _LARGEST_MASK = 2**28  # pixels
@@ -43,10 +45,8 @@ def from_cvat(folder: Path, paths: Iterable[Path], conversion: Conversion) -> Bo
     Raises:
         ConversionError: Files are damaged, pictures are missing, or it is a video.
     """
-    found: dict[str, list[FoundPicture]] = {}
+    gathered = Gathering(folder)
     labels: dict[str, None] = {}
-    left_out: Counter[str] = Counter()
-    problems: list[str] = []
     for path in paths:
         try:
             root = read_xml(path)
@@ -55,44 +55,21 @@ def from_cvat(folder: Path, paths: Iterable[Path], conversion: Conversion) -> Bo
         if root.find('track') is not None:
             raise ConversionError(f'{path}: holds tracks of a video; export it as "CVAT for images 1.1"')
         labels |= dict.fromkeys((name.text or '').strip() for name in root.iterfind('meta//labels/label/name'))
+        inside = path.parent.relative_to(folder).as_posix()
         for image in root.iterfind('image'):
-            inside = path.parent.relative_to(folder).as_posix()
-            split = split_of(image.get('subset') or '') or split_of(inside) or 'all'
-            try:
-                found.setdefault(split, []).append(_picture(folder, path, image, left_out))
-            except ConversionError as error:
-                problems.append(str(error))
-    raise_if_any(problems, folder)
-    if 'train' not in found:
-        found = {'all': [picture for part in found.values() for picture in part]}
-    names = dict.fromkeys(entry.name for part in found.values() for picture in part for entry in picture.objects)
-    listed = ', '.join(f'{kind} ({count})' for kind, count in left_out.items())
-    notes = [f'left out, as they have no area: {listed}'] if left_out else []
-    return as_box_data(Found([*labels, *(name for name in names if name not in labels)], found, notes), conversion)
+            split = split_of(image.get('subset') or '') or split_of(inside)
+            gathered.add(split, partial(_picture, folder, path, image, gathered.left_out))
+    return gathered.box_data(conversion, list(labels))
 
 
 def _picture(folder: Path, source: Path, image: ET.Element, left_out: Counter[str]) -> FoundPicture:
-    given = (image.get('name') or '').replace('\\', '/')
-    parts = [part for part in PurePosixPath(given).parts if part not in ('/', '..')]
-    subset = image.get('subset') or ''
-    tails = ['/'.join(parts), parts[-1] if parts else '']
-    places = [
-        place / tail
-        for tail in tails
-        for place in (
-            source.parent / 'images' / subset,
-            source.parent / 'images',
-            source.parent,
-            folder / 'images',
-            folder,
-        )
-    ]
-    path = next((place for place in places if tails[0] and place.is_file()), None)
-    if path is None:
-        raise ConversionError(f'{source}: its picture "{given}" is not below {source.parent}')
+    given = image.get('name') or ''
+    images = source.parent / 'images'
+    place = locate(
+        source, given, (images / (image.get('subset') or ''), images, folder / 'images', folder, source.parent)
+    )
     sides = [image.get('height') or '', image.get('width') or '']
     said = (int(sides[0]), int(sides[1])) if all(map(str.isdecimal, sides)) else None
-    size = measure(path, said, source)
     shapes = []
     for element in image:
         read = _READERS.get(element.tag)
@@ -106,11 +83,7 @@ def _picture(folder: Path, source: Path, image: ET.Element, left_out: Counter[st
             raise ConversionError(
                 f'{source}: a {element.tag} of "{name}" in {given}: cannot be read ({error})'
             ) from error
-    try:
-        objects = as_objects(shapes, size)
-    except ValueError as error:
-        raise ConversionError(f'{source}: {given}: {error}') from error
-    return FoundPicture(path, tails[0], source, size, said, objects)
+    return found_picture(place, source, said, shapes, given)
 
 
 def _numbers(element: ET.Element, *keys: str) -> list[float]:

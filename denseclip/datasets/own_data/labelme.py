@@ -8,6 +8,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from denseclip.datasets.coco_objects import LARGEST_SIDE, is_side
-from denseclip.datasets.converters.layout import ConversionError, raise_if_any
+from denseclip.datasets.converters.layout import ConversionError
 from denseclip.datasets.files import UnreadableFileError, read_text
 from denseclip.datasets.own_data.data import BoxData, Conversion
-from denseclip.datasets.own_data.pictures import Found, FoundPicture, as_box_data, find_picture, measure
-from denseclip.datasets.own_data.shapes import Shape, as_objects, ellipse, rotated_box
+from denseclip.datasets.own_data.gather import Gathering, found_picture
+from denseclip.datasets.own_data.pictures import FoundPicture, find_picture
+from denseclip.datasets.own_data.shapes import Shape, ellipse, rotated_box
 from denseclip.datasets.own_data.splits import split_of
 
 _NO_CLASSES = ('__ignore__', '_background_')  # labelme's own words
@@ -82,22 +84,12 @@ def from_labelme(folder: Path, paths: list[Path], conversion: Conversion) -> Box
     Raises:
         ConversionError: Files are damaged or pictures are missing.
     """
-    found: dict[str, list[FoundPicture]] = {}
-    left_out: Counter[str] = Counter()
-    problems = []
+    gathered = Gathering(folder)
     for path in paths:
-        split = split_of(path.parent.relative_to(folder).as_posix()) or 'all'
-        try:
-            found.setdefault(split, []).append(_picture(folder, path, left_out))
-        except ConversionError as error:
-            problems.append(str(error))
-    raise_if_any(problems, folder)
-    if 'train' not in found:
-        found = {'all': [picture for part in found.values() for picture in part]}
-    names = sorted({entry.name for part in found.values() for picture in part for entry in picture.objects})
-    listed = ', '.join(f'{kind} ({count})' for kind, count in left_out.items())
-    notes = [f'left out, as they have no area or are no class: {listed}'] if left_out else []
-    return as_box_data(Found(names, found, notes), conversion)
+        split = split_of(path.parent.relative_to(folder).as_posix())
+        gathered.add(split, partial(_picture, folder, path, gathered.left_out))
+    pictures = [picture for part in gathered.found.values() for picture in part.values()]
+    return gathered.box_data(conversion, sorted({entry.name for picture in pictures for entry in picture.objects}))
 
 
 def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture:
@@ -113,7 +105,6 @@ def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture
         if value is not None and not is_side(value):
             raise ConversionError(f'{source}: has the "{key}" {value!r:.40}; write pixels as a plain number, or null')
     known = (said[0], said[1]) if isinstance(said[0], int) and isinstance(said[1], int) else None
-    size = measure(path, known, source)
     shapes = []
     for place, shape in enumerate(content['shapes']):
         try:
@@ -124,11 +115,7 @@ def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture
             left_out[read] += 1
         else:
             shapes.append(read)
-    try:
-        objects = as_objects(shapes, size)
-    except ValueError as error:
-        raise ConversionError(f'{source}: {error}') from error
-    return FoundPicture(path, f'{name}{path.suffix}', source, size, known, objects)
+    return found_picture((path, f'{name}{path.suffix}'), source, known, shapes, source.name)
 
 
 def _shape(shape: Mapping[str, Any]) -> Shape | str:

@@ -12,8 +12,11 @@ from denseclip.datasets.converters.ours import ConversionError, check_apart
 from denseclip.datasets.own_data.coco import coco_files, from_coco
 from denseclip.datasets.own_data.cvat import cvat_files, from_cvat
 from denseclip.datasets.own_data.data import BoxData, Conversion, LabelMapData, Reading
+from denseclip.datasets.own_data.datumaro import datumaro_files, from_datumaro
+from denseclip.datasets.own_data.fiftyone import fiftyone_files, from_fiftyone
 from denseclip.datasets.own_data.folders import scan
 from denseclip.datasets.own_data.label_maps import from_label_maps
+from denseclip.datasets.own_data.label_studio import from_label_studio, label_studio_files
 from denseclip.datasets.own_data.labelme import from_labelme, labelme_files
 from denseclip.datasets.own_data.map_splits import holds_label_maps
 from denseclip.datasets.own_data.mend import CROWDS
@@ -71,7 +74,8 @@ def recognise(
     raise ConversionError(
         f"{folder}: no layout is recognised. Looked for boxes in COCO's format (annotations/*train*.json, or "
         'train/_annotations.coco.json), for VOC-XML files (Annotations/*.xml, or beside the pictures), for text files '
-        "as YOLO's (images/ and labels/), for labelme's JSON files, for CVAT's annotations.xml, and for label maps "
+        "as YOLO's (images/ and labels/), for labelme's JSON files, for CVAT's annotations.xml, for Datumaro's, "
+        "FiftyOne's and Label Studio's JSON files, and for label maps "
         '(train/ and trainannot/, images/train/ and masks/train/, images/ and masks/, JPEGImages/ and '
         'SegmentationClass/, or NAME.jpg beside NAME_mask.png).'
     )
@@ -86,6 +90,10 @@ def _check_words(conversion: Conversion) -> None:
 
 def _boxes(folder: Path, conversion: Conversion, *, label_maps: bool) -> BoxData | None:
     """Boxes in any layout; None if there are none."""
+    for find, read in _OF_TOOLS:  # before COCO's: some of their files are called as those
+        found = find(folder)
+        if found:
+            return read(folder, found, conversion)
     labelme = labelme_files(folder)
     files = coco_files(folder, besides=labelme)
     if files and not (
@@ -101,3 +109,11 @@ def _boxes(folder: Path, conversion: Conversion, *, label_maps: bool) -> BoxData
         return from_cvat(folder, cvat, conversion)
     pictures = yolo_pictures(folder)
     return from_yolo(folder, pictures, conversion) if pictures else None
+
+
+_OF_TOOLS: tuple[tuple[Callable[[Path], list[Path]], Callable[[Path, list[Path], Conversion], BoxData]], ...] = (
+    (datumaro_files, from_datumaro),
+    (fiftyone_files, from_fiftyone),
+    (label_studio_files, from_label_studio),
+)
+"""Tools whose files cannot be anything else: what finds them, and what reads them."""

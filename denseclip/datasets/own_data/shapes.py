@@ -25,6 +25,7 @@ class Shape:
         pixels: Left and top, and a boolean array (H, W) of the part of the picture from there.
         group: Shapes of one name and one group are one object; None for a shape alone.
         plain: Whether it is a plain box and no mask.
+        crowd: Whether training and scores leave it out.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Shape:
     pixels: tuple[int, int, np.ndarray] | None = None
     group: Any = None
     plain: bool = False
+    crowd: bool = False
 
     @property
     def box(self) -> Box:
@@ -82,6 +84,19 @@ def rotated_box(left: float, top: float, right: float, bottom: float, degrees: f
     return tuple(v for dx, dy in corners for v in (x + dx * cosine - dy * sine, y + dx * sine + dy * cosine))
 
 
+def of_code(code: dict[str, Any]) -> tuple[int, int, np.ndarray]:
+    """Pixels of a sound run-length code, in the form of :attr:`Shape.pixels`.
+
+    Args:
+        code: ``size`` and ``counts``, a list or COCO's compressed text.
+    """
+    from pycocotools import mask as rle
+
+    height, width = code['size']
+    plain = encode_mask(code, width, height)
+    return 0, 0, rle.decode({**plain, 'counts': plain['counts'].encode('ascii')}).astype(bool)
+
+
 def as_objects(shapes: Iterable[Shape], size: tuple[int, int]) -> tuple[FoundObject, ...]:
     """Objects of a picture; shapes of one name in one group become one.
 
@@ -109,7 +124,7 @@ def _as_object(parts: Sequence[Shape], size: tuple[int, int]) -> FoundObject:
         mask = _encode(parts, size)
     elif not all(part.plain for part in parts):
         mask = [list(part.polygon) for part in parts]
-    return FoundObject(parts[0].name, box, mask)
+    return FoundObject(parts[0].name, box, mask, any(part.crowd for part in parts))
 
 
 def _encode(parts: Sequence[Shape], size: tuple[int, int]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 const $ = (id) => document.getElementById(id);
 const TITLES = {semantic: 'classes', panoptic: 'segments', instance: 'objects', anomaly: 'defects'};
 const SAVES = {overlay: 'Picture, coloured', labels: 'Label map (PNG)', areas: 'Areas (CSV)', segments: 'Segments (JSON)',
-  objects: 'Boxes (JSON)', mask: 'Mask (PNG)', map: 'Scores (TIFF)', json: 'All (JSON)', coco: 'COCO (JSON)', labelme: 'labelme (JSON)'};
+  objects: 'Boxes (JSON)', mask: 'Mask (PNG)', map: 'Scores (TIFF)', json: 'All (JSON)', coco: 'COCO (JSON)', labelme: 'labelme (JSON)',
+  cvat: 'CVAT (XML)', datumaro: 'Datumaro (JSON)', 'label-studio': 'Label Studio (JSON)'};
 let model = null, file = null, found = null, owner = null, photo = null, hidden = new Set(), running = null, sheet = null;
 
 function say(text, bad) {

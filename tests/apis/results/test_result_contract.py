@@ -1,9 +1,13 @@
-"""What every kind of result answers, in the same way: regions, dictionaries, COCO, labelme, supervision, files."""
+"""What every kind of result answers, in the same way: regions, dictionaries, files, and the forms of other tools."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import sys
+import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +23,13 @@ from denseclip.apis.anomaly_result import AnomalyResult
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.panoptic import PanopticSegmentation
+from denseclip.apis.results import fiftyone
 from denseclip.apis.results.base import Result
 from denseclip.apis.results.formats import FORMATS, KINDS, chosen_formats, endings, formats_of
+from denseclip.apis.results.sheets import Place
 from denseclip.apis.segmentation import Segmentation
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.datasets.own_data import recognise
 from denseclip.datasets.own_data.data import Conversion
 from denseclip.datasets.own_data.labelme import from_labelme, labelme_files
 from denseclip.visualization import palette_for
@@ -180,6 +187,95 @@ def test_supervision_has_boxes_masks_and_names(result):
     assert list(found.data['class_name']) == [result.names[label] for label in found.class_id]
     scores = [region.score for region in result.regions()]
     assert found.confidence is None if None in scores else np.allclose(found.confidence, scores)
+
+
+@pytest.mark.parametrize('name', ['cvat', 'datumaro', 'label-studio'])
+def test_files_of_tools_come_back_through_our_readers(result, tmp_path, name):
+    """The picture beside the file, as the tools want it; a data set has at least two pictures."""
+    place, layout = tmp_path / 'set', {'cvat': '{}.xml', 'datumaro': 'annotations/{}.json'}.get(name, '{}.json')
+    for split in ('train', 'val'):
+        picture = place / ('images' if name == 'datumaro' else '') / split / 'street.png'
+        path = place / layout.format(f'{split}/x' if name == 'cvat' else split)
+        for made in (picture, path):
+            made.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(result.source.read_bytes())
+        content = formats_of(result.kind)[name].content(result, Place(name=f'{split}/street.png'))
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    data = recognise(place, converted=tmp_path / 'made')
+    coco = COCO(str(data.splits['train'].ann_file))
+    names = {category['id']: category['name'] for category in coco.loadCats(coco.getCatIds())}
+    found = coco.loadAnns(coco.getAnnIds())
+    for annotation, region, mask in zip(found, result.regions(), expected(result), strict=True):
+        assert names[annotation['category_id']] == result.names[region.label]
+        np.testing.assert_array_equal(coco.annToMask(annotation).astype(bool), mask)
+
+
+def test_names_that_no_xml_can_hold_are_escaped(image):
+    found = replace(segmentation(image, Path('a\x01b.png')), vocabulary=Vocabulary.of(['a\x02', 'b\ufffe', '<c>']))
+    root = ET.fromstring(found.to_cvat())
+    assert [name.text for name in root.iter('name')] == ['a\\x02', 'b\\ufffe', '<c>']
+    assert root.find('image').get('name').endswith('a\\x01b.png')
+
+
+def test_a_picture_from_memory_lies_inside_a_task_of_label_studio(image):
+    [task] = segmentation(image, None).to_label_studio()
+    kind, _, data = task['data']['image'].partition(',')
+    assert kind == 'data:image/png;base64'
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), image)
+
+
+def test_labels_of_fiftyone_paste_to_the_same_pixels(result):
+    for region, mask in zip(result.regions(), expected(result), strict=True):
+        entry = fiftyone.detection(region, result.names, SIZE)
+        assert entry['label'] == result.names[region.label] and entry.get('confidence') == pytest.approx(region.score)
+        x, y, width, height = np.multiply(entry['bounding_box'], [SIZE[1], SIZE[0]] * 2).round().astype(int)
+        whole = np.zeros(SIZE, bool)
+        whole[y : y + height, x : x + width] = entry['mask']
+        np.testing.assert_array_equal(whole, mask)
+
+
+def test_without_fiftyone_the_package_is_named(result, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'fiftyone', None)
+    with pytest.raises(ImportError, match='pip install fiftyone'):
+        result.to_fiftyone()
+
+
+def test_supervision_comes_back(result):
+    if result.kind == 'anomaly':
+        assert not hasattr(AnomalyResult, 'from_supervision')
+        return
+    found = result.to_supervision()
+    back = type(result).from_supervision(found, result.image, source=result.source)
+    assert back.names == result.names and back.source == result.source
+    for ours, theirs in zip(result.regions(), back.regions(), strict=True):
+        assert (ours.label, ours.box, ours.is_thing) == (theirs.label, theirs.box, theirs.is_thing)
+        assert ours.score == theirs.score or ours.score is None
+        np.testing.assert_array_equal(ours.mask, theirs.mask)
+
+
+def test_what_supervision_changed_comes_back(image):
+    found = panoptic(image, None).to_supervision()
+    kept = PanopticSegmentation.from_supervision(found[found.confidence > 0.3], image)
+    assert [segment.score for segment in kept.segments] == [0.75, 0.5] and kept.names == WORDS.names
+    both = supervision.Detections.merge([found, found])
+    assert len(Detections.from_supervision(both, image)) == 6
+    semantic = Segmentation.from_supervision(found[found.class_id == 2], image)
+    assert semantic.names == (*WORDS.names, 'nothing') and (semantic.label_map == 2).sum() == (blocks() == 2).sum()
+    named = Segmentation.from_supervision(found, image, words=WORDS)
+    assert named.vocabulary is WORDS
+
+
+def test_what_cannot_come_back_is_told(image):
+    boxes = detections(image, None, masks=False).to_supervision()
+    with pytest.raises(UserError, match='boxes without masks'):
+        Segmentation.from_supervision(boxes, image)
+    with pytest.raises(UserError, match='has the class 2|the class 2, but there are 1 names'):
+        Detections.from_supervision(boxes, image, names=['road'])
+    with pytest.raises(UserError, match='the picture of'):
+        Detections.from_supervision(detections(image, None).to_supervision(), image[:20])
+    bare = supervision.Detections(xyxy=np.array([[0, 0, 4, 4]], np.float32))
+    with pytest.raises(UserError, match='no class_id'):
+        Detections.from_supervision(bare, image)
 
 
 def test_without_supervision_the_extra_is_named(result, monkeypatch):
