@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import torch
 from torch import nn
@@ -95,15 +95,16 @@ def _counted_already(module: nn.Module) -> Iterator[None]:
     """Batch norms in training mode that leave their running statistics alone."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     momenta = [norm.momentum for norm in norms]
-    counts = [norm.num_batches_tracked.clone() for norm in norms]
+    counts = [(counter, counter.clone()) for norm in norms if (counter := norm.num_batches_tracked) is not None]
     for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+        for counter, before in counts:
+            counter.copy_(before)
 
 
 def region(function: Callable[P, T]) -> Callable[P, T]:
@@ -113,7 +114,7 @@ def region(function: Callable[P, T]) -> Callable[P, T]:
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         if torch.compiler.is_compiling():
             return function(*args, **kwargs)
-        runner = runner_of(args[0])
+        runner = runner_of(cast(nn.Module, args[0]))
         return (function if runner is None else runner(function))(*args, **kwargs)
 
     return run
