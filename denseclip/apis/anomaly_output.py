@@ -18,6 +18,7 @@ from denseclip.apis.anomaly_folder import Inspection, agreeing
 from denseclip.apis.anomaly_result import AnomalyResult, encode, mask_picture
 from denseclip.apis.files import write_file
 from denseclip.apis.results.formats import Format
+from denseclip.apis.results.sheets import Place
 from denseclip.files.names import readable
 from denseclip.visualization.anomaly_pictures import Box
 from denseclip.visualization.anomaly_report import Card, Report
@@ -80,7 +81,7 @@ def write_outputs(
             write_file(folder / 'maps' / f'{stem}.tiff', encode(Image.fromarray(result.anomaly_map), '.tiff'))
         for row in formats:
             place = folder / row.name
-            write_file(place / f'{stem}{row.ending}', row.content(result, place))
+            write_file(place / f'{stem}{row.ending}', row.content(result, Place(place)))
         regions, item = result.boxes(), found.items[index].path
         rows.append(_row(found, index, result, stem, mask, len(regions)))
         boxes += [[readable(item), b.x, b.y, b.width, b.height, f'{b.score:.6f}'] for b in regions]

@@ -199,7 +199,8 @@ def supervision(folder: Path, layout: str, out: Path) -> Iterator[dict[str, Any]
     for path, _, found in data:
         for place in range(len(found)):
             mask = None if found.mask is None else found.mask[place]
-            name = data.classes[found.class_id[place]]
+            labels = np.asarray(found.class_id)
+            name = data.classes[labels[place]]
             yield seen(str(Path(path).resolve()), name, mask, found.xyxy[place])
     (out / 'coco').mkdir(parents=True)
     data.as_coco(str(out / 'coco/images'), str(out / 'coco/annotations/instances.json'))

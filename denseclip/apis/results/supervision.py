@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ def to_supervision(result: Result) -> Any:
     masks = [region.mask for region in regions if region.mask is not None]
     scores = [np.nan if region.score is None else region.score for region in regions]
     labels = np.array([region.label for region in regions], dtype=int)
-    data = {'class_name': np.array([result.names[label] for label in labels], dtype=str)}
+    data: dict[str, Any] = {'class_name': np.array([result.names[label] for label in labels], dtype=str)}
     if result.kind == 'panoptic':
         data['is_thing'] = np.array([bool(region.is_thing) for region in regions], dtype=bool)
     return supervision.Detections(
@@ -77,7 +77,7 @@ def panoptic(found: Any, image: np.ndarray, words: Any = None, source: Path | No
     labels, vocabulary, masks = _areas(found, image, words)
     things = found.data.get('is_thing', np.ones(len(labels), bool))
     ids = np.zeros(image.shape[:2], np.int32)
-    info = []
+    info: list[Mapping[str, Any]] = []
     for place in _rising(found):
         ids[masks[place]] = place + 1
     for place, label in enumerate(labels.tolist()):
