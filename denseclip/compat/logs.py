@@ -83,11 +83,15 @@ def without_advice() -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without MMEngine's list of every parameter that it initialises."""
+def quiet(least: int = logging.WARNING) -> Iterator[None]:
+    """Without MMEngine's lists of every parameter that it initialises or, below ``ERROR``, does not optimise.
+
+    Args:
+        least: Level of what is still said.
+    """
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(least)
     try:
         yield
     finally:

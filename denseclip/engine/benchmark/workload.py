@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from denseclip.core.precision import Precision
 
+from ...compat.logs import quiet
 from ..checkpoints import load_weights, read_training_file
 from ..compute import Compute, Layout
 from ..config import OptionError, load_config, use_amp
@@ -98,7 +100,8 @@ class Workload:
         self.optim_wrapper = None
         if options.train:
             use_amp(config, wanted=False, precision=options.precision)
-            self.optim_wrapper = build_optim_wrapper(self.model, config.optim_wrapper)
+            with quiet(logging.ERROR):
+                self.optim_wrapper = build_optim_wrapper(self.model, config.optim_wrapper)
         if is_open_vocabulary(self.model) and not options.checkpoint and not options.train:
             give_random_text(self.model, self._pictures[:1])
         try:
