@@ -60,7 +60,8 @@ def test_schedules_end_together_and_pictures_have_the_size_of_the_name(path: Pat
     config = Config.fromfile(CONFIGS / path)
     assert max(s['end'] for s in config.param_scheduler) == config.train_cfg.max_iters
     assert config.model.get('max_iters', config.train_cfg.max_iters) == config.train_cfg.max_iters
-    side = config.model.get('large') or config.model.architecture.vision_cfg.image_size
+    sides = [config.model.get('large'), config.model.get('architecture', {}).get('vision_cfg', {}).get('image_size')]
+    side = next((s for s in sides if s), None) or config.train_dataloader.dataset.size[0]  # or of a CLIP in a folder
     assert path.stem.endswith(f'-{side}x{side}')
     sample = DATASETS.build(config.train_dataloader.dataset)[0]
     assert min(sample['inputs'].shape[1:]) >= side and sample['inputs'].dtype == torch.uint8

@@ -103,6 +103,7 @@ def yes_no_losses(
     *,
     epsilon: float = 1e-4,
     cosine: bool = False,
+    others: Tensor | None = None,
 ) -> YesNoLosses:
     """CLIPN's losses over a batch of pairs.
 
@@ -113,9 +114,10 @@ def yes_no_losses(
         scale: Factor of the cosines.
         epsilon: Under the root of the distance, so that equal texts have a gradient.
         cosine: Take ``1 + cosine`` as closeness of opposite texts instead of two minus their distance.
+        others: Which texts are false of which pictures, bool; None: all but their own.
 
     Shape:
-        - images, texts, texts_no: :math:`(B, E)`
+        - images, texts, texts_no: :math:`(B, E)`; others: :math:`(B, B)`
     """
     logits, logits_no = scale * images @ texts.T, scale * images @ texts_no.T
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
@@ -123,6 +125,6 @@ def yes_no_losses(
     close = 1 + cosines if cosine else 2 - (2 - 2 * cosines + epsilon).sqrt()
     return YesNoLosses(
         yes=-F.logsigmoid(logits - logits_no)[own].mean(),
-        no=-F.logsigmoid(logits_no - logits)[~own].mean(),
+        no=-F.logsigmoid(logits_no - logits)[~own if others is None else others].mean(),
         opposite=close.mean(),
     )

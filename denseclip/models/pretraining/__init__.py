@@ -5,5 +5,6 @@ from .dino import DINOPretraining
 from .export import export_pretrained
 from .mask_adaptation import MaskAdaptedCLIP
 from .nola import NoLA
+from .yes_no import YesNoCLIP
 
-__all__ = ['ContrastiveCLIP', 'DINOPretraining', 'MaskAdaptedCLIP', 'NoLA', 'export_pretrained']
+__all__ = ['ContrastiveCLIP', 'DINOPretraining', 'MaskAdaptedCLIP', 'NoLA', 'YesNoCLIP', 'export_pretrained']

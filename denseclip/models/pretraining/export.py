@@ -21,6 +21,7 @@ from .dino import DINOPretraining
 from .mask_adaptation import MaskAdaptedCLIP
 from .nola import NoLA
 from .prompt_files import write_mask_prompts
+from .yes_no import YesNoCLIP
 
 
 def export_pretrained(
@@ -53,6 +54,8 @@ def export_pretrained(
         return export_adapted_clip(model, folder, half=half)
     if isinstance(model, NoLA):
         return write_clip_folder(model.student.parts.clip, folder, half=half)
+    if isinstance(model, YesNoCLIP):
+        return export_yes_no(model, folder, half=half)
     raise ValueError(f"the config's model is {type(model).__name__}; only pretrainings and adapted CLIPs export")
 
 
@@ -91,6 +94,22 @@ def export_adapted_clip(model: MaskAdaptedCLIP, folder: Path, *, half: bool = Tr
     if model.mask_embedding is not None:
         write_mask_prompts(model.mask_embedding, folder)
     return write_clip_folder(model.loaded[0], folder, half=half)
+
+
+def export_yes_no(model: YesNoCLIP, folder: Path, *, half: bool = True) -> Path:
+    """A CLIP with the second text tower that it was trained with, for ``background='clipn'``.
+
+    Args:
+        model: The trained model.
+        folder: Exists.
+        half: Store large tensors of CLIP in half precision; the second tower stays as it is.
+
+    Returns:
+        The weight file.
+    """
+    loaded = model.loaded[0]
+    loaded.no_text = {name: value.detach() for name, value in model.no_text.state_dict().items()}
+    return write_clip_folder(loaded, folder, half=half)
 
 
 def _write_clip(folder: Path, config: Any, preprocess: Any, clip: nn.Module, half: bool) -> Path:

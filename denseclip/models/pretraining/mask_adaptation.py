@@ -83,7 +83,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         for name, value, known in (('train', train, PARTS), ('negatives', negatives, NEGATIVES)):
             if value not in known:
                 raise ValueError(f"MaskAdaptedCLIP: {name}='{value}' is unknown; choose from {', '.join(known)}")
-        loaded, folder, fresh = _loaded(clip)
+        loaded, folder, fresh = loaded_clip(clip)
         normalisation = dict(type='ImgDataPreprocessor', **loaded.preprocess.as_255(), bgr_to_rgb=True)
         super().__init__(data_preprocessor or normalisation, init_cfg)
         self.loaded = [loaded]  # in a list: not a submodule, and deep copies of the state keep to `clip`
@@ -255,7 +255,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         return {'loss': loss, 'accuracy': accuracy, 'scale': scale.detach()}
 
 
-def _loaded(clip: Mapping[str, Any] | LoadedCLIP) -> tuple[LoadedCLIP, str | None, bool]:
+def loaded_clip(clip: Mapping[str, Any] | LoadedCLIP) -> tuple[LoadedCLIP, str | None, bool]:
     """The model, the folder it came from, if it was one, and whether its weights are fresh."""
     if isinstance(clip, LoadedCLIP):
         return clip, None, False
