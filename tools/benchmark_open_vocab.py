@@ -1,8 +1,10 @@
 #!/usr/bin/env python
 """Evaluate open-vocabulary methods on several sets and write one table; a second call goes on where the first stopped.
 
-Example:
+Examples:
     python tools/benchmark_open_vocab.py --presets maskclip sclip --datasets voc20 ade20k --device cuda
+    python tools/benchmark_open_vocab.py --presets clip maskclip --datasets voc20 \
+        --towers ViT-B-16=openai ViT-B-16=dreamlip.pt local-dir:clips/longclip
 """
 
 import argparse
@@ -16,7 +18,7 @@ from denseclip.datasets.open_vocab import DOMAIN_SETS, MINIWORLD, PROTOCOLS, SET
 from denseclip.engine.config import OptionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
-from studies.open_vocab_grid import CellOptions, make_cells, run_grid
+from studies.open_vocab_grid import CellOptions, make_cells, run_grid, towers_of
 from studies.open_vocab_grid.cells import OWN, known_presets
 from studies.open_vocab_grid.grid import GridOptions
 
@@ -41,6 +43,13 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument('--model', help="open_clip architecture, local-dir:FOLDER or hf-hub:NAME (default: protocol's)")
     parser.add_argument('--pretrained', help="tag or file of CLIP's weights (default: the protocol's)")
+    parser.add_argument(
+        '--towers',
+        nargs='+',
+        metavar='CLIP',
+        help='several CLIPs: ARCHITECTURE=WEIGHTS (a tag, a file, or random), ARCHITECTURE, local-dir:FOLDER or '
+        'hf-hub:NAME; also writes towers.md, a row for each',
+    )
     parser.add_argument('--config', nargs='+', metavar='NAME=FILE', help='methods that are configs, under a name')
     parser.add_argument('--weights', nargs='+', metavar='NAME=FILE', help='checkpoints of methods that have learned')
     parser.add_argument('--checkpoint', nargs='+', action=FormerName, new='--weights')
@@ -92,7 +101,10 @@ def main(argv: list[str]) -> int:
         window_batch=args.window_batch,
         overrides=args.cfg_options,
     )
-    cells, notes = make_cells(args.presets, args.datasets, args.protocols, options)
+    each = towers_of(args.towers, options) if args.towers else [options]
+    made = [make_cells(args.presets, args.datasets, args.protocols, tower) for tower in each]
+    cells = [cell for found, _ in made for cell in found]
+    notes = list(dict.fromkeys(note for _, said in made for note in said))
     how = GridOptions(
         device=args.device,
         threads=args.threads,
@@ -105,7 +117,9 @@ def main(argv: list[str]) -> int:
         print(note)
     states = run_grid(cells, args.out, how, say=lambda text: print(text, flush=True))
     print(f'{args.out}/table.md')
-    return 0 if all(state.status == 'done' for state in states) else 1
+    if args.towers:
+        print((Path(args.out) / 'towers.md').read_text(encoding='utf-8') if len(each) > 1 else '', end='')
+    return 0 if all(state.status in ('done', 'impossible') for state in states) else 1
 
 
 if __name__ == '__main__':

@@ -10,6 +10,10 @@ class UnknownModelError(ValueError):
     """No architecture or weight tag of this name."""
 
 
+class NoReadOutError(ValueError):
+    """A tower cannot be read in the way that was asked for, or has no pixel embeddings at all."""
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The known names that are most like this one, as the end of a message."""
     by_lower = {k.lower(): k for k in known}

@@ -4,10 +4,10 @@ Every cell (preset, set, protocol, weights) is one file of results; a cell that 
 where it was saved last, and its numbers are those of a run in one piece.
 """
 
-from .cells import Cell, CellOptions, cell_config, make_cells
+from .cells import Cell, CellOptions, cell_config, make_cells, towers_of
 from .evaluate import Progress, evaluate_cell
 from .grid import GridBusyError, run_grid
-from .table import write_tables
+from .table import write_tables, write_towers
 
 __all__ = [
     'Cell',
@@ -18,5 +18,7 @@ __all__ = [
     'evaluate_cell',
     'make_cells',
     'run_grid',
+    'towers_of',
     'write_tables',
+    'write_towers',
 ]

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ OWN = 'own'
 """As a protocol: the one that the preset's paper used."""
 CONFIG = 'config'
 """The protocol of sets that a config file describes."""
+RANDOM = 'random'
+"""As weights: none, numbers drawn by a fixed seed."""
 _FOLDER_MODELS = ('hf-hub:', 'local-dir:')  # these bring their weights
 _FROM_SET = ('vocabulary', 'test_cfg', 'post', 'scale')
 
@@ -35,7 +37,7 @@ class CellOptions:
 
     Attributes:
         model: open_clip architecture; None is the protocol's.
-        pretrained: Its tag or a file; None is the protocol's.
+        pretrained: Its tag or a file, or :data:`RANDOM`; None is the protocol's.
         configs: Config file by preset, for methods that are models of their own (``dinoiser``).
         checkpoints: Checkpoint by preset.
         data_roots: Folder by set, where it is not the usual one.
@@ -87,6 +89,11 @@ class Cell:
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
+    def tower(self) -> str:
+        """The CLIP, and further weights on it."""
+        return self.weights + (f' + {Path(self.checkpoint).name}' if self.checkpoint else '')
+
+    @property
     def file_name(self) -> str:
         """Name of the file of its results; weights and limit in it, so that grids can share a folder."""
         parts = [self.preset, self.set_name, self.protocol, self.weights, self.checkpoint or '', self.limit or '']
@@ -98,6 +105,32 @@ class Cell:
     def title(self) -> str:
         """For messages."""
         return f'{self.preset} on {self.set_name} ({self.protocol}, {self.weights})'
+
+
+def towers_of(specs: Iterable[str], options: CellOptions) -> list[CellOptions]:
+    """Options of each tower of an axis: the same as if it had been named by ``model`` and ``pretrained`` alone.
+
+    Args:
+        specs: ``local-dir:FOLDER``, ``hf-hub:NAME``, ``ARCHITECTURE`` (with the protocol's weights), or
+            ``ARCHITECTURE=WEIGHTS``: a tag of open_clip, a file, or :data:`RANDOM`.
+        options: All the rest.
+
+    Raises:
+        OptionError: If a tower is named beside them, or twice.
+    """
+    found = list(specs)
+    if options.model is not None or options.pretrained is not None:
+        raise OptionError('--towers and --model or --pretrained name the CLIP twice: leave one of them out')
+    twice = sorted({spec for spec in found if found.count(spec) > 1})
+    if twice:
+        raise OptionError(f'--towers: {", ".join(twice)} is named twice')
+    made = []
+    for spec in found:
+        model, _, weights = (spec, '', '') if spec.startswith(_FOLDER_MODELS) else spec.partition('=')
+        if not model or ('=' in spec and not spec.startswith(_FOLDER_MODELS) and not weights):
+            raise OptionError(f"--towers: '{spec}' must be ARCHITECTURE, ARCHITECTURE=WEIGHTS, local-dir: or hf-hub:")
+        made.append(replace(options, model=model, pretrained=weights or None))
+    return made
 
 
 def make_cells(
@@ -237,6 +270,8 @@ def _use_weights(model: dict[str, Any], options: CellOptions, fallback: tuple[st
     clip['pretrained'] = options.pretrained or clip.get('pretrained') or fallback[1]
     if str(clip['model']).startswith(_FOLDER_MODELS):
         del clip['pretrained']
+    elif clip['pretrained'] == RANDOM:
+        clip['pretrained'] = None
 
 
 def _model(name: str, options: CellOptions) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from denseclip.files.atomic import write_text
 
 from .cells import Cell
 
-RUNNING, DONE, FAILED = 'running', 'done', 'failed'
+RUNNING, DONE, FAILED, IMPOSSIBLE = 'running', 'done', 'failed', 'impossible'
+"""States of a cell; impossible: its tower cannot be read as the method reads it."""
 _AREAS = ('intersect', 'union', 'prediction', 'label')
 _FORMAT = 1
 
@@ -35,7 +36,7 @@ class Progress:
 
     Attributes:
         identity: Of the cell, see :attr:`Cell.identity`.
-        status: ``'running'``, ``'done'`` or ``'failed'``.
+        status: ``'running'``, ``'done'``, ``'failed'`` or ``'impossible'``.
         done: Pictures that are counted.
         total: Pictures of the set, after ``limit``.
         seconds: Time spent on counted pictures, loading and text left out.
@@ -43,7 +44,7 @@ class Progress:
         areas: Pixels per class: of intersection, union, prediction and label, over the counted pictures.
         scores: ``mIoU``, ``aAcc`` and ``mAcc`` in percent; empty until done.
         class_iou: IoU per class in percent, None for classes that never occur; empty until done.
-        error: Why it failed.
+        error: Why it failed, or why it cannot be.
         device: Where it ran.
     """
 
@@ -185,7 +186,12 @@ def _areas(model: Any, batch: Mapping[str, Any], num_classes: int) -> np.ndarray
 
 
 def _ready_model(cell: Cell, dataset: Any, device: torch.device | str) -> Any:
-    """The model with its weights, on its device, its text encoded."""
+    """The model with its weights, on its device, its text encoded.
+
+    Raises:
+        NoReadOutError: If the tower has no such read-out.
+    """
+    torch.manual_seed(0)  # fresh weights are the same in every run
     model = MODELS.build(dict(cell.config['model']))
     with quiet():
         model.init_weights()

@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 from mmengine.registry import DefaultScope
 
+from denseclip.clip.errors import NoReadOutError
 from denseclip.engine.data.samples import absent_data
 from denseclip.files.atomic import remove_partial_files
 
 from .cells import Cell
-from .evaluate import DONE, FAILED, Progress, evaluate_cell
-from .table import write_tables
+from .evaluate import DONE, FAILED, IMPOSSIBLE, Progress, evaluate_cell
+from .table import write_tables, write_towers
 
 CELLS = 'cells'
 """Folder, within the output folder, of the files of cells."""
@@ -83,13 +84,15 @@ def run_grid(
             say(f'    {_end(state)}')
             states.append(state)
             write_tables(folder, out)
+            if len({cell.tower for cell in cells}) > 1:
+                write_towers(cells[:number], states, out)
     return states
 
 
 def _finished(path: Path, cell: Cell, options: GridOptions) -> Progress:
     """The cell's state after running what is left of it."""
     state = Progress.read(path, cell.identity)
-    if state.status == DONE:
+    if state.status in (DONE, IMPOSSIBLE):
         return state
     with DefaultScope.overwrite_default_scope('mmseg'):
         absent = absent_data(cell.config['test_dataloader']['dataset'])
@@ -111,7 +114,7 @@ def _finished(path: Path, cell: Cell, options: GridOptions) -> Progress:
             process.terminate()
             process.join()
     state = Progress.read(path, cell.identity)
-    if process.exitcode and state.status != FAILED:
+    if process.exitcode and state.status not in (FAILED, IMPOSSIBLE):
         how = f'killed by signal {-process.exitcode}' if process.exitcode < 0 else f'exit code {process.exitcode}'
         memory = ' (out of memory?)' if process.exitcode == -9 else ''
         state = replace(state, status=FAILED, error=f'its process ended early: {how}{memory}')
@@ -132,6 +135,9 @@ def _run(cell: Cell, path: Path, options: GridOptions, parent: int | None) -> No
             save_every=options.save_every,
             parent=parent,
         )
+    except NoReadOutError as error:
+        state = Progress.read(path, cell.identity)
+        replace(state, status=IMPOSSIBLE, error=str(error)).write(path, cell)
     except Exception as error:  # one failing cell must not stop a night's grid
         state = Progress.read(path, cell.identity)
         frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -141,8 +147,8 @@ def _run(cell: Cell, path: Path, options: GridOptions, parent: int | None) -> No
 
 def _beginning(path: Path, cell: Cell) -> str:
     state = Progress.read(path, cell.identity)
-    if state.status == DONE:
-        return 'done before'
+    if state.status in (DONE, IMPOSSIBLE):
+        return 'done before' if state.status == DONE else 'found impossible before'
     if state.done:
         return f'goes on after picture {state.done} of {state.total}'
     if not path.is_file() or state.error:
@@ -154,7 +160,7 @@ def _beginning(path: Path, cell: Cell) -> str:
 
 def _end(state: Progress) -> str:
     if state.status != DONE:
-        return f'failed: {state.error}'
+        return f'{state.status}: {state.error}'
     speed = state.seconds / max(state.done, 1)
     return f'mIoU {state.scores["mIoU"]:.2f} over {state.done} pictures, {speed:.3f} s each'
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from denseclip.datasets.open_vocab import SETS, published
 from denseclip.files.atomic import write_text
+
+from .cells import Cell
+from .evaluate import Progress
 
 COLUMNS = (
     'preset',
@@ -52,6 +56,39 @@ def write_tables(cells: str | Path, out: str | Path) -> tuple[Path, Path]:
     write_text(csv_path, text.getvalue())
     write_text(md_path, _markdown(rows))
     return csv_path, md_path
+
+
+def write_towers(cells: Sequence[Cell], states: Sequence[Progress], out: str | Path) -> Path:
+    """Write ``towers.md``: a row for each tower, a column for each method and set.
+
+    Args:
+        cells: Cells that were looked at.
+        states: What became of them.
+        out: Folder to write into.
+
+    Returns:
+        The file.
+    """
+    columns = list(dict.fromkeys((cell.preset, cell.set_name, cell.protocol) for cell in cells))
+    several = len({protocol for _, _, protocol in columns}) > 1
+    titles = [f'{name}, {place}' + (f' ({protocol})' if several else '') for name, place, protocol in columns]
+    notes: dict[str, int] = {}
+    found = {}
+    for cell, state in zip(cells, states, strict=True):
+        text = f'{state.scores["mIoU"]:.2f}' if state.status == 'done' else state.status
+        if state.error:
+            text += f' [{notes.setdefault(state.error, len(notes) + 1)}]'
+        found[cell.tower, (cell.preset, cell.set_name, cell.protocol)] = text
+    lines = ['| mIoU | ' + ' | '.join(map(_cell, titles)) + ' |', '|---|' + '---:|' * len(columns)]
+    for tower in dict.fromkeys(cell.tower for cell in cells):
+        lines.append(f'| {_cell(tower)} | ' + ' | '.join(_cell(found.get((tower, c), '')) for c in columns) + ' |')
+    if notes:
+        lines += ['', *(f'[{number}] {" ".join(error.split())}  ' for error, number in notes.items())]
+    counts = {cell.set_name: state.done for cell, state in zip(cells, states, strict=True) if state.status == 'done'}
+    lines += ['', 'Pictures: ' + ', '.join(f'{name} {count}' for name, count in counts.items())] if counts else []
+    path = Path(out) / 'towers.md'
+    write_text(path, '\n'.join(lines) + '\n')
+    return path
 
 
 def _contents(folder: Path) -> list[dict[str, Any]]:

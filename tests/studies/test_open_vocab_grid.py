@@ -35,6 +35,7 @@ from studies.open_vocab_grid import (
     evaluate_cell,
     make_cells,
     run_grid,
+    towers_of,
     write_tables,
 )
 from studies.open_vocab_grid.grid import GridOptions, _beginning
@@ -454,3 +455,45 @@ def test_miniworld_with_a_clip_in_a_folder(tmp_path: Path) -> None:
     assert [(row['set'], row['pictures'], row['protocol']) for row in rows(tmp_path / 'out')] == [
         ('miniworld', '2', 'miniworld')
     ] * 2
+
+
+# --- towers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_tower_is_the_same_cell_as_when_it_is_named_alone(options: CellOptions) -> None:
+    plain = replace(options, pretrained=None)
+    specs = [f'ViT-B-16={options.pretrained}', 'ViT-B-32', 'RN50=random', 'local-dir:a=b']
+    alone = [
+        options,
+        replace(plain, model='ViT-B-32'),
+        replace(plain, model='RN50', pretrained='random'),
+        replace(plain, model='local-dir:a=b'),
+    ]
+    for tower, single in zip(towers_of(specs, plain), alone, strict=True):
+        (one,), (other,) = (make_cells(['clip'], ['voc20'], ['own'], o)[0] for o in (tower, single))
+        assert (one.identity, one.file_name, one.weights) == (other.identity, other.file_name, other.weights)
+    for specs, message in ((['=x'], 'must be'), (['RN50='], 'must be'), (['RN50', 'RN50'], 'named twice')):
+        with pytest.raises(OptionError, match=message):
+            towers_of(specs, plain)
+    with pytest.raises(OptionError, match='twice'):
+        towers_of(['RN50'], options)
+
+
+def test_towers_beside_methods_and_a_reason_where_one_cannot_be_read(options: CellOptions, tmp_path: Path) -> None:
+    small = {**options.overrides, 'model.clip.arch': {**ARCH, 'vision_cfg': {**ARCH['vision_cfg'], 'layers': 2}}}
+    resnet = dict(image_size=64, layers=[1, 1, 1, 1], width=8, head_width=64, patch_size=None)
+    plain = replace(options, pretrained=None, limit=1, overrides=small)
+    vit, conv = towers_of([f'ViT-B-16={options.pretrained}', 'RN50=random'], plain)
+    conv = replace(conv, overrides={**small, 'model.clip.arch': {**ARCH, 'vision_cfg': resnet}})
+    cells = [cell for tower in (vit, conv) for cell in make_cells(['clip', 'sclip'], ['voc20'], ['own'], tower)[0]]
+    states = run_grid(cells, tmp_path, HERE)
+    assert [state.status for state in states] == ['done', 'done', 'done', 'impossible'], states
+    alone = run_grid(make_cells(['clip'], ['voc20'], ['own'], conv)[0], tmp_path / 'alone', HERE)[0]
+    assert (alone.areas, alone.scores) == (states[2].areas, states[2].scores)  # random weights, too
+    table = (tmp_path / 'towers.md').read_text()
+    first, second = (line.split(' | ') for line in table.splitlines() if line.startswith(('| ViT-B-16', '| RN50')))
+    assert first[1] == f'{states[0].scores["mIoU"]:.2f}' and second[2].startswith('impossible [1]')
+    assert '[1] ResNetTower is read as trained' in table and "preset='clip'" in table
+    said: list[str] = []
+    again = run_grid(cells, tmp_path, HERE, said.append)
+    assert again == states and sum('found impossible before' in line for line in said) == 1

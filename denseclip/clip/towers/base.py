@@ -12,6 +12,7 @@ from denseclip.weights.positions import POSITION_MODES
 from ..alignment import Alignment
 from ..attention import Guide, attention_terms
 from ..deep_prompts import CoupledPrompts
+from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .rotary import ROTARY_MODES
@@ -208,7 +209,7 @@ class ImageTower(nn.Module):
             or read_out.weights_from
             or read_out.layers != 1
         ):
-            raise ValueError(
+            raise NoReadOutError(
                 f'{type(self).__name__} is read as trained (attention={" or ".join(map(repr, known))}), not with '
                 f"attention='{read_out.attention}' and such settings: gaussian, iterations, parallel, scale, layers, "
                 "ffn_inputs and weights_from are for vision transformers of CLIP. Take preset='clip' here."
@@ -217,7 +218,9 @@ class ImageTower(nn.Module):
     def refuse_guide(self, guide: Guide | None) -> None:
         """Raise if something is to be added to an attention that this tower does not have."""
         if guide is not None:
-            raise ValueError(f'{type(self).__name__} takes no guide (affinity, prior): use a CLIP vision transformer.')
+            raise NoReadOutError(
+                f'{type(self).__name__} takes no guide (affinity, prior): use a CLIP vision transformer.'
+            )
 
     def refuse_prompts(self, prompts: MaskPrompts | None) -> None:
         """Raise if patches are to be replaced in a tower that has none."""
@@ -236,7 +239,7 @@ class ImageTower(nn.Module):
 def fixed_size_error(trunk: Any, images: Tensor) -> ValueError:
     """The error for pictures of a size that a timm trunk was not built for and cannot be told of."""
     height, width = trunk.patch_embed.img_size
-    return ValueError(
+    return NoReadOutError(
         f'this {type(trunk).__name__} knows the positions of {height}x{width} pictures only, not of '
         f'{images.shape[-2]}x{images.shape[-1]}: resize pictures to that size, or take another architecture.'
     )

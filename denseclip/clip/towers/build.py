@@ -11,6 +11,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
+from ..errors import NoReadOutError
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower
 from .resnet import ResNetTower
@@ -51,6 +52,6 @@ def build_image_tower(
     if isinstance(visual, TimmModel):
         kind = TimmViTTower if hasattr(visual.trunk, 'blocks') else ConvTrunkTower
         return kind(visual, read_out, preprocess, **options)
-    raise ValueError(
+    raise NoReadOutError(
         f'no dense read-out for {type(visual).__name__}; use a ResNet, ViT, ConvNeXt or timm ViT of open_clip.'
     )

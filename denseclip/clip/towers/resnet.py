@@ -8,6 +8,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
 from ..attention import Guide
+from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .attention_pool import attend, attention_pool, pool_tokens, value_projection
@@ -40,7 +41,7 @@ class ResNetTower(ImageTower):
         self.stage_strides = tuple((4, 8, 16, 32)[i] for i in self.indices)
         self.embed_dim = visual.output_dim
         if visual.attnpool is None and (self.read_out.dense or self.read_out.pooled):
-            raise ValueError('this ResNet has no attention pool: read_out needs dense=False and pooled=False.')
+            raise NoReadOutError('this ResNet has no attention pool: read_out needs dense=False and pooled=False.')
 
     def forward(self, images: Tensor, guide: Guide | None = None, prompts: MaskPrompts | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`; odd sizes round up in the stem's convolution and down in every pooling."""

@@ -9,6 +9,7 @@ from open_clip.timm_model import TimmModel
 from torch import Tensor
 
 from ..attention import Guide
+from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower, TowerOutput, fixed_size_error
@@ -35,7 +36,7 @@ class ConvTrunkTower(ImageTower):
         self.refuse_attention('qk', 'value')
         trunk: Any = visual.trunk
         if not hasattr(getattr(trunk, 'head', None), 'global_pool'):
-            raise ValueError(f'{type(trunk).__name__} has no pooled classifier head, so no pixel embeddings.')
+            raise NoReadOutError(f'{type(trunk).__name__} has no pooled classifier head, so no pixel embeddings.')
         info = trunk.feature_info
         self.indices = self.checked_indices(len(info), tuple(range(len(info)))[-4:])
         self.stage_channels = tuple(info[i]['num_chs'] for i in self.indices)

@@ -15,6 +15,7 @@ from torch import Tensor
 from denseclip.weights.positions import resize_positions
 
 from ..attention import Guide
+from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .base import DenseReadOut, ImageTower, TowerOutput, fixed_size_error
@@ -58,9 +59,9 @@ class TimmViTTower(ImageTower):
         # With an attention pool, the dense read-out is the pool's own value path, which is what 'value' asks for.
         self.refuse_attention('qk', *(('value',) if getattr(trunk, 'attn_pool', None) is not None else ()))
         if not (read_out.residual and read_out.ffn):
-            raise ValueError(f'{type(trunk).__name__} trunks keep their residual and FFN: set residual=ffn=True.')
+            raise NoReadOutError(f'{type(trunk).__name__} trunks keep their residual and FFN: set residual=ffn=True.')
         if type(trunk) not in TRUNKS or getattr(trunk, 'shared_rel_pos', None) is not None:
-            raise ValueError(
+            raise NoReadOutError(
                 f'no dense read-out for a {type(trunk).__name__} trunk of this kind; there is one for '
                 f'{", ".join(kind.__name__ for kind in TRUNKS)}.'
             )

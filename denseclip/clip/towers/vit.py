@@ -25,6 +25,7 @@ from ..blocks import (
     run_block,
 )
 from ..deep_prompts import CoupledPrompts
+from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .attention_pool import pooler_values
@@ -60,7 +61,7 @@ class ViTTower(ImageTower):
             raise ValueError('read_out.keys needs a changed last block and layers=1.')
         explicit = self.read_out.fits_any_tower and self.read_out.as_trained
         if not explicit and not all(map(has_explicit_walk, blocks)):
-            raise ValueError(f'blocks of type {type(blocks[-1]).__name__} can only be read as trained.')
+            raise NoReadOutError(f'blocks of type {type(blocks[-1]).__name__} can only be read as trained.')
         self.deep_prompts: CoupledPrompts | None = None
         self.drop_rates = [drop_path_rate * i / max(len(blocks) - 1, 1) for i in range(len(blocks))]
         width, patch = visual.conv1.out_channels, visual.patch_size[0]
@@ -69,9 +70,9 @@ class ViTTower(ImageTower):
         self.stage_strides = (patch,) * len(self.indices)
         self.embed_dim = visual.proj.shape[1] if visual.proj is not None else width
         if getattr(visual, 'attn_pool_contrastive', None) is not None and self.read_out.dense:
-            raise ValueError('a ViT with two attentional poolers has no pixel embeddings; use dense=False.')
+            raise NoReadOutError('a ViT with two attentional poolers has no pixel embeddings; use dense=False.')
         if not 0 < self.read_out.layers <= len(blocks):
-            raise ValueError(f'read_out.layers={self.read_out.layers}: this tower has {len(blocks)} blocks.')
+            raise NoReadOutError(f'read_out.layers={self.read_out.layers}: this tower has {len(blocks)} blocks.')
 
     def take_prompts(self, prompts: CoupledPrompts) -> None:
         """See :meth:`ImageTower.take_prompts`.
