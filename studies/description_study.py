@@ -2,6 +2,9 @@
 
     python studies/description_study.py data/CamVid --classes camvid --ignore 11 --descriptions FILE
 
+A file of pairs ("mug | bottle") is for models of masks, ``--model ovseg --masks superpixels --clip local-dir:FOLDER``:
+the likeliest classes of each mask are compared again, also by sentences that are exchanged between the two classes.
+
 Source: the control of "Does VLM Classification Benefit from LLM Description Semantics?" (AAAI 2025): a gain over names
 that shuffled descriptions (another class's) or random words of the same number give, too, comes from averaging
 sentences, not from what they say.
@@ -25,6 +28,13 @@ from denseclip.apis.adapt import labelled_maps
 from denseclip.apis.loading import load_model
 from denseclip.apis.new_dataset import typed_classes
 from denseclip.clip.descriptions import random_descriptors, read_descriptions
+from denseclip.clip.differences import (
+    Difference,
+    exchanged,
+    file_of_pairs,
+    random_differences,
+    read_differences,
+)
 from denseclip.clip.unrelated import unrelated_words
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.pixel_fit import confusion, mean_iou
@@ -50,6 +60,17 @@ def variants(
         'descriptions': [vocabulary.with_descriptions(descriptions)],
         "another class's": [vocabulary.with_descriptions(shuffled(descriptions, seed)) for seed in draws],
         'random words': [vocabulary.with_descriptions(found) for found in nothing],
+    }
+
+
+def pair_variants(vocabulary: Vocabulary, differences: Sequence[Difference], seeds: int) -> dict[str, list[Vocabulary]]:
+    """The same for sentences that tell pairs of classes apart."""
+    nothing = [random_differences(differences, unrelated_words(), seed) for seed in range(seeds)]
+    return {
+        'names alone': [vocabulary],
+        'descriptions': [vocabulary.with_differences(differences)],
+        'exchanged': [vocabulary.with_differences(exchanged(differences))],
+        'random words': [vocabulary.with_differences(found) for found in nothing],
     }
 
 
@@ -88,13 +109,19 @@ def main() -> None:
     parser.add_argument('--every', type=int, default=12, help='each so-manieth picture of the test split')
     parser.add_argument('--model', help='name of a model (default: the bundled one)')
     parser.add_argument('--clip')
+    parser.add_argument('--masks', help='of ovseg, such as superpixels')
     args = parser.parse_args()
     words, _ = typed_classes(args.classes)
     with labelled_maps(args.folder, words, {'ignore': args.ignore}) as (data, vocabulary):
-        inferencer = load_model(args.model, words=vocabulary, clip=args.clip, device='cpu')
-        pairs = data.splits.get('test', data.splits['train']).pairs[:: args.every]
+        own = {'masks': args.masks, 'selection': 'all'} if args.masks else {}
+        inferencer = load_model(args.model, words=vocabulary, clip=args.clip, device='cpu', **own)
+        splits = data.splits
+        pairs = splits.get('test', splits.get('val', splits['train'])).pairs[:: args.every]
         pictures = [pair.picture for pair in pairs]
-        kinds = variants(vocabulary, read_descriptions(args.descriptions), args.seeds)
+        if file_of_pairs(args.descriptions):
+            kinds = pair_variants(vocabulary, read_differences(args.descriptions, vocabulary.names), args.seeds)
+        else:
+            kinds = variants(vocabulary, read_descriptions(args.descriptions), args.seeds)
         scores = {name: [measure(inferencer, data, each, pictures) for each in many] for name, many in kinds.items()}
     print(f'{len(pictures)} pictures, {args.seeds} draws\n\n{report(scores)}')
 

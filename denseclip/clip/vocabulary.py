@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..files.names import shown
 from .class_lists import LIST_SUFFIXES, ClassList, VocabularyError, parse_text, read_list
 from .descriptions import described
+from .differences import Difference
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BACKGROUND_POLICIES = ('none', 'prompts', 'threshold', 'learned', 'clipn')
+BACKGROUND_POLICIES = ('none', 'prompts', 'threshold', 'learned', 'clipn', 'gda')
+STRANGE = 0.99
+"""Pixels stranger than this part of labelled ones are background, with ``background='gda'``."""
 _DATA = Path(__file__).parent / 'vocabularies'
 
 
@@ -77,11 +80,14 @@ class Vocabulary:
         background: ``'none'``: every pixel gets a class. ``'prompts'``: one more class, after all others, whose
             prompts are ``background_names``. ``'threshold'``: pixels whose best score is below ``threshold``.
             ``'learned'``: the model brings a background of its own. ``'clipn'``: pixels of which CLIPN's second text
-            tower says that they are none of the classes.
+            tower says that they are none of the classes. ``'gda'``: pixels that are stranger than ``threshold`` to a
+            head of labelled pictures.
         background_names: Prompts of the background, for ``background='prompts'``.
-        threshold: Score, for ``background='threshold'``.
+        threshold: With ``background='threshold'`` the least probability of the best class; with ``'gda'`` the part of
+            labelled pixels that are less strange, :data:`STRANGE` by default.
         shared_names: Whether further names may belong to several classes, as in some published lists. What classes are
             called (their first names) is never the same.
+        differences: What tells pairs of classes apart, for models that classify regions.
     """
 
     classes: tuple[ClassEntry, ...]
@@ -89,6 +95,7 @@ class Vocabulary:
     background_names: tuple[str, ...] = ()
     threshold: float | None = None
     shared_names: bool = False
+    differences: tuple[Difference, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'classes', tuple(_entry(c) for c in self.classes))
@@ -130,8 +137,22 @@ class Vocabulary:
             )
         if (self.background == 'prompts') != bool(self.background_names) or '' in self.background_names:
             raise VocabularyError("background_names (none of them empty) and background='prompts' need each other.")
-        if (self.background == 'threshold') != (self.threshold is not None):
-            raise VocabularyError("threshold and background='threshold' need each other.")
+        if self.background == 'gda':
+            object.__setattr__(self, 'threshold', STRANGE if self.threshold is None else self.threshold)
+            if not 0 <= self.threshold <= 1:  # type: ignore[operator]
+                raise VocabularyError(f"threshold={self.threshold:g} must be in 0..1 with background='gda'.")
+        elif (self.background == 'threshold') != (self.threshold is not None):
+            raise VocabularyError("threshold and background='threshold' (or 'gda') need each other.")
+
+    @property
+    def least_score(self) -> float | None:
+        """Probability below which the best class gives way to the background; None: there is no such rule."""
+        return self.threshold if self.background == 'threshold' else None
+
+    @property
+    def most_strange(self) -> float | None:
+        """Part of labelled pixels than which the background is stranger; None: there is no such rule."""
+        return self.threshold if self.background == 'gda' else None
 
     # --- making one ---------------------------------------------------------------------------------------------
 
@@ -203,6 +224,10 @@ class Vocabulary:
 
     @classmethod
     def _of_mapping(cls, what: Mapping[str, Any]) -> Vocabulary:
+        if 'differences' in what and {'classes', 'from_file'} & set(what):
+            plain = {key: value for key, value in what.items() if key != 'differences'}
+            pairs = (Difference(tuple(names), tuple(map(tuple, both))) for names, both in what['differences'])
+            return cls._of_mapping(plain).with_differences(pairs)
         if 'descriptors' in what and {'classes', 'from_file'} & set(what):
             plain = {key: value for key, value in what.items() if key != 'descriptors'}
             return cls._of_mapping(plain).with_descriptions(what['descriptors'])
@@ -283,6 +308,29 @@ class Vocabulary:
             )
         return replace(self, classes=classes)
 
+    def with_differences(self, differences: Iterable[Difference]) -> Vocabulary:
+        """The same classes with what tells pairs of them apart; pairs of other classes are left out.
+
+        Args:
+            differences: Classes are called by any of their names.
+
+        Raises:
+            VocabularyError: If no pair is of these classes.
+        """
+        known = {_plain(name): c.name for c in self.classes for name in c.names}
+        given = list(differences)
+        kept = []
+        for each in given:
+            first, second = (known.get(_plain(name)) for name in each.classes)
+            if first is not None and second is not None and first != second:
+                kept.append(Difference((first, second), each.sentences))
+        if not kept:
+            raise VocabularyError(
+                f'the pairs are of {", ".join(" | ".join(each.classes) for each in given[:4])}; in none of them are '
+                f'both among the classes {", ".join(self.names[:6])}.'
+            )
+        return replace(self, differences=tuple(kept))
+
     @property
     def prompts(self) -> tuple[str, ...]:
         """All prompts of all classes, class by class, then those of the background."""
@@ -306,8 +354,12 @@ class Vocabulary:
             )
         if self.background_names:
             lines.append(f'  {len(self):3d}  background = {", ".join(map(shown, self.background_names))}')
-        if self.threshold is not None:
-            lines.append(f'       background where the best score is below {self.threshold:g}')
+        if self.least_score is not None:
+            lines.append(f'       background where the best score is below {self.least_score:g}')
+        if self.differences:
+            lines.append(f'       {len(self.differences)} pairs of classes are told apart by sentences')
+        if self.most_strange is not None:
+            lines.append(f'       background where pixels are stranger than {self.most_strange:.4g} of labelled ones')
         return '\n'.join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -324,6 +376,8 @@ class Vocabulary:
             data['shared_names'] = True
         if self.sentences:
             data['descriptors'] = {c.name: list(c.descriptors) for c in self.classes if c.descriptors}
+        if self.differences:
+            data['differences'] = [[list(d.classes), [list(both) for both in d.sentences]] for d in self.differences]
         return data
 
 

@@ -29,6 +29,8 @@ class TakesWords:
     dataset_meta: Any
     is_thing: Tensor = torch.zeros(0, dtype=torch.bool, device='cpu')
     _things_asked_for: ThingsLike | None = None
+    compares_pairs = False
+    """Whether the model heeds :attr:`Vocabulary.differences`."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -107,6 +109,11 @@ class TakesWords:
     # ------------------------------------------------------------------------------------------------------------
 
     def _take(self, vocabulary: Vocabulary, embeddings: Tensor | None, things: ThingsLike | None) -> None:
+        if vocabulary.differences and not self.compares_pairs:
+            raise ValueError(
+                f'{type(self).__name__} compares no pairs of classes: leave the sentences for pairs out, or take a '
+                'model that classifies masks (--method ovseg, fcclip or maft).'
+            )
         flags = self._thing_flags(vocabulary) if things is None else thing_flags(vocabulary, things)
         self.use_words(vocabulary, embeddings)
         self.is_thing = torch.as_tensor(flags, dtype=torch.bool, device='cpu')

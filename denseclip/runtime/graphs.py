@@ -139,7 +139,7 @@ def check_vocabulary(words: Words, vocabulary: Vocabulary) -> None:
         UserError: If its background policy is not one of the model's, it has another number of classes than a model
             that is built for one, or its classes have descriptions.
     """
-    if vocabulary.sentences:
+    if vocabulary.sentences or vocabulary.differences:
         raise UserError(
             'exported models know no descriptions of classes: leave them out, or export the model with these words as '
             'its classes.'

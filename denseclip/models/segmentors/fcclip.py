@@ -22,13 +22,14 @@ from denseclip.core.placement import Placement, pad_to_multiple, resize, size_of
 from denseclip.core.words import TakesWords
 from denseclip.models.backbones import CLIPMaskTrunk, TrunkFeatures
 from denseclip.models.builder import build_module
-from denseclip.models.functional.text_logits import text_logits
+from denseclip.models.functional.text_logits import MAX_LOGIT_SCALE, text_logits
 from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities, geometric_ensemble, seen_classes
 from denseclip.models.heads.mask_head import MaskHead, MaskPredictions
 from denseclip.models.heads.query_guide import MayBeGuided
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.structures.mask_proposals import MaskProposals
 
+from .compares_pairs import ComparesPairs
 from .mask_results import MaskTasks, WritesTasks
 from .mask_targets import mask_targets
 
@@ -37,7 +38,7 @@ MULTIPLE = 32
 
 
 @MODELS.register_module()
-class FCCLIP(MayBeGuided, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
+class FCCLIP(MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
     """Open-vocabulary semantic, panoptic and instance segmentation with one frozen CLIP.
 
     CLIP's trunk gives the features of a mask generator and, pooled under its masks, their embeddings. A mask's class
@@ -193,9 +194,13 @@ class FCCLIP(MayBeGuided, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
 
     def clip_logits(self, features: TrunkFeatures, mask_logits: Tensor) -> Tensor:
         """Class logits of CLIP for masks, "void" last, (N, Q, K + 1)."""
+        return self.logits_of_masks(features, mask_logits, *self.text_rows())
+
+    def logits_of_masks(self, features: TrunkFeatures, mask_logits: Tensor, rows: Tensor, names: Tensor) -> Tensor:
+        """The same against given text rows; the likeliest are compared again where the words tell pairs apart."""
         embeddings = self.backbone.embed_masks(features, mask_logits)
-        rows, names = self.text_rows()
-        return text_logits(embeddings, rows, names, self.clip_logit_scale)
+        logits = text_logits(embeddings, rows, names, self.clip_logit_scale)
+        return self.compare_pairs(logits, embeddings, self.clip_logit_scale.exp().clamp(max=MAX_LOGIT_SCALE))
 
     def trained_logits(self, proposals: MaskProposals) -> Tensor:
         """Class logits of the trained classifier for masks, "void" last, (N, Q, K + 1)."""

@@ -15,7 +15,6 @@ from denseclip.models.backbones import TrunkFeatures
 from denseclip.models.backbones.base import batch_norms_to_eval
 from denseclip.models.builder import build_module
 from denseclip.models.functional.maft_losses import compensation_loss, mask_aware_loss
-from denseclip.models.functional.text_logits import text_logits
 from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities, out_of_vocabulary
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.structures.mask_proposals import MaskProposals
@@ -120,8 +119,7 @@ class MAFTPlus(FCCLIP):
     def clip_logits(self, features: TrunkFeatures, mask_logits: Tensor) -> Tensor:
         """Class logits of the fine-tuned CLIP for masks, against text that has seen the picture."""
         rows, names = self.text_rows()
-        text = self.transferred(rows, features)
-        return text_logits(self.backbone.embed_masks(features, mask_logits), text, names, self.clip_logit_scale)
+        return self.logits_of_masks(features, mask_logits, self.transferred(rows, features), names)
 
     def transferred(self, rows: Tensor, features: TrunkFeatures) -> Tensor:
         """Text rows (R, D) after they have looked at each picture, (N, R, D)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from denseclip.models.region_classifier import RegionClassifier, RegionEmbedding
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.structures.mask_proposals import MaskProposals
 
+from .compares_pairs import ComparesPairs
 from .label_inference import LabelMapInference
 from .two_stage_results import SELECTIONS, MaskClasses, TwoStageResults
 
@@ -38,7 +40,7 @@ _NOWHERE = -12.0  # logit of a mask that has no pixel
 
 
 @MODELS.register_module()
-class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor):
+class TwoStageSegmentor(ComparesPairs, LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor):
     """Masks from a proposer, classified by CLIP on pictures of them and, if they bring embeddings, by those.
 
     With a proposer that knows nothing about classes (superpixels, Segment Anything, a detector, files) nothing has to
@@ -169,9 +171,10 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         A single class is then told apart from "others". ``background='learned'`` means pixels that no mask covers.
 
         Raises:
-            ValueError: If it has a threshold: scores of masks add up, so none fits all pictures. Or that of CLIPN.
+            ValueError: If it has a threshold: scores of masks add up, so none fits all pictures. Or one that looks at
+                embeddings of pixels.
         """
-        if vocabulary.background in ('threshold', 'clipn'):
+        if vocabulary.background in ('threshold', 'clipn', 'gda'):
             raise ValueError(
                 f"{type(self).__name__} has no background='{vocabulary.background}'; use 'learned' (pixels in no mask "
                 "stay blank), 'prompts' or 'none'."
@@ -179,7 +182,7 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         if self.selection == 'best' and vocabulary.background == 'none':
             alone = {'background': 'prompts', 'background_names': (OTHERS,)}
             blank = {'background': 'learned'}
-            return Vocabulary(vocabulary.classes, **(alone if len(vocabulary) == 1 else blank))
+            return replace(vocabulary, **(alone if len(vocabulary) == 1 else blank))
         return vocabulary
 
     def label_names(self) -> tuple[str, ...]:
@@ -257,7 +260,7 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         return self.region_classifier(image, masks, scores)
 
     def classify(self, image: Tensor, masks: Tensor, embeddings: Tensor | None, scores: Tensor | None) -> MaskClasses:
-        """Classes of the masks of one picture.
+        """Classes of the masks of one picture; the likeliest are compared again where the words tell pairs apart.
 
         Args:
             image: RGB in 0..255, without padding.
@@ -271,11 +274,13 @@ class TwoStageSegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor)
         classes = len(self.text.names)
         first = second = None
         if embeddings is not None:
-            first = self.class_logits(embeddings).log_softmax(dim=-1)[:, :classes]
+            logits = self.compare_pairs(self.class_logits(embeddings), embeddings, self.scale)
+            first = logits.log_softmax(dim=-1)[:, :classes]
         valid = torch.ones(len(masks), dtype=torch.bool, device=masks.device)
         if self.region_classifier is not None and self.stages != 'first':
             regions = self.embed_regions(image, masks, scores)
-            second = self.class_logits(regions.embeddings)[:, :classes].log_softmax(dim=-1)
+            logits = self.class_logits(regions.embeddings)[:, :classes]
+            second = self.compare_pairs(logits, regions.embeddings, self.scale).log_softmax(dim=-1)
             valid = regions.valid
         return MaskClasses.of(first, second, valid, self.ensemble_weight, self.stages)
 
