@@ -29,6 +29,7 @@ from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.models.functional.ensemble import DECIDERS
 from denseclip.models.functional.label_map import label_dtype
+from denseclip.models.pixel_trail import PixelRequest
 from denseclip.models.segmentors.word_scoring import score_sample
 from denseclip.structures.word_scores import Calibration, ScoreRequest
 from denseclip.visualization.palette import palette_for
@@ -371,18 +372,19 @@ class Inferencer(TakesPixelHead, Predictor):
     def _run(self, pictures: Sequence[Picture], request: ScoreRequest | None) -> list[Any]:
         """The model's data samples for pictures, larger than they where a strip was extended; in the model's turn."""
         packed = [self._transforms(described(picture, self._limit)) for picture in pictures]
-        self.model.score_request = request
+        words = getattr(self.model, 'vocabulary', self.vocabulary)
+        kept = self._pixel_request(words)
+        self.model.score_request, self.model.pixel_request = request, kept
         try:
             with torch.inference_mode():
                 samples = run(packed, self._step, self.most_at_once)
                 if request is not None:
                     for sample in samples:
                         score_sample(request, sample)
-                self._add_strangeness(packed, samples)
-                self._add_descriptions(packed, samples, getattr(self.model, 'vocabulary', self.vocabulary))
+                self._add_descriptions(samples, words)
                 return samples
         finally:
-            self.model.score_request = None
+            self.model.score_request, self.model.pixel_request = None, PixelRequest()
 
 
 def _make_palette(vocabulary: Vocabulary) -> np.ndarray:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.structures import PixelData
 
 from denseclip.apis.batches import described
 from denseclip.apis.errors import UserError, check_share
 from denseclip.files.names import shown
 from denseclip.models.pixel_head import PixelGDAHead, differing, feature_space, takes_pixel_head
 from denseclip.models.pixel_head_file import read_head
-from denseclip.models.pixel_samples import description_rows, fired_descriptions, strangeness_map
+from denseclip.models.pixel_samples import description_rows, fired_descriptions
+from denseclip.models.pixel_trail import NEEDS_HEAD, PixelRequest
 
 if TYPE_CHECKING:
     from denseclip.apis.images import Picture
@@ -105,7 +105,7 @@ def check_unknown(unknown: float | None, head: Any) -> None:
     """
     check_share('unknown (--unknown)', unknown)
     if unknown is not None and head is None:
-        raise UserError('--unknown (unknown=) needs a head of labelled pictures: give --head (head=), too.')
+        raise UserError(NEEDS_HEAD)
 
 
 class TakesPixelHead:
@@ -160,25 +160,27 @@ class TakesPixelHead:
             data = self.model.data_preprocessor(pseudo_collate([packed]), False)
             yield data['inputs'], data['data_samples'][0]
 
-    def _add_strangeness(self, packed: Sequence[Any], samples: Sequence[Any]) -> None:
-        """Give data samples ``strangeness`` (1, H, W), if it decides anything; in the model's turn."""
-        if self.unknown is None:
-            return
-        for item, sample in zip(packed, samples, strict=True):
-            inputs = self.model.data_preprocessor(pseudo_collate([item]), False)['inputs']
-            found = strangeness_map(self.model, self.model.pixel_head, inputs, sample)
-            sample.set_data({'strangeness': PixelData(data=found[None])})
+    def _pixel_request(self, vocabulary: Vocabulary) -> PixelRequest:
+        """What the model is to keep of its pixels while it labels them; in its turn.
 
-    def _add_descriptions(self, packed: Sequence[Any], samples: Sequence[Any], vocabulary: Vocabulary) -> None:
-        """Give data samples ``descriptions``, if they are asked for and there are any; in the model's turn."""
-        if not self.explain or not vocabulary.sentences:
-            return
-        require_pixel_features(self.model)
-        if self._described is None or self._described[0] != vocabulary:
-            self._described = vocabulary, description_rows(self.model, vocabulary)
-        rows = self._described[1]
-        for item, sample in zip(packed, samples, strict=True):
-            inputs = self.model.data_preprocessor(pseudo_collate([item]), False)['inputs']
+        Raises:
+            UserError: If the background of the words needs a head and there is none, or pixels have no embeddings.
+        """
+        if vocabulary.most_strange is not None and self.model.pixel_head is None:
+            raise UserError(NEEDS_HEAD)
+        explains = self.explain and bool(vocabulary.sentences)
+        if explains:
+            require_pixel_features(self.model)
+        return PixelRequest(strangeness=self.unknown is not None, features=explains)
+
+    def _add_descriptions(self, samples: Sequence[Any], vocabulary: Vocabulary) -> None:
+        """Give data samples ``descriptions``, if their pixels were kept for that; in the model's turn."""
+        for sample in samples:
+            windows = sample.metainfo.get('pixel_windows')
+            if windows is None:
+                continue
+            if self._described is None or self._described[0] != vocabulary:
+                self._described = vocabulary, description_rows(self.model, vocabulary)
             labels = sample.pred_sem_seg.data[0].cpu().long()
-            found = fired_descriptions(self.model, inputs, sample, labels, vocabulary, rows)
+            found = fired_descriptions(windows, labels, vocabulary, self._described[1])
             sample.set_metainfo({'descriptions': found})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.errors import UserError, check_share
@@ -72,15 +73,18 @@ def add_word_options(parser: argparse.ArgumentParser, *names: str) -> None:
     parser.add_argument(
         '--descriptions',
         metavar='FILE',
-        help='what the classes look like: JSON, {"cat": ["four legs", "whiskers"]}; the mean of these scores counts',
+        help='what the classes look like: JSON, {"cat": ["four legs", "whiskers"]}; the mean of these scores counts. '
+        'For models of masks also what tells two apart: {"cat | dog": [["a cat with a thin tail", "a dog with ..."]]}; '
+        'the likeliest classes of each mask are compared again',
     )
     parser.add_argument(
         '--background',
-        choices=('none', 'prompts', 'threshold', 'clipn'),
+        choices=('none', 'prompts', 'threshold', 'clipn', 'gda'),
         default='none',
         help='pixels of no class: none (each gets a class, the default), prompts (one more class with words of its '
-        'own), threshold (where the best score is low; not every model can do this), clipn (where the second text '
-        "tower of CLIPN's weights says so; with --preset and --pretrained FILE)",
+        'own), threshold (where the best class is less probable than --threshold), clipn (where the second text '
+        "tower of CLIPN's weights says so; with --preset and those weights), gda (what is strange to the --head of "
+        'labelled pictures); not every model can do each',
     )
     parser.add_argument(
         '--background-names',
@@ -88,7 +92,13 @@ def add_word_options(parser: argparse.ArgumentParser, *names: str) -> None:
         help=f'words of the background, separated by ","; implies --background prompts '
         f'(default there: {", ".join(DEFAULT_BACKGROUND_NAMES)})',
     )
-    parser.add_argument('--threshold', type=float, metavar='SCORE', help='for --background threshold')
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        metavar='SCORE',
+        help='for --background threshold: least probability of the best class; for gda: part of the labelled pixels '
+        'than which the background is stranger (default: 0.99)',
+    )
 
 
 def add_score_options(parser: argparse.ArgumentParser) -> None:
@@ -119,7 +129,8 @@ def add_head_options(parser: argparse.ArgumentParser) -> None:
         '--unknown',
         type=float,
         metavar='P',
-        help='with --head: pixels that are stranger than this part of the labelled pixels (0.99) get no class, 0..1',
+        help='with --head: pixels that are stranger than this part of the labelled pixels (0.99) get no class, 0..1; '
+        'beside any other --background',
     )
 
 
@@ -235,20 +246,12 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
     from denseclip.clip.vocabulary import Vocabulary, file_vocabulary, typed_vocabulary
 
     descriptions = getattr(args, 'descriptions', None)
-    background: dict[str, Any] = {'background': args.background}
-    if args.background_names is not None and args.background == 'none':
-        background['background'] = 'prompts'
-    if background['background'] == 'prompts':
-        names = args.background_names
-        given = None if names is None else tuple(names.split(';' if ';' in names else ','))
-        background['background_names'] = given or DEFAULT_BACKGROUND_NAMES
-    elif args.background_names is not None:
-        raise UserError('--background-names goes with --background prompts; leave one of them out.')
-    if (args.threshold is not None) != (args.background == 'threshold'):
-        raise UserError('--background threshold and --threshold SCORE need each other.')
-    if args.threshold is not None:
-        background['threshold'] = args.threshold
+    background = _background(args)
     if args.classes is None and args.classes_file is None:
+        if args.background == 'gda' and descriptions is None:
+            from denseclip.apis.pixel_heads import given_head
+
+            return replace(given_head(args.head)[0].vocabulary, **background)
         if background['background'] != 'none':
             raise UserError('a background needs classes to set it off from; give --classes or --classes-file.')
         if descriptions is not None:
@@ -264,10 +267,51 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
     return vocabulary if descriptions is None else _described(vocabulary, descriptions)
 
 
+def _background(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a vocabulary that say what becomes of pixels of no class.
+
+    Raises:
+        UserError: If the options do not go together.
+    """
+    background: dict[str, Any] = {'background': args.background}
+    if args.background_names is not None and args.background == 'none':
+        background['background'] = 'prompts'
+    if background['background'] == 'prompts':
+        names = args.background_names
+        given = None if names is None else tuple(names.split(';' if ';' in names else ','))
+        background['background_names'] = given or DEFAULT_BACKGROUND_NAMES
+    elif args.background_names is not None:
+        raise UserError('--background-names goes with --background prompts; leave one of them out.')
+    if args.background == 'gda':
+        _check_head(args)
+    if (args.threshold is not None) != (args.background == 'threshold') and args.background != 'gda':
+        raise UserError('--background threshold and --threshold SCORE need each other.')
+    if args.threshold is not None:
+        background['threshold'] = args.threshold
+    return background
+
+
+def _check_head(args: argparse.Namespace) -> None:
+    """Refuse a background by a head that is not there.
+
+    Raises:
+        UserError: Then.
+    """
+    if not hasattr(args, 'head'):
+        raise UserError("--background gda goes with 'denseclip segment --head FILE': choose another one here.")
+    if args.head is None:
+        raise UserError("--background gda needs --head FILE, which 'denseclip adapt' makes of labelled pictures.")
+    if args.unknown is not None:
+        raise UserError('--unknown P is the same as --background gda --threshold P: leave one of them out.')
+
+
 def _described(vocabulary: Vocabulary, file: str) -> Vocabulary:
     """The vocabulary with the descriptions of a file; classes that it leaves out are said."""
     from denseclip.clip.descriptions import read_descriptions
+    from denseclip.clip.differences import file_of_pairs, read_differences
 
+    if file_of_pairs(file):
+        return vocabulary.with_differences(read_differences(file, vocabulary.names))
     found = vocabulary.with_descriptions(read_descriptions(file))
     bare = [entry.name for entry in found.classes if not entry.descriptors]
     if bare:

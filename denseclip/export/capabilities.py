@@ -69,6 +69,8 @@ def _denseclip(model: Any) -> Capability:
         return _no('its head resizes with align_corners=True, which the runtime does not do.')
     if model.binary:
         return _no('it tells two classes apart by a threshold on one score.')
+    if model.vocabulary.background in ('threshold', 'gda'):
+        return _no('its background is decided pixel by pixel, which the runtime does not do; use none or prompts.')
     graph = ComparingDenseCLIPGraph if model.compares_raw_texts else DenseCLIPGraph
     return Capability(True, way=Way(graph, ContextWords))
 
@@ -82,6 +84,8 @@ def _open_vocabulary(model: Any) -> Capability:
         return _no('its labels follow regions of another program (regions=...), which the runtime does not ask.')
     if model.text.in_use is not None and model.text.in_use.background == 'clipn':
         return _no("its background is decided by CLIPN's second text tower; give it words with another background.")
+    if model.text.in_use is not None and model.text.in_use.background == 'gda':
+        return _no('its background is decided by a head of labelled pictures; give it words with another background.')
     if getattr(model, 'background_rule', False):
         return _no('its background rule needs a foreground map, which the runtime does not use; set it to False.')
     scores = Scores(model.output, float(model.scale), normalize=model.post.normalize)
@@ -95,6 +99,8 @@ def _maskclip_plus(model: Any) -> Capability:
 
 
 def _masks(model: Any) -> Capability:
+    if model.text.in_use is not None and model.text.in_use.differences:
+        return _no('its words tell pairs of classes apart, which graphs do not; give it words without such sentences.')
     if isinstance(model.backbone.tower, ResNetTower):
         return _no("torch.export loses the sizes of its ResNet's attention pool; ConvNeXts and transformers can.")
     return Capability(True, way=Way(MaskGraph, NameWords))

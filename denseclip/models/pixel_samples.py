@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.core.placement import Box, Placement, Windows, size_of, upper_left
+from denseclip.core.placement import Box, Placement, size_of
 from denseclip.models.functional.open_vocab import unit_length
 
-from .pixel_head import PixelGDAHead, PixelHead, Recorder
+from .pixel_head import PixelHead, Recorder
+from .pixel_trail import PixelWindows, frame
 
 MAJORITY = 0.5
 """A cell has the class of more than this part of its pixels, or none."""
@@ -72,14 +73,7 @@ def passing(model: Any, inputs: Tensor, sample: Any) -> tuple[Placement, list[Bo
     Returns:
         Where the picture lies in the padded input, the windows over that, and what passes in each.
     """
-    slide = model.test_cfg.get('mode', 'whole') == 'slide'
-    pads = hasattr(model, 'pad') and not getattr(model, 'stretch', False)
-    padded = model.pad(inputs, model.test_cfg.crop_size if slide else None) if pads else inputs
-    placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
-    if not slide:
-        boxes = [upper_left(size_of(padded))]
-    else:
-        boxes = model._windows(padded)[0]
+    placement, boxes, padded = frame(model, inputs, sample)
 
     def run() -> Iterator[Recorder]:
         for top, bottom, left, right in boxes:
@@ -106,36 +100,29 @@ def labelled_cells(model: Any, inputs: Tensor, sample: Any, truth: Tensor) -> Ce
     placement, boxes, windows = passing(model, inputs, sample)
     labels = _in_input(truth, placement)
     parts = []
-    for (top, bottom, left, right), seen in zip(boxes, windows, strict=True):
+    for box, seen in zip(boxes, windows, strict=True):
         assert seen.features is not None and seen.logits is not None
+        features, known, chosen = _cells_of(seen.features[0], labels, box)
+        left, right = box[2:]
         grid = size_of(seen.features)
-        known = majority(labels[top:bottom, left:right], grid).flatten()
-        chosen = (known >= 0).nonzero()[:, 0].to(seen.features.device)
         centres = left + (torch.arange(grid[1], device='cpu') + 0.5) * (right - left) / grid[1]
         columns = (centres / labels.shape[1]).repeat(grid[0])
-        features = unit_length(seen.features.float())[0].flatten(1).T
-        logits = seen.logits[0].flatten(1).T
-        keep = chosen.cpu()
-        parts.append(Cells(features[chosen].cpu(), logits[chosen].float().cpu(), known[keep], columns[keep]))
+        logits = seen.logits[0].flatten(1).T[chosen]
+        parts.append(Cells(features, logits.float().cpu(), known, columns[chosen.cpu()]))
     return Cells.together(parts)
 
 
-def strangeness_map(model: Any, head: PixelGDAHead, inputs: Tensor, sample: Any) -> Tensor:
-    """How unlike the classes of a head the pixels of one picture are, in its own size.
+def _cells_of(features: Tensor, labels: Tensor, box: Box) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells of a window (D, h, w) that have a class: unit-length embeddings, their classes, and which cells they are.
 
-    Args:
-        model: The model of the head.
-        head: See :meth:`PixelGDAHead.strangeness`.
-        inputs: The preprocessed picture, (1, 3, H, W).
-        sample: Its meta information.
-
-    Returns:
-        (H', W'), 0..1.
+    Embeddings and classes lie on the CPU; ``labels`` are those of the whole padded input.
     """
-    placement, boxes, windows = passing(model, inputs, sample)
-    assert placement.padded is not None
-    maps = (head.strangeness(seen.features)[0] for seen in windows if seen.features is not None)
-    return placement.finish(Windows(boxes, placement.padded).mean(maps))[0]
+    top, bottom, left, right = box
+    known = majority(labels[top:bottom, left:right], size_of(features)).flatten()
+    keep = (known >= 0).nonzero()[:, 0]
+    chosen = keep.to(features.device)
+    rows = features.float().flatten(1).T[chosen]
+    return unit_length(rows[:, :, None, None])[..., 0, 0].cpu(), known[keep], chosen
 
 
 def _in_input(truth: Tensor, placement: Placement) -> Tensor:
@@ -183,9 +170,7 @@ def description_rows(model: Any, vocabulary: Vocabulary) -> dict[str, Tensor]:
 
 
 def fired_descriptions(
-    model: Any,
-    inputs: Tensor,
-    sample: Any,
+    windows: PixelWindows,
     labels: Tensor,
     vocabulary: Vocabulary,
     rows: Mapping[str, Tensor],
@@ -194,9 +179,7 @@ def fired_descriptions(
     """Which descriptions of each class that was found its pixels are most like.
 
     Args:
-        model: A segmentor with ``has_pixel_features``.
-        inputs: The preprocessed picture, (1, 3, H, W).
-        sample: Its meta information.
+        windows: Embeddings of the picture's pixels, kept while it was labelled.
         labels: Its label map, (H', W'), int64.
         vocabulary: What the labels are; classes without descriptors are left out.
         rows: See :func:`description_rows`.
@@ -206,10 +189,12 @@ def fired_descriptions(
         By class the descriptions and their cosines with the mean of its pixels, best first.
     """
     known = torch.where(labels < len(vocabulary), labels, -1)
-    cells = labelled_cells(model, inputs, sample, known)
+    places = _in_input(known, windows.placement)
+    parts = [_cells_of(f, places, box)[:2] for box, f in zip(windows.boxes, windows.features, strict=True)]
+    features, owners = (torch.cat(part) for part in zip(*parts, strict=True))
     found: dict[str, list[tuple[str, float]]] = {}
     for label, entry in enumerate(vocabulary.classes):
-        mine = cells.features[cells.labels == label]
+        mine = features[owners == label]
         if entry.name not in rows or not len(mine):
             continue
         scores = rows[entry.name] @ unit_length(mine.mean(dim=0)[None, :, None, None])[0, :, 0, 0]

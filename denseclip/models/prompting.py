@@ -113,7 +113,7 @@ class TextPrompting(TakesWords):
         self.text_encoder = build_module(text_encoder)
         self.class_text = ClassText(options.templates, options.context_length, options.synonym_sampling)
         self._init_prompting(None if context_decoder is None else build_module(context_decoder), options.num_contexts)
-        self._take(Vocabulary.of(vocabulary), None, None)
+        self._take(self._with_known_background(Vocabulary.of(vocabulary)), None, None)
         self._check_sizes()
         self._check_normalization()
 
@@ -181,11 +181,25 @@ class TextPrompting(TakesWords):
         """Whether the number of classes is built into the model's weights."""
         return True
 
+    @property
+    def backgrounds(self) -> tuple[str, ...]:
+        """Policies for pixels of no class that the model knows."""
+        return ('none', 'prompts')
+
     def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Refuse another number of classes than a closed-set model is built for."""
+        """Refuse another number of classes than a closed-set model is built for, and backgrounds it does not know."""
+        self._with_known_background(vocabulary)
         count, built_for = len(vocabulary.groups), self.class_text.num_classes
         if self.closed_set and count != built_for:
             raise ValueError(self._closed_set_message(built_for, count))
+        return vocabulary
+
+    def _with_known_background(self, vocabulary: Vocabulary) -> Vocabulary:
+        if vocabulary.background not in self.backgrounds:
+            raise ValueError(
+                f'this {type(self).__name__} has no background policy "{vocabulary.background}"; use '
+                f'{", ".join(self.backgrounds)}.'
+            )
         return vocabulary
 
     def use_words(self, vocabulary: Vocabulary, embeddings: Tensor | None) -> None:
@@ -204,8 +218,7 @@ class TextPrompting(TakesWords):
 
     def label_names(self) -> tuple[str, ...]:
         """Class names, and the background where it has a label."""
-        more = ('background',) if self.class_text.num_classes > len(self.vocabulary) else ()
-        return self.vocabulary.names + more
+        return self.vocabulary.names + (() if self.vocabulary.background == 'none' else ('background',))
 
     def _closed_set_message(self, built_for: int, count: int) -> str:
         return (

@@ -229,7 +229,7 @@ class _Picture:
 
     def _decider(self) -> Callable[[np.ndarray], np.ndarray]:
         """How scores of pixels become labels."""
-        threshold, groups, scale = self.asked.vocabulary.threshold, self.groups, np.float32(self.meaning.scale)
+        threshold, groups, scale = self.asked.vocabulary.least_score, self.groups, np.float32(self.meaning.scale)
         if threshold is not None:
 
             def sure(scores: np.ndarray) -> np.ndarray:

@@ -92,8 +92,15 @@ def test_unknown_pixels_get_no_class(folder, fresh, tmp_path):
     strange[16:48, 32:64] = True
     assert result.strangeness[strange].mean() > result.strangeness[~strange].mean() + 0.1
     assert (result.label_map == 2).sum() == (result.strangeness > 0.99).sum()
+    words = Vocabulary.parse('p; q', background='gda', threshold=0.99)  # the same as a background of the words
+    fresh.use_head(made.head)
+    policy = fresh.segment(picture, words)
+    assert policy.names == ('p', 'q', 'background') and np.array_equal(policy.label_map, result.label_map)
+    assert np.array_equal(policy.strangeness, result.strangeness)
     fresh.use_head(None)
     assert fresh.segment(picture).strangeness is None
+    with pytest.raises(UserError, match="make one with 'denseclip adapt'"):
+        fresh.segment(picture, words)
 
 
 def test_a_head_of_another_model_or_of_other_words_is_refused(folder, fresh, tmp_path):
@@ -129,7 +136,11 @@ def test_the_commands(folder, model_files, tmp_path, capsys):
     assert ',p,' in areas and ',q,' in areas and ',nothing,' in areas  # one in ten of the labelled pixels is stranger
     capsys.readouterr()
     assert main(['segment', picture, '--unknown', '0.9', '--out', str(out), '--force', *model]) == 2
-    assert 'needs a head' in capsys.readouterr().err
+    assert 'need a head' in capsys.readouterr().err
+    policy = ['segment', picture, '--head', str(head), '--background', 'gda', '--threshold', '0.9', '--out', str(out)]
+    assert main([*policy, '--formats', 'usual', '--force', *model]) == 0
+    assert (out / 'a_areas.csv').read_text() == areas.replace('nothing', 'background')
+    assert 'stranger than 0.9' in capsys.readouterr().out
 
 
 def test_descriptions_are_encoded_once_for_all_pictures(folder, fresh, monkeypatch):

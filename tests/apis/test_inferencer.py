@@ -87,9 +87,20 @@ def test_background_prompts_are_one_more_label(inferencer, photo):
     assert set(np.unique(result.label_map)) <= {0, 1}
 
 
-def test_background_by_threshold_is_refused_by_name(inferencer, photo):
-    with pytest.raises(UserError, match='no background policy "threshold"'):
-        inferencer.segment(photo, Vocabulary.parse('sky', background='threshold', threshold=0.5))
+def test_background_by_threshold_is_where_the_best_class_is_not_probable(inferencer, photo):
+    plain = inferencer.segment(photo, 'sky; lake; temple', pixel_scores=True)
+    best = plain.pixel_scores.max(axis=0)
+    least = float(np.median(best))
+    words = Vocabulary.parse('sky; lake; temple', background='threshold', threshold=least)
+    for scores in (True, False):
+        result = inferencer.segment(photo, words, scores=scores)
+        assert result.names == ('sky', 'lake', 'temple', 'background')
+        assert np.array_equal(result.label_map, np.where(best < least, 3, plain.label_map))
+
+
+def test_other_backgrounds_are_refused_by_name(inferencer, photo):
+    with pytest.raises(UserError, match='no background policy "clipn"'):
+        inferencer.segment(photo, Vocabulary.parse('sky', background='clipn'))
 
 
 def test_a_failed_change_keeps_the_words(inferencer):

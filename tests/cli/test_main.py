@@ -180,7 +180,9 @@ def test_braces_are_text_and_long_names_are_named(run, photo):
     [
         (['--background', 'threshold'], '--threshold SCORE'),
         (['--threshold', '0.5'], '--threshold SCORE'),
-        (['--background', 'threshold', '--threshold', '0.5'], 'no background policy "threshold"'),
+        (['--background', 'clipn'], 'no background policy "clipn"'),
+        (['--background', 'gda'], "needs --head FILE, which 'denseclip adapt' makes"),
+        (['--background', 'gda', '--head', 'x', '--unknown', '0.9'], 'the same as --background gda --threshold'),
         (['--background', 'threshold', '--threshold', '0.5', '--background-names', 'x'], '--background-names'),
     ],
 )

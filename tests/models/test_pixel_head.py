@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from drawn_heads import WORDS, gaussians
 from safetensors.torch import save_file
 from tiny_models import tiny_denseclip
 from tiny_open_vocab import READY, tiny_open_vocab
@@ -9,7 +10,7 @@ from tiny_open_vocab import READY, tiny_open_vocab
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.gaussian import mix_scores
 from denseclip.models.pixel_fit import Gathering
-from denseclip.models.pixel_head import PixelGDAHead, differing, feature_space
+from denseclip.models.pixel_head import differing, feature_space
 from denseclip.models.pixel_head_file import read_head, write_head
 from denseclip.models.pixel_samples import (
     Cells,
@@ -18,20 +19,9 @@ from denseclip.models.pixel_samples import (
     head_of,
     labelled_cells,
     majority,
-    strangeness_map,
 )
+from denseclip.models.pixel_trail import PixelRequest
 from denseclip.weights.errors import WeightFileError
-
-WORDS = Vocabulary.parse('sky; car = automobile; road')
-
-
-def gaussians(names, dim, alpha=1.0, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    means = torch.nn.functional.normalize(torch.randn(len(names), dim, generator=generator), dim=1)
-    quantiles = torch.linspace(0, 4, 11)
-    return PixelGDAHead(
-        tuple(names), means, torch.eye(dim) * 9, torch.full((len(names),), 1 / len(names)), alpha, quantiles, {}, WORDS
-    )
 
 
 def test_classes_without_samples_keep_their_score_and_the_others_share_theirs():
@@ -147,14 +137,6 @@ def test_strange_pixels_are_far_from_all_classes():
     assert strange.shape == (1, 1, 1, 1) and strange.item() > 0.99
 
 
-def test_a_map_of_strangeness_has_the_size_of_the_picture():
-    model = tiny_open_vocab(vocabulary=WORDS, test_cfg={'mode': 'slide', 'crop_size': (64, 64), 'stride': (32, 32)})
-    sample = model.predict(torch.randn(1, 3, 70, 90))[0]
-    found = strangeness_map(model, gaussians(WORDS.names, model.tower.embed_dim), torch.randn(1, 3, 70, 90), sample)
-    assert found.shape == (70, 90) and found.min() >= 0 and found.max() <= 1
-    assert model.pixel_head is None
-
-
 def test_spaces_differ_by_weights_and_by_read_out():
     one, two = tiny_open_vocab(vocabulary=WORDS), tiny_open_vocab(vocabulary=WORDS)
     assert not differing(feature_space(one), feature_space(two))
@@ -203,9 +185,10 @@ def test_the_description_that_the_pixels_are_made_of_fires_first():
         with torch.inference_mode():
             rows = getattr(model, 'text', model).embed_texts(words.classes[0].prompts)
             picture = torch.randn(1, 3, 64, 96)
+            model.pixel_request = PixelRequest(features=True)
             sample = model.predict(picture)[0]
             labels = torch.zeros(64, 96, dtype=torch.long)
-            found = fired_descriptions(model, picture, sample, labels, words, description_rows(model, words))
+            found = fired_descriptions(sample.pixel_windows, labels, words, description_rows(model, words))
             mean = labelled_cells(model, picture, sample, labels).features.mean(dim=0)
         expected = torch.nn.functional.cosine_similarity(rows, mean[None]).argsort(descending=True)[:3]
         assert [text for text, _ in found['sky']] == [words.classes[0].descriptors[k] for k in expected.tolist()]

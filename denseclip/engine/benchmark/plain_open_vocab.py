@@ -89,7 +89,7 @@ def _resize(scores: Tensor, size: Size) -> Tensor:
 
 def _labels(model: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax over the classes, then labels; thresholds as the model has them."""
-    text, threshold = model.class_embeddings(), model.vocabulary.threshold
+    text, threshold = model.class_embeddings(), model.vocabulary.least_score
     if not model._gives_probabilities:
         scores = class_probabilities(scores, text, model.scale)
     elif threshold is None and not model.post.needs_scores:

@@ -135,6 +135,13 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
             'use a model with score_fusion="expectation", text_head=True and PixelTextFPNHead.'
         )
 
+    @property
+    def backgrounds(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Policies for pixels of no class that the model knows."""
+        if self.binary:
+            return super().backgrounds
+        return (*super().backgrounds, 'threshold', *(('gda',) if self.has_pixel_features else ()))
+
     def words_changed(self) -> None:
         """Make class counts those of the vocabulary."""
         count = self.class_text.num_classes
@@ -162,13 +169,13 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
     def head_scores(self, inputs: Tensor) -> tuple[Tensor, Comparison | None]:
         """See :class:`LabelMapInference`; unrelated words can be scored where the head compares with raw texts."""
         text = self._unrelated_text() if self.score_request is not None else None
-        if text is None and self.pixel_head is None:
+        if text is None and self.pixel_head is None and self._trail is None:
             return super().head_scores(inputs)
         raw, *levels = self.extract_feat(inputs)
         pixels = self.decode_head.unit_pixels(levels)
         logits = self.decode_head.compare(pixels, raw)
-        if self.pixel_head is not None:
-            logits = self.pixel_head(logits, self.decode_head.embed(pixels), self.vocabulary)
+        if self.pixel_head is not None or self._trail is not None:
+            logits = self.by_head(logits, self.decode_head.embed(pixels))
         return logits, None if text is None else Comparison(partial(self.decode_head.compare, text=text), pixels)
 
     @property
@@ -185,13 +192,13 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
         """Logits at the resolution of the head, (N, K, h, w)."""
-        if self.pixel_head is not None:
+        if self.pixel_head is not None or self._trail is not None:
             return self.head_scores(inputs)[0]
         return super()._forward(inputs, data_samples)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of whole pictures in their size, (N, K, H, W)."""
-        if self.pixel_head is not None:
+        if self.pixel_head is not None or self._trail is not None:
             return resize(self.head_scores(inputs)[0], size_of(inputs), self.align_corners)
         return super().encode_decode(inputs, batch_img_metas)
 

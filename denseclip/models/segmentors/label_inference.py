@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -12,7 +14,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from denseclip.core.placement import Box, Placement, Windows, size_of, slide_boxes
+from denseclip.models.functional.open_vocab import thresholded_labels
 from denseclip.models.pixel_head import PixelHead
+from denseclip.models.pixel_trail import PixelRequest, PixelTrail
 from denseclip.structures.word_scores import ScoreRequest, WordScores
 
 from .refined_slide import Refine, refined_maps
@@ -42,6 +46,9 @@ class LabelMapInference:
     pixel_head: PixelHead | None = None
     """Corrects the scores of words by embeddings of pixels, where :attr:`has_pixel_features`; None: nothing does."""
     has_pixel_features = False
+    pixel_request: PixelRequest = PixelRequest()
+    """What is wanted of the embeddings of pixels besides labels; a background by a head asks for strangeness anyway."""
+    _trail: PixelTrail | None = None
 
     def head_logits(self, inputs: Tensor) -> Tensor:
         """Logits at the resolution of the head, (N, K, h, w)."""
@@ -60,12 +67,23 @@ class LabelMapInference:
 
         Returns:
             Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W). With
-            :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities.
+            :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities. With
+            :attr:`pixel_request`, ``strangeness`` (1, H, W), and ``pixel_windows`` in the meta information.
         """
+        with self._keeping_trail() as trail:
+            samples = self._predict(inputs, data_samples)
+        return self._after_trail(trail, inputs, samples)
+
+    def _predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> list[SegDataSample]:
+        """See :meth:`predict`, without what pixels leave behind."""
         flipped = any(s.metainfo.get('flip') for s in data_samples or ())
         wants_logits = self.keep_logits or flipped or self.align_corners
         if self.binary or (wants_logits and self.num_channels() > 1):
-            return super().predict(inputs, data_samples)  # type: ignore[misc]
+            samples = super().predict(inputs, data_samples)  # type: ignore[misc]
+            if self._least_score is not None:
+                for sample in samples:
+                    sample.pred_sem_seg.data = self._blanked(sample.seg_logits.data)[None]
+            return samples
         samples = data_samples or [SegDataSample() for _ in inputs]
         # int64 as MMSeg's: a uint8 tensor indexes as a mask, CityscapesMetric writes -1, ignored labels may be 65535.
         for sample, (labels, words, pixels) in zip(samples, self._label_maps(inputs, samples), strict=True):
@@ -75,6 +93,73 @@ class LabelMapInference:
             if pixels is not None:
                 sample.set_data({'pixel_scores': PixelData(data=pixels)})
         return samples
+
+    # --- backgrounds, and what pixels leave behind ---------------------------------------------------------------
+
+    @contextmanager
+    def _keeping_trail(self) -> Iterator[PixelTrail | None]:
+        """Keep what is wanted of the pixels of a batch while it is labelled.
+
+        Raises:
+            ValueError: If that needs a head and there is none.
+        """
+        request = self.pixel_request
+        if self.has_pixel_features and self.vocabulary.most_strange is not None:  # type: ignore[attr-defined]
+            request = replace(request, strangeness=True)
+        self._trail = PixelTrail.of(self, request)
+        try:
+            yield self._trail
+        finally:
+            self._trail = None
+
+    def _after_trail(
+        self, trail: PixelTrail | None, inputs: Tensor, samples: list[SegDataSample]
+    ) -> list[SegDataSample]:
+        """Give data samples what was kept, and the background of a head where the words ask for one."""
+        if trail is None:
+            return samples
+        most = self.vocabulary.most_strange  # type: ignore[attr-defined]
+        for sample, strange in zip(samples, trail.leave(self, inputs, samples), strict=True):
+            if strange is None:
+                continue
+            sample.set_data({'strangeness': PixelData(data=strange[None])})
+            if most is not None:
+                labels = sample.pred_sem_seg.data
+                sample.pred_sem_seg.data = labels.masked_fill(strange[None] > most, self._background)
+        return samples
+
+    def by_head(self, logits: Tensor, features: Tensor) -> Tensor:
+        """Scores of the words as :attr:`pixel_head` corrects them; what is wanted of the pixels is kept.
+
+        Shape:
+            - logits and result: :math:`(N, K, h, w)`; features: :math:`(N, D, h, w)`
+        """
+        if self._trail is not None:
+            self._trail.see(features)
+        if self.pixel_head is None:
+            return logits
+        return self.pixel_head(logits, features, self.vocabulary)  # type: ignore[attr-defined]
+
+    @property
+    def _least_score(self) -> float | None:
+        """Probability that the best class must reach; None: every pixel gets one."""
+        words = getattr(self, 'vocabulary', None)
+        return None if words is None else words.least_score
+
+    @property
+    def _background(self) -> int:
+        """Label of what is none of the words."""
+        return len(self.vocabulary)  # type: ignore[attr-defined]
+
+    def _labels(self, maps: ScoreMaps, placement: Placement) -> Tensor:
+        """Label map of a picture in its own size."""
+        if self._least_score is None:
+            return maps.label_map(placement)
+        return self._blanked(placement.finish(maps.full(placement)))
+
+    def _blanked(self, logits: Tensor) -> Tensor:
+        """Labels (H, W) of logits (K, H, W), the background where the best class is not probable enough."""
+        return thresholded_labels(logits.softmax(dim=0), self._background, self._least_score)[0]
 
     def num_channels(self) -> int:
         """Number of logit channels."""
@@ -105,12 +190,17 @@ class LabelMapInference:
     ) -> tuple[Tensor, WordScores | None, Tensor | None]:
         """What :attr:`score_request` asks of one picture."""
         request = self.score_request
+        blanks = self._least_score is not None
         if request is None:
-            return maps.label_map(placement), None, None
+            return (
+                self._blanked(placement.finish(maps.full(placement))) if blanks else maps.label_map(placement),
+                None,
+                None,
+            )
         words = score_words(request, maps.maps, patches_inside(maps, placement), others)
 
         def label(left_out: Tensor | None) -> Tensor:
-            return (maps if left_out is None else maps.without(left_out)).label_map(placement)
+            return self._labels(maps if left_out is None else maps.without(left_out), placement)
 
         labels, words = label_wanted(request, words, label, self.num_channels())
         pixels = placement.finish(maps.full(placement)) if request.pixel_scores else None
@@ -119,13 +209,19 @@ class LabelMapInference:
     def _slide(self, inputs: Tensor, sample: SegDataSample) -> tuple[ScoreMaps, list[Comparison] | None]:
         """Scores of the windows of one picture, and how unrelated words are scored on each."""
         refine = Refine.of(self.test_cfg.get('refine'))
-        if refine is None or refine.budget == 1 or self.score_request is not None or self.keep_logits:
+        if refine is None or refine.budget == 1 or self._needs_all_windows:
             return gather(*self._windows(inputs))
         boxes, _ = self._windows(inputs)
         batch = self.test_cfg.get('window_batch', 1)
         maps, report = refined_maps(inputs, boxes, refine, self.head_logits, batch)
         sample.set_metainfo(report.meta())
         return maps, None
+
+    @property
+    def _needs_all_windows(self) -> bool:
+        """Whether more is wanted than a label map."""
+        asked = self.score_request is not None or self._trail is not None
+        return asked or self.keep_logits or self._least_score is not None
 
     def _windows(self, inputs: Tensor) -> tuple[list[Box], Iterator[tuple[Tensor, Comparison | None]]]:
         """Boxes of all windows, and their :meth:`head_scores` (windows x N, ...) in batches of ``window_batch``."""

@@ -123,13 +123,15 @@ class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
         return self.teacher.text
 
     def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """What the teacher accepts, without CLIPN's background: the student learns none.
+        """What the teacher accepts, without the backgrounds that look at its embeddings: the student has others.
 
         Raises:
-            ValueError: If the teacher refuses it, or it has that background.
+            ValueError: If the teacher refuses it, or it has such a background.
         """
-        if vocabulary.background == 'clipn':
-            raise ValueError("MaskCLIPPlus has no background='clipn'; use none, prompts or threshold.")
+        if vocabulary.background in ('clipn', 'gda'):
+            raise ValueError(
+                f"MaskCLIPPlus has no background='{vocabulary.background}'; use none, prompts or threshold."
+            )
         return self.teacher.accept_vocabulary(vocabulary)
 
     def label_names(self) -> tuple[str, ...]:

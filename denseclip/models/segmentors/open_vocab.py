@@ -159,7 +159,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
     @property
     def num_classes(self) -> int:
         """Number of labels, the background included when the vocabulary makes one."""
-        return len(self.text.names) + (self.vocabulary.background in ('threshold', 'clipn'))
+        return len(self.text.names) + (self.vocabulary.background in ('threshold', 'clipn', 'gda'))
 
     def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
         """Refuse a learned background, and one of CLIPN without its weights."""
@@ -236,9 +236,9 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         """
         text = self.class_embeddings()
         cosines = self.post.denoise(cosine_scores(dense, text.embeddings), self.scale)
-        if self.pixel_head is not None:  # every name of a class moves as the class does
+        if self.pixel_head is not None or self._trail is not None:  # every name of a class moves as the class does
             logits = text.class_scores(cosines) * self.scale
-            moved = (self.pixel_head(logits, dense, self.vocabulary) - logits) / self.scale
+            moved = (self.by_head(logits, dense) - logits) / self.scale
             cosines = cosines + moved.index_select(1, text.class_index)
         if self.score_request is not None:
             self._comparison = self._compare_words(dense, cosines)
@@ -297,9 +297,16 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
 
         Returns:
             Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W). With
-            :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities.
+            :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities. With
+            :attr:`pixel_request`, ``strangeness`` (1, H, W), and ``pixel_windows`` in the meta information.
         """
         samples = data_samples or [SegDataSample() for _ in inputs]
+        with self._keeping_trail() as trail:
+            self._label(inputs, samples)
+        return self._after_trail(trail, inputs, samples)
+
+    def _label(self, inputs: Tensor, samples: Sequence[SegDataSample]) -> None:
+        """Give data samples what :meth:`predict` says, without what pixels leave behind."""
         scored = self.keep_logits or any(s.metainfo.get('flip') for s in samples)
         wanted = self.score_request
         for sample, (labels, scores, words) in zip(samples, self._results(inputs, samples, scored), strict=True):
@@ -310,7 +317,6 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
                 sample.set_data({'word_scores': words})
             if wanted is not None and wanted.pixel_scores:
                 sample.set_data({'pixel_scores': PixelData(data=scores)})
-        return samples
 
     def _results(
         self, inputs: Tensor, samples: Sequence[SegDataSample], scored: bool
@@ -388,7 +394,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         self, maps: ScoreMaps, placement: Placement, image: Tensor, scored: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Labels and, if needed, class scores of one picture from the scores of its windows."""
-        text, threshold = self.class_embeddings(), self.vocabulary.threshold
+        text, threshold = self.class_embeddings(), self.vocabulary.least_score
         by_name = not self._gives_probabilities and self.num_channels() > len(text)
         if not scored and threshold is None and not self.post.needs_scores:
             labels = maps.label_map(placement)

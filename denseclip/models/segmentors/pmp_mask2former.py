@@ -75,9 +75,11 @@ class TextMask2Former(WritesTasks, TakesWords, CLIPOwner, EncoderDecoder):
         return self
 
     def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Refuse another number of words than the head has classes, and CLIPN's background."""
-        if vocabulary.background == 'clipn':
-            raise ValueError(f"{type(self).__name__} has no background='clipn'; use 'none' or 'prompts'.")
+        """Refuse another number of words than the head has classes, and backgrounds without words."""
+        if vocabulary.background not in ('none', 'prompts'):
+            raise ValueError(
+                f"{type(self).__name__} has no background='{vocabulary.background}'; use 'none' or 'prompts'."
+            )
         if len(vocabulary.groups) != self.num_classes:
             raise ValueError(
                 f'the head of this model has {self.num_classes} classes, the vocabulary {len(vocabulary.groups)}: '

@@ -62,15 +62,9 @@ class ClassText(nn.Module):
             num_contexts: positions of the text tower that contexts will take.
 
         Raises:
-            ValueError: if its background policy is not one that class embeddings can express.
             PromptTooLongError: if a prompt has more than ``context_length`` tokens.
         """
         vocabulary = Vocabulary.of(vocabulary)
-        if vocabulary.background not in ('none', 'prompts'):
-            raise ValueError(
-                f'DenseCLIP has no background policy "{vocabulary.background}"; use "none", or "prompts" with '
-                'background_names.'
-            )
         prompts = [t.replace('{}', name) for name in vocabulary.prompts for t in self.templates]
         tokens = encoder.tokenize(prompts, self.context_length or encoder.context_length - num_contexts)
         index = vocabulary.class_index.repeat_interleave(len(self.templates))
