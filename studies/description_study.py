@@ -110,11 +110,14 @@ def main() -> None:
     parser.add_argument('--model', help='name of a model (default: the bundled one)')
     parser.add_argument('--clip')
     parser.add_argument('--masks', help='of ovseg, such as superpixels')
+    parser.add_argument('--whole', action='store_true', help='pictures stay in their own size (small CLIPs)')
     args = parser.parse_args()
     words, _ = typed_classes(args.classes)
     with labelled_maps(args.folder, words, {'ignore': args.ignore}) as (data, vocabulary):
         own = {'masks': args.masks, 'selection': 'all'} if args.masks else {}
-        inferencer = load_model(args.model, words=vocabulary, clip=args.clip, device='cpu', **own)
+        inferencer: Any = load_model(args.model, words=vocabulary, clip=args.clip, device='cpu', **own)
+        if args.whole:
+            inferencer = type(inferencer).from_model(inferencer.model, [{'type': 'PackSegInputs'}])
         splits = data.splits
         pairs = splits.get('test', splits.get('val', splits['train'])).pairs[:: args.every]
         pictures = [pair.picture for pair in pairs]
