@@ -52,6 +52,13 @@ def test_detectors(kind, tmp_path):
     assert step.equal and 'training step' in step.title
 
 
+@pytest.mark.parametrize('again', [False, True])
+def test_a_training_step_of_masks(again):
+    config = 'miniworld/fcclip_vit-xs8_miniworld-96x96'
+    report = benchmark_model(ModelOptions(config, shape=(64, 64), train=True, grad_checkpointing=again), **QUICK)
+    assert 'training step' in report.title and ('activations computed again' in report.machine) == again
+
+
 def test_anovl_against_the_authors_order(tmp_path):
     config = anomaly_config(tmp_path, 'AnoVL')
     report = benchmark_model(ModelOptions(config, shape=(32, 32)), against_plain=True, **QUICK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from .plain_open_vocab import is_open_vocabulary
 Size = tuple[int, int]
 PICTURE: Size = (480, 640)
 _BOXES = 8
+_BLOCK = 64
+"""Side of a patch of one class, in pixels: matching takes longer the more segments there are."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,17 @@ class Task:
     @property
     def num_classes(self) -> int:
         """Classes that the model tells apart."""
-        return int(getattr(self.model, 'decode_head', self.model).num_classes)
+        counted = self.model if hasattr(self.model, 'num_classes') else self.model.decode_head
+        return int(counted.num_classes)
 
     def sample(self, size: InputSize, train: bool, generator: torch.Generator) -> Any:
         """One picture's data sample, with a random ground truth for training."""
         found = SegDataSample(metainfo=size.meta)
         if train:
-            labels = torch.randint(0, self.num_classes, (1, *size.input), generator=generator)
+            height, width = size.input
+            blocks = (1, math.ceil(height / _BLOCK), math.ceil(width / _BLOCK))
+            labels = torch.randint(0, self.num_classes, blocks, generator=generator)
+            labels = labels.repeat_interleave(_BLOCK, 1).repeat_interleave(_BLOCK, 2)[:, :height, :width]
             found.gt_sem_seg = PixelData(data=labels)
         return found
 

@@ -64,15 +64,19 @@ CALLED: tuple[type[nn.Module], ...] = (ResidualAttentionBlock,)
 _TEXT = ('text', 'text_tower', 'text_encoder', 'texts')
 
 
-def regions_of(model: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
-    """The regions of a model; text towers have none, for a vocabulary is read once.
+def regions_of(model: nn.Module, text: bool = False) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The regions of a model.
+
+    Args:
+        model: The model.
+        text: Whether its text towers have some: a vocabulary is read once, unless it is learned.
 
     Returns:
         Modules whose ``forward`` is a region; modules that region functions run.
     """
     kinds = (*BLOCKS, *LAYERS, *HEADS)
     whole, called = [], []
-    for module in _looked_at(model):
+    for module in model.modules() if text else _looked_at(model):
         if isinstance(module, CALLED):
             called.append(module)
         elif isinstance(module, kinds) and type(module).forward is not nn.Module.forward:

@@ -100,7 +100,7 @@ class Compute:
 def _run_regions(model: nn.Module, runner: RegionRunner) -> None:
     from .regions import regions_of  # the classes of all models' blocks: nothing else needs to import them
 
-    whole, called = regions_of(model)
+    whole, called = regions_of(model, text=isinstance(runner, Recompute))
     run_regions(whole, runner, forward=True)
     run_regions(called, runner, forward=False)
 
