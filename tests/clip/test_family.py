@@ -281,6 +281,56 @@ def test_apples_first_names(tmp_path):
     assert all(torch.equal(loaded[name], value) for name, value in own.items())
 
 
+def in_layout(kind, clip, folder):
+    """A random file of a layout, and what ``denseclip convert clip`` needs to be told besides."""
+    state = dict(clip.state_dict())
+    if kind == 'plain':
+        state = {f'class_model.model.{k}': v for k, v in state.items()}  # DIVA's trainer
+    if kind == 'long_clip':
+        state['positional_embedding_res'] = torch.randn_like(state['positional_embedding'])
+    if kind == 'cloob':
+        state['logit_inv_tau'] = state.pop('logit_scale')
+    if kind == 'clipn':
+        parts = ('transformer', 'token_embedding', 'positional_embedding', 'ln_final', 'text_projection')
+        state |= {f'{p}_no{k[len(p) :]}': v + 1 for k, v in clip.state_dict().items() for p in parts if k.startswith(p)}
+        state['prompt_no'] = torch.zeros(16, 77, 64)
+    if kind == 'image_tower':
+        torch.save(state, folder / 'base.pt')
+        return dict(plain_clip(seed=5).visual.state_dict()), ['--clip', 'Tiny', '--base', str(folder / 'base.pt')]
+    if kind == 'transformers':
+        transformers = pytest.importorskip('transformers')
+        sizes = dict(hidden_size=64, intermediate_size=256, num_hidden_layers=2, num_attention_heads=1)
+        text = dict(**sizes, eos_token_id=49407, bos_token_id=49406)
+        vision = dict(**sizes, image_size=32, patch_size=8)
+        config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
+        state = transformers.CLIPModel(config).state_dict()
+    return state, []
+
+
+FOLDERS = ('plain', 'long_clip', 'cloob', 'clipn', 'image_tower', 'transformers')
+
+
+@pytest.mark.parametrize('kind', FOLDERS)
+@torch.no_grad()
+def test_every_layout_becomes_a_folder_that_gives_what_the_file_gives(tmp_path, clip, kind, monkeypatch):
+    known = open_clip.get_model_config
+    monkeypatch.setattr(open_clip, 'get_model_config', lambda name: CONFIG if name == 'Tiny' else known(name))
+    state, more = in_layout(kind, clip, tmp_path)
+    path = saved(tmp_path, state, epoch=1)
+    assert main(['convert', 'clip', str(path), str(tmp_path / 'folder'), *more]) == 0
+    direct = load_clip('Tiny', path, base=tmp_path / 'base.pt') if more else load_clip(str(path))
+    again = load_clip(f'local-dir:{tmp_path / "folder"}')
+    check(again, direct.model.encode_image(pictures()), direct.text_tower().encode(TEXTS))
+    assert torch.equal(again.model.logit_scale, direct.model.logit_scale)
+    assert (tmp_path / 'folder' / 'no_text.safetensors').is_file() is (kind == 'clipn')
+
+
+def test_no_layout_is_forgotten():
+    """Those of SLIP and MaPLe become folders in tests of their own."""
+    assert {row.layout for row in KNOWN} == {*FOLDERS, 'slip', 'maple'}
+    assert {layout.name for layout in LAYOUTS} <= {*FOLDERS, 'slip', 'maple'}
+
+
 def test_every_known_row_can_be_used():
     layouts = {layout.name for layout in LAYOUTS} | {'plain'}
     assert len({row.name for row in KNOWN}) == len(KNOWN)
