@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..files.names import shown
+from .class_entry import ClassEntry, clean, entry_of, plain_name
 from .class_lists import LIST_SUFFIXES, ClassList, VocabularyError, parse_text, read_list
-from .descriptions import described
 from .differences import Difference
 
 if TYPE_CHECKING:
@@ -29,46 +29,6 @@ BACKGROUND_POLICIES = ('none', 'prompts', 'threshold', 'learned', 'clipn', 'gda'
 STRANGE = 0.99
 """Pixels stranger than this part of labelled ones are background, with ``background='gda'``."""
 _DATA = Path(__file__).parent / 'vocabularies'
-
-
-def _clean(name: str) -> str:
-    return ' '.join(str(name).split())
-
-
-def _plain(name: str) -> str:
-    return _clean(name.replace('_', ' ')).casefold()
-
-
-@dataclass(frozen=True)
-class ClassEntry:
-    """One class: its name and further names that mean the same.
-
-    Attributes:
-        name: What is shown to people; also the first prompt.
-        synonyms: Further prompts of the class, each once; upper and lower case are the same word.
-        descriptors: What it looks like ("four legs"); sentences of the first name and these then stand for the class.
-    """
-
-    name: str
-    synonyms: tuple[str, ...] = ()
-    descriptors: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, 'name', _clean(self.name))
-        names = {name.casefold(): name for name in reversed((self.name, *map(_clean, self.synonyms)))}
-        del names[self.name.casefold()]
-        object.__setattr__(self, 'synonyms', tuple(reversed(names.values())))
-        object.__setattr__(self, 'descriptors', tuple(dict.fromkeys(filter(None, map(_clean, self.descriptors)))))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Name and synonyms."""
-        return (self.name, *self.synonyms)
-
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """What stands for the class: its names, or a sentence for each descriptor."""
-        return tuple(described(self.name, self.descriptors)) if self.descriptors else self.names
 
 
 @dataclass(frozen=True)
@@ -98,8 +58,8 @@ class Vocabulary:
     differences: tuple[Difference, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'classes', tuple(_entry(c) for c in self.classes))
-        object.__setattr__(self, 'background_names', tuple(_clean(n) for n in self.background_names))
+        object.__setattr__(self, 'classes', tuple(entry_of(c) for c in self.classes))
+        object.__setattr__(self, 'background_names', tuple(clean(n) for n in self.background_names))
         if not self.classes:
             raise VocabularyError("the vocabulary is empty: name at least one class, for example 'road; sky'.")
         self._check_names()
@@ -179,7 +139,7 @@ class Vocabulary:
     @classmethod
     def from_names(cls, names: Iterable[Any], **background: Any) -> Vocabulary:
         """Classes from names as they are (no grammar), from ``(name, synonyms)`` pairs or from entries."""
-        return cls(tuple(_entry(n) for n in names), **background)
+        return cls(tuple(entry_of(n) for n in names), **background)
 
     @classmethod
     def named(cls, name: str) -> Vocabulary:
@@ -296,12 +256,14 @@ class Vocabulary:
         Raises:
             VocabularyError: If none of the names belongs to a class.
         """
-        known = {_plain(name): tuple(listed) for name, listed in descriptions.items()}
+        known = {plain_name(name): tuple(listed) for name, listed in descriptions.items()}
         classes = tuple(
-            replace(c, descriptors=next((known[key] for key in map(_plain, c.names) if key in known), c.descriptors))
+            replace(
+                c, descriptors=next((known[key] for key in map(plain_name, c.names) if key in known), c.descriptors)
+            )
             for c in self.classes
         )
-        if not any(_plain(name) in known for c in self.classes for name in c.names):
+        if not any(plain_name(name) in known for c in self.classes for name in c.names):
             raise VocabularyError(
                 f'the descriptions are of {", ".join(list(descriptions)[:6])}; none of these is among the classes '
                 f'{", ".join(self.names[:6])}.'
@@ -317,11 +279,11 @@ class Vocabulary:
         Raises:
             VocabularyError: If no pair is of these classes.
         """
-        known = {_plain(name): c.name for c in self.classes for name in c.names}
+        known = {plain_name(name): c.name for c in self.classes for name in c.names}
         given = list(differences)
         kept = []
         for each in given:
-            first, second = (known.get(_plain(name)) for name in each.classes)
+            first, second = (known.get(plain_name(name)) for name in each.classes)
             if first is not None and second is not None and first != second:
                 kept.append(Difference((first, second), each.sentences))
         if not kept:
@@ -446,7 +408,7 @@ def file_vocabulary(path: str | Path) -> tuple[Vocabulary, tuple[str, ...]]:
 
 
 def _share_names(found: ClassList) -> bool:
-    names = [{_clean(name).casefold() for name in (first, *more)} for first, more in found.groups]
+    names = [{clean(name).casefold() for name in (first, *more)} for first, more in found.groups]
     return sum(map(len, names)) > len(set().union(*names))
 
 
@@ -479,16 +441,3 @@ def _check_characters(name: str, position: int | None) -> None:
             f"the class name '{legible}' holds half a character (a lone surrogate): write the whole character.",
             position,
         ) from None
-
-
-def _entry(item: Any) -> ClassEntry:
-    if isinstance(item, ClassEntry):
-        return item
-    if isinstance(item, str):
-        return ClassEntry(item)
-    if isinstance(item, Mapping):
-        return ClassEntry(item['name'], tuple(item.get('synonyms', ())))
-    if isinstance(item, Sequence) and len(item) == 2:
-        name, synonyms = item
-        return ClassEntry(name, (synonyms,) if isinstance(synonyms, str) else tuple(synonyms or ()))
-    raise VocabularyError(f"'{item!r}' is no class name; give a string or a (name, synonyms) pair.")
