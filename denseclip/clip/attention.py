@@ -81,7 +81,12 @@ class Guide:
 
 
 def gaussian_bias(
-    grid: tuple[int, int], std: float, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
+    grid: tuple[int, int],
+    std: float,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+    special: int = 1,
 ) -> Tensor:
     """Preference for near patches: ``exp(-|p_i - p_j|^2 / (2 std^2))``, 0 for the class token.
 
@@ -92,15 +97,16 @@ def gaussian_bias(
         std: Standard deviation in patches.
         dtype: Of the result.
         device: Of the result.
+        special: Tokens before the patches, such as the class token.
 
     Returns:
-        (1 + hw, 1 + hw), values 0..1.
+        (special + hw, special + hw), values 0..1.
     """
     # The Gaussian is separable: one small table per axis, and their outer product.
     rows, columns = (torch.arange(n, dtype=torch.float32, device=device) for n in grid)
     by_row, by_column = (torch.exp(-((t[:, None] - t[None]) ** 2) / (2 * std**2)) for t in (rows, columns))
     patches = torch.einsum('ac,bd->abcd', by_row, by_column).flatten(2).flatten(0, 1)
-    return F.pad(patches, (1, 0, 1, 0)).to(dtype)
+    return F.pad(patches, (special, 0, special, 0)).to(dtype)
 
 
 def attend(

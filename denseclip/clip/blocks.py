@@ -19,6 +19,14 @@ from denseclip.core.regions import Recompute, region, runner_of
 
 from .alignment import Alignment
 from .attention import Guide, adaptive_temperature, attend, resize_values, self_self_attend
+from .timm_blocks import (
+    is_known_timm_block,
+    timm_attention_input,
+    timm_ffn,
+    timm_joined,
+    timm_projections,
+    timm_scaled,
+)
 
 
 def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
@@ -90,20 +98,79 @@ def self_attention(
     """
     if kind == 'value':
         return attn.out_proj(project_one(attn, x, 'v'))
-    q, k, v = projections(attn, x)
+    heads = _heads(
+        *projections(attn, x),
+        temperature=None if iterations is None else adaptive_temperature(x, attn.num_heads),
+        kind=kind,
+        causal=causal,
+        mask=mask,
+        scale=scale,
+        average=average,
+        iterations=iterations,
+        guide=guide,
+        align=align,
+    )
+    return attn.out_proj(heads.transpose(1, 2).flatten(2))
+
+
+def _heads(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    temperature: Tensor | None,
+    kind: str,
+    causal: bool = False,
+    mask: Tensor | None = None,
+    scale: float = 1.0,
+    average: bool = False,
+    iterations: int | None = None,
+    guide: Guide | None = None,
+    align: Alignment | None = None,
+) -> Tensor:
+    """What the heads of any block answer, (N, heads, L, d); see :func:`self_attention`."""
+    if kind == 'value':
+        return v
     guide = guide if guide is not None else Guide()
     bias = mask if guide.bias is None else guide.bias if mask is None else mask + guide.bias
     if iterations is not None:
         if bias is not None or scale * guide.scale != 1.0:
             raise ValueError('iterations has a temperature of its own: no mask, scale or bias of a guide goes with it.')
-        out = self_self_attend(q, k, v, kind, adaptive_temperature(x, attn.num_heads), iterations, average)
+        assert temperature is not None
+        out = self_self_attend(q, k, v, kind, temperature, iterations, average)
     else:
         out = attend(q, k, v, kind, bias=bias, scale=scale * guide.scale, causal=causal, average=average, align=align)
     if guide.gain != 1.0:
         out = out * guide.gain
-    if guide.mix is not None:
-        out = out + guide.mix.to(v.dtype) @ v
-    return attn.out_proj(out.transpose(1, 2).flatten(2))
+    return out if guide.mix is None else out + guide.mix.to(v.dtype) @ v
+
+
+def timm_self_attention(
+    block: nn.Module, x: Tensor, *, kind: str = 'qk', rope: Tensor | None = None, **options: Any
+) -> Tensor:
+    """Attention branch of one of timm's blocks, scaled as the block does; see :func:`self_attention`.
+
+    Args:
+        block: A block that :func:`denseclip.clip.timm_blocks.is_known_timm_block` knows.
+        x: Tokens, not normalised.
+        kind: See :func:`denseclip.clip.attention.attention_terms`. Queries and keys are compared as the trained
+            attention would: normalised, and turned by their places where the trunk does that.
+        rope: Sines and cosines of the patches.
+        options: Further options of :func:`self_attention`.
+
+    Shape:
+        - x and result: :math:`(N, L, C)`
+    """
+    walked: Any = block
+    normed = timm_attention_input(walked, x)
+    by_length = options.get('iterations') is not None
+    heads = _heads(
+        *timm_projections(walked.attn, normed, rope),
+        temperature=adaptive_temperature(normed, walked.attn.num_heads) if by_length else None,
+        kind=kind,
+        **options,
+    )
+    return timm_scaled(walked, timm_joined(walked.attn, heads, normed), 1)
 
 
 def attention_weights(attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
@@ -133,24 +200,60 @@ def external_attention(attn: nn.MultiheadAttention, x: Tensor, grid: tuple[int, 
     Shape:
         - x: :math:`(N, 1 + hw, C)`; result: :math:`(N, h'w', C)`
     """
+    values = split_heads(project_one(attn, x[:, 1:], 'v'), attn.num_heads)
+    return attn.out_proj(averaged_values(values, grid, guide).transpose(1, 2).flatten(2))
+
+
+def averaged_values(values: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
+    """Values of the patches averaged as an affinity says.
+
+    Raises:
+        ValueError: Without an affinity.
+
+    Shape:
+        - values: :math:`(N, heads, hw, d)`; result: :math:`(N, heads, h'w', d)`
+    """
     if guide is None or guide.affinity is None:
         raise ValueError("attention='external' needs an affinity: give the model an affinity provider.")
-    values = split_heads(project_one(attn, x[:, 1:], 'v'), attn.num_heads)
     values = resize_values(values, grid, guide.affinity.grid)
-    weights = guide.affinity.logits.softmax(dim=-1).to(values.dtype)
-    return attn.out_proj((weights[:, None] @ values).transpose(1, 2).flatten(2))
+    return guide.affinity.logits.softmax(dim=-1).to(values.dtype)[:, None] @ values
+
+
+def timm_external_attention(
+    block: nn.Module, x: Tensor, grid: tuple[int, int], guide: Guide | None, special: int
+) -> Tensor:
+    """:func:`external_attention` with one of timm's blocks, scaled as the block does.
+
+    Args:
+        block: See :func:`timm_self_attention`; without a gate, which belongs to the tokens' own grid.
+        x: Tokens, not normalised.
+        grid: Height and width of the patches in ``x``.
+        guide: Its ``affinity`` decides the weights and the grid of the result.
+        special: Tokens before the patches, which take no part.
+
+    Shape:
+        - x: :math:`(N, L, C)`; result: :math:`(N, h'w', C)`
+    """
+    walked: Any = block
+    normed = timm_attention_input(walked, x)
+    values = timm_projections(walked.attn, normed)[2][:, :, special:]
+    heads = averaged_values(values, grid, guide)
+    return timm_scaled(walked, timm_joined(walked.attn, heads, normed[:, special:]), 1)
 
 
 def has_explicit_walk(block: nn.Module) -> bool:
     """Whether a block is one that :func:`run_block` can run with other settings than the trained ones."""
-    return isinstance(block, ResidualAttentionBlock)
+    return isinstance(block, ResidualAttentionBlock) or is_known_timm_block(block)
 
 
 @region
 def attention_branch(block: nn.Module, x: Tensor, drop: float = 0.0, residual: bool = True, **options: Any) -> Tensor:
     """First half of a block: x + attention(ln_1 x), or the branch alone. Options of :func:`self_attention`."""
     walked: Any = block
-    branch = walked.ls_1(self_attention(walked.attn, walked.ln_1(x), **options))
+    if is_known_timm_block(block):
+        branch = timm_self_attention(block, x, **options)
+    else:
+        branch = walked.ls_1(self_attention(walked.attn, walked.ln_1(x), **options))
     return x + drop_path(branch, drop, block.training) if residual else branch
 
 
@@ -192,6 +295,8 @@ def run_block(
         mask = torch.full((length, length), float('-inf'), dtype=x.dtype, device=x.device).triu_(1) if causal else None
         return block(x, attn_mask=mask)
     x = attention_branch(block, x, drop, residual, kind=kind, causal=causal, **options)
+    if is_known_timm_block(block):
+        return x + timm_ffn(block, x) if ffn else x
     walked: Any = block
     return ffn_branch(block, x, walked.ln_2(x), drop) if ffn else x
 

@@ -5,6 +5,7 @@ import torch
 from open_clip.timm_model import TimmModel
 from timm.layers import AttentionPoolLatent
 
+from denseclip.clip.attention import Guide
 from denseclip.clip.towers import ConvTrunkTower, DenseReadOut, TimmViTTower, build_image_tower, build_resnet, build_vit
 from denseclip.clip.towers.timm_vit import latent_values
 
@@ -71,9 +72,20 @@ def test_siglip_token_read_out_is_the_pool_on_one_token():
         assert torch.allclose(values[:, i], pool(tokens[:, i : i + 1]), atol=1e-5)
 
 
-def test_changed_attention_is_refused():
-    with pytest.raises(ValueError, match='read as trained'):
-        TimmViTTower(trunk('test_vit', **VIT[1]), DenseReadOut(attention='value'))
+def test_what_trunks_cannot_do_is_refused():
+    visual = trunk('test_vit', **VIT[1])
+    assert TimmViTTower(visual, DenseReadOut(attention='value'))(torch.ones(1, 3, 32, 32)).dense.shape[1] == 64
+    for wrong, words in (
+        (dict(weights_from=(-1,)), 'neither keys, nor ffn_inputs, nor weights_from'),
+        (dict(attention='qq', layers=99), 'blocks'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            TimmViTTower(visual, DenseReadOut(**wrong))
+    pooled = TimmViTTower(trunk('test_vit', **VIT[0]), DenseReadOut(attention='value'))
+    with pytest.raises(ValueError, match='takes no guide'):
+        pooled(torch.ones(1, 3, 32, 32), Guide())
+    with pytest.raises(ValueError, match="value path of this VisionTransformer trunk's pool"):
+        TimmViTTower(pooled.visual, DenseReadOut(attention='value', residual=False, ffn=False))
 
 
 def test_builder_knows_every_kind():

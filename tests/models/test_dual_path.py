@@ -8,8 +8,9 @@ from shrunk_clips import tiny_timm
 from timm.models.eva import EvaBlock
 from tiny_anomaly import pictures, tiny_clip
 
+from denseclip.clip.blocks import timm_self_attention
 from denseclip.clip.towers import DenseReadOut, build_image_tower, build_resnet
-from denseclip.models.anomaly.dual_path import _timm_branch, dual_block, dual_blocks, dual_path, supports_dual_path
+from denseclip.models.anomaly.dual_path import dual_block, dual_blocks, dual_path, supports_dual_path
 
 READ = DenseReadOut(pos_resize='bicubic', antialias=True)
 
@@ -61,8 +62,8 @@ def test_timm_branches_read_the_blocks_parameters(kind):
     expected = block.attn(block.norm1(x))
     scale = getattr(block, 'gamma_1', None)
     expected = expected * scale if scale is not None else getattr(block, 'ls1', torch.nn.Identity())(expected)
-    assert torch.allclose(_timm_branch(block, x, 'qk'), expected, atol=1e-5)
-    assert not torch.allclose(_timm_branch(block, x, 'vv'), expected, atol=1e-5)
+    assert torch.allclose(timm_self_attention(block, x, kind='qk'), expected, atol=1e-5)
+    assert not torch.allclose(timm_self_attention(block, x, kind='vv'), expected, atol=1e-5)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 
+from denseclip.models.providers import DINOAffinity
 from denseclip.models.teachers import DINOTeacher, DINOTower, FOUNDSeedTeacher, FOUNDTeacher
 from denseclip.weights import WeightMismatchError
 
@@ -81,6 +82,70 @@ def test_reads_dinos_files_at_the_first_use(tmp_path: Path, layout: str):
     torch.manual_seed(1)
     read = DINOTower('vit_tiny_patch16_224', pretrained=str(path), **SIZES)
     images = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(read(images, tokens=True).tokens, reference(images, tokens=True).tokens)
+
+
+V3 = dict(embed_dim=24, depth=2, num_heads=3, img_size=64)
+
+
+def shaken(model_name: str, **options) -> DINOTower:
+    torch.manual_seed(0)
+    ours = DINOTower(model_name, **options)
+    for parameter in ours.vit.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return ours
+
+
+def test_dinov3_is_timms_at_any_size():
+    ours = shaken('vit_small_patch16_dinov3', **V3)
+    for size in ((64, 64), (48, 96)):
+        images = torch.randn(2, 3, *size)
+        out = ours(images, tokens=True, attention=True)
+        expected = ours.vit.forward_features(images)[:, ours.vit.num_prefix_tokens :]
+        torch.testing.assert_close(out.tokens.flatten(2).transpose(1, 2), expected, atol=1e-5, rtol=1e-4)
+        assert out.attention.shape == (2, 3, size[0] * size[1] // 256)
+    affinity = DINOAffinity(ours, feature='query+key')
+    assert affinity(torch.rand(1, 3, 30, 60), ours.preprocess).grid == (2, 4)
+
+
+def _dinov3_file(state: dict, bias: bool) -> dict:
+    """The authors' layout of a timm model's tensors."""
+    found = {'mask_token': torch.zeros(1, 24), 'rope_embed.periods': torch.ones(2)}
+    for key, value in state.items():
+        for ours, theirs in (('reg_token', 'storage_tokens'), ('.gamma_1', '.ls1.gamma'), ('.gamma_2', '.ls2.gamma')):
+            key = key.replace(ours, theirs)
+        if not key.endswith(('q_bias', 'v_bias')):
+            found[key] = value
+    for block in range(2):
+        own = [state.get(f'blocks.{block}.attn.{n}_bias', torch.zeros(24)) for n in 'qv']
+        name = f'blocks.{block}.attn.qkv.bias'
+        found[name] = torch.cat([own[0], torch.full((24,), 7.0 if bias else 0.0), own[1]])
+        found[name + '_mask'] = torch.ones(72)
+    return found
+
+
+@pytest.mark.parametrize('bias', [False, True])
+def test_reads_dinov3s_own_files(tmp_path: Path, bias: bool):
+    name = 'vit_small_patch16_dinov3' + '_qkvb' * bias
+    reference, path = shaken(name, **V3), tmp_path / 'dinov3.pth'
+    torch.save(_dinov3_file(reference.vit.state_dict(), bias), path)
+    read, images = DINOTower(name, pretrained=str(path), **V3), torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(read(images, tokens=True).tokens, reference(images, tokens=True).tokens)
+    if bias:  # biases that are not zero are not thrown away
+        with pytest.raises(WeightMismatchError, match='q_bias'):
+            DINOTower('vit_small_patch16_dinov3', pretrained=str(path), **V3)(images)
+
+
+def test_reads_dinov2s_own_files_with_registers(tmp_path: Path):
+    options = dict(embed_dim=24, depth=2, num_heads=3, img_size=28)
+    reference, path = shaken('vit_small_patch14_reg4_dinov2', **options), tmp_path / 'dinov2.pth'
+    state = dict(reference.vit.state_dict())
+    place = torch.randn(1, 1, 24)
+    state['register_tokens'], state['mask_token'] = state.pop('reg_token'), torch.zeros(1, 24)
+    state['cls_token'] = state['cls_token'] - place
+    state['pos_embed'] = torch.cat([place, state['pos_embed']], dim=1)
+    torch.save(state, path)
+    read, images = DINOTower('vit_small_patch14_reg4_dinov2', pretrained=str(path), **options), torch.rand(1, 3, 42, 56)
     torch.testing.assert_close(read(images, tokens=True).tokens, reference(images, tokens=True).tokens)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,10 +16,13 @@ from torch import Tensor
 from denseclip.weights.positions import resize_positions
 
 from ..attention import Guide
+from ..blocks import timm_external_attention
 from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
+from ..timm_blocks import is_known_timm_block
 from .base import DenseReadOut, ImageTower, TowerOutput, fixed_size_error
+from .changed_blocks import changed_blocks
 from .rotary import rotary_table
 
 TRUNKS = (VisionTransformer, Eva, VisionTransformerRelPos)
@@ -43,9 +47,13 @@ class TimmViTTower(ImageTower):
 
     Args:
         visual: open_clip's ``TimmModel`` around a ``VisionTransformer`` or ``Eva`` trunk.
-        read_out: What to return; ``out_indices`` are 0-based blocks. The blocks stay as trained; ``attention='value'``
-            is for trunks with an attention pool (SigLIP), whose value path it names.
+        read_out: What to return; ``out_indices`` are 0-based blocks. With an attention pool (SigLIP, PE) the dense
+            read-out is the pool's own value path, which is what ``attention='value'`` names there. Queries and keys
+            are compared as the trunk's attention does, with its norms and rotary positions.
         preprocess: Of the weights.
+
+    Raises:
+        NoReadOutError: If the read-out asks for what the trunk's blocks cannot do.
     """
 
     visual: TimmModel
@@ -56,22 +64,49 @@ class TimmViTTower(ImageTower):
         super().__init__(visual, read_out, preprocess)
         trunk: Any = visual.trunk
         read_out = self.read_out
-        # With an attention pool, the dense read-out is the pool's own value path, which is what 'value' asks for.
-        self.refuse_attention('qk', *(('value',) if getattr(trunk, 'attn_pool', None) is not None else ()))
-        if not (read_out.residual and read_out.ffn):
-            raise NoReadOutError(f'{type(trunk).__name__} trunks keep their residual and FFN: set residual=ffn=True.')
         if type(trunk) not in TRUNKS or getattr(trunk, 'shared_rel_pos', None) is not None:
             raise NoReadOutError(
                 f'no dense read-out for a {type(trunk).__name__} trunk of this kind; there is one for '
                 f'{", ".join(kind.__name__ for kind in TRUNKS)}.'
             )
         self.indices = self.checked_indices(len(trunk.blocks), ())
+        # With an attention pool, the dense read-out is the pool's own value path, which is what 'value' asks for.
+        named = read_out.attention == 'value' and getattr(trunk, 'attn_pool', None) is not None
+        as_trained = (replace(read_out, attention='qk') if named else read_out).as_trained
+        self.changed = 0 if as_trained or not read_out.dense else read_out.layers
+        self._check_changes(trunk)
         self.multiple = self.patch_size
         self.stage_channels = (trunk.embed_dim,) * len(self.indices)
         self.stage_strides = (self.patch_size[0],) * len(self.indices)
         projection = getattr(visual.head, 'proj', None) or getattr(getattr(visual.head, 'mlp', None), 'fc2', None)
         own = getattr(trunk.head, 'out_features', trunk.embed_dim)
         self.embed_dim = projection.out_features if projection is not None else own
+
+    def _check_changes(self, trunk: Any) -> None:
+        """Refuse what the blocks cannot do."""
+        read_out, kind = self.read_out, type(trunk).__name__
+        if not read_out.fits_any_tower:
+            raise NoReadOutError(
+                f'{kind} trunks return neither keys, nor ffn_inputs, nor weights_from: use a vision transformer of '
+                'CLIP.'
+            )
+        if not self.changed:
+            return
+        if self.read_out.attention == 'value' and getattr(trunk, 'attn_pool', None) is not None:
+            raise NoReadOutError(
+                f"attention='value' names the value path of this {kind} trunk's pool, and its blocks stay as trained: "
+                'set residual=ffn=True and leave gaussian, scale, iterations and parallel alone.'
+            )
+        if not 0 < self.changed <= len(trunk.blocks):
+            raise NoReadOutError(f'read_out.layers={self.changed}: this tower has {len(trunk.blocks)} blocks.')
+        last = trunk.blocks[-self.changed :]
+        if not all(map(is_known_timm_block, last)):
+            raise NoReadOutError(
+                f'blocks of type {type(last[-1]).__name__} with {type(last[-1].attn).__name__} can only be read as '
+                "trained: take preset='clip' here."
+            )
+        if read_out.attention == 'external' and getattr(last[-1].attn, 'gate', None) is not None:
+            raise NoReadOutError("attention='external' is not for gated attention: gates have a grid of their own.")
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -119,33 +154,60 @@ class TimmViTTower(ImageTower):
 
     def forward(self, images: Tensor, guide: Guide | None = None, prompts: MaskPrompts | None = None) -> TowerOutput:
         """See :meth:`ImageTower.forward`."""
-        self.refuse_guide(guide)
+        if not self.changed:
+            self.refuse_guide(guide)
         trunk: Any = self.visual.trunk
-        read_out = self.read_out
+        read_out, count = self.read_out, len(trunk.blocks)
         x, grid = self.embed(images, prompts)
         out = TowerOutput(grid=grid)
-        extra = self.rotary(grid)
-        need_last = read_out.dense or read_out.pooled
-        prefix = trunk.num_prefix_tokens
+        extra, prefix = self.rotary(grid), trunk.num_prefix_tokens
+        fork = count - self.changed
+        if prompts is not None and self.changed and prompts.depth - 1 > fork:
+            raise ValueError(
+                f'mask prompts of depth {prompts.depth} reach into the last {self.changed} changed blocks.'
+            )
+        plain = read_out.pooled or (read_out.dense and not self.changed)
+        end = count if plain else max(fork if self.changed else 0, max(self.indices, default=-1) + 1)
         for index, block in enumerate(trunk.blocks):
-            if not need_last and index > max(self.indices, default=-1):
+            if index == fork:
+                out.tokens = x
+            if index == end:
                 break
             x = block(x, **extra)
             if index in self.indices:
                 out.stages.append(x[:, prefix:].transpose(1, 2).unflatten(2, grid))
             if prompts is not None:
                 x = prompts.replace_tokens(x, index + 1, grid, prefix)
-        if need_last:
-            x = trunk.norm(x)
+        last = trunk.norm(x) if plain else x
         if read_out.pooled:
-            out.pooled = self.visual.head(trunk.forward_head(x))
+            out.pooled = self.visual.head(trunk.forward_head(last))
         if read_out.dense:
-            tokens = x[:, prefix:]
-            if getattr(trunk, 'attn_pool', None) is not None:
-                tokens = latent_values(trunk.attn_pool, tokens)
-            tokens = self.visual.head(trunk.head(trunk.fc_norm(tokens)))
-            out.dense = tokens.transpose(1, 2).unflatten(2, grid)
+            tokens = last[:, prefix:]
+            if self.changed:
+                assert out.tokens is not None
+                tokens, grid = self._changed_tokens(out.tokens, grid, guide, extra)
+            out.dense = self._embeddings(tokens).transpose(1, 2).unflatten(2, grid)
         return out
+
+    def _changed_tokens(
+        self, x: Tensor, grid: tuple[int, int], guide: Guide | None, extra: dict[str, Tensor]
+    ) -> tuple[Tensor, tuple[int, int]]:
+        """Normalised patches after the changed blocks, (N, hw, C), and their grid."""
+        trunk: Any = self.visual.trunk
+        blocks, special = list(trunk.blocks[-self.changed :]), trunk.num_prefix_tokens
+        if self.read_out.attention == 'external':
+            tokens = timm_external_attention(blocks[0], x, grid, guide, special)
+            grid = guide.affinity.grid if guide is not None and guide.affinity is not None else grid
+        else:
+            tokens = changed_blocks(blocks, self.read_out, x, grid, guide, special, **extra)[:, special:]
+        return trunk.norm(tokens), grid
+
+    def _embeddings(self, tokens: Tensor) -> Tensor:
+        """Joint-space embeddings of normalised patches, each as if it were alone, (N, L, E)."""
+        trunk: Any = self.visual.trunk
+        if getattr(trunk, 'attn_pool', None) is not None:
+            tokens = latent_values(trunk.attn_pool, tokens)
+        return self.visual.head(trunk.head(trunk.fc_norm(tokens)))
 
     def patches(self, images: Tensor) -> Tensor:
         """Patch embeddings without positions, (N, h, w, C); a hybrid's convolutions run first."""

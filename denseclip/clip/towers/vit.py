@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 
 from denseclip.weights.positions import resize_positions
 
-from ..attention import Guide, gaussian_bias
+from ..attention import Guide
 from ..blocks import (
     attention_branch,
     attention_weights,
@@ -30,6 +29,7 @@ from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
 from .attention_pool import pooler_values
 from .base import DenseReadOut, ImageTower, TowerOutput
+from .changed_blocks import changed_blocks
 
 
 class ViTTower(ImageTower):
@@ -276,24 +276,8 @@ class ViTTower(ImageTower):
         return to_map(self._project(normed), grid), to_map(normed, grid)
 
     def _changed_blocks(self, x: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
-        read_out = self.read_out
-        options = {**read_out.block_options(), 'guide': guide}
-        if read_out.gaussian is not None:
-            bias = gaussian_bias(grid, read_out.gaussian, dtype=x.dtype, device=x.device)
-            more = x.shape[1] - bias.shape[-1]  # deep prompts, which are nowhere in the picture
-            options['mask'] = F.pad(bias, (0, more, 0, more))
-        blocks = list(self.visual.transformer.resblocks[-read_out.layers :])
-        if not read_out.parallel:
-            for block in blocks:
-                x = run_block(block, x, residual=read_out.residual, ffn=read_out.ffn, **options)
-            return x
-        ordinary = x
-        for position, block in enumerate(blocks):
-            branch = attention_branch(block, ordinary, residual=False, **options)
-            x = x + branch if read_out.residual else branch
-            if position < len(blocks) - 1:
-                ordinary = run_block(block, ordinary)
-        return x
+        blocks = list(self.visual.transformer.resblocks[-self.read_out.layers :])
+        return changed_blocks(blocks, self.read_out, x, grid, guide)
 
     def _read_dense(self, out: TowerOutput, x: Tensor, guide: Guide | None) -> None:
         """Fill in what is read from all patches; ``x`` are the tokens at the end of the ordinary walk."""

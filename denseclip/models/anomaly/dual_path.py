@@ -11,15 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
-import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from timm.models.eva import EvaBlock
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from denseclip.clip.attention import SELF_TERMS, attend
-from denseclip.clip.blocks import ffn_branch, projections, run_block, split_heads
+from denseclip.clip.blocks import ffn_branch, projections, run_block, timm_self_attention
 from denseclip.clip.towers.base import ImageTower
 from denseclip.clip.towers.timm_vit import TimmViTTower, latent_values
 from denseclip.clip.towers.vit import ViTTower
@@ -155,7 +153,7 @@ def _timm_dual_path(tower: TimmViTTower, images: Tensor, last: int, attention: s
     side: Tensor | None = None
     for index, block in enumerate(trunk.blocks):
         if index >= start:
-            side = (x if side is None else side) + _timm_branch(block, x, attention)
+            side = (x if side is None else side) + timm_self_attention(block, x, kind=attention)
         x = block(x, **extra)
     head: Any = tower.visual.head
     patches = trunk.norm(x if side is None else side)[:, trunk.num_prefix_tokens :]
@@ -163,16 +161,3 @@ def _timm_dual_path(tower: TimmViTTower, images: Tensor, last: int, attention: s
         patches = latent_values(trunk.attn_pool, patches)
     patches = head(trunk.head(trunk.fc_norm(patches)))
     return DualPathOutput(head(trunk.forward_head(trunk.norm(x))), patches.unflatten(1, grid))
-
-
-def _timm_branch(block: Any, x: Tensor, attention: str) -> Tensor:
-    """Attention branch of timm's ``Block`` or ``EvaBlock`` with other comparisons; rotary positions play no part."""
-    attn = block.attn
-    bias = attn.qkv.bias
-    if getattr(attn, 'q_bias', None) is not None:
-        bias = torch.cat([attn.q_bias, attn.k_bias, attn.v_bias])
-    q, k, v = (split_heads(t, attn.num_heads) for t in F.linear(block.norm1(x), attn.qkv.weight, bias).chunk(3, -1))
-    out = attend(attn.q_norm(q), attn.k_norm(k), v, attention).transpose(1, 2).flatten(2)
-    out = attn.proj(attn.norm(out) if hasattr(attn, 'norm') else out)
-    scale = getattr(block, 'gamma_1', None)
-    return out * scale if scale is not None else getattr(block, 'ls1', nn.Identity())(out)

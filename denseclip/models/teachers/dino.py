@@ -14,6 +14,8 @@ from timm.layers import PatchEmbed
 from torch import Tensor
 
 from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.clip.timm_blocks import is_known_timm_block, timm_attention_input, timm_projections
+from denseclip.clip.towers import rotary_table
 from denseclip.weights import load_into, read_state_dict, resize_positions, resolve, weight_file
 from denseclip.weights.convert import convert
 
@@ -48,9 +50,10 @@ class DINOTower(LazyModule):
 
     Args:
         model_name: timm's name of the architecture (``'vit_base_patch16_224'``); any ``VisionTransformer`` of timm
-            works (DINO, DINOv2 with or without registers).
-        pretrained: Weight source (see ``denseclip.weights.resolve``): DINO's own files, timm's, or ours, read at the
-            first use. None leaves fresh weights.
+            works (DINO, DINOv2 with or without registers), and its ``Eva`` with rotary positions for one grid at a time
+            (DINOv3, ``'vit_small_patch16_dinov3'``).
+        pretrained: Weight source (see ``denseclip.weights.resolve``): the files of DINO, DINOv2 and DINOv3, timm's, or
+            ours, read at the first use. None leaves fresh weights.
         trust: See :func:`denseclip.weights.read_state_dict`.
         position_offset: Rule of the positions at other sizes; DINO and DINOv2 (without registers) use 0.1.
         **options: Further arguments of the architecture (``img_size``, ``embed_dim``, ``depth`` ...).
@@ -74,7 +77,7 @@ class DINOTower(LazyModule):
             model_name = f'local-dir:{resolve(model_name)}'
         vit: Any = timm.create_model(model_name, pretrained=False, num_classes=0, **options)
         blocks: Any = getattr(vit, 'blocks', ())
-        if not len(blocks) or not hasattr(getattr(blocks[-1], 'attn', None), 'qkv') or _unusual(vit):
+        if not len(blocks) or not is_known_timm_block(blocks[-1]) or _unusual(vit):
             raise ValueError(f"DINOTower needs a plain vision transformer of timm; '{model_name}' is none.")
         self.vit = vit
         self.position_offset, self.pretrained, self.trust = position_offset, pretrained, trust
@@ -89,7 +92,10 @@ class DINOTower(LazyModule):
         """
         if self.pretrained is not None:
             path = weight_file(resolve(self.pretrained))
-            load_into(self.vit, convert(read_state_dict(path, trust=self.trust), 'dino'), source=path)
+            state, own = convert(read_state_dict(path, trust=self.trust), 'dino'), self.vit.state_dict()
+            # Most DINOv3 have biases of zeros, and timm makes such models with and without them.
+            idle = [k for k, v in state.items() if k not in own and k.endswith(('q_bias', 'v_bias')) and not v.any()]
+            load_into(self.vit, {k: v for k, v in state.items() if k not in idle}, source=path)
 
     @property
     def patch_size(self) -> int:
@@ -123,19 +129,25 @@ class DINOTower(LazyModule):
         """
         self.need_weights()
         x, grid = self._embed(images)
+        extra = self._rotary(grid)
         for block in self.vit.blocks[:-1]:
-            x = block(x)
+            x = block(x, **extra)
         last, prefix = self.vit.blocks[-1], self.vit.num_prefix_tokens
-        attn = last.attn
-        qkv = attn.qkv(last.norm1(x)).unflatten(2, (3, attn.num_heads, -1))
-        q, k, v = attn.q_norm(qkv[:, :, 0]), attn.k_norm(qkv[:, :, 1]), qkv[:, :, 2]  # (N, L, heads, C / heads)
-        out = DINOFeatures(*(_to_map(t.flatten(2)[:, prefix:], grid) for t in (q, k, v)))
+        normed = timm_attention_input(last, x)
+        heads = timm_projections(last.attn, normed)  # not turned by their places: features are compared by content
+        out = DINOFeatures(*(_to_map(t[:, :, prefix:].transpose(1, 2).flatten(2), grid) for t in heads))
         if attention:
-            scores = (q[:, :1].transpose(1, 2) @ k.permute(0, 2, 3, 1)) / math.sqrt(q.shape[-1])
+            q, k, _ = timm_projections(last.attn, normed, **extra)
+            scores = (q[:, :, :1] @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
             out.attention = scores.softmax(dim=-1)[:, :, 0, prefix:]
         if tokens:
-            out.tokens = _to_map(self.vit.norm(last(x))[:, prefix:], grid)
+            out.tokens = _to_map(self.vit.norm(last(x, **extra))[:, prefix:], grid)
         return out
+
+    def _rotary(self, grid: tuple[int, int]) -> dict[str, Tensor]:
+        """Sines and cosines for a grid, as the blocks take them; nothing without rotary positions."""
+        rope: Any = getattr(self.vit, 'rope', None)
+        return {} if rope is None else {'rope': rotary_table(rope, grid)}
 
     def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Special tokens and patches with positions, (N, prefix + hw, C), and the grid (h, w)."""
@@ -144,6 +156,8 @@ class DINOTower(LazyModule):
         grid = (patches.shape[-2], patches.shape[-1])
         x = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
         special = [t.expand(x.shape[0], -1, -1) for t in (vit.cls_token, vit.reg_token) if t is not None]
+        if vit.pos_embed is None:
+            return vit.norm_pre(torch.cat([*special, x], dim=1)), grid
         prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
         table = resize_positions(vit.pos_embed[0], grid, prefix=prefix, mode='bicubic', offset=self.position_offset).to(
             x.dtype
@@ -155,8 +169,9 @@ class DINOTower(LazyModule):
 
 def _unusual(vit: Any) -> bool:
     """Whether tokens are made in a way that the walk does not know."""
-    plain = isinstance(getattr(vit, 'patch_embed', None), PatchEmbed) and getattr(vit, 'pos_embed', None) is not None
-    return not plain or getattr(vit, 'rope', None) is not None
+    rope = getattr(vit, 'rope', None)
+    placed = getattr(vit, 'pos_embed', None) is not None if rope is None else not getattr(vit, 'rope_mixed', False)
+    return not isinstance(getattr(vit, 'patch_embed', None), PatchEmbed) or not placed
 
 
 def _to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -2,8 +2,12 @@
 
 timm names the tensors of a vision transformer as DINO's authors do. Their files differ in what surrounds the backbone:
 ``dino_*_pretrain.pth`` holds it alone, a full checkpoint holds ``student`` and ``teacher`` (the one to use) with the
-prefixes ``module.`` and ``backbone.`` and a projection head. FOUND's ``decoder_weights.pt`` is
-``{"decoder": {"weight": (1, C, 1, 1), "bias": (1,)}}``; a checkpoint of its own training also has the encoder.
+prefixes ``module.`` and ``backbone.`` and a projection head. DINOv2's files (github.com/facebookresearch/dinov2) have a
+mask token, perhaps registers (``register_tokens``; timm adds the class token's position in advance then), and a gated
+feed-forward part under other names. DINOv3's (github.com/facebookresearch/dinov3) have ``storage_tokens``, no positions
+but the periods of rotary ones, scales under other names, and biases whose middle third is masked. FOUND's
+``decoder_weights.pt`` is ``{"decoder": {"weight": (1, C, 1, 1), "bias": (1,)}}``; a checkpoint of its own training also
+has the encoder.
 """
 
 from __future__ import annotations
@@ -30,12 +34,35 @@ def dino_forward(state: State) -> dict[str, Tensor]:
         inner = strip_prefix(state, prefix)
         if 'cls_token' not in state and inner:
             state = inner
-    kept = {key: value for key, value in state.items() if not key.startswith(_HEADS)}
-    if 'cls_token' not in kept or 'pos_embed' not in kept:
+    kept = {key: value for key, value in state.items() if not key.startswith(_HEADS) and key != 'mask_token'}
+    if 'cls_token' not in kept or not {'pos_embed', 'reg_token', 'storage_tokens'} & set(kept):
         raise WeightMismatchError(
             f'no DINO vision transformer: it has no cls_token and pos_embed but {", ".join(list(state)[:5])} ...'
         )
-    return kept
+    if 'storage_tokens' in kept:
+        return _dinov3(kept)
+    if 'register_tokens' in kept:
+        positions = kept['pos_embed']
+        kept['reg_token'] = kept.pop('register_tokens')
+        kept['cls_token'] = kept['cls_token'] + positions[:, :1]
+        kept['pos_embed'] = positions[:, 1:]
+    return {key.replace('.mlp.w12.', '.mlp.fc1.').replace('.mlp.w3.', '.mlp.fc2.'): v for key, v in kept.items()}
+
+
+def _dinov3(state: State) -> dict[str, Tensor]:
+    """DINOv3's names to timm's; queries' and values' biases apart, those of keys are masked."""
+    found = {}
+    for key, value in state.items():
+        if key.endswith(('.periods', '.bias_mask')) or key.startswith('local_cls_norm'):
+            continue
+        if key.endswith('.qkv.bias'):
+            block = key.removesuffix('qkv.bias')
+            found[f'{block}q_bias'], _, found[f'{block}v_bias'] = value.chunk(3)
+            continue
+        for theirs, ours in (('storage_tokens', 'reg_token'), ('.ls1.gamma', '.gamma_1'), ('.ls2.gamma', '.gamma_2')):
+            key = key.replace(theirs, ours)
+        found[key] = value
+    return found
 
 
 def dino_backward(state: State) -> dict[str, Tensor]:
