@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,8 @@ def swapped_grounds(
 
     Returns:
         ``classes``: by name both grounds, IoU and share of the object's pixels that are right on each (percent), and
-        the number of objects; ``usual``, ``foreign`` and ``difference``: means of the IoUs over classes.
+        the number of objects; ``usual``, ``foreign`` and ``difference``: means of the IoUs over classes;
+        ``standard_error`` of the difference (None for one class).
 
     Raises:
         UserError: If no object has a place on both grounds.
@@ -174,7 +175,9 @@ def swapped_grounds(
     if not classes:
         raise UserError('no object of these pictures fits on its usual and on a foreign ground of another picture.')
     means = {kind: fmean(row[kind]['IoU'] for row in classes.values()) for kind in KINDS}
-    return {'classes': classes, **means, 'difference': means['usual'] - means['foreign']}
+    apart = [row['usual']['IoU'] - row['foreign']['IoU'] for row in classes.values()]
+    error = stdev(apart) / len(apart) ** 0.5 if len(apart) > 1 else None
+    return {'classes': classes, **means, 'difference': fmean(apart), 'standard_error': error}
 
 
 def _row(table: np.ndarray, grounds: Sequence[str]) -> dict[str, Any]:

@@ -167,7 +167,9 @@ def _ground_table(cells: Cells) -> list[str]:
                 f'| {shown(name)} | {shown(one["ground"])} | {one["IoU"]:.1f} | {shown(other["ground"])} | '
                 f'{other["IoU"]:.1f} | {one["IoU"] - other["IoU"]:+.1f} | {row["objects"]} |'
             )
-        lines += [f'| mean | | {cell["usual"]:.1f} | | {cell["foreign"]:.1f} | {cell["difference"]:+.1f} | |', '']
+        error = cell.get('standard_error')
+        apart = f'{cell["difference"]:+.1f}' + ('' if error is None else f' ± {error:.1f}')
+        lines += [f'| mean | | {cell["usual"]:.1f} | | {cell["foreign"]:.1f} | {apart} | |', '']
     return lines
 
 

@@ -33,6 +33,7 @@ from .label_inference import LabelMapInference
 from .model_settings import model_settings
 from .no_text import NoText
 from .post_processing import PostProcessing, class_probabilities
+from .prompt_removal import PromptRemoval
 from .score_maps import ScoreMaps
 from .spreading import LabelPropagation
 from .word_scoring import Comparison, label_wanted, patches_inside, score_words
@@ -116,17 +117,14 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         super().__init__(data_preprocessor=build_module(data_preprocessor), init_cfg=init_cfg)
         self.own(parts)
         self.post = post if isinstance(post, PostProcessing) else PostProcessing(**{**wanted['post'], **(post or {})})
-        self.scale, self.output, self.padding, self.stretch = (
-            wanted['scale'],
-            wanted['output'],
-            wanted['padding'],
-            stretch,
-        )
+        self.scale, self.output = wanted['scale'], wanted['output']
+        self.padding, self.stretch = wanted['padding'], stretch
         read_out = self.post.adapt(self.adapt_read_out(read_out_of(chosen['read_out'], chosen['preset'])))
         self.tower, text = parts.towers(read_out)
         self.tower.eval().requires_grad_(False)
         self.text = ClassEmbeddings(text, wanted['templates'], wanted['merge'], cache_dir)
         self.unrelated_text = UnrelatedText(text, self.text.bank.templates)
+        self.remove_prompts = PromptRemoval(text, self.post.remove_prompts)
         self._comparison: Comparison | None = None
         self._no_text: list[NoText] = []  # in a list: it comes from CLIPN's file, never from a checkpoint
         self.affinity: Any = None if wanted['affinity'] is None else build_module(wanted['affinity'])
@@ -235,18 +233,19 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             (N, K, h, w) probabilities, or cosines; with ``merge='max'`` cosines have one plane per name.
         """
         text = self.class_embeddings()
-        cosines = self.post.denoise(cosine_scores(dense, text.embeddings), self.scale)
+        seen = self.remove_prompts(dense)
+        cosines = self.post.denoise(cosine_scores(seen, text.embeddings), self.scale)
         if self.pixel_head is not None or self._trail is not None:  # every name of a class moves as the class does
             logits = text.class_scores(cosines) * self.scale
             moved = (self.by_head(logits, dense) - logits) / self.scale
             cosines = cosines + moved.index_select(1, text.class_index)
         if self.score_request is not None:
-            self._comparison = self._compare_words(dense, cosines)
+            self._comparison = self._compare_words(seen, cosines)
         if not self._gives_probabilities:
             return cosines
         if self._says_no:
             no_text, rule = self._no_text[0], self.post.unknown_rule
-            probabilities = no_text.scores(self.vocabulary, text, dense, cosines, self.scale, rule)
+            probabilities = no_text.scores(self.vocabulary, text, seen, cosines, self.scale, rule)
         else:
             probabilities = text.class_scores((cosines * self.scale).softmax(dim=1))
         if self.post.key_smoothing is None:

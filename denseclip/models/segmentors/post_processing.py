@@ -43,6 +43,8 @@ class PostProcessing:
             of that name.
         unknown_rule: With ``background='clipn'``: how classes and what is none of them compete, ``'agree'`` or
             ``'compete'``, see :func:`denseclip.models.functional.yes_no.with_unknown`.
+        remove_prompts: Texts whose linear part is taken out of pixel embeddings, see
+            :mod:`denseclip.models.functional.prompt_removal`. Heads of ``denseclip adapt`` see embeddings as they are.
     """
 
     prompt_denoising: float | None = None
@@ -55,12 +57,16 @@ class PostProcessing:
     normalize: bool = False
     background: int | None = None
     unknown_rule: str = 'agree'
+    remove_prompts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         coupling = (self.propagation or {}).get('coupling', COUPLINGS[0])
         for name, value, known in (('unknown_rule', self.unknown_rule, RULES), ('coupling', coupling, COUPLINGS)):
             if value not in known:
                 raise ValueError(f"{name}='{value}' is unknown; choose from {', '.join(known)}.")
+        if isinstance(self.remove_prompts, str) or not all(isinstance(one, str) for one in self.remove_prompts):
+            raise ValueError(f'remove_prompts={self.remove_prompts!r} must be a list of texts, such as ["a photo"].')
+        object.__setattr__(self, 'remove_prompts', tuple(self.remove_prompts))
 
     def check(self, probabilities: bool) -> None:
         """Refuse what a model's scores, probabilities or cosines, cannot be used for.

@@ -135,6 +135,8 @@ def test_objects_stand_on_both_grounds(done, subject):
         assert grounds <= set(STUFF)
         assert all(0 <= row[kind]['IoU'] <= row[kind]['right'] <= 100 for kind in ('usual', 'foreign'))
     assert cell['difference'] == pytest.approx(cell['usual'] - cell['foreign'])
+    apart = [row['usual']['IoU'] - row['foreign']['IoU'] for row in cell['classes'].values()]
+    assert cell['standard_error'] == pytest.approx(np.std(apart, ddof=1) / len(apart) ** 0.5)
 
 
 def test_swapped_grounds_have_the_same_object_on_another_ground(subject):
