@@ -35,6 +35,7 @@ def colour_binding(subject: Subject, seed: int, after: Callable[[], None] | None
     for index in range(count):
         drawn = colour_pair(seed, index)
         result = subject.model.segment(Picture(drawn.image), list(drawn.phrases), pixel_scores=True)
+        assert result.pixel_scores is not None
         best = result.pixel_scores[:4].argmax(axis=0)
         for thing, mask in enumerate(drawn.masks):
             votes = np.bincount(best[mask], minlength=4) / mask.sum()

@@ -99,7 +99,7 @@ def look(
             yield one, result
             if after is not None:
                 after()
-        most = max(result.pixel_scores.size for result in results)
+        most = max(result.label_map.size * len(result.vocabulary) for result in results)
         many = max(1, min(_MOST_AT_ONCE, _MOST_NUMBERS // most))
 
 

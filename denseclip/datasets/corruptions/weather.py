@@ -98,7 +98,7 @@ def crystals(size: tuple[int, ...], rng: np.random.Generator) -> Floats:
     ):
         _fern(lines, (x, y), turn, length)
     thick = plasma(size, 2.2, rng)
-    ice = 0.22 + 0.5 * thick + 0.9 * thick * smooth(lines / np.float32(255), max(0.6, unit / 400))
+    ice = 0.22 + 0.5 * thick + 0.9 * thick * smooth((lines / 255).astype(np.float32), max(0.6, unit / 400))
     return ice[..., None] * np.array([0.86, 0.93, 1.0], np.float32)
 
 
