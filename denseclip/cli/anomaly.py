@@ -82,6 +82,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'the words that they look like to a CLIP (--clip)',
     )
     parser.add_argument(
+        '--prompts',
+        metavar='FILE',
+        help='what says good and bad for methods with words: a .safetensors file with a learnt pair, a JSON file of '
+        'sentences, or the name of a set of the suite',
+    )
+    parser.add_argument(
         '--threshold',
         default='auto',
         metavar='auto|F1|SCORE',

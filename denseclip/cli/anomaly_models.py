@@ -37,6 +37,8 @@ def chosen_method(args: argparse.Namespace, good: int, pictures: int) -> Any:
         choice = Choice(named, 'as named')
     elif args.method == 'auto' and (args.weights is not None or args.checkpoint is not None):
         choice = Choice('anovl', 'weights of a model with words are given')
+    elif args.method == 'auto' and args.prompts is not None:
+        choice = Choice('anovl', 'prompts are given')
     else:
         choice = choose_method(args.method, good, pictures, args.object is not None)
     if not choice.compares and args.object is None:
@@ -62,6 +64,8 @@ def _check_comparing(args: argparse.Namespace, method: str) -> None:
             f'--method {method} compares pictures and takes no --weights, which are of a model with words: leave one '
             'out (--pretrained are the weights of a trunk).'
         )
+    if args.prompts is not None:
+        raise UserError(f'--method {method} compares pictures and has no use for --prompts: leave one out.')
     trunk, names = args.trunk or ('clip' if args.clip else ''), args.defects is not None
     if args.clip is not None and trunk != 'clip' and not names:
         raise UserError(f'nothing would use --clip with --trunk {trunk}: leave it out, or name areas with --defects.')
@@ -79,6 +83,8 @@ def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
         UserError: If the model cannot be used, or is none for anomalies.
     """
     if args.runtime is not None:
+        if args.prompts is not None:
+            raise UserError('--prompts goes with a model, not with --runtime, which brings its own: leave one out.')
         return load_anomaly_runtime(args)
     from denseclip.apis.anomaly import AnomalyInferencer, renamed_weights
     from denseclip.apis.anomaly_methods import comparing_config, trunk_config
@@ -103,8 +109,26 @@ def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
     model = load_model(name, **options)
     if not isinstance(model, AnomalyInferencer):
         raise UserError(f'{type(model.model).__name__} is no anomaly model; use a config of configs/anovl/.')
+    if args.prompts is not None:
+        _choose_prompts(model.model, args.prompts)
     model.set_object(args.object, args.domain, args.defects)
     return model
+
+
+def _choose_prompts(model: Any, prompts: str) -> None:
+    """Let a model go by other prompts.
+
+    Raises:
+        UserError: If it takes none, or they cannot be used.
+    """
+    if not hasattr(model, 'set_prompts'):
+        raise UserError(f'--prompts goes with methods with words, and {type(model).__name__} has none: leave it out.')
+    from denseclip.weights import WeightFileError, WeightMismatchError
+
+    try:
+        model.set_prompts(prompts)
+    except (FileNotFoundError, ValueError, WeightFileError, WeightMismatchError) as error:
+        raise UserError(f'--prompts: {error}') from error
 
 
 def load_namer(args: argparse.Namespace, inferencer: Any) -> Any:

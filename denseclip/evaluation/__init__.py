@@ -4,6 +4,7 @@ from denseclip.evaluation.anomaly import AnomalyMetric
 from denseclip.evaluation.iou_files import IoUMetricWithFiles
 from denseclip.evaluation.mask_ap_metric import MaskAPMetric
 from denseclip.evaluation.named_coco_metric import NamedCocoMetric
+from denseclip.evaluation.pairs import PairMetric
 from denseclip.evaluation.panoptic_metric import PanopticQualityMetric
 from denseclip.evaluation.proposal_recall import ProposalRecallMetric
 from denseclip.evaluation.regions import RegionMetric
@@ -14,6 +15,7 @@ __all__ = [
     'IoUMetricWithFiles',
     'MaskAPMetric',
     'NamedCocoMetric',
+    'PairMetric',
     'PanopticQualityMetric',
     'ProposalRecallMetric',
     'RegionMetric',

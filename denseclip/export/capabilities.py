@@ -109,17 +109,23 @@ def _masks(model: Any) -> Capability:
 def _anovl(model: Any) -> Capability:
     if model.adaptation is not None:
         return _no('it fits a layer to every picture (adaptation=...), which graphs cannot do; leave adaptation out.')
-    return Capability(True, way=Way(AnoVLGraph, StateWords))
+    return _by_sentences(model, AnoVLGraph)
+
+
+def _by_sentences(model: Any, graph: Any) -> Capability:
+    if model.pair is not None:
+        return _no('its prompts are a learnt pair, and the runtime embeds written ones.')
+    return Capability(True, way=Way(graph, StateWords))
 
 
 def _winclip(model: Any) -> Capability:
     if model.references is not None:
         return _no('it compares pictures with references of one object, which the runtime does not keep.')
-    return Capability(True, way=Way(WinCLIPGraph, StateWords))
+    return _by_sentences(model, WinCLIPGraph)
 
 
 def _april_gan(model: Any) -> Capability:
-    return Capability(True, way=Way(AprilGANGraph, StateWords))
+    return _by_sentences(model, AprilGANGraph)
 
 
 WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(

@@ -11,6 +11,7 @@ from PIL import Image
 from denseclip.apis.errors import UserError
 from denseclip.cli.anomaly_models import load_namer
 from denseclip.cli.main import main
+from denseclip.clip.anomaly_prompts.learnt import LearntPair
 from denseclip.models.functional.patch_memory import PatchMemory
 
 SMALL = ('--trunk', 'dino', '--image-size', '64', '--device', 'cpu')
@@ -245,3 +246,18 @@ def test_many_pictures_lie_beside_the_page(run, tmp_path, monkeypatch, flat):
     assert 'base64' not in page and len(list((tmp_path / 'out/thumbnails').iterdir())) == 14
     code, _, err = run(flat)
     assert code == 2 and 'earlier results' in err
+
+
+def test_a_learnt_pair_says_what_is_bad_and_goes_with_words_alone(flat, tmp_path, run, capsys):
+    pair = LearntPair(128, 2).write(tmp_path / 'pair.safetensors')
+    words = ('--clip', 'local-dir:checkpoints/miniworld_clip', '--object', 'tile', '--device', 'cpu')
+    scores = []
+    for prompts in ('anovl', str(pair)):
+        assert main(['anomaly', str(flat), *words, '--json', '--prompts', prompts]) == 0
+        scores.append([json.loads(line)['raw_score'] for line in capsys.readouterr().out.splitlines()])
+    assert len(scores[0]) == len(scores[1]) == 7 and scores[0] != scores[1]
+    LearntPair(64, 2).write(tmp_path / 'other.safetensors')
+    assert main(['anomaly', str(flat), *words, '--json', '--prompts', str(tmp_path / 'other.safetensors')]) != 0
+    assert 'another CLIP' in capsys.readouterr().err
+    code, _, err = run(flat, '--method', 'batch', '--prompts', str(pair))
+    assert code != 0 and 'no use for --prompts' in err

@@ -16,6 +16,7 @@ from denseclip.datasets.transforms.regions import (
     ResizeRegion,
 )
 from denseclip.datasets.transforms.suppress_labels import SuppressLabels
+from denseclip.datasets.transforms.synthetic_defect import SyntheticDefect
 from denseclip.datasets.transforms.wide_annotations import LoadWideAnnotations
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     'PillowResizeShortSide',
     'RandomBrightness',
     'SuppressLabels',
+    'SyntheticDefect',
 ]

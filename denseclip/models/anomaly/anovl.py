@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from denseclip.clip.towers import DenseReadOut
 from denseclip.core.precision import full_precision
 from denseclip.models.functional.anomaly_scores import abnormal_probability, cut_tiles, smooth, stitch_tiles, upsample
 from denseclip.models.functional.anomaly_views import COUNT, picture_views
+from denseclip.structures import AnomalyDataSample
 
 from .adaptation import Draws, TestTimeAdaptation
 from .answers import PictureScore
@@ -41,6 +43,7 @@ class AnoVL(AnomalyModel):
         adapt_on_map: Take the adaptation's loss on the upsampled, stitched map (the VisA script) instead of on patches;
             by default where there are tiles.
         smoothing: 3 x 3 mean over the patch grid.
+        pair_scale: Factor of the cosines while a pair of prompts is learnt.
         pass_size: Most pictures in one pass through the tower; bounds memory for many views and tiles.
         **kwargs: Arguments of :class:`AnomalyModel`.
     """
@@ -56,6 +59,7 @@ class AnoVL(AnomalyModel):
         adaptation: Mapping[str, Any] | None = None,
         adapt_on_map: bool | None = None,
         smoothing: bool = True,
+        pair_scale: float = 100.0,
         pass_size: int = 32,
         **kwargs: Any,
     ) -> None:
@@ -69,6 +73,7 @@ class AnoVL(AnomalyModel):
             )
         self.dual_layers, self.attention = dual_layers, attention
         self.views, self.tiles, self.smoothing, self.pass_size = views, tiles, smoothing, pass_size
+        self.pair_scale = pair_scale
         self.adaptation = None if adaptation is None else TestTimeAdaptation(**adaptation)
         self.adapt_on_map = tiles if adapt_on_map is None else adapt_on_map
 
@@ -95,6 +100,48 @@ class AnoVL(AnomalyModel):
                 tokens = self.adaptation(tokens, text, to_map, draws, owner=(name, self.prompts_of(name))).tokens
             pixels = self.pixel_map(tokens, text, size)
         return PictureScore(pixels, self.view_scores(tiles, pooled, text).mean())
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[AnomalyDataSample]) -> dict[str, Tensor]:
+        """Cross-entropies of a pair of prompts that is learnt, by whole pictures and by patches.
+
+        Args:
+            inputs: Normalised pictures (N, 3, H, W) of one size.
+            data_samples: Their ``gt_label``; patches count where there is a ``gt_mask``.
+
+        Returns:
+            ``loss_pictures``; ``loss_patches``, in which good and bad patches weigh the same.
+
+        Raises:
+            NotImplementedError: If the prompts are written ones.
+
+        Source: CLIP-LIT (Liang et al., ICCV 2023), equation 1, for the pictures.
+        """
+        if self.pair is None:
+            return super().loss(inputs, data_samples)
+        with torch.no_grad():
+            pooled, patches = self.embed(inputs)
+        names = [self.name_in(sample) for sample in data_samples]
+        rows = {name: self.pair(self.text_tower, name) for name in dict.fromkeys(names)}
+        states = torch.stack([rows[name] for name in names]).float()
+        labels = torch.tensor([int(sample.gt_label) for sample in data_samples], device=pooled.device)
+        losses = {'loss_pictures': F.cross_entropy(self.pair_logits(pooled[:, None], states)[:, 0], labels)}
+        masked = [n for n, sample in enumerate(data_samples) if 'gt_mask' in sample]
+        if masked:
+            masks = torch.stack([data_samples[n].gt_mask.data.float() for n in masked]).to(pooled.device)
+            bad = F.adaptive_max_pool2d(masks, patches.shape[1:3]).flatten(1).long()
+            logits = self.pair_logits(patches[masked].flatten(1, 2), states[masked]).flatten(0, 1)
+            each = F.cross_entropy(logits, bad.flatten(), reduction='none')
+            parts = [(each * part).sum() / part.sum().clamp_min(1) for part in (1 - bad.flatten(), bad.flatten())]
+            losses['loss_patches'] = (parts[0] + parts[1]) / 2
+        return losses
+
+    def pair_logits(self, features: Tensor, states: Tensor) -> Tensor:
+        """Cosines with the two states times the scale of training.
+
+        Shape:
+            - features: :math:`(N, L, E)`; states: :math:`(N, 2, E)`; result: :math:`(N, L, 2)`
+        """
+        return self.pair_scale * torch.einsum('nle,nce->nlc', F.normalize(features, dim=-1), states)
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Image embeddings (T, E) of the ordinary path and patch embeddings (T, h, w, E) of the V-V path."""

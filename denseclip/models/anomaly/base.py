@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from denseclip.clip.anomaly_prompts import StatePrompts, state_prompts
+from denseclip.clip.anomaly_prompts import StatePrompts, prompt_set, state_prompts
+from denseclip.clip.anomaly_prompts.learnt import LearntPair
 from denseclip.clip.loading import LoadedCLIP
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.text import TextTower
@@ -20,6 +22,9 @@ from denseclip.weights.positions import exporting
 from .answers import MAP_SIZES, AnswersPictures
 from .clip_parts import is_fresh, load_parts
 from .state_text import StateText, StateTextEncoder
+
+DEFAULT_PROMPTS = 'anovl'
+"""Written prompts that say what domains there are where a learnt pair says what is bad."""
 
 
 class AnomalyModel(LazyWeights, AnswersPictures):
@@ -32,7 +37,10 @@ class AnomalyModel(LazyWeights, AnswersPictures):
         clip: A loaded CLIP, or arguments of :func:`denseclip.clip.load_clip` (``model``, ``pretrained``, ...). Fresh
             weights are made when ``pretrained`` is None.
         prompts: A prompt set of the suite, a JSON file or a mapping, see
-            :func:`denseclip.clip.anomaly_prompts.prompt_set`.
+            :func:`denseclip.clip.anomaly_prompts.prompt_set`; or a ``.safetensors`` file with a learnt pair, see
+            :meth:`set_prompts`.
+        pair: ``length`` of a fresh :class:`~denseclip.clip.anomaly_prompts.learnt.LearntPair` that is to be learnt in
+            place of the written prompts; None: none.
         object_name: What the pictures show, see :meth:`set_object`. None: the data samples say it.
         domain: See :meth:`set_object`.
         defects: See :meth:`set_object`.
@@ -59,6 +67,7 @@ class AnomalyModel(LazyWeights, AnswersPictures):
         object_name: str | None = None,
         domain: str | None = None,
         defects: str | Sequence[str] | None = None,
+        pair: Mapping[str, int] | None = None,
         keep_ratio: bool = False,
         map_size: str = 'original',
         image_size: int | None = None,
@@ -82,11 +91,38 @@ class AnomalyModel(LazyWeights, AnswersPictures):
         self.preprocess: PreprocessSpec = spec
         self.image_size = (image_size, image_size) if image_size else spec.size
         self.keep_ratio, self.map_size = keep_ratio, map_size
-        self.prompts = prompts
+        self.pair: LearntPair | None = None
         self.texts = StateTextEncoder(text_cache)
+        self.set_prompts(prompts)
+        if pair is not None:
+            self._take_pair(LearntPair(self.text_tower.width, **pair))
         self.object_name, self.domain, self.defects = object_name, domain, defects
         self.prompts_of(object_name or 'object')  # a wrong domain or defect word is told at once
         self._check_normalization()
+
+    # --- prompts ------------------------------------------------------------------------------------------------
+
+    def set_prompts(self, prompts: str | Path | Mapping[str, Any]) -> None:
+        """Choose what says good and bad.
+
+        Args:
+            prompts: Written prompts, see the class; or a ``.safetensors`` file with a learnt pair, which stands before
+                the object's name in place of sentences. Domain and defect words then play no part.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it cannot be used, or was learnt with another CLIP.
+        """
+        if isinstance(prompts, Mapping) or Path(prompts).suffix != '.safetensors':
+            prompt_set(prompts)
+            self.prompts, self.pair = prompts, None
+            return
+        self._take_pair(LearntPair.read(prompts).requires_grad_(False))
+        self.prompts = DEFAULT_PROMPTS
+
+    def _take_pair(self, pair: LearntPair) -> None:
+        pair.check(self.text_tower)
+        self.pair = pair.to(next(self.text_tower.parameters()).device)
 
     # --- what is looked at --------------------------------------------------------------------------------------
 
@@ -115,7 +151,10 @@ class AnomalyModel(LazyWeights, AnswersPictures):
         return state_prompts(name, self.prompts, domain=self.domain, defects=self.defects)
 
     def text_of(self, name: str) -> StateText:
-        """Embedded prompts of an object in float32, made once."""
+        """Embedded prompts of an object in float32; those that are written are made once."""
+        if self.pair is not None:
+            states = self.pair(self.text_tower, name).float()
+            return StateText(states, states)
         text = self.texts(self.text_tower, self.prompts_of(name))
         return text.to(next(self.text_tower.parameters()).device, torch.float32)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from open_clip.loss import gather_features
@@ -94,6 +96,73 @@ def long_caption_losses(
         return (ways[0] + ways[1]) / 2
 
     return loss(images, long_texts), loss(main, short_texts)
+
+
+def random_alignment_loss(images: Tensor, texts: Tensor, references: Tensor) -> Tensor:
+    r"""How far pairs are from a random vector that picture and text share.
+
+    .. math:: L = \frac{1}{2B} \sum_i \lVert z_i - r_i \rVert^2 + \lVert t_i - r_i \rVert^2
+
+    Drawn anew at every step from one distribution, the vectors make both kinds of features follow it, and the two of a
+    pair meet without all pairs falling together.
+
+    Args:
+        images: Features of pictures.
+        texts: Features of their texts.
+        references: One vector for each pair, from the normal distribution in the paper.
+
+    Returns:
+        Scalar.
+
+    Shape:
+        - images, texts, references: :math:`(B, E)`
+
+    Source: Yamaguchi et al., "Post-pre-training for Modality Alignment in Vision-Language Foundation Models", CVPR
+    2025, section 4 (CLIP-Refine).
+    """
+    away = [(features - references.to(features.dtype)).square().sum(dim=1).mean() for features in (images, texts)]
+    return (away[0] + away[1]) / 2
+
+
+def hybrid_distillation_loss(
+    pairs: Sequence[Tensor],
+    teacher_pairs: Sequence[Tensor],
+    scales: tuple[Tensor, Tensor],
+    alpha: float = 0.5,
+    groups: Tensor | None = None,
+) -> Tensor:
+    r"""Similarities within a batch, drawn to a mixture of the truth and of a teacher's similarities.
+
+    .. math:: L = \tfrac12 \sum_{\text{both ways}} \mathrm{KL}\left(\alpha I + (1 - \alpha) Q \,\Vert\, P\right)
+
+    with Q and P the softmax over a row of the teacher's and the student's similarities, and the mean over rows. With
+    ``alpha=1`` it is :func:`contrastive_loss`; with 0 it is 0 for a student that equals its teacher.
+
+    Args:
+        pairs: Unit-length embeddings of pictures and of texts.
+        teacher_pairs: The teacher's.
+        scales: Factors of the cosines, the student's and the teacher's.
+        alpha: Share of the truth.
+        groups: Integer of each pair; pairs with equal ones are true of each other and share the truth. None: none are.
+
+    Returns:
+        Scalar.
+
+    Shape:
+        - each of the pairs: :math:`(B, E)`; groups: :math:`(B)`
+
+    Source: as of :func:`random_alignment_loss`.
+    """
+    mine, theirs = (scale * part[0] @ part[1].T for scale, part in zip(scales, (pairs, teacher_pairs), strict=True))
+    place = torch.arange(len(mine), device=mine.device) if groups is None else groups
+    truth = (place[:, None] == place[None]).to(mine.dtype)
+    truth = truth / truth.sum(dim=1, keepdim=True)
+
+    def one_way(student: Tensor, teacher: Tensor) -> Tensor:
+        target = alpha * truth + (1 - alpha) * teacher.softmax(dim=1)
+        return F.kl_div(student.log_softmax(dim=1), target, reduction='batchmean')
+
+    return (one_way(mine, theirs) + one_way(mine.T, theirs.T)) / 2
 
 
 def gather_pairs(images: Tensor, texts: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:

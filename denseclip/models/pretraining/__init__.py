@@ -5,6 +5,15 @@ from .dino import DINOPretraining
 from .export import export_pretrained
 from .mask_adaptation import MaskAdaptedCLIP
 from .nola import NoLA
+from .refinement import RefinedCLIP
 from .yes_no import YesNoCLIP
 
-__all__ = ['ContrastiveCLIP', 'DINOPretraining', 'MaskAdaptedCLIP', 'NoLA', 'YesNoCLIP', 'export_pretrained']
+__all__ = [
+    'ContrastiveCLIP',
+    'DINOPretraining',
+    'MaskAdaptedCLIP',
+    'NoLA',
+    'RefinedCLIP',
+    'YesNoCLIP',
+    'export_pretrained',
+]

@@ -10,17 +10,20 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from denseclip.clip.anomaly_prompts.learnt import FILE_NAME as PAIR_FILE
 from denseclip.clip.small_bpe import FILE_NAME, bpe_file, word_list
 from denseclip.clip.writing import WEIGHTS, write_clip_config, write_clip_folder
 from denseclip.weights import WeightMismatchError, load_into, write_safetensors
 from denseclip.weights.publish import to_half
 
+from ..anomaly.base import AnomalyModel
 from ..region_classifier import PROMPTS_FILE
 from .contrastive import ContrastiveCLIP
 from .dino import DINOPretraining
 from .mask_adaptation import MaskAdaptedCLIP
 from .nola import NoLA
 from .prompt_files import write_mask_prompts
+from .refinement import RefinedCLIP
 from .yes_no import YesNoCLIP
 
 
@@ -56,6 +59,10 @@ def export_pretrained(
         return write_clip_folder(model.student.parts.clip, folder, half=half)
     if isinstance(model, YesNoCLIP):
         return export_yes_no(model, folder, half=half)
+    if isinstance(model, RefinedCLIP):
+        return write_clip_folder(model.parts[0].clip, folder, half=half)
+    if isinstance(model, AnomalyModel) and model.pair is not None:
+        return model.pair.write(folder / PAIR_FILE)
     raise ValueError(f"the config's model is {type(model).__name__}; only pretrainings and adapted CLIPs export")
 
 
