@@ -47,7 +47,8 @@ class Vocabulary:
             labelled pixels that are less strange, :data:`STRANGE` by default.
         shared_names: Whether further names may belong to several classes, as in some published lists. What classes are
             called (their first names) is never the same.
-        differences: What tells pairs of classes apart, for models that classify regions.
+        differences: What tells pairs of classes apart, for models that classify regions; pairs of other classes are
+            left out.
     """
 
     classes: tuple[ClassEntry, ...]
@@ -64,6 +65,10 @@ class Vocabulary:
             raise VocabularyError("the vocabulary is empty: name at least one class, for example 'road; sky'.")
         self._check_names()
         self._check_background()
+        if self.differences:
+            known = {name.casefold() for entry in self.classes for name in entry.names}
+            kept = tuple(d for d in self.differences if all(name.casefold() in known for name in d.classes))
+            object.__setattr__(self, 'differences', kept)
 
     def _check_names(self) -> None:
         for position, entry in enumerate(self.classes):

@@ -1,6 +1,7 @@
 """Sentences for pairs of classes: files, words, and controls of the same form."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,7 @@ def test_a_vocabulary_takes_pairs_of_its_classes_by_any_name_and_survives_plain_
     assert told.differences == (Difference(('mug', 'flask'), MUG.sentences),)
     assert Vocabulary.of(json.loads(json.dumps(told.to_dict()))) == told != words
     assert '1 pair' in told.describe()
+    assert replace(told, classes=told.classes[1:]).differences == ()
     with pytest.raises(VocabularyError, match='both among the classes mug'):
         words.with_differences([other])
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_open_vocab import ARCH, TINY_DINO
 
 from denseclip.models.builder import build_module
-from denseclip.models.functional.pseudo_labels import IGNORED, confident_samples, surest_labels
+from denseclip.models.functional.pseudo_labels import UNLABELLED, confident_samples, surest_labels
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.pretraining import NoLA
 from denseclip.models.pretraining.export import export_pretrained
@@ -52,7 +52,7 @@ def pictures(count: int = 2) -> torch.Tensor:
 def test_the_surest_labels_are_the_confident_samples_of_first_choices(samples, classes, count, seed):
     p = torch.rand(samples, classes, generator=torch.Generator().manual_seed(seed)).softmax(dim=1)
     index, labels = confident_samples(p, count, choices=1)
-    wanted = torch.full((samples,), IGNORED)
+    wanted = torch.full((samples,), UNLABELLED)
     wanted[index] = labels
     assert torch.equal(surest_labels(p, count), wanted)
 
@@ -82,7 +82,7 @@ def test_labels_come_from_the_teacher_and_each_class_has_so_many_at_most():
         scores = model.teacher.head_logits(pictures())
     assert grid == tuple(scores.shape[-2:]) and len(labels) == 2 * grid[0] * grid[1]
     best = scores.permute(0, 2, 3, 1).reshape(-1, 3).argmax(dim=1)
-    chosen = labels != IGNORED
+    chosen = labels != UNLABELLED
     assert torch.equal(labels[chosen], best[chosen])
     most = max(5, int(0.3 * len(labels) / 3))
     assert torch.bincount(labels[chosen], minlength=3).tolist() == [

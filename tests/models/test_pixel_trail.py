@@ -62,6 +62,21 @@ def test_one_run_gives_labels_strangeness_and_embeddings(kind, mode):
             torch.testing.assert_close(kept, features[0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize('kind', ['naclip', 'denseclip'])
+@torch.no_grad()
+def test_pictures_that_the_host_labels_together_keep_their_own_strangeness(kind):
+    """With ``keep_logits`` MMSeg runs a window of all pictures at a time."""
+    model, pictures, width = made(kind, SLIDE)
+    with head_of(model, gaussians(WORDS.names, width)):
+        model.pixel_request = PixelRequest(strangeness=True)
+        ours = [sample.strangeness.data for sample in model.predict(pictures)]
+        model.keep_logits = True
+        theirs = [sample.strangeness.data for sample in model.predict(pictures)]
+    assert not torch.allclose(*ours, atol=2e-3)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-3, rtol=0)
+
+
 @pytest.mark.parametrize('kind', ['naclip', 'maskclip', 'denseclip'])
 @torch.no_grad()
 def test_the_background_of_a_head_is_what_is_stranger_than_allowed(kind):

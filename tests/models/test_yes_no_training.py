@@ -77,7 +77,9 @@ def test_a_caption_of_the_same_group_is_no_denial(folder: Path) -> None:
     with torch.no_grad():
         model.no_text.prompts.normal_()
         same, other = (model.loss(images, CAPTIONS, torch.tensor(groups)) for groups in ([0, 1, 2, 1], [0, 1, 2, 3]))
+        alike = model.loss(images, CAPTIONS, torch.zeros(4, dtype=torch.long))
     assert torch.equal(same['loss_yes'], other['loss_yes']) and not torch.equal(same['loss_no'], other['loss_no'])
+    assert alike['loss_no'] == 0 and alike['denied'] == 0
     with pytest.raises(ValueError, match='PackCaption'):
         model(pictures, mode='loss')
     with pytest.raises(ValueError, match="background='clipn'"):

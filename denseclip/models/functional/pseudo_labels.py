@@ -102,7 +102,7 @@ def confident_samples(
 
 @torch.no_grad()
 def surest_labels(probabilities: Tensor, count: int) -> Tensor:
-    """A label for the most confident samples of each class, and 255 for all others.
+    """A label for the most confident samples of each class, and :data:`UNLABELLED` for all others.
 
     The choice of :func:`confident_samples` with ``choices=1``, without a wait for the device. A class that no sample
     prefers takes none: in a batch of pictures it is usually not there.
@@ -119,7 +119,7 @@ def surest_labels(probabilities: Tensor, count: int) -> Tensor:
     own = torch.where(best == classes[:, None], values, -1.0)
     kept, index = (part[:, :count] for part in own.sort(dim=1, descending=True, stable=True))
     chosen = torch.zeros_like(own, dtype=torch.bool).scatter_(1, index, kept >= 0).any(dim=0)
-    return torch.where(chosen, best, IGNORED)
+    return torch.where(chosen, best, UNLABELLED)
 
 
 def feature_distillation_loss(student: Tensor, teacher: Tensor, counted: Tensor) -> Tensor:

@@ -123,8 +123,10 @@ def yes_no_losses(
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     cosines = (texts * texts_no).sum(dim=-1)
     close = 1 + cosines if cosine else 2 - (2 - 2 * cosines + epsilon).sqrt()
+    others = ~own if others is None else others
+    denied = -F.logsigmoid(logits_no - logits)[others]
     return YesNoLosses(
         yes=-F.logsigmoid(logits - logits_no)[own].mean(),
-        no=-F.logsigmoid(logits_no - logits)[~own if others is None else others].mean(),
+        no=denied.sum() / others.sum().clamp_min(1),  # 0 where all captions are true of all pictures
         opposite=close.mean(),
     )

@@ -17,7 +17,7 @@ from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 
 from ..builder import build_module
 from ..functional.open_vocab import cosine_scores
-from ..functional.pseudo_labels import IGNORED, samples_per_class, surest_labels
+from ..functional.pseudo_labels import UNLABELLED, samples_per_class, surest_labels
 from ..functional.random_views import random_colours
 from ..open_clip_parts import OpenCLIPParts
 from ..segmentors.open_vocab import OpenVocabularySegmentor
@@ -163,8 +163,8 @@ class NoLA(BaseModel):
         scores = cosine_scores(self.student.dense_features(seen), rows) * self.student.scale
         logits = F.interpolate(scores, grid, mode='bilinear', align_corners=False).flatten(2).transpose(1, 2)
         logits = logits.flatten(0, 1)
-        loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=self.label_smoothing)
-        counted = labels != IGNORED
+        loss = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, label_smoothing=self.label_smoothing)
+        counted = labels != UNLABELLED
         same = (logits.detach().argmax(dim=1) == labels) & counted
         return {
             'loss': loss,
@@ -180,7 +180,7 @@ class NoLA(BaseModel):
             inputs: Preprocessed pictures.
 
         Returns:
-            A label per patch of the teacher's grid (h, w), picture by picture, and 255 where it is not sure enough; and
+            A label per patch of the teacher's grid (h, w), picture by picture, and -1 where it is not sure enough; and
             the grid.
 
         Shape:

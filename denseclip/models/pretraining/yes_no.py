@@ -127,5 +127,5 @@ class YesNoCLIP(LazyWeights, BaseModel):
             'loss_no': self.loss_weight * losses.no,
             'loss_opposite': self.loss_weight * losses.opposite,
             'accepted': accepts[own].float().mean(),
-            'denied': (~accepts)[others].float().mean(),
+            'denied': (~accepts & others).sum() / others.sum().clamp_min(1),
         }

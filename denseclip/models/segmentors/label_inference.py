@@ -79,7 +79,12 @@ class LabelMapInference:
         flipped = any(s.metainfo.get('flip') for s in data_samples or ())
         wants_logits = self.keep_logits or flipped or self.align_corners
         if self.binary or (wants_logits and self.num_channels() > 1):
-            samples = super().predict(inputs, data_samples)  # type: ignore[misc]
+            # MMSeg runs a window of all pictures at a time; what pixels leave behind is kept picture by picture.
+            parts = [slice(n, n + 1) for n in range(len(inputs))] if self._trail is not None else [slice(None)]
+            samples = []
+            for part in parts:
+                own = None if data_samples is None else data_samples[part]
+                samples += super().predict(inputs[part], own)  # type: ignore[misc]
             if self._least_score is not None:
                 for sample in samples:
                     sample.pred_sem_seg.data = self._blanked(sample.seg_logits.data)[None]
