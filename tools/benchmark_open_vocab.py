@@ -19,7 +19,7 @@ from denseclip.engine.config import OptionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
 from studies.open_vocab_grid import CellOptions, make_cells, run_grid, towers_of
-from studies.open_vocab_grid.cells import OWN, known_presets
+from studies.open_vocab_grid.cells import ORACLES, OWN, known_presets
 from studies.open_vocab_grid.grid import GridOptions
 
 
@@ -59,6 +59,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument('--out', default='work_dirs/open_vocab', help='folder of results (default: %(default)s)')
     parser.add_argument('--limit', type=at_least(1), help='only the first so many pictures of each set')
+    parser.add_argument('--oracle', choices=ORACLES, help='what the labels give away: shows which stage loses points')
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     parser.add_argument('--threads', type=at_least(1), help='CPU threads')
     parser.add_argument('--num-workers', type=at_least(0), default=2, help='processes that read pictures (default: 2)')
@@ -100,6 +101,7 @@ def main(argv: list[str]) -> int:
         limit=args.limit,
         window_batch=args.window_batch,
         overrides=args.cfg_options,
+        oracle=args.oracle,
     )
     each = towers_of(args.towers, options) if args.towers else [options]
     made = [make_cells(args.presets, args.datasets, args.protocols, tower) for tower in each]

@@ -27,6 +27,9 @@ CONFIG = 'config'
 """The protocol of sets that a config file describes."""
 RANDOM = 'random'
 """As weights: none, numbers drawn by a fixed seed."""
+ORACLES = ('classes', 'masks')
+"""``'classes'``: only the classes in the picture's labels may be answered. ``'masks'``: the region of each label takes
+the class that most of its pixels were given."""
 _FOLDER_MODELS = ('hf-hub:', 'local-dir:')  # these bring their weights
 _FROM_SET = ('vocabulary', 'test_cfg', 'post', 'scale')
 
@@ -46,6 +49,7 @@ class CellOptions:
         limit: Only the first so many pictures of each set; such numbers can be compared with nothing.
         window_batch: Windows that are run at once.
         overrides: Dotted keys and values merged into each cell's config.
+        oracle: What the labels give away, one of :data:`ORACLES`; None: nothing.
     """
 
     model: str | None = None
@@ -57,6 +61,7 @@ class CellOptions:
     limit: int | None = None
     window_batch: int = 8
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    oracle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Cell:
         checkpoint: Further weights, or None.
         limit: Most pictures.
         config: Plain data: ``model``, ``test_dataloader`` and nothing else.
+        oracle: What the labels give away, see :data:`ORACLES`; the protocol's name says so, too.
     """
 
     preset: str
@@ -80,6 +86,7 @@ class Cell:
     checkpoint: str | None
     limit: int | None
     config: Mapping[str, Any]
+    oracle: str | None = None
 
     @property
     def identity(self) -> str:
@@ -175,7 +182,10 @@ def _cell(name: str, set_name: str, protocol_name: str, options: CellOptions) ->
     weights = str(clip['model'])
     if not weights.startswith(_FOLDER_MODELS):
         weights += f' {clip.get("pretrained") or "random"}'
-    return Cell(name, set_name, protocol_name, weights, options.checkpoints.get(name), options.limit, config.to_dict())
+    if options.oracle is not None:
+        protocol_name += f', true {options.oracle}'
+    checkpoint = options.checkpoints.get(name)
+    return Cell(name, set_name, protocol_name, weights, checkpoint, options.limit, config.to_dict(), options.oracle)
 
 
 def cell_config(name: str, set_name: str, protocol_name: str, options: CellOptions) -> Config:

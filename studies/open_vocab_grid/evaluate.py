@@ -21,6 +21,7 @@ from denseclip.compat.logs import quiet
 from denseclip.engine.benchmark.memory import high_water_bytes
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.files.atomic import write_text
+from denseclip.models.functional.open_vocab import region_labels
 
 from .cells import Cell
 
@@ -140,7 +141,7 @@ def evaluate_cell(
         saved = time.monotonic()
         for batch in DataLoader(rest, batch_size=1, num_workers=num_workers, collate_fn=pseudo_collate):
             started = time.perf_counter()
-            areas += _areas(model, batch, len(classes))
+            areas += _areas(model, batch, len(classes), cell.oracle)
             state = replace(state, done=state.done + 1, seconds=state.seconds + time.perf_counter() - started)
             if tick is not None:
                 tick(state.done, total)
@@ -175,12 +176,17 @@ def _mean(values: np.ndarray) -> float:
     return round(float(present.mean()), 2) if len(present) else float('nan')
 
 
-def _areas(model: Any, batch: Mapping[str, Any], num_classes: int) -> np.ndarray:
-    """Pixels per class of one picture, (4, K), whole numbers."""
+def _areas(model: Any, batch: Mapping[str, Any], num_classes: int, oracle: str | None = None) -> np.ndarray:
+    """Pixels per class of one picture, (4, K), whole numbers; ``oracle``: what its labels give away."""
+    if oracle == 'classes':
+        seen = batch['data_samples'][0].gt_sem_seg.data.unique()
+        model.offered = torch.isin(torch.arange(num_classes), seen.cpu())[: len(model.text.names)]
     with torch.inference_mode():
         sample = model.test_step(batch)[0]
     prediction = sample.pred_sem_seg.data.squeeze(0)
     label = sample.gt_sem_seg.data.squeeze(0).to(prediction)
+    if oracle == 'masks':
+        prediction = region_labels(prediction, torch.where(label == 255, -1, label), num_classes)
     found = IoUMetric.intersect_and_union(prediction, label, num_classes, ignore_index=255)
     return np.stack([np.asarray(row.cpu(), dtype=np.float64) for row in found])
 

@@ -10,6 +10,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ import torch
 from generated import write_dataset
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from safetensors.torch import save_file
 
 from denseclip.clip.presets import PRESETS
@@ -38,6 +41,7 @@ from studies.open_vocab_grid import (
     towers_of,
     write_tables,
 )
+from studies.open_vocab_grid.evaluate import _areas
 from studies.open_vocab_grid.grid import GridOptions, _beginning
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +85,27 @@ def cell(options: CellOptions) -> Cell:
     cells, notes = make_cells(['maskclip'], ['voc20'], ['own'], options)
     assert notes == []
     return cells[0]
+
+
+@pytest.mark.parametrize('oracle', ['classes', 'masks'])
+def test_true_classes_and_masks_help_and_are_no_published_number(oracle, options, cell, tmp_path) -> None:
+    given = make_cells(['maskclip'], ['voc20'], ['own'], replace(options, oracle=oracle))[0][0]
+    assert given.protocol == f'dinoiser, true {oracle}' and given.file_name != cell.file_name
+    plain, helped = (evaluate_cell(each, tmp_path / each.file_name) for each in (cell, given))
+    assert helped.areas['label'] == plain.areas['label'] and helped.areas['prediction'] != plain.areas['prediction']
+    if oracle == 'classes':  # a class that no label has is never answered
+        pairs = zip(helped.areas['prediction'], helped.areas['label'], strict=True)
+        assert all(label > 0 or not found for found, label in pairs)
+        assert helped.scores['aAcc'] >= plain.scores['aAcc']
+
+
+def test_true_masks_are_given_the_class_that_most_of_their_pixels_have() -> None:
+    label = torch.tensor([[0, 0, 0, 1, 1, 255]])
+    sample = SegDataSample(gt_sem_seg=PixelData(data=label))
+    sample.set_data(dict(pred_sem_seg=PixelData(data=torch.tensor([[0, 0, 2, 2, 2, 1]]))))
+    model = SimpleNamespace(test_step=lambda _: [sample])
+    found = _areas(model, {'data_samples': [sample]}, 3, 'masks')
+    assert found.tolist() == [[3, 0, 0], [3, 2, 2], [3, 0, 2], [3, 2, 0]]  # intersection, union, prediction, label
 
 
 # --- what a cell means ------------------------------------------------------------------------------------------------

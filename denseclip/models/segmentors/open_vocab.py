@@ -85,6 +85,8 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
     tower: ImageTower
     align_corners = False
     has_pixel_features = True
+    offered: Tensor | None = None
+    """Classes that may be answered, (K,) bool; None: all of the vocabulary."""
     sourced_prefixes = ('tower.', 'text.')
 
     def __init__(
@@ -356,7 +358,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             return labels if self.regions is None else self._by_regions(labels, placement, image, sample)
 
         if request is None:
-            return label(None), scores, None
+            return label(None if self.offered is None else ~self.offered.to(image.device)), scores, None
         words = self._score_words(request, maps, others, placement)
         labels, words = label_wanted(request, words, label, len(self.text.names))
         if scores is not None:
