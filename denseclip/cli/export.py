@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from denseclip.cli.options import WEIGHTS, add_clip_options, add_trust
+from denseclip.export.formats import FORMATS
 
 if TYPE_CHECKING:
     from denseclip.apis.catalogue import ModelCard
@@ -34,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--weights', metavar='FILE', help=WEIGHTS)
     add_clip_options(parser, 'a preset')
-    parser.add_argument('--to', choices=('onnx',), default='onnx', help='kind of files (%(default)s)')
+    parser.add_argument('--to', choices=tuple(FORMATS), default='onnx', help='kind of files (%(default)s)')
     parser.add_argument(
         '--classes',
         metavar='TEXT',
@@ -61,12 +62,11 @@ def run(args: argparse.Namespace) -> int:
     require_host_stack('denseclip export')
     from denseclip.cli.progress import busy
     from denseclip.clip.vocabulary import typed_vocabulary
-    from denseclip.export.graphs import check_packages
     from denseclip.export.precision import check_precision
     from denseclip.export.run import describe, export
     from denseclip.files.names import shown
 
-    check_packages()
+    FORMATS[args.to].check_packages()
     check_precision(args.precision, args.calibrate)
     words, notes = (None, ()) if args.classes is None else typed_vocabulary(args.classes)
     for note in notes:

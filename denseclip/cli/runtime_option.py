@@ -43,7 +43,7 @@ def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Run
     from denseclip.runtime.manifest import Manifest
 
     manifest = Manifest.read(args.runtime)
-    if manifest.masks is not None:
+    if manifest.gives == 'masks':
         check_others(args)
         model: RuntimeModel = _masks(args, vocabulary, manifest)
     else:
@@ -75,11 +75,15 @@ def load_anomaly_runtime(args: argparse.Namespace) -> RuntimeAnomalyModel:
         UserError: If options are given that do not go with it, or it cannot be used.
     """
     check_others(args)
-    from denseclip.runtime.loading import load
+    from denseclip.runtime.inspection import need_inspection
+    from denseclip.runtime.manifest import Manifest
 
-    model = load(args.runtime)
-    if model.task != 'anomaly':
-        raise UserError(f"'{args.runtime}' holds {model.manifest.model}, which segments; use: denseclip segment")
+    manifest = Manifest.read(args.runtime)
+    manifest.check_gives(args.runtime, 'states')
+    need_inspection()
+    from denseclip.runtime.anomaly import RuntimeAnomalyModel
+
+    model = RuntimeAnomalyModel(args.runtime, manifest=manifest)
     model.set_object(args.object, args.domain, args.defects)
     return model
 

@@ -24,6 +24,7 @@ from denseclip.export.image_graphs import (
 from denseclip.export.mask_graphs import MaskGraph
 from denseclip.export.reasons import PRE_PROMPTING, REASONS, UNKNOWN
 from denseclip.export.words import BankWords, ContextWords, NameWords, StateWords, WordSide
+from denseclip.export.writing import AnomalyWriting, MaskWriting, SegmentorWriting, Writing
 from denseclip.models.segmentors.post_processing import PostProcessing
 from denseclip.runtime.manifest import Scores
 
@@ -35,11 +36,13 @@ class Way:
     Attributes:
         graph: Makes the graph of its picture side.
         words: Makes its text side.
+        writing: Writes its parts and the manifest.
         scores: What the graph's scores mean.
     """
 
     graph: Callable[[Any], ImageGraph]
     words: Callable[[Any], WordSide]
+    writing: type[Writing]
     scores: Scores = Scores()
 
 
@@ -72,7 +75,7 @@ def _denseclip(model: Any) -> Capability:
     if model.vocabulary.background in ('threshold', 'gda'):
         return _no('its background is decided pixel by pixel, which the runtime does not do; use none or prompts.')
     graph = ComparingDenseCLIPGraph if model.compares_raw_texts else DenseCLIPGraph
-    return Capability(True, way=Way(graph, ContextWords))
+    return Capability(True, way=Way(graph, ContextWords, SegmentorWriting))
 
 
 def _open_vocabulary(model: Any) -> Capability:
@@ -89,13 +92,17 @@ def _open_vocabulary(model: Any) -> Capability:
     if getattr(model, 'background_rule', False):
         return _no('its background rule needs a foreground map, which the runtime does not use; set it to False.')
     scores = Scores(model.output, float(model.scale), normalize=model.post.normalize)
-    return Capability(True, way=Way(OpenVocabularyGraph, BankWords, scores))
+    return Capability(True, way=Way(OpenVocabularyGraph, BankWords, SegmentorWriting, scores))
 
 
 def _maskclip_plus(model: Any) -> Capability:
     if model.align_corners:
         return _no('its head resizes with align_corners=True, which the runtime does not do.')
-    return Capability(True, way=Way(MaskCLIPPlusGraph, lambda own: BankWords(own, compares=False, threshold=False)))
+
+    def words(own: Any) -> BankWords:
+        return BankWords(own, compares=False, threshold=False)
+
+    return Capability(True, way=Way(MaskCLIPPlusGraph, words, SegmentorWriting))
 
 
 def _masks(model: Any) -> Capability:
@@ -103,7 +110,7 @@ def _masks(model: Any) -> Capability:
         return _no('its words tell pairs of classes apart, which graphs do not; give it words without such sentences.')
     if isinstance(model.backbone.tower, ResNetTower):
         return _no("torch.export loses the sizes of its ResNet's attention pool; ConvNeXts and transformers can.")
-    return Capability(True, way=Way(MaskGraph, NameWords))
+    return Capability(True, way=Way(MaskGraph, NameWords, MaskWriting))
 
 
 def _anovl(model: Any) -> Capability:
@@ -115,7 +122,7 @@ def _anovl(model: Any) -> Capability:
 def _by_sentences(model: Any, graph: Any) -> Capability:
     if model.pair is not None:
         return _no('its prompts are a learnt pair, and the runtime embeds written ones.')
-    return Capability(True, way=Way(graph, StateWords))
+    return Capability(True, way=Way(graph, StateWords, AnomalyWriting))
 
 
 def _winclip(model: Any) -> Capability:

@@ -92,7 +92,6 @@ def _write(
     free: Sequence[dict[int, str]],
     path: Path,
 ) -> None:
-    check_packages()
     with torch.no_grad(), _quiet():
         try:
             program: Any = torch.onnx.export(
@@ -109,21 +108,6 @@ def _write(
             reason = next((line for line in str(error.__cause__ or error).splitlines() if line.strip()), '')
             raise ExportError(f'torch.onnx cannot make a graph of this model: {reason:.300}') from error
         program.save(str(path))
-
-
-def check_packages() -> None:
-    """Say what is missing.
-
-    Raises:
-        ImportError: If a package is not installed, or PyTorch is too old.
-    """
-    for module in ('onnx', 'onnxscript', 'onnxruntime'):
-        try:
-            __import__(module)
-        except ImportError as error:
-            raise ImportError(f"exporting needs {module}: pip install 'denseclip-suite[export]'") from error
-    if not hasattr(torch.onnx, 'ops'):
-        raise ImportError(f'exporting needs PyTorch 2.8 or later, this is {torch.__version__}: pip install -U torch')
 
 
 @contextmanager

@@ -7,22 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from denseclip.apis.anomaly import AnomalyInferencer
 from denseclip.apis.errors import UserError
 from denseclip.apis.files import prepare_folder, write_file
 from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.predictor import Predictor
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.export.capabilities import Way, capability
+from denseclip.export.capabilities import capability
 from denseclip.export.errors import ExportError
-from denseclip.export.mask_graphs import MaskGraph
+from denseclip.export.formats import FORMATS, all_names
 from denseclip.export.precision import check_precision, cost_line
-from denseclip.export.writing import NAMES, AnomalyWriting, MaskWriting, SegmentorWriting, Writing
 from denseclip.files.names import shown
 from denseclip.files.scratch import ScratchFolder, exit_on_signals
 from denseclip.runtime.manifest import FILE, Manifest
-
-FORMATS = ('onnx',)
 
 
 def export(
@@ -44,7 +40,7 @@ def export(
     Args:
         model: An ``Inferencer`` or ``AnomalyInferencer``, or an MMSeg segmentor together with ``steps``.
         out: Folder for the files.
-        to: ``'onnx'``.
+        to: A format of :data:`denseclip.export.formats.FORMATS`.
         classes: Words to put into the export instead of the text tower, in any form that ``Vocabulary.of`` knows.
         steps: Test transforms of a segmentor, without reading files.
         own_words: Whether the model's present words are those of calls without words; else such calls are refused.
@@ -67,39 +63,27 @@ def export(
     )
     kind = type(inferencer.model).__name__
     able = capability(inferencer.model)
-    if able.way is None:
+    way = able.way
+    if way is None:
         raise ExportError(f'{kind} cannot be exported: {able.reason}')
     check_precision(precision, calibrate)
+    if precision != 'fp32' and not way.writing.lowers:
+        raise ExportError(
+            f'models of masks and of anomalies are written in fp32; what {precision} costs is told by the labels of a '
+            'graph, which theirs do not give.'
+        )
     fixed = None if classes is None else Vocabulary.of(classes)
-    folder = prepare_folder(out, [*NAMES.values(), FILE], force)
+    folder = prepare_folder(out, [*all_names(), FILE], force)
     with exit_on_signals(), ScratchFolder(folder, '.export-') as scratch:
-        writing = _writing(inferencer, able.way, scratch.path, fixed, own_words, precision)
-        manifest = writing.write(precision, calibrate)
+        manifest = way.writing(inferencer, way, scratch.path, fixed, own_words, FORMATS[to]).write(precision, calibrate)
         (folder / FILE).unlink(missing_ok=True)  # an export without a manifest is none: halves are never read
-        for part, name in NAMES.items():
-            if part in manifest.files:
+        for name in all_names():
+            if name in manifest.files.values():
                 shutil.move(scratch.path / name, folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
         write_file(folder / FILE, manifest.to_json())
     return folder
-
-
-def _writing(
-    inferencer: Any, way: Way, folder: Path, fixed: Vocabulary | None, own_words: bool, precision: str
-) -> Writing:
-    """The export of a model of this kind."""
-    kind: type[SegmentorWriting] = MaskWriting if way.graph is MaskGraph else SegmentorWriting
-    if precision != 'fp32' and (kind is MaskWriting or isinstance(inferencer, AnomalyInferencer)):
-        raise ExportError(
-            f'models of masks and of anomalies are written in fp32; what {precision} costs is told by the labels of a '
-            'graph, which theirs do not give.'
-        )
-    if not isinstance(inferencer, AnomalyInferencer):
-        return kind(inferencer, way, folder, fixed, own_words)
-    if fixed is not None:
-        raise ExportError('an anomaly model is asked for an object with every call; leave the classes out.')
-    return AnomalyWriting(inferencer, way, folder)
 
 
 def describe(folder: Path) -> str:
@@ -112,8 +96,8 @@ def describe(folder: Path) -> str:
     if manifest.lowered is not None:
         lines.append(cost_line(dict(manifest.lowered)))
     lines.append(f'  {shown(folder / FILE)}')
-    if manifest.states is not None:
-        return '\n'.join([*lines, f'object: free; {shown(manifest.states.object or "none")} of its own'])
+    if manifest.gives == 'states':
+        return '\n'.join([*lines, f'object: free; {shown(manifest.rule.object or "none")} of its own'])
     own = manifest.vocabulary
     free = 'embeddings' not in manifest.files
     lines.append(f'words: {"free; " if free else "fixed: "}{len(own["classes"]) if own else "none"} of its own')

@@ -9,34 +9,28 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from denseclip.clip.anomaly_prompts import prompt_set
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.export.capabilities import Way
 from denseclip.export.checks import check_image_graph, check_text_graph
 from denseclip.export.errors import ExportError
+from denseclip.export.formats import FORMATS, Format
 from denseclip.export.graphs import OPSET, write_image_graph, write_text_graph
 from denseclip.export.pictures import anomaly_steps, picture_steps
 from denseclip.export.precision import calibration_feeds, lower
 from denseclip.export.substitutes import ready_for_export
 from denseclip.export.words import unrelated_file
 from denseclip.models.segmentors.maft import MAFTPlus
-from denseclip.runtime.manifest import Manifest, Masks, Picture, States, file_sum
+from denseclip.runtime.kinds import Masks, States
+from denseclip.runtime.manifest import Manifest, Picture, file_sum
 from denseclip.version import __version__
 
-NAMES = {
-    'image': 'image.onnx',
-    'text': 'text.onnx',
-    'tokenizer': 'tokenizer.json',
-    'embeddings': 'embeddings.npz',
-    'unrelated': 'unrelated.npz',
-    'image_weights': 'image.onnx.data',
-    'text_weights': 'text.onnx.data',
-}
-"""Files of the parts. Graphs of more than 1.5 GB have their weights in a file beside them."""
+if TYPE_CHECKING:
+    from denseclip.export.capabilities import Way
+
 _PACKAGES = ('torch', 'onnx', 'onnxscript', 'onnxruntime', 'numpy')
 
 
@@ -47,18 +41,36 @@ class Writing(ABC):
         inferencer: The model with its pipeline and words.
         way: How it is exported.
         folder: Where to write.
+        fixed: Words to put into the export; None keeps them free.
+        own_words: See :func:`denseclip.export.export`.
+        form: The format.
+
+    Attributes:
+        lowers: Whether a lower precision can be told by the labels that the graph gives.
 
     Raises:
-        ExportError: If the model is not on the CPU.
+        ExportError: If the model is not on the CPU, or cannot take fixed words.
     """
 
-    def __init__(self, inferencer: Any, way: Way, folder: Path) -> None:
-        self.inferencer, self.way, self.folder = inferencer, way, folder
+    lowers: ClassVar[bool] = False
+    form: Format = FORMATS['onnx']
+
+    def __init__(
+        self,
+        inferencer: Any,
+        way: Way,
+        folder: Path,
+        fixed: Vocabulary | None = None,
+        own_words: bool = True,
+        form: Format = FORMATS['onnx'],
+    ) -> None:
+        self.inferencer, self.way, self.folder, self.form = inferencer, way, folder, form
         self.model: Any = inferencer.model
         if any(p.device.type != 'cpu' for p in self.model.parameters()):
             raise ExportError("models are exported from the CPU; load it with device='cpu'.")
         if hasattr(self.model, 'need_weights'):
             self.model.need_weights()
+        self.fixed, self.own_words = fixed, own_words or fixed is not None
         self.side = way.words(self.model)
         self.words = self.side.words()
         self.parts: list[str] = []
@@ -71,14 +83,14 @@ class Writing(ABC):
 
     def manifest(self, picture: Picture, **more: Any) -> Manifest:
         """What is said of the parts that were written."""
-        beside = [part for part in ('image_weights', 'text_weights') if (self.folder / NAMES[part]).exists()]
+        beside = [part for part in ('image_weights', 'text_weights') if (self.folder / self.form.names[part]).exists()]
         parts = [*self.parts, *beside]
         return Manifest(
             model=type(self.model).__name__,
             picture=picture,
             words=self.words,
-            files={part: NAMES[part] for part in parts},
-            sha256={part: file_sum(self.folder / NAMES[part]) for part in parts},
+            files={part: self.form.names[part] for part in parts},
+            sha256={part: file_sum(self.folder / self.form.names[part]) for part in parts},
             versions=_versions(),
             checked=self.checked,
             lowered=self.lowered,
@@ -88,7 +100,7 @@ class Writing(ABC):
     def part(self, name: str) -> Path:
         """Where a part is written."""
         self.parts.append(name)
-        return self.folder / NAMES[name]
+        return self.folder / self.form.names[name]
 
     def save(self, part: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write arrays."""
@@ -116,21 +128,9 @@ class Writing(ABC):
 
 
 class SegmentorWriting(Writing):
-    """Export of a model that segments by words.
+    """Export of a model that segments by words."""
 
-    Args:
-        inferencer: See :class:`Writing`.
-        way: See there.
-        folder: See there.
-        fixed: Words to put into the export; None keeps them free.
-        own_words: See :func:`denseclip.export.export`.
-    """
-
-    def __init__(
-        self, inferencer: Any, way: Way, folder: Path, fixed: Vocabulary | None = None, own_words: bool = True
-    ) -> None:
-        super().__init__(inferencer, way, folder)
-        self.fixed, self.own_words = fixed, own_words or fixed is not None
+    lowers = True
 
     def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
         """See :class:`Writing`."""
@@ -163,6 +163,8 @@ class SegmentorWriting(Writing):
 class MaskWriting(SegmentorWriting):
     """Export of a query-based model."""
 
+    lowers = False
+
     def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
         """See :class:`Writing`."""
         manifest, model, tasks = super().write(precision, calibrate), self.model, self.model.tasks
@@ -182,7 +184,7 @@ class MaskWriting(SegmentorWriting):
             topk=int(tasks.topk),
             merge_first=tasks.merge_first is None or bool(tasks.merge_first),
         )
-        return replace(manifest, masks=masks)
+        return replace(manifest, rule=masks)
 
 
 class AnomalyWriting(Writing):
@@ -190,6 +192,8 @@ class AnomalyWriting(Writing):
 
     def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
         """See :class:`Writing`."""
+        if self.fixed is not None:
+            raise ExportError('an anomaly model is asked for an object with every call; leave the classes out.')
         picture = anomaly_steps(self.model)
         name, domain, defects = self.inferencer.subject
         self.text()
@@ -202,7 +206,7 @@ class AnomalyWriting(Writing):
             defects if defects is None or isinstance(defects, str) else tuple(defects),
             self.model.tile_side if getattr(self.model, 'tiles', False) else None,
         )
-        return self.manifest(picture, vocabulary=None, palette=(), states=states)
+        return self.manifest(picture, vocabulary=None, palette=(), rule=states)
 
 
 def _versions() -> dict[str, str]:

@@ -28,6 +28,7 @@ class RuntimeAnomalyModel(AnomalyPredictor):
 
     Args:
         folder: See :func:`denseclip.runtime.load`.
+        object_name: What pictures show; None: what the model came with.
         threads: See there.
         manifest: What lies in the folder, where that has been read.
 
@@ -39,12 +40,23 @@ class RuntimeAnomalyModel(AnomalyPredictor):
         UserError: If the folder holds no exported anomaly model.
     """
 
-    def __init__(self, folder: str | Path, threads: int | None = None, manifest: Manifest | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        object_name: str | None = None,
+        threads: int | None = None,
+        manifest: Manifest | None = None,
+    ) -> None:
+        if not isinstance(object_name, str | None):
+            raise UserError(
+                f'an anomaly model takes one object in words, such as "metal nut", not {object_name!r:.60}.'
+            )
         self.folder = folder = Path(folder)
         self.manifest = Manifest.read(folder) if manifest is None else manifest
-        words, states = self.manifest.words, self.manifest.states
-        if states is None or words is None:
-            raise UserError(f"'{folder}' holds {self.manifest.model}, which is no anomaly model.")
+        self.manifest.check_gives(folder, 'states')
+        words, states = self.manifest.words, self.manifest.rule
+        if words is None:
+            raise UserError(f"'{folder}' has no words, which {self.manifest.model} needs; export the model again.")
         files = {part: folder / name for part, name in self.manifest.files.items()}
         self.model = session(files['image'], threads)
         self._text = TextSide(words, files['text'], files['tokenizer'], threads)
@@ -52,6 +64,8 @@ class RuntimeAnomalyModel(AnomalyPredictor):
         self._subject: Subject = (states.object, states.domain, states.defects)
         self._known: OrderedDict[StatePrompts, np.ndarray] = OrderedDict()
         self._turn = threading.Lock()
+        if object_name is not None:
+            self.set_object(object_name)
 
     def set_object(self, name: str, domain: str | None = None, defects: str | Sequence[str] | None = None) -> Any:
         """See :meth:`AnomalyPredictor.set_object`."""

@@ -21,16 +21,23 @@ _REMEMBERED = 16
 
 
 def session(path: Path, threads: int | None = None) -> Any:
-    """A graph, ready to run on the CPU.
+    """A graph, ready to run on the CPU: it answers to ``run(outputs, inputs)`` as onnxruntime's sessions do.
 
     Args:
         path: The file.
-        threads: Threads of one operator; None: as many as onnxruntime likes.
+        threads: Threads of one operator; None: as many as the library likes.
 
     Raises:
-        ImportError: If onnxruntime is not installed.
+        ImportError: If the library that runs it is not installed.
         UserError: If it cannot read the file.
     """
+    opener = OPENERS.get(path.suffix)
+    if opener is None:
+        raise UserError(f"'{path}' is no graph: one ends in {', '.join(OPENERS)}; export the model again.")
+    return opener(path, threads)
+
+
+def _onnxruntime(path: Path, threads: int | None) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -47,6 +54,10 @@ def session(path: Path, threads: int | None = None) -> Any:
     except Exception as error:  # onnxruntime's own types derive from RuntimeError and Exception alike
         reason = ' '.join(str(error).split())
         raise UserError(f"onnxruntime cannot read '{path}': {reason:.300}; export the model again.") from error
+
+
+OPENERS: Mapping[str, Callable[[Path, int | None], Any]] = MappingProxyType({'.onnx': _onnxruntime})
+"""What opens a graph, by how its name ends."""
 
 
 class TextSide:

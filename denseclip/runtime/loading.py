@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from denseclip.apis.errors import UserError
+from denseclip.runtime.kinds import KINDS
 from denseclip.runtime.manifest import Manifest
 
 
@@ -28,22 +28,8 @@ def load(folder: str | Path, vocabulary: Any = None, threads: int | None = None)
             tell these words apart.
     """
     manifest = Manifest.read(folder)
-    if manifest.masks is not None:
-        from denseclip.runtime.masks import RuntimeMaskModel
+    if manifest.gives == 'states':
+        from denseclip.runtime.inspection import need_inspection
 
-        return RuntimeMaskModel(folder, vocabulary, threads, manifest)
-    if manifest.states is None:
-        from denseclip.runtime.model import RuntimeModel
-
-        return RuntimeModel(folder, vocabulary, threads, manifest)
-    from denseclip.runtime.inspection import need_inspection
-
-    need_inspection()
-    from denseclip.runtime.anomaly import RuntimeAnomalyModel
-
-    model = RuntimeAnomalyModel(folder, threads, manifest)
-    if vocabulary is not None:
-        if not isinstance(vocabulary, str):
-            raise UserError(f'an anomaly model takes one object in words, such as "metal nut", not {vocabulary!r:.60}.')
-        model.set_object(vocabulary)
-    return model
+        need_inspection()
+    return KINDS[manifest.gives].load()(folder, vocabulary, threads, manifest)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from denseclip.apis.errors import UserError
+from denseclip.runtime.kinds import KINDS, read_rule
 
 FILE = 'manifest.json'
 FORMAT = 3
@@ -112,60 +113,6 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class States:
-    """How the name of an object becomes the input ``text`` of an anomaly model, its good and its bad state.
-
-    Attributes:
-        prompts: Fields of a prompt set, see :class:`denseclip.clip.anomaly_prompts.PromptSet`.
-        object: What pictures show where a call does not say it; None: every call has to.
-        domain: Kind of pictures then; None: by the object's name.
-        defects: Own defect words then.
-        tile: Side of the square tiles that pictures are cut into; None: the graph sees them whole.
-    """
-
-    prompts: Mapping[str, Any]
-    object: str | None = None
-    domain: str | None = None
-    defects: str | tuple[str, ...] | None = None
-    tile: int | None = None
-
-
-@dataclass(frozen=True)
-class Masks:
-    """How the masks and scores of a query-based model become results.
-
-    Attributes:
-        combine: Whose classes count: ``'ensemble'``, the weighted geometric mean of both classifiers, or ``'clip'``.
-        alpha: Weight of CLIP for classes seen in training.
-        beta: Weight of CLIP for new classes.
-        seen: Names that were trained.
-        valid: Whether the graph says which masks CLIP has a say for.
-        task: ``'semantic'``, ``'panoptic'`` or ``'instance'``, where a call does not say it.
-        things: Countable classes among the model's own; None: by their words.
-        score_threshold: Segments at or below this class probability are left out.
-        overlap_threshold: Segments that win less than this share of their mask are left out.
-        topk: Pairs of mask and class that become instances.
-        merge_first: Whether class planes instead of masks are cut and resized to the picture.
-    """
-
-    combine: str
-    alpha: float
-    beta: float
-    seen: tuple[str, ...]
-    valid: bool
-    task: str
-    things: tuple[str, ...] | None
-    score_threshold: float
-    overlap_threshold: float
-    topk: int
-    merge_first: bool
-
-    def __post_init__(self) -> None:
-        if self.combine not in ('ensemble', 'clip'):
-            raise ValueError(f'classifiers put together by {self.combine!r}')
-
-
-@dataclass(frozen=True)
 class Manifest:
     """The content of ``manifest.json``.
 
@@ -182,8 +129,7 @@ class Manifest:
         versions: Of the packages that made the export.
         checked: What comparing with PyTorch showed, for people.
         lowered: What a lower precision costs, for people; None: the graph is in float32.
-        states: See :class:`States`; None of models that are no anomaly models.
-        masks: See :class:`Masks`; None of models that have none.
+        rule: How outputs of the graph become results, see :mod:`denseclip.runtime.kinds`; None: they are scores.
     """
 
     model: str
@@ -197,12 +143,29 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)
     checked: Mapping[str, Any] = field(default_factory=dict)
     lowered: Mapping[str, Any] | None = None
-    states: States | None = None
-    masks: Masks | None = None
+    rule: Any = None
+
+    @property
+    def gives(self) -> str:
+        """The kind of model, see :data:`denseclip.runtime.kinds.KINDS`."""
+        return next(key for key, kind in KINDS.items() if isinstance(self.rule, kind.rule or type(None)))
+
+    def check_gives(self, folder: str | Path, kind: str) -> None:
+        """Refuse another kind of model.
+
+        Raises:
+            UserError: If it is one.
+        """
+        if self.gives != kind:
+            raise UserError(f"'{folder}' holds {self.model}, {KINDS[self.gives].hint}")
 
     def to_json(self) -> str:
         """Text of the file."""
-        return json.dumps({'kind': KIND, 'format': FORMAT, **asdict(self)}, ensure_ascii=False, indent=1) + '\n'
+        content = {'kind': KIND, 'format': FORMAT, **asdict(self)}
+        rule = content.pop('rule')
+        if rule is not None:
+            content[self.gives] = rule
+        return json.dumps(content, ensure_ascii=False, indent=1) + '\n'
 
     @classmethod
     def read(cls, folder: str | Path) -> Manifest:
@@ -273,20 +236,8 @@ def _of_json(content: Mapping[str, Any]) -> Manifest:
         dict(content['versions']),
         dict(content['checked']),
         content.get('lowered'),
-        None if content.get('states') is None else _states(content['states']),
-        None if content.get('masks') is None else _masks(content['masks']),
+        read_rule(content),
     )
-
-
-def _masks(content: Mapping[str, Any]) -> Masks:
-    things = content['things']
-    seen = tuple(map(str, content['seen']))
-    return Masks(**{**content, 'seen': seen, 'things': None if things is None else tuple(map(str, things))})
-
-
-def _states(content: Mapping[str, Any]) -> States:
-    defects = content['defects']
-    return States(**{**content, 'defects': tuple(defects) if isinstance(defects, list) else defects})
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

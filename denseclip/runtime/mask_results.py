@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from denseclip.runtime.confidences import softmax
+from denseclip.runtime.kinds import Masks
 from denseclip.runtime.label_maps import Box, label_type
-from denseclip.runtime.manifest import Masks
 from denseclip.runtime.resizing import Size, bilinear_matrix
 
 _NUMBERS = 2**23

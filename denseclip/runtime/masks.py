@@ -17,7 +17,8 @@ from denseclip.apis.panoptic import PanopticSegmentation
 from denseclip.clip.things import thing_flags
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.runtime.confidences import Confidences
-from denseclip.runtime.manifest import Manifest, Masks
+from denseclip.runtime.kinds import Masks
+from denseclip.runtime.manifest import Manifest
 from denseclip.runtime.mask_results import (
     Queries,
     class_probabilities,
@@ -49,6 +50,8 @@ class RuntimeMaskModel(RuntimeModel):
         score: Least confidence of an instance, 0..1.
     """
 
+    gives = 'masks'
+
     def __init__(
         self,
         folder: str | Path,
@@ -57,9 +60,7 @@ class RuntimeMaskModel(RuntimeModel):
         manifest: Manifest | None = None,
     ) -> None:
         super().__init__(folder, vocabulary, threads, manifest)
-        if self.manifest.masks is None:
-            raise UserError(f"'{folder}' holds {self.manifest.model}, which has no masks.")
-        self._rule: Masks = self.manifest.masks
+        self._rule: Masks = self.manifest.rule
         self._things: Any = None
         self.score = _SCORE
         self.set_task(self._rule.task)

@@ -37,7 +37,10 @@ class RuntimeModel(Predictor):
         manifest: What the export says of itself.
         own_vocabulary: The words that the model came with; None: it came without.
         calibration: Makes confidences of what the model sees of a word; None: results have ranks or probabilities.
+        gives: Kind of model that this class runs.
     """
+
+    gives = 'labels'
 
     def __init__(
         self,
@@ -48,8 +51,7 @@ class RuntimeModel(Predictor):
     ) -> None:
         self.folder = folder = Path(folder)
         self.manifest = Manifest.read(folder) if manifest is None else manifest
-        if self.manifest.states is not None:
-            raise UserError(f"'{folder}' holds {self.manifest.model}, which finds defects; use: denseclip anomaly")
+        self.manifest.check_gives(folder, self.gives)
         files = {part: folder / name for part, name in self.manifest.files.items()}
         own = self.manifest.vocabulary
         self.own_vocabulary = None if own is None else Vocabulary.of(own)

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.onnx._internal.exporter import _onnx_program
 
+from denseclip.export.formats import FORMATS
 from denseclip.export.graphs import write_text_graph
-from denseclip.export.writing import NAMES, SegmentorWriting
+from denseclip.export.writing import SegmentorWriting
 from denseclip.runtime.manifest import file_sum
 
 
@@ -31,7 +32,11 @@ def test_weights_that_lie_beside_a_large_graph_go_along(tmp_path, monkeypatch):
     write_text_graph(graph, writing.part('text'), tokens)
     manifest = writing.manifest(None, vocabulary=None, palette=())
     assert manifest.files == {'text': 'text.onnx', 'text_weights': 'text.onnx.data'}
-    assert {path.name for path in tmp_path.iterdir()} == set(manifest.files.values()) <= set(NAMES.values())
+    assert (
+        {path.name for path in tmp_path.iterdir()}
+        == set(manifest.files.values())
+        <= set(FORMATS['onnx'].names.values())
+    )
     assert manifest.sha256['text_weights'] == file_sum(tmp_path / 'text.onnx.data')
     moved = tmp_path / 'elsewhere'
     moved.mkdir()

@@ -1,0 +1,107 @@
+"""Kinds of exported models: what their manifests say of results, and what runs them. A new one is a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class States:
+    """How the name of an object becomes the input ``text`` of an anomaly model, its good and its bad state.
+
+    Attributes:
+        prompts: Fields of a prompt set, see :class:`denseclip.clip.anomaly_prompts.PromptSet`.
+        object: What pictures show where a call does not say it; None: every call has to.
+        domain: Kind of pictures then; None: by the object's name.
+        defects: Own defect words then.
+        tile: Side of the square tiles that pictures are cut into; None: the graph sees them whole.
+    """
+
+    prompts: Mapping[str, Any]
+    object: str | None = None
+    domain: str | None = None
+    defects: str | tuple[str, ...] | None = None
+    tile: int | None = None
+
+
+@dataclass(frozen=True)
+class Masks:
+    """How the masks and scores of a query-based model become results.
+
+    Attributes:
+        combine: Whose classes count: ``'ensemble'``, the weighted geometric mean of both classifiers, or ``'clip'``.
+        alpha: Weight of CLIP for classes seen in training.
+        beta: Weight of CLIP for new classes.
+        seen: Names that were trained.
+        valid: Whether the graph says which masks CLIP has a say for.
+        task: ``'semantic'``, ``'panoptic'`` or ``'instance'``, where a call does not say it.
+        things: Countable classes among the model's own; None: by their words.
+        score_threshold: Segments at or below this class probability are left out.
+        overlap_threshold: Segments that win less than this share of their mask are left out.
+        topk: Pairs of mask and class that become instances.
+        merge_first: Whether class planes instead of masks are cut and resized to the picture.
+    """
+
+    combine: str
+    alpha: float
+    beta: float
+    seen: tuple[str, ...]
+    valid: bool
+    task: str
+    things: tuple[str, ...] | None
+    score_threshold: float
+    overlap_threshold: float
+    topk: int
+    merge_first: bool
+
+    def __post_init__(self) -> None:
+        if self.combine not in ('ensemble', 'clip'):
+            raise ValueError(f'classifiers put together by {self.combine!r}')
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of exported models.
+
+    Attributes:
+        rule: How outputs of the graph become results; None: they are scores of classes.
+        module: Of ``denseclip.runtime``, where the class lies that runs them.
+        model: Name of the class.
+        hint: What runs them, for people.
+    """
+
+    rule: type | None
+    module: str
+    model: str
+    hint: str
+
+    def load(self) -> Any:
+        """The class that runs them."""
+        return getattr(import_module(f'denseclip.runtime.{self.module}'), self.model)
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        'labels': Kind(None, 'model', 'RuntimeModel', 'which segments; use: denseclip segment'),
+        'masks': Kind(Masks, 'masks', 'RuntimeMaskModel', 'which segments by masks; use: denseclip segment'),
+        'states': Kind(States, 'anomaly', 'RuntimeAnomalyModel', 'which finds defects; use: denseclip anomaly'),
+    }
+)
+"""By the key of the rule in the manifest."""
+
+
+def read_rule(content: Mapping[str, Any]) -> Any:
+    """The rule in a manifest; None where there is none.
+
+    Raises:
+        TypeError: If it is not complete.
+        ValueError: If it says what no version of it says.
+    """
+    for key, kind in KINDS.items():
+        if kind.rule is not None and content.get(key) is not None:
+            return kind.rule(**{name: tuple(v) if isinstance(v, list) else v for name, v in content[key].items()})
+    return None
