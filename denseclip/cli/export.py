@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.compat.versions import require_host_stack
 
     require_host_stack('denseclip export')
+    from denseclip.apis.detector import Detector
     from denseclip.cli.progress import busy
     from denseclip.clip.vocabulary import typed_vocabulary
     from denseclip.export.precision import check_precision
@@ -92,6 +93,9 @@ def run(args: argparse.Namespace) -> int:
     print(describe(folder))
     if model.task == 'anomaly':
         print(f'next: denseclip anomaly shots/ --runtime {shown(folder)} --object "metal nut" --out inspection')
+        return 0
+    if isinstance(model, Detector):
+        print(f'next: denseclip detect smear.jpg --runtime {shown(folder)} --out found')
         return 0
     classes = '' if own or words is not None else ' --classes "road; car; sky"'
     print(f'next: denseclip segment street.jpg --runtime {shown(folder)}{classes} --out results')

@@ -11,6 +11,7 @@ from denseclip.apis.errors import UserError
 if TYPE_CHECKING:
     from denseclip.clip.vocabulary import Vocabulary
     from denseclip.runtime.anomaly import RuntimeAnomalyModel
+    from denseclip.runtime.boxes import RuntimeBoxModel
     from denseclip.runtime.manifest import Manifest
     from denseclip.runtime.model import RuntimeModel
 
@@ -85,6 +86,20 @@ def load_anomaly_runtime(args: argparse.Namespace) -> RuntimeAnomalyModel:
 
     model = RuntimeAnomalyModel(args.runtime, manifest=manifest)
     model.set_object(args.object, args.domain, args.defects)
+    return model
+
+
+def load_detector_runtime(args: argparse.Namespace) -> RuntimeBoxModel:
+    """The exported model that ``detect --runtime`` names.
+
+    Raises:
+        UserError: If options are given that do not go with it, or it cannot be used.
+    """
+    check_others(args)
+    from denseclip.runtime.boxes import RuntimeBoxModel
+
+    model = RuntimeBoxModel(args.runtime)
+    model.score = args.score
     return model
 
 

@@ -6,13 +6,14 @@ Whatever a row promises is compared with PyTorch at sizes that are not the examp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from denseclip.clip.towers import ResNetTower
 from denseclip.export.anomaly_graphs import AnoVLGraph, AprilGANGraph, WinCLIPGraph
+from denseclip.export.box_graphs import MaskRCNNGraph, RetinaNetGraph
 from denseclip.export.errors import ExportError
 from denseclip.export.image_graphs import (
     ComparingDenseCLIPGraph,
@@ -23,8 +24,8 @@ from denseclip.export.image_graphs import (
 )
 from denseclip.export.mask_graphs import MaskGraph
 from denseclip.export.reasons import PRE_PROMPTING, REASONS, UNKNOWN
-from denseclip.export.words import BankWords, ContextWords, NameWords, StateWords, WordSide
-from denseclip.export.writing import AnomalyWriting, MaskWriting, SegmentorWriting, Writing
+from denseclip.export.words import BankWords, ContextWords, DetectorWords, NameWords, StateWords, WordSide
+from denseclip.export.writing import AnomalyWriting, BoxWriting, MaskWriting, SegmentorWriting, Writing
 from denseclip.models.segmentors.post_processing import PostProcessing
 from denseclip.runtime.manifest import Scores
 
@@ -113,6 +114,48 @@ def _masks(model: Any) -> Capability:
     return Capability(True, way=Way(MaskGraph, NameWords, MaskWriting))
 
 
+def _retinanet(model: Any) -> Capability:
+    head = model.bbox_head
+    if model.prompting == 'pre':
+        return _no(PRE_PROMPTING)
+    if not _is(head, 'RetinaHead'):
+        return _no(f'its head is {type(head).__name__}; graphs are made of RetinaHead.')
+    reason = _unknown_boxes([head], [head.test_cfg.nms])
+    return _no(reason) if reason else Capability(True, way=Way(RetinaNetGraph, DetectorWords, BoxWriting))
+
+
+def _mask_rcnn(model: Any) -> Capability:
+    roi = model.roi_head
+    if model.prompting == 'pre':
+        return _no(PRE_PROMPTING)
+    if not _is(roi, 'StandardRoIHead') or roi.with_shared_head or not roi.bbox_head.with_reg:
+        return _no(f'its {type(roi).__name__} is none of Mask R-CNN.')
+    extractors = [roi.bbox_roi_extractor, *([roi.mask_roi_extractor] if model.with_mask else [])]
+    if not all(_is(one, 'SingleRoIExtractor') and _is(one.roi_layers[0], 'RoIAlign') for one in extractors):
+        return _no('it takes regions by other layers than SingleRoIExtractor and RoIAlign.')
+    if model.with_mask and not _is(roi.mask_head, 'FCNMaskHead'):
+        return _no(f'its masks come from {type(roi.mask_head).__name__}; graphs are made of FCNMaskHead.')
+    reason = _unknown_boxes([model.rpn_head, roi.bbox_head], [model.test_cfg['rpn'].nms, roi.test_cfg.nms])
+    return _no(reason) if reason else Capability(True, way=Way(MaskRCNNGraph, DetectorWords, BoxWriting))
+
+
+def _is(module: Any, name: str) -> bool:
+    """Whether a part is MMDetection's own of this name; that package is not imported for models without boxes."""
+    return type(module).__name__ == name
+
+
+def _unknown_boxes(heads: Sequence[Any], rules: Sequence[Any]) -> str:
+    """What graphs do not do with boxes; empty: nothing."""
+    if any(rule.get('type', 'nms') != 'nms' or set(rule) - {'type', 'iou_threshold'} for rule in rules):
+        return f'its boxes are suppressed by {[dict(rule) for rule in rules]}; graphs do it by nms with iou_threshold.'
+    coders = [head.bbox_coder for head in heads]
+    if not all(_is(one, 'DeltaXYWHBBoxCoder') and one.clip_border for one in coders):
+        return 'its boxes are decoded by another coder than DeltaXYWHBBoxCoder with clip_border=True.'
+    if any(getattr(head.loss_cls, 'custom_cls_channels', False) for head in heads):
+        return 'its loss decides what scores are.'
+    return ''
+
+
 def _anovl(model: Any) -> Capability:
     if model.adaptation is not None:
         return _no('it fits a layer to every picture (adaptation=...), which graphs cannot do; leave adaptation out.')
@@ -144,6 +187,8 @@ WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(
         'MaskCLIPPlus': _maskclip_plus,
         'FCCLIP': _masks,
         'MAFTPlus': _masks,
+        'DenseCLIPRetinaNet': _retinanet,
+        'DenseCLIPMaskRCNN': _mask_rcnn,
         'AnoVL': _anovl,
         'WinCLIP': _winclip,
         'AprilGAN': _april_gan,

@@ -50,13 +50,17 @@ def write_image_graph(graph: ImageGraph, path: Path, embed_dim: int | None, clas
         classes: The only K that the model takes; None: any.
     """
     batch, channels, height, width = _EXAMPLE
-    inputs: list[Tensor] = [torch.randn(batch, channels, height, width, device='cpu')]
-    free: list[dict[int, str]] = [{0: 'n', 2: 'h', 3: 'w'}]
+    inputs: list[Tensor] = [torch.randn(graph.batch or batch, channels, height, width, device='cpu')]
+    free: list[dict[int, str]] = [{**({} if graph.batch else {0: 'n'}), 2: 'h', 3: 'w'}]
     names = ['images']
     if embed_dim is not None:
         inputs.append(example_text(classes or _CLASSES, embed_dim, graph.unit_text))
         free.append({} if classes else {0: 'k'})
         names.append('text')
+    for name, value in graph.more(height, width).items():
+        inputs.append(value)
+        free.append({})
+        names.append(name)
     _write(graph, inputs, names, graph.outputs, free, path)
 
 

@@ -6,11 +6,16 @@ products with one row per word are scores of words that were not asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from denseclip.models.functional.open_vocab import cosine_scores, unit_length
+
+JUMPS = 0.01
+"""Share of the scores that may differ more where they jump."""
 
 
 class ImageGraph(nn.Module):
@@ -25,6 +30,7 @@ class ImageGraph(nn.Module):
         jumps: Whether scores jump where another number crosses a threshold, which rounding can make it do.
         cases: Pictures, height, width and classes that it is compared with PyTorch for.
         least: Shortest side of a picture.
+        batch: The only number of pictures that it takes; None: any.
     """
 
     outputs: tuple[str, ...] = ('scores',)
@@ -39,10 +45,33 @@ class ImageGraph(nn.Module):
         (1, 360, 480, 11),
     )
     least = 1
+    batch: int | None = None
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+
+    def more(self, height: int, width: int) -> dict[str, Tensor]:
+        """Inputs besides pictures and class embeddings, for a picture of this size."""
+        del height, width
+        return {}
+
+    def difference(self, found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> float:
+        """How far outputs are from what they should be, relative to the largest of each.
+
+        Where scores jump, those that rounding moved across a threshold are left out.
+
+        Raises:
+            ValueError: If one has another shape.
+        """
+        worst = 0.0
+        for part, wanted in zip(found, right, strict=True):
+            if part.shape != wanted.shape:
+                raise ValueError(f'the graph gives {part.shape} instead of {wanted.shape}')
+            parts = np.abs(part - wanted) / max(float(np.abs(wanted).max()), 1e-6)
+            most = float(np.quantile(parts, 1 - JUMPS, method='higher') if self.jumps else parts.max())
+            worst = max(worst, most) if most == most else np.inf
+        return worst
 
 
 class DenseCLIPGraph(ImageGraph):

@@ -10,6 +10,8 @@ from denseclip.export.errors import ExportError
 from denseclip.models.segmentors.fcclip import FCCLIP, MULTIPLE
 from denseclip.runtime.manifest import Picture
 
+_UNLIMITED = 2**31
+
 
 def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
     """The test pipeline, the data preprocessor and the windows of a segmentor.
@@ -21,13 +23,7 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
     Raises:
         ExportError: If the runtime cannot do one of them.
     """
-    resize, keep_ratio = None, True
-    for step in steps:
-        kind = step['type'].rsplit('.')[-1]
-        if kind == 'Resize' and resize is None:
-            resize, keep_ratio = _resize(step)
-        elif kind != 'PackSegInputs':
-            raise ExportError(f"the runtime has no counterpart of the test pipeline's '{kind}'.")
+    resize, keep_ratio = _resizing(steps)
     if not hasattr(model.data_preprocessor, 'test_cfg'):
         raise ExportError(f"the runtime has no counterpart of '{type(model.data_preprocessor).__name__}'.")
     before, padding = model.data_preprocessor, model.data_preprocessor.test_cfg or {}
@@ -49,6 +45,23 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
         stride=_pair(test['stride']) if slide else None,
         whole=whole,
         whole_value=colour,
+    )
+
+
+def detector_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
+    """The test pipeline and the data preprocessor of an MMDet detector; see :func:`picture_steps`."""
+    resize, keep_ratio = _resizing(steps)
+    before = model.data_preprocessor
+    normal = before._enable_normalize
+    return Picture(
+        resize=resize,
+        keep_ratio=keep_ratio,
+        most=_UNLIMITED,
+        rgb=bool(before._channel_conversion),
+        mean=tuple(before.mean.flatten().tolist()) if normal else (0.0, 0.0, 0.0),
+        std=tuple(before.std.flatten().tolist()) if normal else (1.0, 1.0, 1.0),
+        pad_divisor=int(before.pad_size_divisor or 1),
+        pad_value=float(before.pad_value),
     )
 
 
@@ -83,6 +96,18 @@ def _filling(model: Any) -> tuple[tuple[int, int] | None, tuple[float, ...]]:
     spec = model.tower.preprocess
     colour = black if model.padding == 'zero' else tuple(-m / s for m, s in zip(spec.mean, spec.std, strict=True))
     return _pair(model.tower.multiple), colour
+
+
+def _resizing(steps: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int] | None, bool]:
+    """Sides that pictures are resized to, and whether they keep their shape."""
+    resize, keep_ratio = None, True
+    for step in steps:
+        kind = step['type'].rsplit('.')[-1]
+        if kind == 'Resize' and resize is None:
+            resize, keep_ratio = _resize(step)
+        elif kind not in ('PackSegInputs', 'PackDetInputs'):
+            raise ExportError(f"the runtime has no counterpart of the test pipeline's '{kind}'.")
+    return resize, keep_ratio
 
 
 def _resize(step: Mapping[str, Any]) -> tuple[tuple[int, int], bool]:

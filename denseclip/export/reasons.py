@@ -11,7 +11,6 @@ PRE_PROMPTING = (
 UNKNOWN = 'it has not been made into a graph yet.'
 _QUERIES = 'its queries look at the classes of a call, and it may run once for each of them; not made into a graph yet.'
 _STAGES = 'it runs CLIP on every mask that a first stage found, which takes two graphs; they have not been made yet.'
-_BOXES = 'boxes need suppression inside the graph, which has not been made yet.'
 _PICTURES = 'it compares pictures with pictures, which the runtime does not keep.'
 _TRAINING = 'it exists for training and gives no results.'
 _TURNS = 'it runs another model on several copies of a picture; export that model.'
@@ -27,8 +26,6 @@ REASONS: Mapping[str, str] = MappingProxyType(
         'TwoStageSegmentor': _STAGES,
         'OVSeg': _STAGES,
         'PMPOVSeg': _STAGES,
-        'DenseCLIPRetinaNet': _BOXES,
-        'DenseCLIPMaskRCNN': _BOXES,
         'ReferenceInspector': _PICTURES,
         'BatchInspector': _PICTURES,
         'ContrastiveCLIP': _TRAINING,

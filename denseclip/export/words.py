@@ -142,6 +142,14 @@ class ContextWords(WordSide):
             return None if text is None else self.model.decode_head.rows(text)[0].float().numpy()
 
 
+class DetectorWords(ContextWords):
+    """Words of DenseCLIP's detectors, those of their training."""
+
+    def unrelated(self) -> np.ndarray | None:
+        """See :class:`WordSide`; what is no object is the heads' matter."""
+        return None
+
+
 class BankWords(WordSide):
     """Words of models that compare pixels with unit-length embeddings.
 

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from denseclip.apis.config import inference_steps
 from denseclip.clip.anomaly_prompts import prompt_set
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.export.checks import check_image_graph, check_text_graph
 from denseclip.export.errors import ExportError
 from denseclip.export.formats import FORMATS, Format
 from denseclip.export.graphs import OPSET, write_image_graph, write_text_graph
-from denseclip.export.pictures import anomaly_steps, picture_steps
+from denseclip.export.pictures import anomaly_steps, detector_steps, picture_steps
 from denseclip.export.precision import calibration_feeds, lower
 from denseclip.export.substitutes import ready_for_export
 from denseclip.export.words import unrelated_file
 from denseclip.models.segmentors.maft import MAFTPlus
-from denseclip.runtime.kinds import Masks, States
+from denseclip.runtime.kinds import Boxes, Masks, States
 from denseclip.runtime.manifest import Manifest, Picture, file_sum
 from denseclip.version import __version__
 
@@ -155,7 +156,7 @@ class SegmentorWriting(Writing):
         return self.manifest(
             picture,
             vocabulary=own.vocabulary.to_dict() if self.own_words else None,
-            palette=tuple((int(r), int(g), int(b)) for r, g, b in own.palette) if self.own_words else (),
+            palette=_colours(own.palette) if self.own_words else (),
             scores=replace(self.way.scores, calibration=None if calibration is None else calibration.to_json()),
         )
 
@@ -187,6 +188,29 @@ class MaskWriting(SegmentorWriting):
         return replace(manifest, rule=masks)
 
 
+class BoxWriting(Writing):
+    """Export of a detector."""
+
+    def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
+        """See :class:`Writing`."""
+        if self.fixed is not None:
+            raise ExportError('a detector tells apart the classes of its training; leave the classes out.')
+        rows, graph = self.side.rows(), self.way.graph(self.model)
+        self.save('embeddings', {'embeddings': rows})
+        picture = detector_steps(inference_steps(self.inferencer.origin.config), self.model)
+        self.image(precision, calibrate, picture, rows)
+        config = self.model.test_cfg
+        config = config.get('rcnn', config)
+        boxes = Boxes(
+            score=float(config.get('score_thr', 0)),
+            most=int(config.max_per_img),
+            mask=float(config.mask_thr_binary) if 'masks' in graph.outputs else None,
+            least_score=float(self.inferencer.score),
+        )
+        own, palette = self.model.vocabulary.to_dict(), _colours(self.inferencer._palette)
+        return self.manifest(picture, vocabulary=own, palette=palette, rule=boxes)
+
+
 class AnomalyWriting(Writing):
     """Export of a model that finds defects of a named object."""
 
@@ -207,6 +231,10 @@ class AnomalyWriting(Writing):
             self.model.tile_side if getattr(self.model, 'tiles', False) else None,
         )
         return self.manifest(picture, vocabulary=None, palette=(), rule=states)
+
+
+def _colours(palette: Any) -> tuple[tuple[int, int, int], ...]:
+    return tuple((int(r), int(g), int(b)) for r, g, b in palette)
 
 
 def _versions() -> dict[str, str]:

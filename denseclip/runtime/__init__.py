@@ -13,6 +13,7 @@ __all__, __getattr__, __dir__ = on_first_use(
         'RuntimeModel': 'model',
         'RuntimeAnomalyModel': 'anomaly',
         'RuntimeMaskModel': 'masks',
+        'RuntimeBoxModel': 'boxes',
         'load': 'loading',
     },
 )

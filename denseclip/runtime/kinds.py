@@ -64,6 +64,23 @@ class Masks:
 
 
 @dataclass(frozen=True)
+class Boxes:
+    """How the boxes of a detector become results.
+
+    Attributes:
+        score: What scores have to be above.
+        most: Most objects of a picture.
+        mask: Least probability of a pixel of an object; None of detectors without masks.
+        least_score: Least confidence of an object, where a call does not say it.
+    """
+
+    score: float
+    most: int
+    mask: float | None
+    least_score: float
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of exported models.
 
@@ -89,6 +106,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         'labels': Kind(None, 'model', 'RuntimeModel', 'which segments; use: denseclip segment'),
         'masks': Kind(Masks, 'masks', 'RuntimeMaskModel', 'which segments by masks; use: denseclip segment'),
         'states': Kind(States, 'anomaly', 'RuntimeAnomalyModel', 'which finds defects; use: denseclip anomaly'),
+        'boxes': Kind(Boxes, 'boxes', 'RuntimeBoxModel', 'which finds objects; use: denseclip detect'),
     }
 )
 """By the key of the rule in the manifest."""

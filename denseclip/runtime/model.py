@@ -1,4 +1,4 @@
-"""An exported model: pictures and words in, results of the suite out."""
+"""An exported model that segments: pictures and words in, results of the suite out."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from typing import Any, overload
 import numpy as np
 
 from denseclip.apis.confidence import Wishes
-from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, pictures_of
 from denseclip.apis.images import Picture as ReadPicture
-from denseclip.apis.predictor import Predictor
 from denseclip.apis.segmentation import Segmentation, result_names
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.runtime.graphs import TextSide, check_vocabulary, session
 from denseclip.runtime.label_maps import label_type, window_boxes
 from denseclip.runtime.manifest import Manifest
 from denseclip.runtime.pictures import extend, prepare
 from denseclip.runtime.results import Answer, Asked, Seen, Unrelated, answer
+from denseclip.runtime.word_model import RuntimeWordModel, array
 from denseclip.structures.word_scores import FEATURES, Calibration, digest
 from denseclip.visualization.palette import BACKGROUND_COLOR, distinct_palette
 
 
-class RuntimeModel(Predictor):
-    """An exported model. Threads may share one: words belong to the call.
+class RuntimeModel(RuntimeWordModel):
+    """An exported model that segments by words. Threads may share one: words belong to the call.
 
     Args:
         folder: See :func:`denseclip.runtime.load`.
@@ -33,14 +31,10 @@ class RuntimeModel(Predictor):
         manifest: What lies in the folder, where that has been read.
 
     Attributes:
-        folder: Where the export lies.
-        manifest: What the export says of itself.
-        own_vocabulary: The words that the model came with; None: it came without.
         calibration: Makes confidences of what the model sees of a word; None: results have ranks or probabilities.
-        gives: Kind of model that this class runs.
     """
 
-    gives = 'labels'
+    task = 'semantic'
 
     def __init__(
         self,
@@ -49,40 +43,15 @@ class RuntimeModel(Predictor):
         threads: int | None = None,
         manifest: Manifest | None = None,
     ) -> None:
-        self.folder = folder = Path(folder)
-        self.manifest = Manifest.read(folder) if manifest is None else manifest
-        self.manifest.check_gives(folder, self.gives)
-        files = {part: folder / name for part, name in self.manifest.files.items()}
-        own = self.manifest.vocabulary
-        self.own_vocabulary = None if own is None else Vocabulary.of(own)
-        self.model, self.task = session(files['image'], threads), 'semantic'
-        self._text: TextSide | None = None
-        self._fixed: np.ndarray | None = None
-        if 'embeddings' in files:
-            self._fixed = _array(files['embeddings'], 'embeddings')
-        elif self.manifest.words is not None:
-            self._text = TextSide(self.manifest.words, files['text'], files['tokenizer'], threads)
+        super().__init__(folder, vocabulary, threads, manifest)
         self._unrelated: Unrelated | None = None
         self.calibration: Calibration | None = None
-        if 'unrelated' in files:
-            words = tuple(map(str, _array(files['unrelated'], 'words')))
-            self._unrelated = Unrelated(words, _array(files['unrelated'], 'rows').astype(np.float32))
+        file = self.manifest.files.get('unrelated')
+        if file is not None:
+            words = tuple(map(str, array(self.folder / file, 'words')))
+            self._unrelated = Unrelated(words, array(self.folder / file, 'rows').astype(np.float32))
             if self.manifest.scores.calibration is not None:
                 self.calibration = Calibration.from_json(self.manifest.scores.calibration, FEATURES, digest(words))
-        self._vocabulary = self.own_vocabulary if vocabulary is None else Vocabulary.of(vocabulary)
-        if self._vocabulary is not None:
-            self._check(self._vocabulary)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The words of calls without words of their own.
-
-        Raises:
-            UserError: If there are none.
-        """
-        if self._vocabulary is None:
-            raise UserError('this export brings no classes of its own; give some (--classes).')
-        return self._vocabulary
 
     @overload
     def segment(
@@ -148,38 +117,6 @@ class RuntimeModel(Predictor):
     def _find(self, image: Any, *args: Any, **options: Any) -> Any:
         return self.segment(image, *args, **options)
 
-    def class_embeddings(self, words: Any = None) -> np.ndarray:
-        """Embeddings of words, (K, E) float32; a background with words of its own comes last.
-
-        Raises:
-            UserError: If the model has no words, or cannot tell these apart.
-        """
-        text = self._asked(self.vocabulary if words is None else Vocabulary.of(words)).text
-        if text is None:
-            raise UserError(f'{self.manifest.model} has fixed classes and no embeddings of words.')
-        return text
-
-    def _check(self, vocabulary: Vocabulary) -> None:
-        """Refuse words that the model cannot tell apart."""
-        words = self.manifest.words
-        if self._text is not None and words is not None:
-            check_vocabulary(words, vocabulary)
-            return
-        own = self.own_vocabulary
-        if own is not None and vocabulary != own:
-            listed = ', '.join(own.names[:10]) + (', ...' if len(own.names) > 10 else '')
-            raise UserError(
-                f'this export tells apart its own {len(own.names)} classes only ({listed}); leave the classes out, or '
-                'export the model without --classes if its words are free.'
-            )
-
-    def _asked(self, vocabulary: Vocabulary) -> Asked:
-        self._check(vocabulary)
-        text = self._fixed if self._text is None else self._text.embeddings(vocabulary)
-        by_name = self.manifest.words is not None and self.manifest.words.merge == 'max'
-        names = [k for k, group in enumerate(vocabulary.groups) for _ in (group if by_name else group[:1])]
-        return Asked(vocabulary, text, tuple(names))
-
     def _segment(self, picture: ReadPicture, asked: Asked, wishes: Wishes) -> Segmentation:
         wants_pixels = wishes.scores and self._unrelated is not None
         seen = self._look(extend(picture.rgb), asked, wants_pixels)
@@ -226,8 +163,3 @@ class RuntimeModel(Predictor):
         ]
         pixels = [parts[1][0] for parts in found] if wants_pixels else None
         return Seen([parts[0][0] for parts in found], pixels, boxes, size, valid, (rgb.shape[0], rgb.shape[1]))
-
-
-def _array(path: Path, name: str) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as content:
-        return content[name]

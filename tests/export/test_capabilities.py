@@ -60,7 +60,7 @@ def test_a_stranger_is_refused():
 @pytest.mark.parametrize(
     ('config', 'says'),
     [
-        ('denseclip_retinanet_efficientnet-lite0_fpn_bccd-384x288', 'DenseCLIPRetinaNet cannot be exported: boxes'),
+        ('retinanet_efficientnet-lite0_fpn_bccd-384x288', 'RetinaNet cannot be exported: it has not been made'),
         ('resclip', 'ResCLIPSegmentor cannot be exported: its walks'),
         ('pmp', 'PMPFCCLIP cannot be exported: '),
         ('fpn_r18_80k_ade20k-512x512', 'EncoderDecoder cannot be exported: it has not been made'),

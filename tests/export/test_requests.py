@@ -9,8 +9,11 @@ from denseclip.cli.main import main
 
 REQUESTS = {
     'no such model': (['nowhere'], "'nowhere'"),
-    'boxes': (['denseclip_retinanet_efficientnet-lite0_fpn_bccd-384x288'], 'boxes need suppression'),
-    'masks of boxes': (['denseclip_mask-rcnn_clip-r50_fpn_1x_coco-1333x800'], 'boxes need suppression'),
+    'boxes of MMDetection': (
+        ['retinanet_efficientnet-lite0_fpn_bccd-384x288'],
+        'it has not been made into a graph yet',
+    ),
+    'masks of MMDetection': (['mask-rcnn_r50_fpn_1x_coco-1333x800'], 'it has not been made into a graph yet'),
     'walks': (['resclip'], 'as many steps as the picture has patches'),
     'prompts of a picture': (['pmp'], 'its queries look at the classes'),
     'prompts of masks': (['pmp_mask2former_r50_20k_ade20k-512x512'], 'its queries look at the classes'),

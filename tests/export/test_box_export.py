@@ -1,0 +1,136 @@
+"""Detectors exported: boxes, classes and masks of PyTorch at sizes that their example did not have."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from export_pictures import picture
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from PIL import Image
+from tiny_detectors import detector_config
+from torch import nn
+
+from denseclip.apis.detector import Detector
+from denseclip.apis.errors import UserError
+from denseclip.cli.main import main
+from denseclip.export import ExportError, capability, export
+from denseclip.runtime import RuntimeModel, load
+from denseclip.runtime.boxes import paste
+
+pytestmark = pytest.mark.slow
+SIZES = [(64, 96), (97, 131), (200, 90), (33, 257), (12, 9), (240, 321)]
+STEPS = [dict(type='Resize', scale=(160, 96), keep_ratio=True), dict(type='PackDetInputs', meta_keys=())]
+META = ('ori_shape', 'img_shape', 'scale_factor')
+SETTINGS = {
+    'retinanet': dict(
+        nms_pre=60, min_bbox_size=0, score_thr=0.2, nms=dict(type='nms', iou_threshold=0.5), max_per_img=40
+    ),
+    'mask-rcnn': dict(
+        rpn=dict(nms_pre=50, max_per_img=20, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
+        rcnn=dict(score_thr=0.1, nms=dict(type='nms', iou_threshold=0.5), max_per_img=15, mask_thr_binary=0.5),
+    ),
+}
+
+
+def detector(kind, folder):
+    """A detector whose random weights see something."""
+    steps = [STEPS[0], dict(STEPS[1], meta_keys=META)]
+    before = dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True, pad_size_divisor=32)
+    made = detector_config(kind, 'any', data_preprocessor=before, test_cfg=SETTINGS[kind])
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        torch.manual_seed(0)
+        model = MODELS.build(made)
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and ('head' in name or 'neck' in name):
+            nn.init.normal_(layer.weight, std=1 / layer.weight[0].numel() ** 0.5)
+            nn.init.zeros_(layer.bias)
+    file = folder / f'{kind}.pth'
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, file)
+    config = Config(dict(model=made, test_pipeline=steps, default_scope='mmdet'))
+    return Detector(config, file, 'cpu', score=0.0)
+
+
+@pytest.fixture(scope='module', params=['retinanet', 'mask-rcnn'])
+def pair(request, tmp_path_factory):
+    """A detector and its export."""
+    folder = tmp_path_factory.mktemp(request.param)
+    model = detector(request.param, folder)
+    return model, load(export(model, folder / 'out'))
+
+
+def sides(found):
+    """Objects in an order that rounding does not decide."""
+    order = np.lexsort([*np.round(found.boxes, 2).T, found.labels])
+    masks = None if found.masks is None else found.masks[order]
+    return found.labels[order], found.scores[order], found.boxes[order], masks
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_objects_are_those_of_pytorch(pair, size):
+    model, runtime = pair
+    wanted, found = (one.detect(picture(size)) for one in pair)
+    assert len(found) == len(wanted) > 1
+    assert (np.diff(found.scores) <= 0).all()
+    (labels, scores, boxes, masks), (others, numbers, corners, shapes) = sides(found), sides(wanted)
+    np.testing.assert_array_equal(labels, others)
+    np.testing.assert_allclose(scores, numbers, atol=1e-5)
+    np.testing.assert_allclose(boxes, corners, atol=1e-3)
+    assert (masks is None) == (shapes is None)
+    if masks is not None:
+        assert masks.shape == shapes.shape == (len(wanted), *size)
+        assert shapes.any()
+        assert (masks != shapes).mean() <= 1e-3
+    assert (found.names, found.image.shape) == (wanted.names, wanted.image.shape)
+    np.testing.assert_array_equal(found.palette, wanted.palette)
+
+
+def test_the_least_score_of_a_call(pair):
+    wanted, found = (one.detect([picture((97, 131))], score=0.4) for one in pair)
+    assert len(found[0]) == len(wanted[0])
+    with pytest.raises(UserError, match='between 0 and 1'):
+        pair[1].detect(picture((9, 9)), score=2)
+
+
+def test_the_command(pair, tmp_path, capsys):
+    _, runtime = pair
+    file = tmp_path / 'a.png'
+    Image.fromarray(picture((60, 90))).save(file)
+    call = ['detect', str(file), '--runtime', str(runtime.folder), '--score', '0.3']
+    assert main([*call, '--out', str(tmp_path / 'out')]) == 0
+    written = json.loads((tmp_path / 'out' / 'a_boxes.json').read_text(encoding='utf-8'))
+    assert len(written['objects']) == len(runtime.detect(file, score=0.3))
+    assert main([*call, '--weights', 'x.pth']) == 2
+    assert 'knows no --weights' in capsys.readouterr().err
+    with pytest.raises(UserError, match='which finds objects; use: denseclip detect'):
+        RuntimeModel(runtime.folder)
+
+
+def test_words_and_what_a_detector_cannot_do_are_refused(pair, tmp_path):
+    model, runtime = pair
+    with pytest.raises(UserError, match='its own 4 classes only'):
+        load(runtime.folder, 'person; zebra')
+    with pytest.raises(ExportError, match='classes of its training'):
+        export(model, tmp_path / 'x', classes='a; b; c; d')
+    head = getattr(model.model, 'bbox_head', None) or model.model.roi_head
+    before = head.test_cfg['nms']
+    head.test_cfg['nms'] = dict(type='soft_nms', iou_threshold=0.5)
+    try:
+        assert 'soft_nms' in capability(model.model).reason
+    finally:
+        head.test_cfg['nms'] = before
+
+
+def test_masks_are_pasted_as_mmdetection_does():
+    from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
+
+    rng = np.random.default_rng(0)
+    shares = rng.random((5, 7, 9), dtype=np.float32)
+    boxes = np.array([[1, 2, 30, 20], [-3, 5.2, 8.7, 40], [4, 4, 4, 9], [20, 1, 60, 50], [9.9, 9.9, 10.3, 11]], 'f4')
+    wanted = _do_paste_mask(torch.from_numpy(shares)[:, None], torch.from_numpy(boxes), 40, 50, skip_empty=False)[0]
+    found = paste(shares, boxes, (40, 50), 0.6)
+    assert found.any(axis=(1, 2)).all()
+    assert (found != (wanted >= 0.6).numpy()).mean() < 1e-4
