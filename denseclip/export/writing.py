@@ -21,7 +21,7 @@ from denseclip.export.errors import ExportError
 from denseclip.export.formats import FORMATS, Format
 from denseclip.export.graphs import OPSET, write_image_graph, write_text_graph
 from denseclip.export.pictures import anomaly_steps, detector_steps, picture_steps
-from denseclip.export.precision import calibration_feeds, lower
+from denseclip.export.precision import Lowered, calibration_feeds
 from denseclip.export.substitutes import ready_for_export
 from denseclip.export.words import unrelated_file
 from denseclip.models.segmentors.maft import MAFTPlus
@@ -31,8 +31,6 @@ from denseclip.version import __version__
 
 if TYPE_CHECKING:
     from denseclip.export.capabilities import Way
-
-_PACKAGES = ('torch', 'onnx', 'onnxscript', 'onnxruntime', 'numpy')
 
 
 class Writing(ABC):
@@ -92,7 +90,7 @@ class Writing(ABC):
             words=self.words,
             files={part: self.form.names[part] for part in parts},
             sha256={part: file_sum(self.folder / self.form.names[part]) for part in parts},
-            versions=_versions(),
+            versions=_versions(self.form),
             checked=self.checked,
             lowered=self.lowered,
             **more,
@@ -113,17 +111,21 @@ class Writing(ABC):
         """Write the picture side, compare it, and lower its precision."""
         path, graph = self.part('image'), self.way.graph
         size = self.words.embed_dim, self.words.classes
-        write_image_graph(graph(ready_for_export(self.model)), path, *size)
-        self.checked['image'] = check_image_graph(path, graph(self.model).eval(), *size)
-        if calibrate is not None:
-            self.lowered = lower(path, precision, calibration_feeds(calibrate, picture, rows))
+        onnx = path.with_suffix('.onnx')
+        write_image_graph(graph(ready_for_export(self.model)), onnx, *size)
+        lowered = None if calibrate is None else Lowered(onnx, precision, calibration_feeds(calibrate, picture, rows))
+        self.checked['image'] = check_image_graph(self.form.finish(onnx), graph(self.model).eval(), *size)
+        if lowered is not None:
+            self.lowered = lowered.replace(path, self.form)
 
     def text(self) -> None:
         """Write the text side, and compare it."""
         self.side.write_tokenizer(self.part('tokenizer'))
         path, tower = self.part('text'), self.side.tower
         example = tower.tokenize(['a photo of a cat.', 'a photo of a traffic light.'])
-        write_text_graph(self.side.graph(ready_for_export(tower)), path, example)
+        onnx = path.with_suffix('.onnx')
+        write_text_graph(self.side.graph(ready_for_export(tower)), onnx, example)
+        self.form.finish(onnx)
         prompts = self.side.prompts(self.words.most_tokens)
         self.checked['text'] = check_text_graph(path, self.side.graph(tower).eval(), prompts)
 
@@ -237,6 +239,6 @@ def _colours(palette: Any) -> tuple[tuple[int, int, int], ...]:
     return tuple((int(r), int(g), int(b)) for r, g, b in palette)
 
 
-def _versions() -> dict[str, str]:
-    found = {name: metadata.version(name) for name in _PACKAGES}
+def _versions(form: Format) -> dict[str, str]:
+    found = {name: metadata.version(name) for name in ('torch', 'numpy', *form.packages)}
     return {'denseclip': __version__, 'python': platform.python_version(), 'opset': str(OPSET), **found}

@@ -56,7 +56,13 @@ def _onnxruntime(path: Path, threads: int | None) -> Any:
         raise UserError(f"onnxruntime cannot read '{path}': {reason:.300}; export the model again.") from error
 
 
-OPENERS: Mapping[str, Callable[[Path, int | None], Any]] = MappingProxyType({'.onnx': _onnxruntime})
+def _openvino(path: Path, threads: int | None) -> Any:
+    from denseclip.runtime.openvino_graph import OpenVINOGraph
+
+    return OpenVINOGraph(path, threads)
+
+
+OPENERS: Mapping[str, Callable[[Path, int | None], Any]] = MappingProxyType({'.onnx': _onnxruntime, '.xml': _openvino})
 """What opens a graph, by how its name ends."""
 
 

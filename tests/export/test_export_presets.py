@@ -49,6 +49,29 @@ def test_labels_and_confidences_are_those_of_pytorch(model, runtime, size, polic
     assert (found.label_map != wanted.label_map).mean() < 1e-2
 
 
+def test_openvino_gives_the_same(model, runtime, tmp_path, monkeypatch):
+    """Converted from the graphs at hand, which take long to make; compared and written as ever."""
+    for part in ('image', 'text'):
+        file = runtime.folder / f'{part}.onnx'
+
+        def write(graph, path, *more, file=file):
+            path.write_bytes(file.read_bytes())
+
+        monkeypatch.setattr(f'denseclip.export.writing.write_{part}_graph', write)
+    folder = export(model, tmp_path / 'out', 'openvino', own_words=False)
+    names = {file.name for file in folder.iterdir()}
+    assert {'image.xml', 'image.bin', 'text.xml', 'text.bin', 'manifest.json'} <= names
+    assert not any(name.endswith('.onnx') for name in names)
+    other = load(folder, threads=1)
+    assert set(other.manifest.versions) >= {'openvino'}
+    for size in ((120, 160), (77, 131)):
+        wanted, found = (one.segment(picture(size), WORDS) for one in (model, other))
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=2e-2)
+        assert (found.label_map != wanted.label_map).mean() < 1e-2
+    again = export(model, folder, own_words=False, force=True)
+    assert not {file.name for file in again.iterdir()} & {'image.xml', 'image.bin', 'text.xml', 'text.bin'}
+
+
 def test_calls_without_words_are_refused(runtime, tmp_path, capsys):
     with pytest.raises(UserError, match='brings no classes of its own'):
         runtime.segment(picture((30, 40)))

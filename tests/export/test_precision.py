@@ -10,7 +10,8 @@ from PIL import Image
 
 from denseclip.apis.errors import UserError
 from denseclip.export import ExportError
-from denseclip.export.precision import calibration_feeds, check_precision, cost_line, lower
+from denseclip.export.formats import FORMATS
+from denseclip.export.precision import Lowered, calibration_feeds, check_precision, cost_line
 from denseclip.runtime.graphs import session
 from denseclip.runtime.manifest import Picture
 
@@ -43,6 +44,11 @@ def graph(path, layers=3, channels=48):
     return path
 
 
+def lower(path, precision, feeds, form='onnx'):
+    lowered = Lowered(path, precision, feeds)
+    return lowered.replace(FORMATS[form].finish(path), FORMATS[form])
+
+
 @pytest.fixture
 def feeds(tmp_path):
     rng = np.random.default_rng(1)
@@ -71,6 +77,17 @@ def test_a_lower_precision_is_smaller_and_nearly_the_same(precision, part, feeds
     assert cost['places that differ'] < 0.1
     assert f'{precision}: ' in cost_line(cost)
     assert session(path).run(None, {**feeds[0], 'images': np.zeros((2, 3, 17, 9), np.float32)})[0].shape[0] == 2
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'int8'])
+def test_openvino_runs_the_same(precision, feeds, tmp_path):
+    own = graph(tmp_path / 'own.onnx')
+    lower(own, precision, feeds)
+    cost = lower(graph(tmp_path / 'image.onnx'), precision, feeds, 'openvino')
+    assert cost['places that differ'] < 0.1
+    assert sorted(file.name for file in tmp_path.glob('*.*')) == ['image.bin', 'image.xml', 'own.onnx']
+    found, wanted = (session(path, 1).run(['scores'], feeds[0])[0] for path in (tmp_path / 'image.xml', own))
+    assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
 def test_the_first_layer_stays_in_float32(feeds, tmp_path):

@@ -1,0 +1,63 @@
+"""Formats of exports: what is missing, or cannot be read, is said."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from denseclip.apis.errors import UserError
+from denseclip.cli.main import main
+from denseclip.export import ExportError
+from denseclip.export.formats import FORMATS, all_names
+from denseclip.runtime.graphs import session
+
+OPENVINO = FORMATS['openvino']
+
+
+def graph(path, operator='Relu'):
+    """A graph of one operator, free in all sides."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ['n', 'm']) for name in ('images', 'scores')]
+    made = helper.make_graph([helper.make_node(operator, ['images'], ['scores'])], 'one', ends[:1], ends[1:])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid('', 18)], ir_version=10), path)
+    return path
+
+
+def test_a_graph_of_openvino_answers_as_onnxruntime_does(tmp_path):
+    before = session(graph(tmp_path / 'a.onnx'))
+    made = OPENVINO.finish(graph(tmp_path / 'image.onnx'))
+    assert {file.name for file in OPENVINO.files(made)} == {'image.xml', 'image.bin'}
+    found = session(made, 1)
+    for size in ((1, 3), (4, 2)):
+        feeds = {'images': np.random.default_rng(0).standard_normal(size).astype(np.float32)}
+        for outputs in (None, ['scores']):
+            np.testing.assert_array_equal(found.run(outputs, feeds)[0], before.run(outputs, feeds)[0])
+
+
+def test_what_is_missing_is_said(tmp_path, monkeypatch, capsys):
+    made = OPENVINO.finish(graph(tmp_path / 'image.onnx'))
+    monkeypatch.setitem(sys.modules, 'openvino', None)
+    with pytest.raises(ImportError, match=r'denseclip-suite\[openvino\]'):
+        session(made)
+    assert main(['export', '--to', 'openvino', '--out', str(tmp_path / 'out')]) != 0
+    assert 'exporting needs openvino: pip install' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_what_cannot_be_read_or_converted_is_said(tmp_path):
+    (tmp_path / 'image.xml').write_text('<no graph>')
+    with pytest.raises(UserError, match=r"openvino cannot read '.*image.xml'"):
+        session(tmp_path / 'image.xml')
+    with pytest.raises(UserError, match='is no graph: one ends in .onnx, .xml'):
+        session(tmp_path / 'image.tflite')
+    (tmp_path / 'broken.onnx').write_bytes(b'no graph')
+    with pytest.raises(ExportError, match='cannot be converted to .xml'):
+        OPENVINO.finish(tmp_path / 'broken.onnx')
+    assert (tmp_path / 'broken.onnx').exists()
+
+
+def test_files_of_every_format_are_known():
+    assert {'image.onnx', 'image.xml', 'image.bin', 'tokenizer.json'} <= set(all_names())
