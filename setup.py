@@ -70,7 +70,10 @@ RUNTIME_ANOMALY = [
     'opencv-python>=4.8',  # outlines and areas of defects
     'jinja2>=3.1',  # the report of an inspection
 ]
-OPENVINO = ['openvino>=2025.0']  # runs exports of --to openvino, and writes them with the extra export
+OPENVINO = [
+    *RUNTIME,
+    'openvino>=2025.0',  # runs exports of --to openvino, and writes them with the extra export
+]
 EXPORT = [
     'onnx>=1.17',
     'onnxscript>=0.5.3',  # torch.onnx.export writes graphs with it
@@ -139,7 +142,7 @@ setup(
         'export': EXPORT,
         'runtime': RUNTIME,
         'runtime-anomaly': RUNTIME_ANOMALY,
-        'openvino': [*RUNTIME, *OPENVINO],
+        'openvino': OPENVINO,
         'serve': SERVE,
         'test': TEST,
     },

@@ -47,17 +47,21 @@ class BoxGraph(ImageGraph):
         far = np.sort(np.concatenate([_far(found, right), _far(right, found)]))
         return float(far[: -max(2, int(JUMPS * len(far)))].max(initial=0))
 
-    def pyramid(self, images: Tensor, text: Tensor) -> tuple[Tensor, ...]:
-        """Inputs of the heads."""
-        return self.model._pyramid(self.model.match(images, text[None]))
+    def forward(self, images: Tensor, text: Tensor, size: Tensor, least: Tensor) -> tuple[Tensor, ...]:
+        """Boxes, scores, labels and masks of a picture (1, 3, H, W) for class embeddings (K, E)."""
+        return self.objects(self.model._pyramid(self.model.match(images, text[None])), size, least)
+
+    def objects(self, pyramid: Sequence[Tensor], size: Tensor, least: Tensor) -> tuple[Tensor, ...]:
+        """Outputs for the inputs of the heads."""
+        raise NotImplementedError
 
 
 class RetinaNetGraph(BoxGraph):
     """DenseCLIP's RetinaNet."""
 
-    def forward(self, images: Tensor, text: Tensor, size: Tensor, least: Tensor) -> tuple[Tensor, ...]:
-        """Boxes, scores and labels of a picture (1, 3, H, W) for class embeddings (K, E)."""
-        head, pyramid = self.model.bbox_head, self.pyramid(images, text)
+    def objects(self, pyramid: Sequence[Tensor], size: Tensor, least: Tensor) -> tuple[Tensor, ...]:
+        """See :class:`BoxGraph`."""
+        head = self.model.bbox_head
         config = head.test_cfg
         found = [_best_of_level(*level, head, config) for level in _levels(head, pyramid)]
         deltas, priors, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -75,9 +79,9 @@ class MaskRCNNGraph(BoxGraph):
         if model.with_mask:
             self.outputs = (*self.outputs, 'masks')
 
-    def forward(self, images: Tensor, text: Tensor, size: Tensor, least: Tensor) -> tuple[Tensor, ...]:
-        """Boxes, scores, labels and masks of a picture (1, 3, H, W) for class embeddings (K, E)."""
-        pyramid, roi = self.pyramid(images, text), self.model.roi_head
+    def objects(self, pyramid: Sequence[Tensor], size: Tensor, least: Tensor) -> tuple[Tensor, ...]:
+        """See :class:`BoxGraph`."""
+        roi = self.model.roi_head
         boxes, features = _regions(roi.bbox_roi_extractor, pyramid, self.propose(pyramid, size))
         logits, deltas = roi.bbox_head(features)
         config = roi.test_cfg
@@ -106,6 +110,22 @@ class MaskRCNNGraph(BoxGraph):
         side = config.get('min_bbox_size', -1)
         kept = suppress(boxes, scores, numbers, size, any_score, config.nms['iou_threshold'], side)
         return _first(kept, int(config.max_per_img))[0]
+
+
+class ClosedRetinaNetGraph(RetinaNetGraph):
+    """MMDetection's RetinaNet."""
+
+    def forward(self, images: Tensor, size: Tensor, least: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """The same without words."""
+        return self.objects(self.model.extract_feat(images), size, least)
+
+
+class ClosedMaskRCNNGraph(MaskRCNNGraph):
+    """MMDetection's Mask R-CNN and Faster R-CNN."""
+
+    def forward(self, images: Tensor, size: Tensor, least: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """The same without words."""
+        return self.objects(self.model.extract_feat(images), size, least)
 
 
 def _first(found: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+
 from denseclip.clip.towers import ResNetTower
 from denseclip.export.anomaly_graphs import AnoVLGraph, AprilGANGraph, WinCLIPGraph
-from denseclip.export.box_graphs import MaskRCNNGraph, RetinaNetGraph
+from denseclip.export.box_graphs import ClosedMaskRCNNGraph, ClosedRetinaNetGraph, MaskRCNNGraph, RetinaNetGraph
 from denseclip.export.errors import ExportError
 from denseclip.export.image_graphs import (
+    ClosedGraph,
     ComparingDenseCLIPGraph,
     DenseCLIPGraph,
     ImageGraph,
@@ -24,7 +27,7 @@ from denseclip.export.image_graphs import (
 )
 from denseclip.export.mask_graphs import MaskGraph
 from denseclip.export.reasons import PRE_PROMPTING, REASONS, UNKNOWN
-from denseclip.export.words import BankWords, ContextWords, DetectorWords, NameWords, StateWords, WordSide
+from denseclip.export.words import BankWords, ContextWords, DetectorWords, NameWords, NoWords, StateWords, WordSide
 from denseclip.export.writing import AnomalyWriting, BoxWriting, MaskWriting, SegmentorWriting, Writing
 from denseclip.models.segmentors.post_processing import PostProcessing
 from denseclip.runtime.manifest import Scores
@@ -114,19 +117,41 @@ def _masks(model: Any) -> Capability:
     return Capability(True, way=Way(MaskGraph, NameWords, MaskWriting))
 
 
+def _encoder_decoder(model: Any) -> Capability:
+    head = model.decode_head
+    if not isinstance(head, BaseDecodeHead) or any(
+        getattr(type(head), name) is not getattr(BaseDecodeHead, name) for name in ('predict', 'predict_by_feat')
+    ):
+        return _no(f'its {type(head).__name__} makes labels in a way of its own.')
+    if model.align_corners:
+        return _no('its head resizes with align_corners=True, which the runtime does not do.')
+    if model.out_channels == 1:
+        return _no('it tells two classes apart by a threshold on one score.')
+    return Capability(True, way=Way(ClosedGraph, NoWords, SegmentorWriting, Scores(full=True)))
+
+
 def _retinanet(model: Any) -> Capability:
     head = model.bbox_head
-    if model.prompting == 'pre':
+    with_words = hasattr(model, 'prompting')
+    if with_words and model.prompting == 'pre':
         return _no(PRE_PROMPTING)
     if not _is(head, 'RetinaHead'):
         return _no(f'its head is {type(head).__name__}; graphs are made of RetinaHead.')
     reason = _unknown_boxes([head], [head.test_cfg.nms])
-    return _no(reason) if reason else Capability(True, way=Way(RetinaNetGraph, DetectorWords, BoxWriting))
+    if reason:
+        return _no(reason)
+    return Capability(
+        True,
+        way=Way(RetinaNetGraph, DetectorWords, BoxWriting)
+        if with_words
+        else Way(ClosedRetinaNetGraph, NoWords, BoxWriting),
+    )
 
 
 def _mask_rcnn(model: Any) -> Capability:
     roi = model.roi_head
-    if model.prompting == 'pre':
+    with_words = hasattr(model, 'prompting')
+    if with_words and model.prompting == 'pre':
         return _no(PRE_PROMPTING)
     if not _is(roi, 'StandardRoIHead') or roi.with_shared_head or not roi.bbox_head.with_reg:
         return _no(f'its {type(roi).__name__} is none of Mask R-CNN.')
@@ -136,7 +161,14 @@ def _mask_rcnn(model: Any) -> Capability:
     if model.with_mask and not _is(roi.mask_head, 'FCNMaskHead'):
         return _no(f'its masks come from {type(roi.mask_head).__name__}; graphs are made of FCNMaskHead.')
     reason = _unknown_boxes([model.rpn_head, roi.bbox_head], [model.test_cfg['rpn'].nms, roi.test_cfg.nms])
-    return _no(reason) if reason else Capability(True, way=Way(MaskRCNNGraph, DetectorWords, BoxWriting))
+    if reason:
+        return _no(reason)
+    return Capability(
+        True,
+        way=Way(MaskRCNNGraph, DetectorWords, BoxWriting)
+        if with_words
+        else Way(ClosedMaskRCNNGraph, NoWords, BoxWriting),
+    )
 
 
 def _is(module: Any, name: str) -> bool:
@@ -189,6 +221,10 @@ WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(
         'MAFTPlus': _masks,
         'DenseCLIPRetinaNet': _retinanet,
         'DenseCLIPMaskRCNN': _mask_rcnn,
+        'EncoderDecoder': _encoder_decoder,
+        'RetinaNet': _retinanet,
+        'MaskRCNN': _mask_rcnn,
+        'FasterRCNN': _mask_rcnn,
         'AnoVL': _anovl,
         'WinCLIP': _winclip,
         'AprilGAN': _april_gan,

@@ -97,6 +97,14 @@ class ComparingDenseCLIPGraph(ImageGraph):
         return self.model.decode_head.compare(pixels, raw), pixels
 
 
+class ClosedGraph(ImageGraph):
+    """MMSegmentation's ``EncoderDecoder``, whose classes are part of its weights."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Logits of pictures (N, 3, H, W)."""
+        return (self.model._forward(images),)
+
+
 class OpenVocabularyGraph(ImageGraph):
     """Dense CLIP with any read-out: cosines, or probabilities over the rows of ``text``."""
 

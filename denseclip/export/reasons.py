@@ -17,7 +17,6 @@ _TURNS = 'it runs another model on several copies of a picture; export that mode
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
-        'EncoderDecoder': UNKNOWN,
         'ResCLIPSegmentor': 'its walks between patches have as many steps as the picture has patches, and a graph has '
         'a number of steps that does not change.',
         'PMPFCCLIP': _QUERIES,

@@ -43,12 +43,12 @@ class WordSide(ABC):
         self.model = model
 
     @abstractmethod
-    def words(self) -> Words:
-        """How words become rows, for the manifest."""
+    def words(self) -> Words | None:
+        """How words become rows, for the manifest; None: the model has none."""
 
     @abstractmethod
-    def rows(self) -> np.ndarray:
-        """Rows of the words that the model has now, (K, E) or one for each name, float32."""
+    def rows(self) -> np.ndarray | None:
+        """Rows of the words that the model has now, (K, E) or one for each name, float32; None: it has none."""
 
     def unrelated(self) -> np.ndarray | None:
         """Rows of all unrelated words, (M, C), whose products with the graph's ``pixels`` are scores; None: no use."""
@@ -85,7 +85,7 @@ class WordSide(ABC):
                 )
             content = Path(file).read_bytes()
         path.write_bytes(content)
-        _compare_tokenizers(tokenizer, path, self.words().cleaning)
+        _compare_tokenizers(tokenizer, path, self._cleaning())
 
     def prompts(self, most: int) -> list[Tensor]:
         """Batches of tokens unlike the example's: one, many, short, and as long as can be.
@@ -101,6 +101,23 @@ class WordSide(ABC):
 
     def _cleaning(self) -> str:
         return 'clip' if isinstance(self.tower.tokenizer, BPETokenizer) else ''
+
+
+class NoWords(WordSide):
+    """Models whose classes are part of their weights."""
+
+    def words(self) -> None:
+        """See :class:`WordSide`."""
+        return
+
+    def rows(self) -> None:
+        """See :class:`WordSide`."""
+        return
+
+    @property
+    def tower(self) -> Any:
+        """See :class:`WordSide`; there is none."""
+        return None
 
 
 class ContextWords(WordSide):

@@ -107,10 +107,10 @@ class Writing(ABC):
         np.savez(content, **arrays)  # type: ignore[arg-type]
         self.part(part).write_bytes(content.getvalue())
 
-    def image(self, precision: str, calibrate: str | Path | None, picture: Picture, rows: np.ndarray) -> None:
+    def image(self, precision: str, calibrate: str | Path | None, picture: Picture, rows: np.ndarray | None) -> None:
         """Write the picture side, compare it, and lower its precision."""
         path, graph = self.part('image'), self.way.graph
-        size = self.words.embed_dim, self.words.classes
+        size = (None, None) if self.words is None else (self.words.embed_dim, self.words.classes)
         onnx = path.with_suffix('.onnx')
         write_image_graph(graph(ready_for_export(self.model)), onnx, *size)
         lowered = None if calibrate is None else Lowered(onnx, precision, calibration_feeds(calibrate, picture, rows))
@@ -126,6 +126,7 @@ class Writing(ABC):
         onnx = path.with_suffix('.onnx')
         write_text_graph(self.side.graph(ready_for_export(tower)), onnx, example)
         self.form.finish(onnx)
+        assert self.words is not None
         prompts = self.side.prompts(self.words.most_tokens)
         self.checked['text'] = check_text_graph(path, self.side.graph(tower).eval(), prompts)
 
@@ -138,6 +139,8 @@ class SegmentorWriting(Writing):
     def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
         """See :class:`Writing`."""
         picture = picture_steps(self.inferencer.steps, self.model)
+        if self.fixed is not None and self.words is None:
+            raise ExportError('the classes of this model are part of its weights; leave the classes out.')
         if self.fixed is not None:
             self.inferencer.set_vocabulary(self.fixed)
         rows, own = self.side.rows(), self.inferencer._words
@@ -147,10 +150,10 @@ class SegmentorWriting(Writing):
                 'the model has words with descriptions, which an export with free words cannot encode; give them as '
                 'classes, so that their embeddings go along, or leave the descriptions out.'
             )
-        if self.fixed is None:
-            self.text()
-        else:
+        if self.fixed is not None:
             self.save('embeddings', {'embeddings': rows})
+        elif self.words is not None:
+            self.text()
         if unrelated is not None:
             self.save('unrelated', unrelated_file(unrelated))
         self.image(precision, calibrate, picture, rows)
@@ -198,7 +201,8 @@ class BoxWriting(Writing):
         if self.fixed is not None:
             raise ExportError('a detector tells apart the classes of its training; leave the classes out.')
         rows, graph = self.side.rows(), self.way.graph(self.model)
-        self.save('embeddings', {'embeddings': rows})
+        if rows is not None:
+            self.save('embeddings', {'embeddings': rows})
         picture = detector_steps(inference_steps(self.inferencer.origin.config), self.model)
         self.image(precision, calibrate, picture, rows)
         config = self.model.test_cfg
@@ -209,7 +213,7 @@ class BoxWriting(Writing):
             mask=float(config.mask_thr_binary) if 'masks' in graph.outputs else None,
             least_score=float(self.inferencer.score),
         )
-        own, palette = self.model.vocabulary.to_dict(), _colours(self.inferencer._palette)
+        own, palette = Vocabulary.from_names(self.inferencer.names).to_dict(), _colours(self.inferencer._palette)
         return self.manifest(picture, vocabulary=own, palette=palette, rule=boxes)
 
 

@@ -84,10 +84,11 @@ class RuntimeBoxModel(RuntimeWordModel):
         inputs, (_, height, _, width) = prepare(picture.rgb, self.manifest.picture)
         feeds = {
             'images': inputs,
-            'text': self._asked(self.vocabulary).text,
             'size': np.array([height, width], dtype=np.float32),
             'least': np.array([self._rule.score], dtype=np.float32),
         }
+        if self.manifest.words is not None:
+            feeds['text'] = self._asked(self.vocabulary).text
         names = ['boxes', 'scores', 'labels', *(['masks'] if self._rule.mask is not None else [])]
         boxes, scores, labels, *more = self.model.run(names, feeds)
         order = np.argsort(-scores, kind='stable')[: self._rule.most if self._rule.most > 0 else None]

@@ -100,12 +100,14 @@ class Scores:
         scale: Factor of the cosines in a softmax.
         calibration: Of confidences, as :mod:`denseclip.structures.word_scores` writes it; None: there is none.
         normalize: Whether the probabilities of a pixel are divided by their sum once labels are decided.
+        full: Whether confidences are those of pixels of the picture, not of places of the graph's output.
     """
 
     kind: str = 'logits'
     scale: float = 1.0
     calibration: Mapping[str, Any] | None = None
     normalize: bool = False
+    full: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ('logits', 'cosines', 'probabilities'):

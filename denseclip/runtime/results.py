@@ -116,7 +116,7 @@ def answer(
         calibration: Of confidences.
         wishes: What is wanted besides labels.
     """
-    work = _Picture(seen, asked, meaning)
+    work = _Picture(_enlarged(seen) if meaning.full and wishes.scores else seen, asked, meaning)
     count = work.classes
     if not wishes.scores:
         return Answer(work.labels(np.zeros(count, dtype=bool)), None, np.zeros(count, dtype=bool), None)
@@ -125,6 +125,13 @@ def answer(
     labels, left_out = wanted(work.labels, count, asked.vocabulary, found, wishes)
     planes = work.pixel_scores(left_out) if wishes.pixel_scores else None
     return Answer(labels, found, left_out, planes)
+
+
+def _enlarged(seen: Seen) -> Seen:
+    """The same with the scores of pixels, (K, H, W)."""
+    whole = (0, seen.out[0], 0, seen.out[1])
+    scores = full_scores(seen.scores, seen.boxes, seen.size, seen.valid, seen.out)
+    return Seen([scores], None, [whole], seen.out, whole, seen.out)
 
 
 def wanted(

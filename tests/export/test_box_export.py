@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from export_pictures import picture
-from mmengine.config import Config
+from mmdet.registry import MODELS as MMDET
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 from tiny_detectors import detector_config
@@ -44,14 +46,19 @@ def detector(kind, folder):
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
         model = MODELS.build(made)
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear) and ('head' in name or 'neck' in name):
-            nn.init.normal_(layer.weight, std=1 / layer.weight[0].numel() ** 0.5)
-            nn.init.zeros_(layer.bias)
+    stir(model)
     file = folder / f'{kind}.pth'
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, file)
     config = Config(dict(model=made, test_pipeline=steps, default_scope='mmdet'))
     return Detector(config, file, 'cpu', score=0.0)
+
+
+def stir(model):
+    """Give heads weights that are not all but alike."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and ('head' in name or 'neck' in name):
+            nn.init.normal_(layer.weight, std=1 / layer.weight[0].numel() ** 0.5)
+            nn.init.zeros_(layer.bias)
 
 
 @pytest.fixture(scope='module', params=['retinanet', 'mask-rcnn'])
@@ -99,11 +106,11 @@ def test_the_command(pair, tmp_path, capsys):
     _, runtime = pair
     file = tmp_path / 'a.png'
     Image.fromarray(picture((60, 90))).save(file)
-    call = ['detect', str(file), '--runtime', str(runtime.folder), '--score', '0.3']
-    assert main([*call, '--out', str(tmp_path / 'out')]) == 0
+    call = ['detect', str(file), '--runtime', str(runtime.folder), '--score', '0.3', '--out', str(tmp_path / 'out')]
+    assert main(call) == 0
     written = json.loads((tmp_path / 'out' / 'a_boxes.json').read_text(encoding='utf-8'))
     assert len(written['objects']) == len(runtime.detect(file, score=0.3))
-    assert main([*call, '--weights', 'x.pth']) == 2
+    assert main([*call, '--force', '--weights', 'x.pth']) == 2
     assert 'knows no --weights' in capsys.readouterr().err
     with pytest.raises(UserError, match='which finds objects; use: denseclip detect'):
         RuntimeModel(runtime.folder)
@@ -124,13 +131,44 @@ def test_words_and_what_a_detector_cannot_do_are_refused(pair, tmp_path):
         head.test_cfg['nms'] = before
 
 
+@pytest.mark.parametrize('kind', ['RetinaNet', 'FasterRCNN'])
+def test_detectors_without_words_are_what_mmdetection_predicts(kind):
+    """Their graphs are those of DenseCLIP's but for the words, so that one function is compared with the other."""
+    made = detector_config('retinanet' if kind == 'RetinaNet' else 'mask-rcnn', 'any')
+    made = {key: made[key] for key in ('neck', 'bbox_head', 'rpn_head', 'roi_head', 'train_cfg') if key in made}
+    backbone = dict(type='ResNet', depth=18, base_channels=8, norm_eval=True)
+    made['neck'] = dict(made['neck'], in_channels=[8, 16, 32, 64])
+    if kind == 'FasterRCNN':
+        made['roi_head'] = {key: value for key, value in made['roi_head'].items() if 'mask' not in key}
+    settings = ConfigDict(SETTINGS['retinanet' if kind == 'RetinaNet' else 'mask-rcnn'])
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MMDET.build(ConfigDict(type=kind, backbone=backbone, test_cfg=settings, **made))
+    stir(model)
+    able = capability(model)
+    assert able.exportable, able.reason
+    images, graph = torch.randn(1, 3, 64, 96), able.way.graph(model).eval()
+    least = settings.get('score_thr', settings.get('rcnn', {}).get('score_thr'))
+    sample = DetDataSample(metainfo=dict(img_shape=(60, 90), ori_shape=(60, 90), scale_factor=(1.0, 1.0)))
+    with torch.inference_mode():
+        boxes, scores, labels = graph(images, torch.tensor([60.0, 90.0]), torch.tensor([least]))
+        wanted = model.eval().predict(images, [sample], rescale=False)[0].pred_instances
+    order = scores.argsort(descending=True)[: len(wanted)]
+    assert len(wanted) > 1
+    torch.testing.assert_close(scores[order], wanted.scores)
+    torch.testing.assert_close(boxes[order], wanted.bboxes, atol=1e-3, rtol=0)
+    assert torch.equal(labels[order], wanted.labels)
+
+
 def test_masks_are_pasted_as_mmdetection_does():
     from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 
     rng = np.random.default_rng(0)
     shares = rng.random((5, 7, 9), dtype=np.float32)
     boxes = np.array([[1, 2, 30, 20], [-3, 5.2, 8.7, 40], [4, 4, 4, 9], [20, 1, 60, 50], [9.9, 9.9, 10.3, 11]], 'f4')
-    wanted = _do_paste_mask(torch.from_numpy(shares)[:, None], torch.from_numpy(boxes), 40, 50, skip_empty=False)[0]
     found = paste(shares, boxes, (40, 50), 0.6)
-    assert found.any(axis=(1, 2)).all()
-    assert (found != (wanted >= 0.6).numpy()).mean() < 1e-4
+    assert found[:4].any(axis=(1, 2)).all()
+    for mask, share, box in zip(found, torch.from_numpy(shares), torch.from_numpy(boxes), strict=True):
+        wanted = torch.zeros(40, 50, dtype=torch.bool)
+        values, (rows, columns) = _do_paste_mask(share[None, None], box[None], 40, 50, skip_empty=True)
+        wanted[rows, columns] = values[0] >= 0.6
+        assert (mask != wanted.numpy()).sum() <= 1

@@ -9,18 +9,15 @@ from denseclip.cli.main import main
 
 REQUESTS = {
     'no such model': (['nowhere'], "'nowhere'"),
-    'boxes of MMDetection': (
-        ['retinanet_efficientnet-lite0_fpn_bccd-384x288'],
-        'it has not been made into a graph yet',
-    ),
-    'masks of MMDetection': (['mask-rcnn_r50_fpn_1x_coco-1333x800'], 'it has not been made into a graph yet'),
     'walks': (['resclip'], 'as many steps as the picture has patches'),
     'prompts of a picture': (['pmp'], 'its queries look at the classes'),
     'prompts of masks': (['pmp_mask2former_r50_20k_ade20k-512x512'], 'its queries look at the classes'),
     'prompts and two stages': (['pmp_ovseg_r101c_vit-b16_20k_ade20k-512x512'], 'which takes two graphs'),
     'a training': (['adapt-coupled_vit-b16_5e_cococaptions-224x224'], 'it exists for training'),
     'two stages': (['ovseg'], 'which takes two graphs'),
-    'a model of MMSegmentation': (['fpn_r18_80k_ade20k-512x512'], 'it has not been made into a graph yet'),
+    'weights without a config': (['--weights', '{gone}'], 'weights were given without the config'),
+    'a picture for a config': (['{pictures}/a.png'], 'a.png'),
+    'prompts and coupled towers': (['pmp_maft-plus_convnext-l_20k_ade20k-1333x800'], 'its queries look at the classes'),
     'a format nobody writes': (['--to', 'tflite'], 'invalid choice'),
     'a precision nobody knows': (['--precision', 'int4'], 'invalid choice'),
     'int8 without pictures': (['--precision', 'int8'], 'needs pictures to compare with: --calibrate FOLDER'),
