@@ -6,8 +6,10 @@ What AnoVL makes of the tiles of a picture the runtime puts together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +22,8 @@ class AnomalyGraph(ImageGraph):
     """Base of the graphs."""
 
     outputs = ('map', 'score')
+    seen = ('map',)
+    changes = 'places of a map, by more than a hundredth of its range,'
     cases = (
         (1, 240, 240, 2),
         (1, 131, 97, 2),
@@ -32,6 +36,11 @@ class AnomalyGraph(ImageGraph):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.least = max(model.image_tower.multiple) * max(getattr(model, 'scales', (1,)))
+
+    def changed(self, found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> float:
+        """See :class:`ImageGraph`."""
+        far = np.abs(found[0] - right[0])
+        return float((far > 0.01 * (right[0].max() - right[0].min())).mean())
 
 
 class AnoVLGraph(AnomalyGraph):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from denseclip.export.image_graphs import JUMPS, ImageGraph
 
+_SURE, _SAME = 0.3, 0.05
 _ANY = -1.0
 """Least score of comparisons: random pictures show nothing that a trained model is sure of."""
 
@@ -27,6 +28,7 @@ class BoxGraph(ImageGraph):
     outputs: tuple[str, ...] = ('boxes', 'scores', 'labels')
     unit_text = False
     batch = 1
+    changes = 'objects surer than 0.3'
     cases = (
         (1, 224, 224, 1),
         (1, 97, 131, 60),
@@ -46,6 +48,20 @@ class BoxGraph(ImageGraph):
         """How far boxes are from those of the other side; a few of them rounding may suppress or not."""
         far = np.sort(np.concatenate([_far(found, right), _far(right, found)]))
         return float(far[: -max(2, int(JUMPS * len(far)))].max(initial=0))
+
+    @property
+    def seen(self) -> tuple[str, ...]:  # type: ignore[override]
+        """See :class:`ImageGraph`."""
+        return self.outputs
+
+    def more_of_photographs(self, height: int, width: int) -> dict[str, np.ndarray]:
+        """See :class:`ImageGraph`."""
+        return {'size': np.array([height, width], dtype=np.float32), 'least': np.array([_SURE], dtype=np.float32)}
+
+    def changed(self, found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> float:
+        """See :class:`ImageGraph`; an object is the same if its place and score are within a twentieth."""
+        far = np.concatenate([_far(found[:3], right[:3]), _far(right[:3], found[:3])])
+        return float((far > _SAME).mean()) if len(far) else 0.0
 
     def forward(self, images: Tensor, text: Tensor, size: Tensor, least: Tensor) -> tuple[Tensor, ...]:
         """Boxes, scores, labels and masks of a picture (1, 3, H, W) for class embeddings (K, E)."""

@@ -31,6 +31,8 @@ class ImageGraph(nn.Module):
         cases: Pictures, height, width and classes that it is compared with PyTorch for.
         least: Shortest side of a picture.
         batch: The only number of pictures that it takes; None: any.
+        seen: Outputs that :meth:`changed` compares.
+        changes: What it counts, for people.
     """
 
     outputs: tuple[str, ...] = ('scores',)
@@ -46,6 +48,8 @@ class ImageGraph(nn.Module):
     )
     least = 1
     batch: int | None = None
+    seen: tuple[str, ...] = ('scores',)
+    changes = 'labels'
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -55,6 +59,14 @@ class ImageGraph(nn.Module):
         """Inputs besides pictures and class embeddings, for a picture of this size."""
         del height, width
         return {}
+
+    def more_of_photographs(self, height: int, width: int) -> dict[str, np.ndarray]:
+        """The same as the runtime gives them."""
+        return {name: value.numpy() for name, value in self.more(height, width).items()}
+
+    def changed(self, found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> float:
+        """Share of what people see that is another in a lower precision: of the best classes of places."""
+        return float((found[0].argmax(axis=1) != right[0].argmax(axis=1)).mean())
 
     def difference(self, found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> float:
         """How far outputs are from what they should be, relative to the largest of each.

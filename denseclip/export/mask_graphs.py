@@ -7,15 +7,17 @@ labels, segments or instances, in the runtime.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from denseclip.export.image_graphs import ImageGraph
+from denseclip.runtime.confidences import softmax
 
 
 class MaskGraph(ImageGraph):
@@ -24,11 +26,16 @@ class MaskGraph(ImageGraph):
     outputs: tuple[str, ...] = ('masks', 'trained', 'clip')
     jumps = True
     least = 32
+    seen = ('masks', 'trained')
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         if getattr(model, 'ensemble_on_valid_mask', False):
             self.outputs = (*self.outputs, 'valid')
+
+    def changed(self, found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> float:
+        """See :class:`ImageGraph`; labels by the trained classifier."""
+        return float((_labels(*found) != _labels(*right)).mean())
 
     def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, ...]:
         """Masks and scores of pictures (N, 3, H, W) for names (R, E)."""
@@ -42,6 +49,11 @@ class MaskGraph(ImageGraph):
             return found.mask_logits, *scores
         inside = (model.backbone.masks_at(features, found.mask_logits) > 0).flatten(2).any(dim=-1)
         return found.mask_logits, *scores, inside.to(images.dtype)
+
+
+def _labels(masks: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    shares = softmax(np.moveaxis(trained, -1, 0))[:-1]
+    return np.einsum('knq,nqhw->nkhw', shares, 1 / (1 + np.exp(-masks))).argmax(axis=1)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from denseclip.apis.images import pictures_of
 from denseclip.apis.inputs import expand_inputs
 from denseclip.export.errors import ExportError
 from denseclip.export.formats import Format
+from denseclip.export.image_graphs import ImageGraph
 from denseclip.runtime.graphs import session
 from denseclip.runtime.manifest import Picture
 from denseclip.runtime.pictures import extend, prepare
@@ -28,13 +29,16 @@ _COMPARED = 8
 Feeds = list[dict[str, np.ndarray]]
 
 
-def calibration_feeds(folder: str | Path, steps: Picture, text: np.ndarray | None) -> Feeds:
+def calibration_feeds(
+    folder: str | Path, steps: Picture, text: np.ndarray | None, graph: ImageGraph | None = None
+) -> Feeds:
     """Inputs of the graph for the pictures of a folder, evenly drawn where there are many.
 
     Args:
         folder: Pictures as the model will see them.
         steps: How they become inputs.
         text: Class embeddings.
+        graph: Says what inputs it has besides.
 
     Raises:
         UserError: If there is no picture, or one cannot be read.
@@ -46,7 +50,8 @@ def calibration_feeds(folder: str | Path, steps: Picture, text: np.ndarray | Non
         inputs, _ = prepare(extend(picture.rgb), steps)
         if steps.crop is not None:
             inputs = np.ascontiguousarray(inputs[:, :, : steps.crop[0], : steps.crop[1]])
-        found.append({'images': inputs, **({} if text is None else {'text': text})})
+        more = {} if graph is None else graph.more_of_photographs(inputs.shape[2], inputs.shape[3])
+        found.append({'images': inputs, **({} if text is None else {'text': text}), **more})
     return found
 
 
@@ -74,25 +79,27 @@ class Lowered:
         except Exception as error:  # tools raise types of their own
             raise ExportError(f'onnxruntime cannot write this model in {precision}: {str(error):.300}') from error
 
-    def replace(self, graph: Path, form: Format) -> dict[str, Any]:
+    def replace(self, graph: Path, form: Format, model: ImageGraph) -> dict[str, Any]:
         """Take the place of a graph.
 
         Args:
             graph: The graph in float32.
             form: The format of it.
+            model: Says what is compared.
 
         Returns:
-            What it costs: share of the places whose best class is another one, megabytes and milliseconds of both.
+            What it costs: share of the labels (or what a model gives instead) that are others, megabytes and
+            milliseconds of both.
 
         Raises:
             ExportError: If one of them does not run.
         """
         made, few = form.finish(self.path), self.feeds[:_COMPARED]
         try:
-            (labels, took), (others, takes) = (_labels(one, few) for one in (graph, made))
+            (right, took), (others, takes) = (_outputs(one, few, model.seen) for one in (graph, made))
         except Exception as error:  # graphs raise types of their own
             raise ExportError(f'the graph does not run in {self.precision}: {str(error):.300}') from error
-        differ = np.mean([(a != b).mean() for a, b in zip(labels, others, strict=True)])
+        differ = np.mean([model.changed(a, b) for a, b in zip(others, right, strict=True)])
         sizes = [sum(file.stat().st_size for file in form.files(one)) / 1e6 for one in (graph, made)]
         for file in form.files(graph):
             file.unlink()
@@ -101,6 +108,7 @@ class Lowered:
         return {
             'precision': self.precision,
             'pictures': len(few),
+            'what': model.changes,
             'places that differ': round(float(differ), 5),
             'MB': [round(size, 2) for size in sizes],
             'ms': [round(1000 * took, 1), round(1000 * takes, 1)],
@@ -150,23 +158,23 @@ def _kept(model: Any) -> list[str]:
     return [*([layers[0].name] if len(layers) > 1 else []), *single]
 
 
-def _labels(path: Path, feeds: Feeds) -> tuple[list[np.ndarray], float]:
-    """Best class of every place of each picture, and the median seconds of a picture, on one thread."""
+def _outputs(path: Path, feeds: Feeds, names: Sequence[str]) -> tuple[list[list[np.ndarray]], float]:
+    """Outputs of each picture, and the median seconds of a picture, on one thread."""
     graph = session(path, threads=1)
-    labels, took = [], []
+    found, took = [], []
     for feed in feeds:
-        graph.run(['scores'], feed)  # another size is made ready first
+        graph.run(list(names), feed)  # another size is made ready first
         start = time.perf_counter()
-        labels.append(graph.run(['scores'], feed)[0].argmax(axis=1))
+        found.append(graph.run(list(names), feed))
         took.append(time.perf_counter() - start)
-    return labels, median(took)
+    return found, median(took)
 
 
 def cost_line(cost: dict[str, Any]) -> str:
     """The costs for the terminal."""
     (before, after), (slow, fast) = cost['MB'], cost['ms']
     return (
-        f'{cost["precision"]}: {100 * cost["places that differ"]:.2f} % of the labels differ from fp32 on '
+        f'{cost["precision"]}: {100 * cost["places that differ"]:.2f} % of the {cost["what"]} differ from fp32 on '
         f'{cost["pictures"]} pictures of the calibration; {before:.1f} -> {after:.1f} MB, {slow:.0f} -> {fast:.0f} ms '
         'a picture on one thread'
     )

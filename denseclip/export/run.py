@@ -67,11 +67,6 @@ def export(
     if way is None:
         raise ExportError(f'{kind} cannot be exported: {able.reason}')
     check_precision(precision, calibrate)
-    if precision != 'fp32' and not way.writing.lowers:
-        raise ExportError(
-            f'models of masks and of anomalies are written in fp32; what {precision} costs is told by the labels of a '
-            'graph, which theirs do not give.'
-        )
     fixed = None if classes is None else Vocabulary.of(classes)
     folder = prepare_folder(out, [*all_names(), FILE], force)
     with exit_on_signals(), ScratchFolder(folder, '.export-') as scratch:

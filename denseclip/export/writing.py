@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,14 +44,10 @@ class Writing(ABC):
         own_words: See :func:`denseclip.export.export`.
         form: The format.
 
-    Attributes:
-        lowers: Whether a lower precision can be told by the labels that the graph gives.
-
     Raises:
         ExportError: If the model is not on the CPU, or cannot take fixed words.
     """
 
-    lowers: ClassVar[bool] = False
     form: Format = FORMATS['onnx']
 
     def __init__(
@@ -113,10 +109,13 @@ class Writing(ABC):
         size = (None, None) if self.words is None else (self.words.embed_dim, self.words.classes)
         onnx = path.with_suffix('.onnx')
         write_image_graph(graph(ready_for_export(self.model)), onnx, *size)
-        lowered = None if calibrate is None else Lowered(onnx, precision, calibration_feeds(calibrate, picture, rows))
-        self.checked['image'] = check_image_graph(self.form.finish(onnx), graph(self.model).eval(), *size)
+        own = graph(self.model).eval()
+        lowered = None
+        if calibrate is not None:
+            lowered = Lowered(onnx, precision, calibration_feeds(calibrate, picture, rows, own))
+        self.checked['image'] = check_image_graph(self.form.finish(onnx), own, *size)
         if lowered is not None:
-            self.lowered = lowered.replace(path, self.form)
+            self.lowered = lowered.replace(path, self.form, own)
 
     def text(self) -> None:
         """Write the text side, and compare it."""
@@ -133,8 +132,6 @@ class Writing(ABC):
 
 class SegmentorWriting(Writing):
     """Export of a model that segments by words."""
-
-    lowers = True
 
     def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
         """See :class:`Writing`."""
@@ -168,8 +165,6 @@ class SegmentorWriting(Writing):
 
 class MaskWriting(SegmentorWriting):
     """Export of a query-based model."""
-
-    lowers = False
 
     def write(self, precision: str = 'fp32', calibrate: str | Path | None = None) -> Manifest:
         """See :class:`Writing`."""

@@ -43,6 +43,11 @@ class RuntimeBoxModel(RuntimeWordModel):
         self._rule: Boxes = self.manifest.rule
         self.score = self._rule.least_score
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.vocabulary.names
+
     @overload
     def detect(
         self, image: ImageLike, score: float | None = None, *, channel_order: ChannelOrder | None = None
@@ -97,9 +102,8 @@ class RuntimeBoxModel(RuntimeWordModel):
         masks = None
         if self._rule.mask is not None:
             masks = paste(more[0][order], boxes, size, self._rule.mask)
-        own = self.vocabulary.names
         palette = np.array(self.manifest.palette, dtype=np.uint8).reshape(-1, 3)
-        return Detections(boxes, labels[order], scores[order], masks, own, palette, picture.rgb, picture.source)
+        return Detections(boxes, labels[order], scores[order], masks, self.names, palette, picture.rgb, picture.source)
 
 
 def paste(shares: np.ndarray, boxes: np.ndarray, size: tuple[int, int], least: float) -> np.ndarray:

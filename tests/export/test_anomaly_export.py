@@ -22,7 +22,9 @@ from denseclip.clip.anomaly_prompts import state_prompts
 from denseclip.clip.loading import load_clip
 from denseclip.export import ExportError, capability, export
 from denseclip.export.checks import check_image_graph
+from denseclip.export.formats import FORMATS
 from denseclip.export.graphs import write_image_graph
+from denseclip.export.precision import Lowered, cost_line
 from denseclip.export.substitutes import ready_for_export
 from denseclip.files.shipped import here_or_shipped
 from denseclip.runtime import RuntimeModel, load
@@ -168,7 +170,6 @@ def test_the_commands_refuse_each_others_exports(exported, tmp_path, capsys):
     [
         (dict(adaptation={}), {}, 'AnoVL cannot be exported: it fits a layer to every picture'),
         ({}, dict(classes='road; sky'), 'asked for an object with every call; leave the classes out'),
-        ({}, dict(precision='int8', calibrate='a.png'), 'models of masks and of anomalies are written in fp32'),
         ({}, dict(precision='int8'), 'needs pictures to compare with'),
         ({}, dict(to='tflite'), "cannot export to 'tflite'"),
         ({}, {}, 'no tokenizer.json, which the runtime reads'),
@@ -180,6 +181,18 @@ def test_exports_that_cannot_be_say_why(change, options, says, tmp_path, monkeyp
     with pytest.raises(UserError, match=says):
         export(inferencer_around(tiny_model(**change)), tmp_path / 'out', **options)
     assert not list(tmp_path.rglob('*.onnx'))
+
+
+@pytest.mark.slow
+def test_what_half_precision_costs_is_told_by_the_map(model, runtime, tmp_path):
+    path = tmp_path / 'image.onnx'
+    path.write_bytes((runtime.folder / 'image.onnx').read_bytes())
+    tile = np.random.default_rng(0).standard_normal((1, 3, 240, 240)).astype(np.float32)
+    feeds = [{'images': tile, 'text': runtime.states(('metal nut', None, None))}]
+    cost = Lowered(path, 'fp16', feeds).replace(path, FORMATS['onnx'], capability(model.model).way.graph(model.model))
+    assert cost['places that differ'] < 0.2
+    assert 'places of a map' in cost_line(cost)
+    assert cost['MB'][1] < 0.8 * cost['MB'][0]
 
 
 def test_references_stay_with_the_model():

@@ -20,6 +20,8 @@ from denseclip.apis.detector import Detector
 from denseclip.apis.errors import UserError
 from denseclip.cli.main import main
 from denseclip.export import ExportError, capability, export
+from denseclip.export.formats import FORMATS
+from denseclip.export.precision import Lowered, calibration_feeds, cost_line
 from denseclip.runtime import RuntimeModel, load
 from denseclip.runtime.boxes import paste
 
@@ -129,6 +131,18 @@ def test_words_and_what_a_detector_cannot_do_are_refused(pair, tmp_path):
         assert 'soft_nms' in capability(model.model).reason
     finally:
         head.test_cfg['nms'] = before
+
+
+def test_what_half_precision_costs_is_told_by_the_objects(pair, tmp_path):
+    model, runtime = pair
+    path = tmp_path / 'image.onnx'
+    path.write_bytes((runtime.folder / 'image.onnx').read_bytes())
+    Image.fromarray(picture((97, 131))).save(tmp_path / 'a.png')
+    graph = capability(model.model).way.graph(model.model)
+    feeds = calibration_feeds(tmp_path, runtime.manifest.picture, runtime.class_embeddings(), graph)
+    cost = Lowered(path, 'fp16', feeds).replace(path, FORMATS['onnx'], graph)
+    assert cost['places that differ'] < 0.5
+    assert 'objects surer than 0.3' in cost_line(cost)
 
 
 @pytest.mark.parametrize('kind', ['RetinaNet', 'FasterRCNN'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnx
 import pytest
 from export_pictures import picture
 from mmengine.registry import init_default_scope
@@ -13,7 +14,9 @@ from tiny_fcclip import tiny_fcclip
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.mask_inferencer import MaskInferencer
-from denseclip.export import ExportError, capability, export
+from denseclip.export import capability, export
+from denseclip.export.formats import FORMATS
+from denseclip.export.precision import Lowered, calibration_feeds, cost_line
 from denseclip.runtime import load
 
 pytestmark = pytest.mark.slow
@@ -132,12 +135,15 @@ def test_the_manifest_says_how_masks_become_results(runtime):
     assert content['masks']['valid']
 
 
-def test_lower_precisions_are_refused(model, tmp_path):
-    pictures = tmp_path / 'a.png'
-    Image.fromarray(picture((9, 9))).save(pictures)
-    with pytest.raises(ExportError, match='written in fp32'):
-        export(model, tmp_path / 'x', precision='fp16', calibrate=pictures)
-    assert not (tmp_path / 'x').exists()
+def test_what_int8_costs_is_told_by_the_labels(model, runtime, tmp_path):
+    path = tmp_path / 'image.onnx'
+    path.write_bytes((runtime.folder / 'image.onnx').read_bytes())
+    Image.fromarray(picture((96, 128))).save(tmp_path / 'a.png')
+    feeds = calibration_feeds(tmp_path, runtime.manifest.picture, runtime.class_embeddings(WORDS))
+    cost = Lowered(path, 'int8', feeds).replace(path, FORMATS['onnx'], capability(model.model).way.graph(model.model))
+    assert 'QuantizeLinear' in {node.op_type for node in onnx.load(path).graph.node}
+    assert 0 <= cost['places that differ'] < 0.5
+    assert '% of the labels differ' in cost_line(cost)
 
 
 def test_a_resnet_cannot_be_a_graph():

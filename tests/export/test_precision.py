@@ -11,6 +11,7 @@ from PIL import Image
 from denseclip.apis.errors import UserError
 from denseclip.export import ExportError
 from denseclip.export.formats import FORMATS
+from denseclip.export.image_graphs import ImageGraph
 from denseclip.export.precision import Lowered, calibration_feeds, check_precision, cost_line
 from denseclip.runtime.graphs import session
 from denseclip.runtime.manifest import Picture
@@ -46,7 +47,7 @@ def graph(path, layers=3, channels=48):
 
 def lower(path, precision, feeds, form='onnx'):
     lowered = Lowered(path, precision, feeds)
-    return lowered.replace(FORMATS[form].finish(path), FORMATS[form])
+    return lowered.replace(FORMATS[form].finish(path), FORMATS[form], ImageGraph(None))
 
 
 @pytest.fixture
