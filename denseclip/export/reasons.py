@@ -30,6 +30,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         'ContrastiveCLIP': _TRAINING,
         'DINOPretraining': _TRAINING,
         'MaskAdaptedCLIP': _TRAINING,
+        'NoLA': _TRAINING,
+        'RefinedCLIP': _TRAINING,
+        'YesNoCLIP': _TRAINING,
         'DenseSegTTAModel': _TURNS,
         'ScoreAverageTTAModel': _TURNS,
     }
