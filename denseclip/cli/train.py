@@ -11,7 +11,7 @@ from denseclip.cli.options import add_compute_options, add_config, add_grad_chec
 HELP = 'train a model from a config'
 EPILOG = (
     'examples:\n'
-    '  denseclip train my_data.py --work-dir work_dirs/first\n'
+    '  denseclip train my_data.py --work-dir work_dirs/first --tracker tensorboard\n'
     '  denseclip train miniworld/clip_vit-xs8_miniworld-64x64 --cfg-options train_cfg.max_iters=100'
 )
 
@@ -34,6 +34,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_cfg_options(parser, '--cfg-options')
     parser.add_argument('--seed', type=int, help='seed of the run (default: the config, else drawn and logged)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
+    parser.add_argument(
+        '--tracker',
+        action='append',
+        default=[],
+        metavar='NAME',
+        help='also tell an experiment tracker losses, scores and painted validation pictures: tensorboard, wandb or '
+        'mlflow; several times for several',
+    )
     add_trust(parser)
     add_launcher(parser)
 
@@ -60,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         deterministic=args.deterministic,
         trust=args.trust,
+        trackers=tuple(args.tracker),
         verbose=args.verbose,
     )
     train(args.config, options)

@@ -38,6 +38,7 @@ from .data.samples import require_data
 from .hooks.vocabulary_check import unwrap_model
 from .predictions import keep_predictions, name_results, whole_files
 from .provenance import write_provenance
+from .trackers import use_trackers
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class TrainOptions:
         seed: Seed of the run; default: the config's, else drawn (and logged).
         deterministic: Use deterministic algorithms only.
         trust: Allow a checkpoint that runs code while it is read, to resume from or to start from.
+        trackers: Experiment trackers, see :data:`denseclip.engine.trackers.TRACKERS`.
         verbose: Show config and environment on the terminal, too.
     """
 
@@ -74,6 +76,7 @@ class TrainOptions:
     seed: int | None = None
     deterministic: bool = False
     trust: bool = False
+    trackers: tuple[str, ...] = ()
     verbose: bool = False
 
 
@@ -151,6 +154,7 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     if options.auto_scale_lr:
         _enable_lr_scaling(config)
     _set_resume(config, options.resume, work_dir)
+    use_trackers(config, options.trackers, Path(work_dir))
     use_suite_hooks(config)
     config.verbose = options.verbose
     with without_advice():

@@ -7,6 +7,7 @@ from .precise_bn import PreciseBNHook
 from .recipe_check import RecipeCheckHook
 from .safe_checkpoint import SafeCheckpointHook
 from .self_training import SelfTrainingHook
+from .tracked_pictures import TrackedPicturesHook
 from .training_state import TrainingStateHook
 from .vocabulary_check import VocabularyCheckHook
 
@@ -18,6 +19,7 @@ __all__ = [
     'RecipeCheckHook',
     'SafeCheckpointHook',
     'SelfTrainingHook',
+    'TrackedPicturesHook',
     'TrainingStateHook',
     'VocabularyCheckHook',
 ]

@@ -61,13 +61,10 @@ class PaintedResultsHook(Hook):
             self._draw(runner, sample)
 
     def _draw(self, runner: Runner, sample: Any) -> None:
-        from denseclip.apis.images import read_image
-
         from ..config import OptionError
 
         path = Path(sample.img_path)
-        image = read_image(path, 'rgb')
-        drawn = _anomalies(image, sample) or _classes(runner, image, sample)
+        drawn = painted(runner, sample, runner.test_dataloader.dataset)
         if drawn is None:
             raise OptionError(
                 f'--show-dir and --show: {type(unwrap_model(runner.model)).__name__} gives no results that can be drawn'
@@ -92,6 +89,22 @@ class PaintedResultsHook(Hook):
         commit(partial, self.folder / name)
 
 
+def painted(runner: Runner, sample: Any, dataset: Any) -> Image.Image | None:
+    """A prediction over its photograph; None for results that cannot be drawn.
+
+    Args:
+        runner: Has the model.
+        sample: What the model gave, with ``img_path``.
+        dataset: Says names and colours where the model does not.
+    """
+    from denseclip.apis.images import read_image
+
+    if 'img_path' not in sample:
+        return None
+    image = read_image(Path(sample.img_path), 'rgb')
+    return _anomalies(image, sample) or _classes(runner, image, sample, dataset)
+
+
 def _anomalies(image: np.ndarray, sample: Any) -> Image.Image | None:
     """The heat of an anomaly map, calibrated by itself; None for other results."""
     if 'anomaly_map' not in sample:
@@ -104,9 +117,9 @@ def _anomalies(image: np.ndarray, sample: Any) -> Image.Image | None:
     return result_of(Picture(of_size(image, scores.shape)), scores, float(sample.pred_score)).overlay()
 
 
-def _classes(runner: Runner, image: np.ndarray, sample: Any) -> Image.Image | None:
+def _classes(runner: Runner, image: np.ndarray, sample: Any, dataset: Any) -> Image.Image | None:
     model = unwrap_model(runner.model)
-    known = {**getattr(runner.test_dataloader.dataset, 'metainfo', {}), **(getattr(model, 'dataset_meta', None) or {})}
+    known = {**getattr(dataset, 'metainfo', {}), **(getattr(model, 'dataset_meta', None) or {})}
     names = [str(name) for name in known.get('classes') or known.get('CLASSES') or ()]
     if not names:
         return None
