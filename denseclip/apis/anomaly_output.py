@@ -7,6 +7,7 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -64,29 +65,74 @@ def write_outputs(
     Returns:
         The fixed files.
     """
-    beside = len(stems) > EMBEDDED
+    written = []
+    for index in track(found.order()):
+        written.append(
+            write_picture(found, index, found.result(index), folder, stems[index], maps, formats, len(stems) > EMBEDDED)
+        )
+    return write_tables(found, folder, object_name, written)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What tables and the report say of a picture whose files are written.
+
+    Attributes:
+        row: Its row of ``scores.csv``.
+        boxes: Its rows of ``boxes.csv``.
+        card: Its place in the report.
+    """
+
+    row: dict[str, Any]
+    boxes: list[list[Any]]
+    card: Card
+
+
+def write_picture(
+    found: Inspection,
+    index: int,
+    result: AnomalyResult,
+    folder: Path,
+    stem: str,
+    maps: bool,
+    formats: Sequence[Format],
+    beside: bool,
+) -> Written:
+    """Write the files of one picture; see :func:`write_outputs`.
+
+    Args:
+        found: The inspection.
+        index: Number of the picture in it.
+        result: What was found in it.
+        folder: An existing folder.
+        stem: Name of the picture's files.
+        maps: Also write the raw map.
+        formats: Further files.
+        beside: Write thumbnails as files, not into the report.
+    """
     more = [*(['maps'] if maps else []), *(['thumbnails'] if beside else [])]
     for name in ('heatmaps', 'masks', *more, *(row.name for row in formats)):
         (folder / name).mkdir(exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    boxes: list[list[Any]] = []
-    cards = []
-    for index in track(found.order()):
-        result, stem = found.result(index), stems[index]
-        heat = _limited(result.overlay(), _HEAT_SIDE)
-        write_file(folder / 'heatmaps' / f'{stem}.jpg', encode(heat, '.jpg'))
-        mask = result.mask()
-        write_file(folder / 'masks' / f'{stem}.png', encode(mask_picture(mask), '.png'))
-        if maps:
-            write_file(folder / 'maps' / f'{stem}.tiff', encode(Image.fromarray(result.anomaly_map), '.tiff'))
-        for row in formats:
-            place = folder / row.name
-            write_file(place / f'{stem}{row.ending}', row.content(result, Place(place)))
-        regions, item = result.boxes(), found.items[index].path
-        rows.append(_row(found, index, result, stem, mask, len(regions)))
-        boxes += [[readable(item), b.x, b.y, b.width, b.height, f'{b.score:.6f}'] for b in regions]
-        cards.append(_card(rows[-1], result, heat, folder, beside))
+    heat = _limited(result.overlay(), _HEAT_SIDE)
+    write_file(folder / 'heatmaps' / f'{stem}.jpg', encode(heat, '.jpg'))
+    mask = result.mask()
+    write_file(folder / 'masks' / f'{stem}.png', encode(mask_picture(mask), '.png'))
+    if maps:
+        write_file(folder / 'maps' / f'{stem}.tiff', encode(Image.fromarray(result.anomaly_map), '.tiff'))
+    for row in formats:
+        place = folder / row.name
+        write_file(place / f'{stem}{row.ending}', row.content(result, Place(place)))
+    regions, item = result.boxes(), found.items[index].path
+    said = _row(found, index, result, stem, mask, len(regions))
+    boxes = [[readable(item), b.x, b.y, b.width, b.height, f'{b.score:.6f}'] for b in regions]
+    return Written(said, boxes, _card(said, result, heat, folder, beside))
+
+
+def write_tables(found: Inspection, folder: Path, object_name: str, written: Sequence[Written]) -> list[Path]:
+    """Write tables, report and summary of pictures whose files are written, in their order."""
     failures = [readable(failure) for failure in found.failures]
+    cards, rows = [entry.card for entry in written], [entry.row for entry in written]
+    boxes = [box for entry in written for box in entry.boxes]
     contents = (
         Report(
             object_name, cards, found.thresholds, found.measures, found.notes, failures, found.method, found.chance

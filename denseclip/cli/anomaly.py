@@ -102,6 +102,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--fail-on-defect', action='store_true', help=f'exit with status {DEFECT_FOUND} if a picture is anomalous'
     )
+    parser.add_argument(
+        '--watch',
+        nargs='?',
+        const=2.0,
+        type=float,
+        metavar='SECONDS',
+        help='go on looking for new pictures every so many seconds (2), until Ctrl-C; good pictures say what is usual',
+    )
     add_batch_option(parser)
     add_output_options(parser)
     parser.set_defaults(lean=True)
@@ -110,6 +118,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Inspect a folder; exit code 2 when a picture could not be read, see also ``--fail-on-defect``."""
     check_output(args)
+    if args.watch is not None:
+        from denseclip.cli.anomaly_watch import check_watch
+
+        check_watch(args)
     if args.runtime is None:
         use_host('denseclip anomaly')
     else:
@@ -123,7 +135,12 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.files.scratch import exit_on_signals
     from denseclip.files.stems import output_stems
 
-    items, threshold = items_in(args.folder), threshold_of(args.threshold)
+    threshold = threshold_of(args.threshold)
+    if args.watch is not None:
+        from denseclip.cli.anomaly_watch import watch
+
+        return watch(args, threshold)
+    items = items_in(args.folder)
     check_threshold(threshold, items)
     good = good_pictures(args, items)
     choice = chosen_method(args, len(good), len(items))

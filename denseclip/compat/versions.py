@@ -126,11 +126,6 @@ def host_stack() -> tuple[Requirement, ...]:
     return UPSTREAM
 
 
-def has_host_stack() -> bool:
-    """Whether every OpenMMLab package can be found (none is imported)."""
-    return all(find_spec(requirement.module) is not None for requirement in UPSTREAM)
-
-
 def require_host_stack(feature: str) -> None:
     """Refuse a feature that needs the OpenMMLab packages when they are missing.
 
