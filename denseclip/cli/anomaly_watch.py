@@ -52,7 +52,7 @@ def watch(args: argparse.Namespace, threshold: str | float) -> int:
     if not good:
         raise UserError('--watch needs good pictures that say what is usual: name some with --normal.')
     choice = chosen_method(args, len(good), len(good))
-    inferencer = load_aloud(lambda: load_anomaly_model(args, choice))
+    inferencer: Any = load_aloud(lambda: load_anomaly_model(args, choice))
     namer = load_namer(args, inferencer)
     _, judges = give_references(inferencer, choice, good, [])
     running = Watch(
