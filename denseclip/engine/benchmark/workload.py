@@ -175,9 +175,9 @@ def build_model(config: Config, options: ModelOptions) -> nn.Module:
     init_default_scope(config.get('default_scope', 'mmseg'))
     torch.manual_seed(0)
     model = revert_sync_batchnorm(MODELS.build(config.model))
-    if is_open_vocabulary(model):
+    if hasattr(model, 'forget_pretrained'):
         model.forget_pretrained()
-    elif task_of(model) is None:
+    if task_of(model) is None:
         raise OptionError(
             f"'{options.config}' builds a {type(model).__name__}; segmentors, detectors and anomaly models are measured"
         )
