@@ -38,8 +38,8 @@ class RefinedCLIP(BaseModel):
         init_cfg: Of MMEngine.
 
     Source: Yamaguchi et al., "Post-pre-training for Modality Alignment in Vision-Language Foundation Models", CVPR
-    2025, written from the paper alone. Features are aligned as they leave the towers, since vectors of length one
-    cannot follow a normal distribution.
+    2025, as the paper is described, not compared with its code. Features are aligned as they leave the towers, since
+    vectors of length one cannot follow a normal distribution.
     """
 
     def __init__(
