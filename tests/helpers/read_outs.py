@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from timm.models.eva import EvaBlockPostNorm
 from torch import Tensor, nn
 
 from denseclip.clip.attention import Affinity, Guide
@@ -96,7 +97,8 @@ def dense_by_timm(
 
     silent = None
     if not settings.get('ffn', True):
-        silent = last.mlp.register_forward_hook(lambda _, __, out: torch.zeros_like(out))
+        end = last.norm2 if isinstance(last, EvaBlockPostNorm) else last.mlp  # what the branch ends with
+        silent = end.register_forward_hook(lambda _, __, out: torch.zeros_like(out))
     found: dict[str, Tensor] = {}
     after = last.register_forward_hook(lambda _, __, out: found.update(after=out))
     try:
