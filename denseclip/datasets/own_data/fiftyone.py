@@ -56,12 +56,18 @@ def from_fiftyone(folder: Path, paths: Sequence[Path], conversion: Conversion) -
             raise ConversionError(f'{path}: is no file of FiftyOne, it lacks the list "samples"')
         chosen = _field(path, samples)
         if chosen is None:
+            gathered.notes.append(f'{path}: {len(samples)} pictures are left out, as no field of theirs has labels')
             continue
         gathered.notes.append(f'{path}: the labels of the field "{chosen}" are read')
         inside = split_of(path.parent.relative_to(folder).as_posix())
         for sample in samples:
-            tags = {split_of(str(tag)) for tag in sample.get('tags') or ()} - {None}
-            split = next(iter(tags)) if len(tags) == 1 else inside
+            tags = sample.get('tags')
+            named = {split for tag in (tags if isinstance(tags, list) else []) if (split := split_of(str(tag)))}
+            if len(named) > 1:
+                said = ', '.join(sorted(named))
+                gathered.problems.append(f'{path}: {sample.get("filepath")}: has tags of the splits {said}; keep one')
+                continue
+            split = next(iter(named), inside)
             gathered.add(split, partial(_picture, folder, path, sample, chosen, gathered.left_out))
     return gathered.box_data(conversion)
 
@@ -79,7 +85,16 @@ def _field(path: Path, samples: Sequence[Mapping[str, Any]]) -> str | None:
             f'{path}: the fields {", ".join(sorted(fields))} have labels; call the one to train on "{_USUAL}", or '
             'export it alone'
         )
-    return _USUAL if _USUAL in fields else next(iter(fields), None)
+    if _USUAL in fields or not fields:
+        return _USUAL if fields else None
+    [only] = fields
+    for sample in samples:
+        if isinstance(value := sample.get(_USUAL), dict):
+            raise ConversionError(
+                f'{path}: the field "{_USUAL}" is of the kind {value.get("_cls")}, which has no boxes; if the labels '
+                f'of "{only}" are to be trained on, call them "{_USUAL}" or export them alone'
+            )
+    return only
 
 
 def _picture(folder: Path, source: Path, sample: Mapping[str, Any], field: str, left_out: Counter[str]) -> FoundPicture:
@@ -88,16 +103,19 @@ def _picture(folder: Path, source: Path, sample: Mapping[str, Any], field: str, 
     about = sample.get('metadata') or {}
     said = said_size(about.get('height'), about.get('width')) if isinstance(about, dict) else None
     labels = sample.get(field) or {}
-    kind = _LISTS.get(labels.get('_cls', ''), '') if isinstance(labels, dict) else ''
     shapes: list[Shape] = []
     try:
+        kind = _LISTS[labels['_cls']] if labels else ''
         size = said or image_size(place[0])
         for number, entry in enumerate(labels.get(kind) or ()):
             name = str(entry.get('label') or '').strip()
             if not name:
                 left_out[f'{kind} without a label'] += 1
                 continue
-            shapes += _detection(entry, name, size, source) if kind == 'detections' else _polyline(entry, number, size)
+            if kind == 'detections':
+                shapes += _detection(entry, name, size, source)
+            else:
+                shapes += _polyline(entry, number, size, left_out)
     except (TypeError, ValueError, KeyError, AttributeError, zlib.error) as error:
         raise ConversionError(f'{source}: {given}: a label of "{field}" cannot be read ({error})') from error
     return found_picture(place, source, said, shapes)
@@ -129,7 +147,11 @@ def _is_crowd(entry: Mapping[str, Any]) -> bool:
 def _mask(entry: Mapping[str, Any], source: Path) -> np.ndarray | None:
     """The mask inside the box of a detection, from the file itself or from one beside it."""
     given = entry.get('mask')
-    if isinstance(given, dict):
+    if given is not None and not isinstance(given, dict):
+        raise ValueError(
+            f'its mask is {type(given).__name__}, not {{"$binary": ...}} as in a FiftyOneDataset; export it anew'
+        )
+    if given is not None:
         packed = base64.b64decode(given['$binary']['base64'], validate=True)
         unpacked = zlib.decompressobj().decompress(packed, _LARGEST)
         pixels = np.load(io.BytesIO(unpacked), allow_pickle=False)
@@ -147,10 +169,11 @@ def _mask(entry: Mapping[str, Any], source: Path) -> np.ndarray | None:
     return pixels > 0
 
 
-def _polyline(entry: Mapping[str, Any], number: int, size: tuple[int, int]) -> Iterator[Shape]:
+def _polyline(entry: Mapping[str, Any], number: int, size: tuple[int, int], left_out: Counter[str]) -> Iterator[Shape]:
     """Parts of one object; lines that are not closed have no area."""
     height, width = size
     if not (entry.get('closed') or entry.get('filled')):
+        left_out['polylines that are neither closed nor filled'] += 1
         return
     for points in entry['points']:
         corners = tuple(
@@ -158,3 +181,5 @@ def _polyline(entry: Mapping[str, Any], number: int, size: tuple[int, int]) -> I
         )
         if len(corners) >= 6:
             yield Shape(str(entry['label']).strip(), corners, group=f'polyline {number}', crowd=_is_crowd(entry))
+        else:
+            left_out['parts of polylines with fewer than three points'] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import Found, FoundPicture, as_box_data, measure
 from denseclip.datasets.own_data.shapes import Shape, as_objects
 
+_NOWHERE = re.compile(r'/+|\.{1,2}|[A-Za-z]:')
+"""Parts of a path that lead out of a folder: roots, dots and drives."""
+
 
 @dataclass
 class Gathering:
@@ -23,14 +27,14 @@ class Gathering:
 
     Attributes:
         folder: The data set.
-        found: Pictures by split.
+        found: Pictures by split and file; under ``all`` those that name no split.
         left_out: Kinds of shapes that have no area or no class, and how many there are.
         notes: What was decided, a line each.
         problems: What is wrong, a line each.
     """
 
     folder: Path
-    found: dict[str, dict[str, FoundPicture]] = field(default_factory=dict)
+    found: dict[str, dict[Path, FoundPicture]] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -47,10 +51,15 @@ class Gathering:
         except ConversionError as error:
             self.problems.append(str(error))
             return
-        known = self.found.setdefault(split or 'all', {})
-        if picture.name in known:
-            self.problems.append(f'{picture.source}: the picture "{picture.name}" is there twice; keep one of them')
-        known[picture.name] = picture
+        place = picture.path.parent.resolve() / picture.path.name
+        for known in self.found.values():
+            if place in known:
+                other = known[place].source
+                where = '' if other == picture.source else f', in {other}, too'
+                self.problems.append(
+                    f'{picture.source}: the picture "{picture.name}" is there twice{where}; keep one of them'
+                )
+        self.found.setdefault(split or 'all', {})[place] = picture
 
     def box_data(self, conversion: Conversion, labels: Sequence[str] = ()) -> BoxData:
         """The data set, made COCO's in ``conversion.target``.
@@ -64,8 +73,6 @@ class Gathering:
         """
         raise_if_any(self.problems, self.folder)
         found = {split: list(part.values()) for split, part in self.found.items()}
-        if 'train' not in found:
-            found = {'all': [picture for part in found.values() for picture in part]}
         names = [entry.name for part in found.values() for picture in part for entry in picture.objects]
         listed = ', '.join(f'{kind} ({count})' for kind, count in self.left_out.items())
         notes = [f'left out, as they have no area or are no class: {listed}'] if listed else []
@@ -114,7 +121,7 @@ def locate(source: Path, given: str, places: Sequence[Path]) -> tuple[Path, str]
 
     Args:
         source: The annotation file.
-        given: Path of the picture as it stands there, of any system; parts that lead upwards do not count.
+        given: Path of the picture as it stands there, of any system; roots and parts that lead upwards do not count.
         places: Folders to look into.
 
     Returns:
@@ -123,14 +130,21 @@ def locate(source: Path, given: str, places: Sequence[Path]) -> tuple[Path, str]
     Raises:
         ConversionError: It is in none of them.
     """
-    parts = [part for part in PurePosixPath(given.replace('\\', '/')).parts if part not in ('/', '..')]
+    parts = [part for part in PurePosixPath(given.replace('\\', '/')).parts if not _NOWHERE.fullmatch(part)]
     for start in range(len(parts)):
         tail = '/'.join(parts[start:])
         for folder in places:
             path = folder / tail
-            if path.is_file():
+            if _is_file(path):
                 return path, tail
     raise ConversionError(f'{source}: its picture "{given}" is not below {places[-1] if places else source.parent}')
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no system would have
+        return False
 
 
 def said_size(height: Any, width: Any) -> tuple[int, int] | None:

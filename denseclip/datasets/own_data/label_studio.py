@@ -29,6 +29,9 @@ from denseclip.structures.brush import decode_brush
 _UPLOADED = re.compile(r'[0-9a-f]{8}-(.+)')
 """Names of uploaded files: Label Studio puts eight characters before them."""
 
+_SAID = ('choices', 'taxonomy', 'rating', 'text', 'number', 'datetime', 'pairwise', 'ranker')
+"""What may be said of a picture or of a shape, beside its class."""
+
 _PLACES = 9  # decimals of a pixel that are kept: shares of sides, times the sides, are whole again
 
 
@@ -50,10 +53,11 @@ def from_label_studio(folder: Path, paths: Sequence[Path], conversion: Conversio
     """A data set of Label Studio's JSON, made COCO's in ``conversion.target``.
 
     What people drew counts; of a picture that nobody has looked at, the last prediction. A picture with neither is left
-    out.
+    out, and so is one that everybody skipped. Relations, choices, ratings and texts are counted and left out.
 
     Args:
-        folder: The data set; ``label_config.xml`` in it says the order of the classes.
+        folder: The data set; ``label_config.xml`` in it says the order of the classes, and which value of a task is
+            its picture.
         paths: Its files, see :func:`label_studio_files`.
         conversion: How files are made.
 
@@ -62,6 +66,8 @@ def from_label_studio(folder: Path, paths: Sequence[Path], conversion: Conversio
     """
     gathered = Gathering(folder)
     known: Counter[str] = Counter()
+    config = _config(folder)
+    keys = _picture_keys(config)
     for path in paths:
         for number, task in enumerate(_tasks(path), start=1):
             results = _results(task, known)
@@ -69,9 +75,9 @@ def from_label_studio(folder: Path, paths: Sequence[Path], conversion: Conversio
                 continue
             data = task['data']
             split = split_of(str(data.get('split') or '')) or split_of(path.stem)
-            gathered.add(split, partial(_picture, folder, path, number, task, results, gathered.left_out))
+            gathered.add(split, partial(_picture, folder, path, (number, task, results), keys, gathered.left_out))
     gathered.notes += [said.format(count) for said, count in known.items()]
-    return gathered.box_data(conversion, _labels(folder))
+    return gathered.box_data(conversion, _labels(config))
 
 
 def _tasks(path: Path) -> Iterator[dict[str, Any]]:
@@ -80,15 +86,19 @@ def _tasks(path: Path) -> Iterator[dict[str, Any]]:
         content = read_json(path)
     except ConversionError:
         return
-    for entry in content if isinstance(content, list) else ():
+    short: dict[Any, dict[str, Any]] = {}  # JSON-MIN has an entry for each annotation of a task
+    for place, entry in enumerate(content if isinstance(content, list) else ()):
         if not isinstance(entry, dict):
             return
         if isinstance(entry.get('data'), dict) and isinstance(entry.get('annotations', entry.get('predictions')), list):
             yield entry
-        elif any(_is_drawn(value) for value in entry.values()):
+        elif 'annotation_id' in entry or any(_is_drawn(value) for value in entry.values()):
             drawn = [value for values in entry.values() if _is_drawn(values) for value in values]
             data = {key: value for key, value in entry.items() if not _is_drawn(value)}
-            yield {'data': data, 'annotations': [{'result': [_whole(value) for value in drawn]}]}
+            task = short.setdefault(str(entry.get('id', f'entry {place}')), {'data': data, 'annotations': []})
+            said = {'result': [_whole(value) for value in drawn], 'updated_at': entry.get('updated_at')}
+            task['annotations'].append(said)
+    yield from short.values()
 
 
 def _is_drawn(value: Any) -> bool:
@@ -97,20 +107,20 @@ def _is_drawn(value: Any) -> bool:
 
 
 def _whole(value: Mapping[str, Any]) -> dict[str, Any]:
-    kind = next((key for key in value if key.endswith('labels')), '')
     sizes = {key: value.get(key) for key in ('original_width', 'original_height')}
-    return {**sizes, 'type': kind, 'value': dict(value)}
+    return {**sizes, 'value': dict(value)}
 
 
 def _results(task: Mapping[str, Any], known: Counter[str]) -> list[Any] | None:
     """What is drawn in a picture; None where nobody has said anything."""
-    done = [
-        entry
-        for entry in task.get('annotations') or ()
-        if isinstance(entry, dict) and not entry.get('was_cancelled') and isinstance(entry.get('result'), list)
-    ]
+    made = [entry for entry in task.get('annotations') or () if isinstance(entry, dict)]
+    done = [entry for entry in made if not entry.get('was_cancelled') and isinstance(entry.get('result'), list)]
+    if made and all(entry.get('was_cancelled') for entry in made):
+        known['{} pictures that people skipped are left out, whatever a model predicted'] += 1
+        return None
     if done:
-        known['{} pictures have several annotations: the ground truth counts, or else the latest'] += len(done) > 1
+        if len(done) > 1:
+            known['{} pictures have several annotations: the ground truth counts, or else the latest'] += 1
         best = max(done, key=lambda entry: (bool(entry.get('ground_truth')), str(entry.get('updated_at') or '')))
         return best['result']
     said = [entry for entry in task.get('predictions') or () if isinstance(entry, dict) and 'result' in entry]
@@ -122,10 +132,18 @@ def _results(task: Mapping[str, Any], known: Counter[str]) -> list[Any] | None:
 
 
 def _picture(
-    folder: Path, source: Path, number: int, task: Mapping[str, Any], results: Sequence[Any], left_out: Counter[str]
+    folder: Path,
+    source: Path,
+    entry: tuple[int, Mapping[str, Any], Sequence[Any]],
+    keys: Sequence[str],
+    left_out: Counter[str],
 ) -> FoundPicture:
+    number, task, results = entry
     places = [source.parent, source.parent / 'images', folder, folder / 'images']
-    given = _given(task)
+    try:
+        given = _given(task, keys)
+    except ValueError as error:
+        raise ConversionError(f'{source}: task {number}: {error}') from error
     if not given:
         raise ConversionError(
             f'{source}: task {number} names no picture; those inside of the file cannot be trained on'
@@ -139,10 +157,10 @@ def _picture(
         place = locate(source, uploaded[1], places)
     shapes: list[Shape] = []
     said = None
-    for entry in results:
+    for result in results:
         try:
-            found = _shapes(entry)
-            said = said or said_size(entry.get('original_height'), entry.get('original_width'))
+            found = _shapes(result)
+            said = said or said_size(result.get('original_height'), result.get('original_width'))
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ConversionError(f'{source}: task {number} ({given}): a shape cannot be read ({error})') from error
         if isinstance(found, str):
@@ -152,23 +170,49 @@ def _picture(
     return found_picture(place, source, said, shapes, whole=True)
 
 
-def _given(task: Mapping[str, Any]) -> str:
-    """Path of the picture of a task, without what a server puts before it."""
-    values = [value for value in task['data'].values() if isinstance(value, str) and not value.startswith('data:')]
-    for value in values:
+def _given(task: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Path of the picture of a task, without what a server puts before it; empty if it has none.
+
+    Args:
+        task: One of :func:`_tasks`.
+        keys: Of the data that are pictures; none: whichever looks so.
+
+    Raises:
+        ValueError: Several are pictures, or an address cannot be read.
+    """
+    data = task['data']
+    wanted = [key for key in keys if key in data] or list(data)
+    paths = {key: path for key in wanted if (path := _path(data[key]))}
+    longest = f'/{max(paths.values(), key=len, default="")}'
+    if not all(longest.endswith(f'/{path}') for path in paths.values()):
+        raise ValueError(
+            f"{', '.join(map(str, paths))} name several pictures; put the project's setup beside as label_config.xml "
+            'with one <Image>, or export tasks of one picture each'
+        )
+    return next(iter(paths.values()), '')
+
+
+def _path(value: Any) -> str:
+    """Path of a picture that a value of a task names; empty if it names none."""
+    if not isinstance(value, str) or value.startswith('data:'):
+        return ''
+    try:
         parts = urlsplit(value) if '://' in value or value.startswith('/data/') else None
-        local = parse_qs(parts.query).get('d') if parts else None
-        path = local[0] if local else unquote(parts.path) if parts else value
-        if path.lower().endswith(PICTURE_SUFFIXES):
-            return path.lstrip('/')
-    return ''
+    except ValueError as error:
+        if not value.lower().endswith(PICTURE_SUFFIXES):
+            return ''
+        raise ValueError(f'the address "{value:.80}" cannot be read ({error})') from error
+    local = parse_qs(parts.query).get('d') if parts else None
+    path = local[0] if local else unquote(parts.path) if parts else value
+    return path.lstrip('/') if path.lower().endswith(PICTURE_SUFFIXES) else ''
 
 
 def _shapes(entry: Mapping[str, Any]) -> list[Shape] | str:
     """Objects of an entry, one for each of its classes, or the kind of what is left out."""
-    value, kind = entry['value'], str(entry.get('type') or '')
-    names = value.get(kind, value.get('labels')) if isinstance(value, dict) else None
-    if not names:
+    value = entry.get('value')
+    kind = str(entry.get('type') or _kind(value))
+    names = value.get(kind, value.get('labels')) if isinstance(value, dict) and kind.endswith('labels') else None
+    if not isinstance(value, dict) or not names:
         bare = kind in ('rectangle', 'polygon', 'ellipse', 'brush', 'bitmask')  # another entry has its class
         return '' if bare else kind or 'no shape'
     size = (entry.get('original_height'), entry.get('original_width'))
@@ -179,6 +223,12 @@ def _shapes(entry: Mapping[str, Any]) -> list[Shape] | str:
     if fields is None:
         return kind
     return [Shape(str(name), **fields) for name in names if str(name).strip()]
+
+
+def _kind(value: Any) -> str:
+    """What an entry that does not say it is."""
+    said = value if isinstance(value, dict) else {}
+    return next((key for key in said if str(key).endswith('labels')), next((key for key in said if key in _SAID), ''))
 
 
 def _field(value: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:
@@ -229,13 +279,22 @@ def _bitmask(address: str, size: tuple[int, int]) -> np.ndarray:
     return (pixels[:, :, 3] > 0) & pixels[:, :, :3].any(axis=2)
 
 
-def _labels(folder: Path) -> list[str]:
-    """Names of the classes in the order of the project's setup, where it lies beside the tasks."""
+def _config(folder: Path) -> ET.Element | None:
+    """The project's setup, where it lies beside the tasks."""
     path = folder / 'label_config.xml'
-    if not path.is_file():
-        return []
     try:
-        root: ET.Element = read_xml(path)
+        return read_xml(path) if path.is_file() else None
     except ValueError:
-        return []
-    return list(dict.fromkeys(entry.get('value') or '' for entry in root.iter('Label') if entry.get('value')))
+        return None
+
+
+def _labels(config: ET.Element | None) -> list[str]:
+    """Names of the classes in the order of the project's setup."""
+    entries = config.iter('Label') if config is not None else ()
+    return list(dict.fromkeys(entry.get('value') or '' for entry in entries if entry.get('value')))
+
+
+def _picture_keys(config: ET.Element | None) -> list[str]:
+    """Keys of the data of a task that the project's setup shows as pictures."""
+    entries = config.iter('Image') if config is not None else ()
+    return list(dict.fromkeys((entry.get('value') or '').lstrip('$') for entry in entries))

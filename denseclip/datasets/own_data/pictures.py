@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ class FoundPicture:
 
     Attributes:
         path: The file.
-        name: File name to give it, relative and with slashes; unique in its split.
+        name: File name to give it, relative and with slashes; of those with one name, the path from the data set is
+            taken.
         source: File of its annotations.
         size: Height and width as training sees it.
         said: Height and width that the annotations say; None where they say none.
@@ -76,7 +78,7 @@ class Found:
 
     Attributes:
         classes: Names in the order of their labels.
-        pictures: By split; ``all`` where the set is not split.
+        pictures: By split; under ``all`` those that name none.
         notes: What was decided, a line each.
         marked: Whether objects are left out because somebody marked each of them.
     """
@@ -146,10 +148,7 @@ def as_box_data(found: Found, conversion: Conversion) -> BoxData:
     Raises:
         ConversionError: There is nothing to train on, or the target may not be written.
     """
-    pictures = dict(found.pictures)
-    notes = [*found.notes]
-    whole = pictures.pop('all', [])
-    pictures.setdefault('train', whole)
+    pictures, notes = _settle(found, conversion.source)
     if 'val' not in pictures:
         pictures |= _divide(pictures['train'], conversion.val_share or 0.0)
         notes.append(
@@ -178,6 +177,44 @@ def as_box_data(found: Found, conversion: Conversion) -> BoxData:
         if split in pictures
     }
     return describe(splits, (f"annotations made COCO's in {conversion.target}; pictures are links", *notes))
+
+
+def _settle(found: Found, source: Path) -> tuple[dict[str, list[FoundPicture]], list[str]]:
+    """Pictures by split, every one in a place that is said and with a name of its own there, and the notes.
+
+    Raises:
+        ConversionError: Several splits are named and none of them is to train on.
+    """
+    pictures = {split: listed for split, listed in found.pictures.items() if listed}
+    notes = [*found.notes]
+    whole = pictures.pop('all', [])
+    if whole and pictures:
+        what = f'{len(whole)} pictures name no split, such as {whole[0].name}'
+        notes.append(f'{what}: {"they are trained on" if "train" in pictures else "they are those to train on"}')
+    if len(pictures) > 1 and not whole and 'train' not in pictures:
+        listed = ', '.join(f'{split} ({len(part)})' for split, part in pictures.items())
+        raise ConversionError(f'{source}: pictures are in {listed}, none in train; name those to train on')
+    if len(pictures) == 1 and not whole and 'train' not in pictures:
+        split, whole = pictures.popitem()
+        notes.append(f'all pictures are in {split}: they are divided')
+    pictures['train'] = [*pictures.get('train', []), *whole]
+    return {split: _named_apart(listed, source) for split, listed in pictures.items()}, notes
+
+
+def _named_apart(pictures: list[FoundPicture], source: Path) -> list[FoundPicture]:
+    """Pictures of a split; where two have one name, all are called by their paths from the data set."""
+    if len({picture.name for picture in pictures}) == len(pictures):
+        return pictures
+    root = source.resolve()
+    named = []
+    for picture in pictures:
+        path = picture.path.parent.resolve() / picture.path.name
+        inside = path.relative_to(root).as_posix() if path.is_relative_to(root) else picture.name
+        named.append(replace(picture, name=inside))
+    name, count = Counter(picture.name for picture in named).most_common(1)[0]
+    if count > 1:
+        raise ConversionError(f'{source}: {count} pictures would have the name "{name}"; keep one, or rename them')
+    return named
 
 
 def _divide(pictures: list[FoundPicture], val_share: float) -> dict[str, list[FoundPicture]]:

@@ -149,9 +149,7 @@ def _splits(folder: Path, pictures: Path, names: Mapping[str, Path]) -> tuple[di
     for name in names:
         inside = name.rpartition('/')[0]
         by_folder.setdefault((inside and split_of(inside)) or 'all', []).append(name)
-    if 'train' not in by_folder:
-        by_folder = {'all': list(names)}
-    beside = by_folder.pop('all', []) if len(by_folder) > 1 else []
+    beside = by_folder.pop('all', []) if 'train' in by_folder else []
     without = [
         path for path in pictures.iterdir() if path.suffix.lower() in ('.jpg', '.png') and path.stem not in names
     ]

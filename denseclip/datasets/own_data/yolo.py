@@ -78,6 +78,11 @@ def from_yolo(folder: Path, pictures: Sequence[Path], conversion: Conversion) ->
     keypoints = about.get('kpt_shape') or [0]
     values = math.prod(keypoints) if all(isinstance(n, int) for n in keypoints) else 0
     splits, problems = _splits(folder, pictures, about), []
+    notes = [f'class names are those of {source}']
+    outside = splits.pop('all', []) if 'train' in splits else []  # without a text file they would be empty
+    if outside:
+        first = outside[0].relative_to(folder).as_posix()
+        notes.append(f'{len(outside)} pictures outside the folders of splits are left out, such as {first}')
     found: dict[str, list[FoundPicture]] = {}
     for split, listed in splits.items():
         found[split] = []
@@ -88,7 +93,7 @@ def from_yolo(folder: Path, pictures: Sequence[Path], conversion: Conversion) ->
                 problems += str(error).split('\n')
     raise_if_any(problems, folder)
     classes = [names[number] for number in sorted(names)]
-    return as_box_data(Found(classes, found, [f'class names are those of {source}']), conversion)
+    return as_box_data(Found(classes, found, notes), conversion)
 
 
 def _read_yaml(folder: Path) -> tuple[dict[str, Any], Path | None]:
@@ -144,9 +149,6 @@ def _splits(folder: Path, pictures: Sequence[Path], about: Mapping[str, Any]) ->
     for path in pictures:
         inside = path.parent.relative_to(folder).as_posix()
         found.setdefault(split_of(inside) or 'all', []).append(path)
-    if 'train' not in found:
-        return {'all': list(pictures)}
-    found.pop('all', None)
     return found
 
 

@@ -237,7 +237,8 @@ def test_fiftyone_keeps_holes_and_crowds(tmp_path):
     mask = {'$binary': {'base64': PACKED, 'subType': '00'}}
     line = {'_cls': 'Polyline', 'label': 'b', 'points': [[[0, 0], [8 / WIDTH, 0], [8 / WIDTH, 0.1], [0, 0.1]]]}
     labels = detections({'bounding_box': place, 'mask': mask, 'iscrowd': True}, {'bounding_box': place})
-    lines = {'_cls': 'Polylines', 'polylines': [{**line, 'closed': True}, {**line, 'closed': False}]}
+    short = {**line, 'closed': True, 'points': [[[0, 0], [0.5, 0.5]]]}
+    lines = {'_cls': 'Polylines', 'polylines': [{**line, 'closed': True}, {**line, 'closed': False}, short]}
     fiftyone(tmp_path / 'set', [{'ground_truth': labels, 'other': labels}, {'ground_truth': lines}])
     found, data = read(tmp_path / 'set')
     wanted = np.zeros((HEIGHT, WIDTH), bool)
@@ -249,6 +250,8 @@ def test_fiftyone_keeps_holes_and_crowds(tmp_path):
     [(other, piece, _)] = found[f'val:data/1{NAME}']
     assert other == 'b' and piece.sum() == 32
     assert any('"ground_truth" are read' in note for note in data.notes)
+    [line] = [note for note in data.notes if note.startswith('left out')]
+    assert 'neither closed nor filled (1)' in line and 'fewer than three points (1)' in line
 
 
 def test_fiftyone_with_fields_side_by_side_is_refused(tmp_path):
@@ -256,6 +259,25 @@ def test_fiftyone_with_fields_side_by_side_is_refused(tmp_path):
     fiftyone(tmp_path / 'set', [{'mine': labels, 'yours': labels}])
     with pytest.raises(ConversionError, match='the fields mine, yours have labels'):
         read(tmp_path / 'set')
+
+
+def test_fiftyone_does_not_take_predictions_for_the_truth(tmp_path):
+    labels = detections({'bounding_box': [0, 0, 0.5, 0.5]})
+    fiftyone(tmp_path / 'set', [{'ground_truth': {'_cls': 'Segmentation'}, 'predictions': labels}])
+    with pytest.raises(ConversionError, match='"ground_truth" is of the kind Segmentation.* of "predictions"'):
+        read(tmp_path / 'set')
+
+
+def test_a_sample_of_two_splits_and_a_mask_as_text_are_told(tmp_path):
+    labels = detections({'bounding_box': [0, 0, 0.5, 0.5], 'mask': PACKED})
+    fiftyone(tmp_path / 'set', [{'ground_truth': labels}] * 2)
+    path = tmp_path / 'set/samples.json'
+    content = json.loads(path.read_text())
+    content['samples'][1]['tags'] = ['train', 'val']
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConversionError, match='its mask is str') as caught:
+        read(tmp_path / 'set')
+    assert 'has tags of the splits train, val; keep one' in str(caught.value)
 
 
 def test_a_mask_of_objects_is_never_unpickled(tmp_path):
