@@ -24,6 +24,7 @@ from PIL import Image
 
 from denseclip.apis.inferencer import Inferencer
 from denseclip.export import capability, export
+from denseclip.export.errors import ExportError
 from denseclip.export.graphs import example_text
 from denseclip.files.shipped import here_or_shipped
 from denseclip.runtime import load
@@ -62,10 +63,15 @@ def main() -> int:
 def rows(name: str, out: Path, picture: Path, pixels: np.ndarray, rounds: int) -> list[tuple[str, ...]]:
     """Rows of a model: PyTorch, the formats, and ``torch.export`` of the same function."""
     model = loaded(name)
-    folders = {to: out / f'{name}-{to}' for to in FORMATS}
-    for to, folder in folders.items():
-        if not folder.exists():
-            export(model, folder, to, own_words=name == 'bundled')
+    folders, refused = {}, []
+    for to in FORMATS:
+        folder = out / f'{name}-{to}'
+        try:
+            if not folder.exists():
+                export(model, folder, to, own_words=name == 'bundled')
+            folders[to] = folder
+        except ExportError as error:
+            refused.append(('', to, f'no: {" ".join(str(error).split()):.100}', '', '', '', ''))
     runtimes = {to: load(folder, threads=1) for to, folder in folders.items()}
     work: dict[str, Callable[[], Any]] = {'PyTorch': lambda: model.segment(pixels, WORDS, scores=False)}
     for to, runtime in runtimes.items():
@@ -81,7 +87,7 @@ def rows(name: str, out: Path, picture: Path, pixels: np.ndarray, rounds: int) -
         (name if kind == 'PyTorch' else '', kind, wrong, size, f'{1000 * seconds:.0f}', f'{cpu:.1f}', f'{peak:.0f}')
         for kind, wrong, size, seconds, (cpu, peak) in found
     ]
-    return [*lines, ('', 'torch.export', program(model), '', '', '', '')]
+    return [*lines, *refused, ('', 'torch.export', program(model), '', '', '', '')]
 
 
 def loaded(name: str) -> Inferencer:
