@@ -203,6 +203,9 @@ def known_options() -> frozenset[str]:
     """Every option of every program of ours."""
     programs = ['denseclip', *(str(p.relative_to(ROOT)) for p in sorted((ROOT / 'tools').rglob('*.py')))]
     programs += [f'studies.{p.parent.name}.__main__' for p in sorted((ROOT / 'studies').glob('*/__main__.py'))]
+    programs += [
+        f'studies.{p.stem}' for p in sorted((ROOT / 'studies').glob('*.py')) if 'ArgumentParser' in p.read_text()
+    ]
     found: set[str] = set()
     for program in programs:
         if program == 'tools/demo.py':  # hands its arguments to `denseclip segment`
