@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from denseclip.core.precision import full_precision
+
 _TINY = 1e-6
 
 
@@ -55,7 +57,7 @@ def aligned_sides(q: Tensor, k: Tensor, align: Alignment | None = None) -> tuple
     """Two sides whose product is ``q (k R)^T + kk k_c k_c^T``: one softmax over both comparisons.
 
     R turns the centred keys onto the centred queries (orthogonal Procrustes), each centre being the mean weighted by
-    the lengths of the queries. ``k_c`` are the centred keys.
+    the lengths of the queries. ``k_c`` are the centred keys. R is computed in float32 under autocast.
 
     Source: PEARL (Pei et al., CVPR 2026), section on Procrustes alignment; constants of ``pearl/attn.py`` at c26062b.
 
@@ -68,11 +70,15 @@ def aligned_sides(q: Tensor, k: Tensor, align: Alignment | None = None) -> tuple
         - q and k: :math:`(N, heads, L, d)`; results: :math:`(N, heads, L, 2d)`
     """
     how = align if align is not None else Alignment()
-    queries, keys = q.float(), k.float()
+    with full_precision(q.device.type):
+        left, right = _sides(q.float(), k.float(), how)
+    return left.to(q.dtype), right.to(k.dtype)
+
+
+def _sides(queries: Tensor, keys: Tensor, how: Alignment) -> tuple[Tensor, Tensor]:
     lengths = queries.norm(dim=-1, keepdim=True)
     weights = torch.cat([torch.zeros_like(lengths[..., : how.special, :]), lengths[..., how.special :, :]], dim=-2)
     weights = weights / (weights.sum(dim=-2, keepdim=True) + _TINY)
     centred_q, centred_k = (t - (weights * t).sum(dim=-2, keepdim=True) for t in (queries, keys))
     turn = polar_factor(centred_k.transpose(-1, -2) @ centred_q, how.iterations)
-    left, right = torch.cat([queries, how.kk * centred_k], dim=-1), torch.cat([keys @ turn, centred_k], dim=-1)
-    return left.to(q.dtype), right.to(k.dtype)
+    return torch.cat([queries, how.kk * centred_k], dim=-1), torch.cat([keys @ turn, centred_k], dim=-1)

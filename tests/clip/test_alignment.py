@@ -35,6 +35,14 @@ def test_special_tokens_do_not_move_the_centres():
     assert not torch.allclose(*(aligned_sides(x, k, Alignment(special=0))[1][:, :, 1:, 4:] for x in (q, moved)))
 
 
+def test_autocast_leaves_the_turn_alone():
+    q, k = draw(1, 2, 9, 4), draw(1, 2, 9, 4, seed=1)
+    for steps in (5, None):
+        wanted = aligned_sides(q, k, Alignment(iterations=steps))
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            torch.testing.assert_close(aligned_sides(q, k, Alignment(iterations=steps)), wanted, atol=0, rtol=0)
+
+
 @pytest.mark.parametrize('kind', ['aligned', 'aligned+qq'])
 def test_it_is_one_softmax_among_others(kind):
     q, k, v = (draw(1, 2, 5, 4, seed=s) for s in range(3))

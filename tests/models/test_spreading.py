@@ -14,6 +14,7 @@ from denseclip.models.providers import DINOAffinity
 from denseclip.models.providers.base import AffinityProvider
 from denseclip.models.segmentors.score_maps import ScoreMaps
 from denseclip.models.segmentors.spreading import LabelPropagation
+from denseclip.structures.word_scores import ScoreRequest
 
 PLAIN = PreprocessSpec(mean=(0.0,) * 3, std=(1.0,) * 3)
 
@@ -34,6 +35,20 @@ def test_the_graph_is_the_papers_and_the_solution_its_closed_form():
     graph = patch_graph(*(torch.tensor(t, dtype=torch.float32) for t in (features, places)), 4, 2.0, 0.02)
     found = spread_over_patches(graph, torch.tensor(scores, dtype=torch.float32), 0.9, iterations=40)
     np.testing.assert_allclose(found.numpy(), wanted, atol=1e-4)
+
+
+def test_autocast_leaves_both_graphs_alone():
+    draw = torch.Generator().manual_seed(0)
+    features, places, scores = (torch.rand(40, n, generator=draw) for n in (8, 2, 3))
+    picture, planes = torch.rand(3, 6, 7, generator=draw), torch.rand(2, 6, 7, generator=draw)
+
+    def run():
+        graph = patch_graph(features, places, 5)
+        return graph.to_dense(), spread_over_patches(graph, scores), spread_over_pixels(picture, planes, tau=0.5)
+
+    wanted = run()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        torch.testing.assert_close(run(), wanted, atol=0, rtol=0)
 
 
 def test_pixels_of_one_colour_share_their_scores():
@@ -76,6 +91,21 @@ def test_the_preset_moves_scores_and_can_be_left_out():
     plain = tiny_open_vocab('maskclip', output='cosines', merge='max')
     torch.testing.assert_close(model.head_logits(images), plain.head_logits(images))  # labels alone differ
     assert model.predict(images)[0].pred_sem_seg.data.shape == (1, 64, 80)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('pixels', [None, {'reach': 1}], ids=['patches', 'pixels'])
+@pytest.mark.parametrize('mode', ['whole', 'slide'])
+def test_words_are_scored_where_grids_differ_and_windows_become_one(pixels, mode):
+    sides = dict(mode=mode, crop_size=(64, 64), stride=(32, 32))
+    model = tiny_open_vocab('lposs', spread={'neighbours': 6, 'pixels': pixels}, test_cfg=sides)
+    model.score_request = ScoreRequest(pixel_scores=True)
+    images = torch.randn(1, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    found = model.predict(images)[0]
+    plain = tiny_open_vocab('maskclip', output='cosines', merge='max', test_cfg=sides)
+    plain.score_request = model.score_request
+    torch.testing.assert_close(found.word_scores.scores, plain.predict(images)[0].word_scores.scores)
+    assert found.pixel_scores.data.shape == (5, 64, 80)
 
 
 def test_what_is_given_replaces_single_settings():

@@ -14,6 +14,7 @@ from denseclip.clip.blocks import run_block
 from denseclip.clip.towers import TowerOutput, ViTTower
 from denseclip.core.placement import Placement, size_of, slide_boxes
 from denseclip.models.functional.label_map import Size
+from denseclip.models.functional.propagation import Propagation, propagate
 from denseclip.models.segmentors.post_processing import class_probabilities
 
 from .patching import wrapped
@@ -56,7 +57,10 @@ def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor, N
             picture = padded[i : i + 1]
             placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
             full = _slide(model, picture)[0] if slide else _full(model, picture)[0]
-            scores = model.post.refine(full, padded[i], model.class_embeddings().embeddings)
+            if model.post.propagation is not None:
+                how, text = Propagation(**model.post.propagation), model.class_embeddings().embeddings
+                full = propagate(picture, full[None], text, how)[0]
+            scores = model.post.refine(full, padded[i])
             # The reference resizes even where the size is right already.
             scores = _resize(placement.cut(scores[None]), placement.result_size(scores))[0]
             yield *_labels(model, scores), None

@@ -8,6 +8,8 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
+from denseclip.core.precision import full_precision
+
 from .conjugate_gradient import conjugate_gradient
 
 _ROWS_AT_ONCE = 1024
@@ -21,7 +23,8 @@ def patch_graph(
 ) -> Tensor:
     """Which patches belong together: by their features, and near ones rather than far ones.
 
-    Source: LPOSS (Stojnic et al., CVPR 2025), section 3.2; constants of ``configs/lposs.yaml`` at e489a74.
+    Source: LPOSS (Stojnic et al., CVPR 2025), section 3.2; constants of ``configs/lposs.yaml`` at e489a74. Computed in
+    float32 under autocast, where neighbours would be others and the solver would not converge.
 
     Args:
         features: One row per patch, of all windows.
@@ -37,13 +40,18 @@ def patch_graph(
     Shape:
         - features: :math:`(n, C)`; places: :math:`(n, 2)`
     """
-    unit = torch.nn.functional.normalize(features.float(), dim=1)
+    with full_precision(features.device.type):
+        return _joins(features.float(), places.float(), neighbours, gamma, sigma, power)
+
+
+def _joins(features: Tensor, places: Tensor, neighbours: int, gamma: float, sigma: float, power: float) -> Tensor:
+    unit = torch.nn.functional.normalize(features, dim=1)
     count, near = len(unit), min(neighbours, len(features))
     rows, columns, values = [], [], []
     for start in range(0, count, _ROWS_AT_ONCE):
         here = torch.arange(start, min(start + _ROWS_AT_ONCE, count), device=unit.device)
         cosines, found = (unit[here] @ unit.T).topk(near, dim=1)
-        distance = (places[here, None].float() - places[found].float()).norm(dim=-1)
+        distance = (places[here, None] - places[found]).norm(dim=-1)
         values.append((cosines.clamp_min(0) ** gamma * torch.exp(-sigma * distance**power)).flatten())
         rows.append(here.repeat_interleave(near))
         columns.append(found.flatten())
@@ -59,7 +67,8 @@ def patch_graph(
 def spread_over_patches(graph: Tensor, scores: Tensor, alpha: float = 0.95, iterations: int = 10) -> Tensor:
     """Scores after they have travelled: ``(I - alpha W) x = scores``.
 
-    Source: LPOSS, equation of label propagation; ten steps of the solver as in its code.
+    Source: LPOSS, equation of label propagation; ten steps of the solver as in its code. Computed in float32 under
+    autocast.
 
     Args:
         graph: See :func:`patch_graph`.
@@ -71,7 +80,8 @@ def spread_over_patches(graph: Tensor, scores: Tensor, alpha: float = 0.95, iter
         - graph: :math:`(n, n)`; scores and result: :math:`(n, K)`
     """
     wanted = scores.to(graph.dtype)
-    found = conjugate_gradient(lambda x: x - alpha * torch.sparse.mm(graph, x), wanted, iterations, dims=(0,))
+    with full_precision(graph.device.type):
+        found = conjugate_gradient(lambda x: x - alpha * torch.sparse.mm(graph, x), wanted, iterations, dims=(0,))
     return found.to(scores.dtype)
 
 
@@ -83,7 +93,8 @@ def lab_colours(picture: Tensor) -> Tensor:
     """
     linear = torch.where(picture > 0.04045, ((picture.clamp_min(0) + 0.055) / 1.055) ** 2.4, picture / 12.92)
     to_xyz = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
-    xyz = torch.einsum('ij,jhw->ihw', picture.new_tensor(to_xyz), linear)
+    with full_precision(picture.device.type):
+        xyz = torch.einsum('ij,jhw->ihw', picture.new_tensor(to_xyz), linear)
     relative = xyz / picture.new_tensor([0.95047, 1.0, 1.08883])[:, None, None]
     x, y, z = torch.where(relative > 0.008856, relative.clamp_min(0.008856) ** (1 / 3), 7.787 * relative + 4 / 29)
     return torch.stack([(116 * y - 16) / 100, 500 * (x - y) / 128, 200 * (y - z) / 128])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from denseclip.core.placement import Size, resize, size_of, whole_multiples
+from denseclip.core.precision import full_precision
+
 from .conjugate_gradient import conjugate_gradient
 
 COUPLINGS = ('diagonal', 'full')
+RESTS = ('stretched', 'cell')
 _TINY = 1e-6
 _LEAST_CONFIDENCE = 0.05
 _OWN = 10.0
@@ -71,61 +77,107 @@ def laplacian(x: Tensor, down: Tensor, across: Tensor) -> Tensor:
     return -padded_down.diff(dim=2) - padded_across.diff(dim=3)
 
 
-def propagate(
-    image: Tensor,
-    scores: Tensor,
-    text: Tensor | None = None,
-    grid: int = 80,
-    coupling: str = 'diagonal',
-    scale: float = 1.0,
-    iterations: int = 25,
-) -> Tensor:
-    """Scores that follow the picture's edges: sure places keep theirs, others take those of their surroundings.
+@dataclass(frozen=True)
+class Propagation:
+    """How scores follow the picture's edges: sure places keep theirs, others take those of their surroundings.
 
     Solves ``(C + L) x = C scores`` on a small grid, where C is the confidence of each cell and L the Laplacian of the
-    picture's edges; both are stronger where texts say that the classes agree.
+    picture's edges; both are stronger where texts say that the classes agree. Computed in float32 under autocast.
 
     Source: PEARL (Pei et al., CVPR 2026), section on text-aware Laplacian propagation; constants of ``pearl/prop.py``
     at c26062b. There confidence comes from cosines as they are (``scale=1``): with more than some twenty classes it is
     the same everywhere, and the smoothing is strong.
 
-    Args:
-        image: Pictures, in any scale.
-        scores: Cosines of the classes, of the pictures' size.
-        text: Embeddings of the classes; None: no text is asked.
+    Attributes:
         grid: Cells along each side that the system aims at.
         coupling: See :func:`agreement`.
         scale: Factor of the scores before the softmax that confidence comes from.
         iterations: Steps of the solver.
+        rest: What becomes of the pixels at the right and bottom that are left of a side that is no whole number of
+            cells. ``'stretched'``: no cell sees them, and the others are stretched over them, as in PEARL's code; this
+            moves what lies there by as many pixels. ``'cell'``: they are a smaller cell, and nothing moves.
+    """
+
+    grid: int = 80
+    coupling: str = 'diagonal'
+    scale: float = 1.0
+    iterations: int = 25
+    rest: str = 'stretched'
+
+    def __post_init__(self) -> None:
+        for name, value, known in (('coupling', self.coupling, COUPLINGS), ('rest', self.rest, RESTS)):
+            if value not in known:
+                raise ValueError(f"{name}='{value}' is unknown; choose from {', '.join(known)}.")
+        if self.grid < 1 or self.iterations < 1:
+            raise ValueError('propagation: grid and iterations must be 1 or more.')
+
+    def in_cells(self, planes: Tensor) -> Tensor:
+        """Means of the cells, (N, K, H, W) to (N, K, h, w)."""
+        sides = self._sides(size_of(planes))
+        return F.avg_pool2d(planes.float(), sides, ceil_mode=self.rest == 'cell', count_include_pad=False)
+
+    def extent(self, size: Size) -> Size:
+        """Pixels that all cells of planes of a size lie over; no less than the size."""
+        return size if self.rest == 'stretched' else whole_multiples(size, self._sides(size))
+
+    def _sides(self, size: Size) -> Size:
+        return max(1, round(size[0] / self.grid)), max(1, round(size[1] / self.grid))
+
+    def solve(self, picture: Tensor, scores: Tensor, text: Tensor | None = None) -> Tensor:
+        """The system's solution.
+
+        Args:
+            picture: Colours of the cells, in any scale.
+            scores: Cosines of the classes.
+            text: Embeddings of the classes; None: no text is asked.
+
+        Raises:
+            ValueError: If there are not as many texts as scores.
+
+        Shape:
+            - picture: :math:`(N, 3, h, w)`; scores and result: :math:`(N, K, h, w)`; text: :math:`(K, E)`
+        """
+        if text is not None and len(text) != scores.shape[1]:
+            raise ValueError(
+                f'propagation needs one text per plane of scores: {len(text)} texts, {scores.shape[1]} planes.'
+            )
+        with full_precision(scores.device.type):
+            return self._solve(picture.float(), scores.float(), text)
+
+    def _solve(self, picture: Tensor, scores: Tensor, text: Tensor | None) -> Tensor:
+        gray = (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
+        probabilities = (scores * self.scale).softmax(dim=1)
+        confidence = probabilities.amax(dim=1, keepdim=True).clamp_min(_LEAST_CONFIDENCE) ** 2
+        down, across = edge_weights(gray, 2), edge_weights(gray, 3)
+        if text is not None:
+            like = class_similarity(text)
+            confidence = confidence * (1 + agreement(probabilities, probabilities, like, self.coupling))
+            above, left = probabilities[:, :, :-1], probabilities[:, :, :, :-1]
+            down = (down * (1 + agreement(probabilities[:, :, 1:], above, like, self.coupling))).clamp(0, 1)
+            across = (across * (1 + agreement(probabilities[:, :, :, 1:], left, like, self.coupling))).clamp(0, 1)
+
+        def system(x: Tensor) -> Tensor:
+            return confidence * x + laplacian(x, down, across)
+
+        return conjugate_gradient(system, confidence * scores, self.iterations, scores, dims=(1, 2, 3))
+
+
+def propagate(image: Tensor, scores: Tensor, text: Tensor | None = None, how: Propagation | None = None) -> Tensor:
+    """Scores that follow a picture's edges, all of them in its size.
+
+    Args:
+        image: Pictures, in any scale.
+        scores: Cosines of the classes, of the pictures' size.
+        text: Embeddings of the classes; None: no text is asked.
+        how: Settings; None: those of PEARL.
 
     Raises:
-        ValueError: If there are not as many texts as scores, or the coupling is unknown.
+        ValueError: See :meth:`Propagation.solve`.
 
     Shape:
         - image: :math:`(N, 3, H, W)`; scores and result: :math:`(N, K, H, W)`; text: :math:`(K, E)`
     """
-    if coupling not in COUPLINGS:
-        raise ValueError(f"coupling='{coupling}' is unknown; choose from {', '.join(COUPLINGS)}.")
-    if text is not None and len(text) != scores.shape[1]:
-        raise ValueError(
-            f'propagation needs one text per plane of scores: {len(text)} texts, {scores.shape[1]} planes.'
-        )
-    size = scores.shape[-2:]
-    cells = [max(1, round(side / grid)) for side in size]
-    small, picture = (F.avg_pool2d(t.float(), cells) for t in (scores, image))
-    gray = (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
-    probabilities = (small * scale).softmax(dim=1)
-    confidence = probabilities.amax(dim=1, keepdim=True).clamp_min(_LEAST_CONFIDENCE) ** 2
-    down, across = edge_weights(gray, 2), edge_weights(gray, 3)
-    if text is not None:
-        like = class_similarity(text)
-        confidence = confidence * (1 + agreement(probabilities, probabilities, like, coupling))
-        above, left = probabilities[:, :, :-1], probabilities[:, :, :, :-1]
-        down = (down * (1 + agreement(probabilities[:, :, 1:], above, like, coupling))).clamp(0, 1)
-        across = (across * (1 + agreement(probabilities[:, :, :, 1:], left, like, coupling))).clamp(0, 1)
-
-    def system(x: Tensor) -> Tensor:
-        return confidence * x + laplacian(x, down, across)
-
-    solved = conjugate_gradient(system, confidence * small, iterations, small, dims=(1, 2, 3))
-    return F.interpolate(solved, size=size, mode='bilinear', align_corners=False).to(scores.dtype)
+    how = Propagation() if how is None else how
+    height, width = size_of(scores)
+    solved = how.solve(how.in_cells(image), how.in_cells(scores), text)
+    return resize(solved, how.extent((height, width)))[..., :height, :width].to(scores.dtype)

@@ -333,8 +333,6 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
                 others = None if whole[1] is None else [whole[1].split()[i]]
             else:
                 maps, others = self._slide(padded[i : i + 1], sample)
-            if self.spread is not None:
-                maps = self.spread(maps, padded[i], self.affinity, self.tower.preprocess, placement)
             yield self._wanted_results(maps, others, placement, padded[i], sample, scored)
 
     def _wanted_results(
@@ -348,6 +346,10 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
     ) -> tuple[Tensor, Tensor | None, WordScores | None]:
         """What is asked of one picture."""
         request, scores = self.score_request, None
+        # Of scores that have not travelled: those of unrelated words do not either, and lie on the same grid.
+        words = None if request is None else self._score_words(request, maps, others, placement)
+        if self.spread is not None:
+            maps = self.spread(maps, image, self.affinity, self.tower.preprocess, placement)
 
         def label(left_out: Tensor | None) -> Tensor:
             nonlocal scores
@@ -357,9 +359,8 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             )
             return labels if self.regions is None else self._by_regions(labels, placement, image, sample)
 
-        if request is None:
+        if request is None or words is None:
             return label(None if self.offered is None else ~self.offered.to(image.device)), scores, None
-        words = self._score_words(request, maps, others, placement)
         labels, words = label_wanted(request, words, label, len(self.text.names))
         if scores is not None:
             scores = scores.masked_fill(self._rows_of(words.left_out, len(scores))[:, None, None], 0.0)
@@ -397,12 +398,14 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         """Labels and, if needed, class scores of one picture from the scores of its windows."""
         text, threshold = self.class_embeddings(), self.vocabulary.least_score
         by_name = not self._gives_probabilities and self.num_channels() > len(text)
+        picture = placement
+        maps, placement = self.post.along_edges(maps, placement, image, text.embeddings)
         if not scored and threshold is None and not self.post.needs_scores:
             labels = maps.label_map(placement)
             return (text.class_index[labels.long()] if by_name else labels), None
         rows = placement.finish(maps.full(placement))
-        if self.post.refines:
-            rows = self.post.refine(rows, placement.finish(image), text.embeddings)
+        if self.post.pamr is not None:
+            rows = self.post.refine(rows, picture.finish(image))
         scores = rows if self._gives_probabilities else class_probabilities(rows, text, self.scale)
         return self.post.labels(scores, threshold, self._background_label(threshold))
 

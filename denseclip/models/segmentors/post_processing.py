@@ -11,6 +11,7 @@ from torch import Tensor
 
 from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.towers import DenseReadOut
+from denseclip.core.placement import Placement, upper_left
 from denseclip.models.functional.open_vocab import (
     key_smoothing,
     merge_names,
@@ -18,8 +19,10 @@ from denseclip.models.functional.open_vocab import (
     thresholded_labels,
 )
 from denseclip.models.functional.pamr import pamr
-from denseclip.models.functional.propagation import COUPLINGS, propagate
+from denseclip.models.functional.propagation import Propagation
 from denseclip.models.functional.yes_no import RULES
+
+from .score_maps import ScoreMaps
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class PostProcessing:
         area_threshold: Classes with a smaller share of the pixels that are not background are dropped (SCLIP).
         pamr: Settings of :func:`denseclip.models.functional.pamr.pamr`; None leaves scores as they are. It sees scores
             and picture in the original size, as in the code of SCLIP, NACLIP and ResCLIP.
-        propagation: Settings of :func:`denseclip.models.functional.propagation.propagate` (PEARL); None leaves scores
-            as they are. It takes cosines, sees what PAMR sees, and comes before it.
+        propagation: Settings of :class:`denseclip.models.functional.propagation.Propagation` (PEARL); None leaves
+            scores as they are. It takes cosines, sees what PAMR sees, and comes before it.
         normalize: Divide the scores of a pixel by their sum once labels are decided (NACLIP, ResCLIP). The best names
             of classes with several names do not add up to one by themselves.
         background: Label of pixels that a threshold takes away; None is the vocabulary's own background, or the class
@@ -60,10 +63,9 @@ class PostProcessing:
     remove_prompts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        coupling = (self.propagation or {}).get('coupling', COUPLINGS[0])
-        for name, value, known in (('unknown_rule', self.unknown_rule, RULES), ('coupling', coupling, COUPLINGS)):
-            if value not in known:
-                raise ValueError(f"{name}='{value}' is unknown; choose from {', '.join(known)}.")
+        if self.unknown_rule not in RULES:
+            raise ValueError(f"unknown_rule='{self.unknown_rule}' is unknown; choose from {', '.join(RULES)}.")
+        Propagation(**(self.propagation or {}))  # refused now, not with the first picture
         if isinstance(self.remove_prompts, str) or not all(isinstance(one, str) for one in self.remove_prompts):
             raise ValueError(f'remove_prompts={self.remove_prompts!r} must be a list of texts, such as ["a photo"].')
         object.__setattr__(self, 'remove_prompts', tuple(self.remove_prompts))
@@ -100,14 +102,7 @@ class PostProcessing:
     @property
     def needs_scores(self) -> bool:
         """Whether labels need the scores of all classes in full resolution."""
-        return any(
-            value is not None for value in (self.prob_threshold, self.area_threshold, self.pamr, self.propagation)
-        )
-
-    @property
-    def refines(self) -> bool:
-        """Whether scores are fitted to the picture's edges."""
-        return self.pamr is not None or self.propagation is not None
+        return any(value is not None for value in (self.prob_threshold, self.area_threshold, self.pamr))
 
     def background_label(self, names: Sequence[str], has_own: bool) -> int | None:
         """Label of pixels below a threshold: the vocabulary's own background, or the class of that name.
@@ -132,19 +127,33 @@ class PostProcessing:
             )
         return list(names).index('background')
 
-    def refine(self, scores: Tensor, image: Tensor, text: Tensor) -> Tensor:
-        """Scores fitted to the edges of a picture of their size.
+    def along_edges(
+        self, maps: ScoreMaps, placement: Placement, image: Tensor, text: Tensor
+    ) -> tuple[ScoreMaps, Placement]:
+        """Scores spread along edges where :attr:`propagation` says so, still on the small grid they are solved on.
 
         Args:
-            scores: Of classes or names.
-            image: The picture.
-            text: Embeddings of what the scores are of, for :attr:`propagation`.
+            maps: Scores of the picture's windows, of classes or names.
+            placement: Where the picture lies in the input.
+            image: The input, (3, H, W).
+            text: Embeddings of what the scores are of.
+
+        Returns:
+            The scores, and how they come to lie over the result.
+        """
+        if self.propagation is None:
+            return maps, placement
+        how, size = Propagation(**self.propagation), placement.result_size(image)
+        scores = maps.reduced(placement, lambda planes: how.in_cells(planes[None])[0])
+        solved = how.solve(how.in_cells(placement.finish(image)[None]), scores[None], text)
+        return ScoreMaps([solved[0]], None), Placement(how.extent(size), upper_left(size), size)
+
+    def refine(self, scores: Tensor, image: Tensor) -> Tensor:
+        """Scores after PAMR.
 
         Shape:
-            - scores and result: :math:`(K, H, W)`; image: :math:`(3, H, W)`; text: :math:`(K, E)`
+            - scores and result: :math:`(K, H, W)`; image: the picture in that size, :math:`(3, H, W)`
         """
-        if self.propagation is not None:
-            scores = propagate(image[None], scores[None], text, **self.propagation)[0]
         return scores if self.pamr is None else pamr(image[None], scores[None], **self.pamr)[0]
 
     def labels(self, scores: Tensor, threshold: float | None, background: int | None) -> tuple[Tensor, Tensor]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from denseclip.core.placement import Box, Placement, Windows
 from denseclip.models.functional.tiled_label_map import tiled_label_map
+
+_NUMBERS_AT_ONCE = 2**24
 
 
 @dataclass
@@ -40,3 +43,14 @@ class ScoreMaps:
             return placement.enlarge(self.maps[0])
         assert placement.padded is not None
         return Windows(self.boxes, placement.padded).mean(self.maps)
+
+    def reduced(self, placement: Placement, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+        """What becomes of planes in the result's size, a few at a time: K of them are never there together.
+
+        Args:
+            placement: Where the picture lies in the input.
+            reduce: Makes small planes (k, h, w) of large ones (k, H, W), each by itself.
+        """
+        count, at_once = len(self.maps[0]), max(1, _NUMBERS_AT_ONCE // placement.largest(self.maps[0]))
+        some = ([scores[i : i + at_once] for scores in self.maps] for i in range(0, count, at_once))
+        return torch.cat([reduce(placement.finish(ScoreMaps(maps, self.boxes).full(placement))) for maps in some])

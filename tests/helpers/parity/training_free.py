@@ -13,7 +13,7 @@ from denseclip.clip.presets import preset
 from denseclip.core.placement import Placement, slide_boxes
 from denseclip.models.functional.label_propagation import lab_colours
 from denseclip.models.functional.open_vocab import cosine_scores
-from denseclip.models.functional.propagation import propagate
+from denseclip.models.functional.propagation import Propagation, propagate
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.segmentors.score_maps import ScoreMaps
 from denseclip.models.segmentors.spreading import LabelPropagation
@@ -58,10 +58,10 @@ def check_pearl(fixture: Fixture) -> None:
         text = fixture.input('text') if match.group(2) == 'text' else None
         name = match.group(1)
         picture, scores = fixture.input(f'picture_{name}'), fixture.input(f'scores_{name}')
-        fixture.expect(match.group(), propagate(picture, scores, text, config['grid'][name]))
+        fixture.expect(match.group(), propagate(picture, scores, text, Propagation(config['grid'][name])))
         if fixture.has(f'out.large_{name}') and text is not None:
             large = scores * config['large']
-            fixture.expect(f'large_{name}', propagate(picture, large, text, config['grid'][name]))
+            fixture.expect(f'large_{name}', propagate(picture, large, text, Propagation(config['grid'][name])))
 
 
 class Recorded:
