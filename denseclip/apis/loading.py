@@ -34,6 +34,10 @@ ConfigLike: TypeAlias = str | Path | Config | Mapping[str, Any]
 _QUERY_OPTIONS = ('task', 'things', 'score')
 _CLIP_OPTIONS = ('clip', 'pretrained')
 _MASK_OPTIONS = ('masks', 'stage')
+CONFIG_HAS_CLIP = (
+    '--clip and --pretrained (clip=, pretrained=) go with --preset, --method ovseg and anomaly models: leave them out, '
+    'the config says which CLIP it takes.'
+)
 
 
 @dataclass(frozen=True)
@@ -280,8 +284,7 @@ def _by_config(order: _Order) -> Predictor:
         return _anomaly(cfg, order)
     order.refuse(
         _CLIP_OPTIONS,
-        '--clip and --pretrained (clip=, pretrained=) go with --preset, --method ovseg and anomaly models: leave them '
-        'out, the config says which CLIP it takes.',
+        CONFIG_HAS_CLIP,
     )
     if hasattr(kind, 'with_bbox'):
         return _detector(cfg, order)

@@ -51,7 +51,7 @@ def preset_model(
         raise UserError(str(error)) from error
     if found.needs and 'affinity' not in settings:
         how = 'from Python, pass affinity=dict(...)' if 'affinity' in found.model else 'give --config and --weights'
-        raise UserError(f"preset '{name}' needs {found.needs}: {how}.")
+        raise lacks(name, how)
     window, stride = (found.window,) * 2, (found.stride,) * 2
     windows = {'mode': 'slide', 'crop_size': window, 'stride': stride, 'window_batch': _WINDOWS_AT_ONCE}
     settings.setdefault('test_cfg', windows)
@@ -65,6 +65,16 @@ def preset_model(
         {'type': 'PackSegInputs'},
     ]
     return model, steps
+
+
+def lacks(name: str, how: str) -> UserError:
+    """The error of a preset that is to run without what it needs besides CLIP.
+
+    Args:
+        name: Name of the preset.
+        how: What to do, in words.
+    """
+    return UserError(f"preset '{name}' needs {find_preset(name).needs}: {how}.")
 
 
 def clip_settings(clip: str, pretrained: str | Path | None, trust: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from denseclip.apis.errors import UserError
 from denseclip.apis.stress.loading import Subject
 from denseclip.apis.stress.looking import look
-from denseclip.apis.stress.pictures import Labelled, LabelledPictures
+from denseclip.apis.stress.pictures import VOID, Labelled, LabelledPictures
 from denseclip.clip.things import thing_flags
 from denseclip.clip.vocabulary import Vocabulary, VocabularyError
 from denseclip.datasets.pasted_objects import CutOut, Pasted, best_place, cut_out, paste
@@ -162,9 +162,11 @@ def swapped_grounds(
                 waiting.append((kind, each))
                 yield Labelled(each.rgb, each.labels, '')
 
-    for _, result in look(subject.model, composed(), after=after):
+    for _, result in look(subject.model, composed(), len(pictures.names), after=after):
         kind, each = waiting.popleft()
-        seen, true = result.label_map == each.label, each.labels == each.label
+        known = each.labels != VOID
+        seen, true = (result.label_map == each.label) & known, each.labels == each.label
+        del result  # before the next pictures run
         hit, either = (seen & true)[each.window].sum(), (seen | true)[each.window].sum()
         table = tables.setdefault(each.label, np.zeros((2, 4)))
         table[kind] += hit, either, (seen & each.mask).sum(), each.mask.sum()

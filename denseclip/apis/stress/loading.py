@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import MODELS
 
 from denseclip.apis.catalogue import find_card, is_config
-from denseclip.apis.config import inference_config, inference_steps, model_class
 from denseclip.apis.errors import UserError
-from denseclip.apis.inferencer import Inferencer, choose_device
+from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.loading import load_model
+from denseclip.apis.stress.identity import fingerprint
 from denseclip.apis.stress.pictures import LabelledPictures
+from denseclip.apis.stress.zero_shot import require_extras, zero_shot_model
 from denseclip.apis.zoo import ours
 from denseclip.clip.presets import preset as find_preset
 from denseclip.clip.vocabulary import Vocabulary
@@ -68,12 +66,13 @@ def load_subject(
     if config is None and data is None:
         raise UserError(f"'{name}' is a method without pictures of its own: name a config that has some with --data.")
     source = str(data if data is not None else name)
-    pictures = LabelledPictures(config if data is None else load_config(data, whole=False), source, limit)
+    shown = config if data is None else load_config(data, whole=False)
+    pictures = LabelledPictures(shown, source, limit)
     model = _model(name, config, checkpoint or weights, pictures, given=data is not None, options=options)
     given = {key: str(value) for key, value in options.items() if value is not None}
-    made_of = [str(name), _stamp(checkpoint or weights), source, preset, limit, overrides, given]
-    made_of.append(None if config is None else config.to_dict().get('model'))
-    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
+    made_of = [str(name), checkpoint or weights, source, preset, limit, overrides, given]
+    made_of += [_settings(config, 'model', 'load_from', 'test_pipeline'), _settings(shown, 'test_dataloader')]
+    digest = fingerprint(made_of, pictures.files())
     title = {'model': Path(name).stem if is_config(name) else str(name), 'data': pictures.kind}
     title |= {'preset': preset} if preset else {}
     return Subject(model, pictures, digest, title)
@@ -115,13 +114,26 @@ def _model(
     words = Vocabulary.from_names(pictures.names) if given else None
     if config is None:
         model = load_model(str(name), weights=weights, words=words, **options)
-    elif weights is None and config.get('load_from') is None and config.get('train_dataloader') is None:
-        model = _untrained(config, options)
+        return _checked(model, pictures)
+    require_extras(config, weights or config.get('load_from'))
+    if weights is None and config.get('load_from') is None and config.get('train_dataloader') is None:
+        model = zero_shot_model(config, **options)
         if words is not None:
             model.set_vocabulary(words)
     else:
         found = None if weights is None else here_or_shipped(weights)
         model = load_model(config=config, weights=found, words=words, **options)
+    return _checked(model, pictures)
+
+
+def _settings(config: Config | None, *keys: str) -> dict[str, Any]:
+    """Some parts of a config as plain data."""
+    whole = {} if config is None else config.to_dict()
+    return {key: whole.get(key) for key in keys}
+
+
+def _checked(model: Any, pictures: LabelledPictures) -> Inferencer:
+    """The model, if it can be asked for the classes of the pictures."""
     if not isinstance(model, Inferencer):
         raise UserError(f'{type(model.model).__name__} labels no pixels by classes: stress needs a segmentor.')
     if len(model.vocabulary) != len(pictures.names):
@@ -130,21 +142,3 @@ def _model(
             'data with --data, so that the model is asked for their classes.'
         )
     return model
-
-
-def _untrained(config: Config, options: dict[str, Any]) -> Inferencer:
-    """The model of a config that brings all its weights."""
-    config = inference_config(config)
-    kind = model_class(config)
-    if hasattr(kind, 'set_object') or hasattr(kind, 'with_bbox'):
-        raise UserError(f'{kind.__name__} labels no pixels by classes: stress needs a segmentor.')
-    model = MODELS.build(config.model).to(choose_device(options.get('device')))
-    return Inferencer.from_model(model, inference_steps(config))
-
-
-def _stamp(weights: str | Path | None) -> list[Any]:
-    """Name, size and time of a file of weights."""
-    if weights is None:
-        return []
-    place = here_or_shipped(str(weights))
-    return [str(weights), *((place.stat().st_size, place.stat().st_mtime_ns) if place.is_file() else ())]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -76,31 +76,55 @@ class Tally:
 
 
 def look(
-    model: Inferencer, pictures: Iterable[Labelled], words: Any = None, after: Callable[[], None] | None = None
+    model: Inferencer,
+    pictures: Iterable[Labelled],
+    classes: int,
+    words: Any = None,
+    after: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Labelled, Segmentation]]:
-    """Run a model, some pictures at once.
+    """Run a model, some pictures at once: so many that their scores fit into :data:`_MOST_NUMBERS`.
 
     Args:
         model: A segmentor.
         pictures: What it sees.
+        classes: How many classes it tells apart.
         words: Its words; None: the present ones.
         after: Called after each picture.
 
     Yields:
         Each picture, and what was found in it, with scores of all pixels.
     """
-    waiting = iter(pictures)
-    many = 1
-    while group := list(islice(waiting, many)):
-        results = model.segment([Picture(one.rgb) for one in group], words, pixel_scores=True)
-        for one, result in zip(group, results, strict=True):
+    for group in _groups(pictures, classes + _EXTRA):
+        results = deque(model.segment([Picture(one.rgb) for one in group], words, pixel_scores=True))
+        for one in group:
+            result = results.popleft()
             if not isinstance(result, Segmentation):
                 raise UserError('stress needs semantic results: load the model with task="semantic".')
             yield one, result
+            del result  # nothing of it is kept while the next pictures run
             if after is not None:
                 after()
-        most = max(result.label_map.size * len(result.vocabulary) for result in results)
-        many = max(1, min(_MOST_AT_ONCE, _MOST_NUMBERS // most))
+
+
+def _groups(pictures: Iterable[Labelled], planes: int) -> Iterator[list[Labelled]]:
+    """Pictures that run together; each counts as the largest of them, for they are padded to one size.
+
+    Args:
+        pictures: All.
+        planes: Scores of a pixel.
+    """
+    group: list[Labelled] = []
+    largest = 0
+    for one in pictures:
+        height, width = one.rgb.shape[:2]
+        together = max(largest, height * width * planes) * (len(group) + 1)
+        if group and (len(group) == _MOST_AT_ONCE or together > _MOST_NUMBERS):
+            yield group
+            group, largest = [], 0
+        group.append(one)
+        largest = max(largest, height * width * planes)
+    if group:
+        yield group
 
 
 def tally(
@@ -108,6 +132,7 @@ def tally(
 ) -> Tally:
     """Count what a model gets right with its present words."""
     found = Tally(names)
-    for one, result in look(model, pictures, after=after):
+    for one, result in look(model, pictures, len(names), after=after):
         found.add(result, one.labels)
+        del result  # before the next pictures run
     return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
+from PIL import Image
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import Picture
@@ -73,6 +75,29 @@ class LabelledPictures:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def _infos(self) -> Iterator[dict[str, Any]]:
+        return (data.get_data_info(place) for data, place in self._places)
+
+    def files(self) -> Iterator[str]:
+        """All pictures and label maps."""
+        return (str(info[key]) for info in self._infos() for key in ('img_path', 'seg_map_path'))
+
+    def smaller_than(self, side: int) -> str | None:
+        """What to say of the first picture with a side of fewer pixels; None where there is none.
+
+        Raises:
+            UnreadableImageError: If a picture cannot be read.
+        """
+        for path in (info['img_path'] for info in self._infos()):
+            try:
+                with Image.open(path) as picture:  # its header alone
+                    width, height = picture.size
+            except (OSError, SyntaxError, Image.DecompressionBombError):
+                height, width = Picture.of(path).rgb.shape[:2]  # says what is wrong
+            if min(width, height) < side:
+                return f"'{path}' is {width} x {height}, corruptions need {side} pixels a side: leave it out."
+        return None
 
     def labels(self, index: int) -> Labels:
         """The classes of a picture's pixels, (H, W)."""

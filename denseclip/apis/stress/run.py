@@ -21,7 +21,7 @@ from denseclip.apis.stress.looking import tally
 from denseclip.apis.stress.pictures import Labelled
 from denseclip.apis.stress.report import NOT_MEASURED, summary_of, write_report
 from denseclip.apis.stress.unknown import folds_of, unknown_classes
-from denseclip.datasets.corruptions import CORRUPTIONS, FAMILIES, SEVERITIES, corrupt
+from denseclip.datasets.corruptions import CORRUPTIONS, FAMILIES, LEAST_SIDE, SEVERITIES, corrupt
 from denseclip.files.atomic import write_text
 from denseclip.files.progress import Progress, after_each
 
@@ -99,12 +99,14 @@ def stress(
     folder = prepare_folder(out, ())
     content = _begun(folder / RESULTS, subject, options)
     cells = dict(_cells(subject, options))
-    waiting = {key: cell for key, cell in cells.items() if key not in content['cells']}
+    asked = options.parts is not None
+    done = [key for key, cell in content['cells'].items() if not (asked and NOT_MEASURED in cell)]
+    waiting = {key: cell for key, cell in cells.items() if key not in done}
     after = after_each(progress, len(waiting) * len(subject.pictures))
     for key, cell in waiting.items():
-        content['cells'][key] = _measured(cell, after, asked=options.parts is not None or key == CLEAN)
+        content['cells'][key] = _measured(cell, after, asked=asked or key == CLEAN)
         _write(folder / RESULTS, content)
-    content['summary'] = summary_of(content['cells'])
+    content['summary'] = summary_of({key: content['cells'][key] for key in cells})
     _write(folder / RESULTS, content)
     write_report(folder, content)
     return content
@@ -144,8 +146,8 @@ def _begun(path: Path, subject: Subject, options: StressOptions) -> dict[str, An
 
 def _refuse(path: Path) -> dict[str, Any]:
     raise UserError(
-        f"'{path}' holds results of another model, other pictures or another seed: choose another folder, or begin "
-        'anew with --force (force=True).'
+        f"'{path}' holds results of another model, other settings, other files or another seed: choose another folder, "
+        'or begin anew with --force (force=True).'
     )
 
 
@@ -167,16 +169,41 @@ def _cells(subject: Subject, options: StressOptions) -> Iterator[tuple[str, Cell
 
     yield CLEAN, plain
     if 'corruptions' in parts:
-        for name, severity in options.cells:
-            yield f'corruptions/{name}/{severity}', partial(_corrupted, subject, name, severity, options.seed)
+        yield from _corruption_cells(subject, options)
     if 'unknown' in parts:
-        for number, held in enumerate(folds_of(names, options.hold_out, options.seed)):
-            key = str(number) if options.hold_out is None else '; '.join(names[k] for k in held)
-            yield f'unknown/{key}', partial(unknown_classes, subject, held)
+        yield from _unknown_cells(subject, options)
     if 'grounds' in parts:
         yield 'grounds' + _named(options.objects), partial(swapped_grounds, subject, options.objects, options.seed)
     if 'binding' in parts:
         yield 'binding', partial(colour_binding, subject, options.seed)
+
+
+def _corruption_cells(subject: Subject, options: StressOptions) -> Iterator[tuple[str, Cell]]:
+    small = subject.pictures.smaller_than(LEAST_SIDE) if options.cells else None
+    if small is not None and options.parts is not None:
+        raise UserError(small)
+    for name, severity in options.cells:
+        cell: Cell = partial(_corrupted, subject, name, severity, options.seed)
+        yield f'corruptions/{name}/{severity}', cell if small is None else partial(_refused, small)
+
+
+def _unknown_cells(subject: Subject, options: StressOptions) -> Iterator[tuple[str, Cell]]:
+    names, named = subject.pictures.names, options.hold_out
+    try:
+        folds = folds_of(names, named, options.seed)
+    except UserError as error:
+        if options.parts is not None or named is not None:
+            raise
+        yield 'unknown', partial(_refused, str(error))
+        return
+    for number, held in enumerate(folds):
+        key = f'fold {number}' if named is None else f'named {"; ".join(names[k] for k in held)}'
+        yield f'unknown/{key}', partial(unknown_classes, subject, held)
+
+
+def _refused(reason: str, after: Callable[[], None] | None) -> dict[str, Any]:
+    """A test that the pictures do not allow."""
+    raise UserError(reason)
 
 
 def _named(text: str | None) -> str:
@@ -191,10 +218,7 @@ def _corrupted(
     def pictures() -> Iterator[Labelled]:
         for index, one in enumerate(subject.pictures):
             rng = np.random.default_rng([seed, 1, number, severity, index])
-            try:
-                yield replace(one, rgb=corrupt(one.rgb, name, severity, rng))
-            except ValueError as error:
-                raise UserError(f"'{one.path}': {error}") from error
+            yield replace(one, rgb=corrupt(one.rgb, name, severity, rng))
 
     return tally(subject.model, pictures(), subject.pictures.names, after).to_dict()
 

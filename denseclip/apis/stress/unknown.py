@@ -12,6 +12,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.stress.loading import Subject
 from denseclip.apis.stress.looking import look
 from denseclip.apis.stress.pictures import VOID
+from denseclip.clip.vocabulary import VocabularyError
 from denseclip.evaluation.unknown import UnknownPixels, strangeness
 
 FOLDS = 4
@@ -27,9 +28,11 @@ def folds_of(names: Sequence[str], named: Sequence[str] | None, seed: int) -> li
         seed: Of the parts.
 
     Raises:
-        UserError: If a named class is none, or all are named.
+        UserError: If a named class is none, or fewer than two are left.
     """
     if named is None:
+        if len(names) < 3:
+            raise UserError(f'of {len(names)} classes none can be left out: two must be left to tell apart.')
         order = np.random.default_rng([seed, 0]).permutation(len(names))
         parts = np.array_split(order, min(FOLDS, len(names)))
         return [tuple(sorted(int(k) for k in part)) for part in parts]
@@ -55,14 +58,18 @@ def unknown_classes(subject: Subject, held: Sequence[int], after: Callable[[], N
     """
     vocabulary = subject.model.vocabulary
     kept = tuple(entry for k, entry in enumerate(vocabulary.classes) if k not in held)
-    words = replace(vocabulary, classes=kept)
+    try:
+        words = replace(vocabulary, classes=kept)
+    except VocabularyError as error:
+        raise UserError(f'without {", ".join(vocabulary.names[k] for k in held)}: {error}') from error
     seen = {'max': UnknownPixels(), 'entropy': UnknownPixels()}
-    for one, result in look(subject.model, subject.pictures, words, after):
+    for one, result in look(subject.model, subject.pictures, len(kept), words, after):
         known = one.labels != VOID
         assert result.pixel_scores is not None
         strange = np.isin(one.labels[known], list(held))
         for name, scores in strangeness(result.pixel_scores[: len(kept), known]).items():
             seen[name].add(scores, strange)
+        del result  # before the next pictures run
     found = {name: pixels.auroc() for name, pixels in seen.items()}
     names = [subject.pictures.names[k] for k in held]
     return {'classes': names, 'AUROC': {name: None if np.isnan(v) else 100 * v for name, v in found.items()}}

@@ -1,38 +1,28 @@
 """Miniworld's CLIP under stress: what is written, going on, and bad input."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.stress import StressOptions, load_subject, stress
 from denseclip.apis.stress.grounds import objects_and_grounds, pasted, swaps_of
 from denseclip.apis.stress.looking import Tally, tally
 from denseclip.apis.stress.pictures import VOID
+from denseclip.apis.stress.run import _corruption_cells, _measured, _unknown_cells
 from denseclip.apis.stress.unknown import folds_of
-from denseclip.datasets.miniworld import write_miniworld
 from denseclip.datasets.miniworld.colour_pairs import MEANINGS
 from denseclip.datasets.miniworld.kinds import CLASSES, NUM_THINGS
 
 CONFIG = 'configs/miniworld/maskclip_vit-xs8_zs_miniworld-128x128.py'
 STUFF = ['tree', *CLASSES[NUM_THINGS:]]  # trees are stuff where nothing else is said
 FEW = StressOptions(corruptions=['contrast', 'brightness'], severities=[5], hold_out=['grass', 'sky', 'night'])
-
-
-@pytest.fixture(scope='module')
-def root(tmp_path_factory):
-    """Eight drawn pictures of 64 x 64."""
-    folder = tmp_path_factory.mktemp('data') / 'drawn'
-    write_miniworld('ade20k', folder, count=1, val_count=8, size=(64, 64))
-    return folder
-
-
-@pytest.fixture(scope='module')
-def subject(root):
-    """The bundled CLIP on six of them."""
-    return load_subject(CONFIG, limit=6, overrides={'test_dataloader.dataset.data_root': str(root)}, device='cpu')
 
 
 @pytest.fixture(scope='module')
@@ -167,6 +157,65 @@ def test_what_the_pictures_do_not_allow_is_said_where_it_was_not_asked_for(subje
     content = stress(subject, tmp_path, replace(FEW, corruptions=[], hold_out=['grass']))
     assert 'no object of these pictures' in content['cells']['grounds']['not measured']
     assert 'Not measured: grounds (no object' in (tmp_path / 'stress.md').read_text()
+
+
+def test_what_was_not_measured_is_tried_again_where_it_is_asked_for(done, subject, tmp_path, monkeypatch):
+    kept = {'clean': done[0]['cells']['clean'], 'grounds': {'not measured': 'for once'}}
+    beside = {**done[0], 'cells': kept}
+    (tmp_path / 'stress.json').write_text(json.dumps(beside))
+    with monkeypatch.context() as patch:
+        patch.setattr('denseclip.apis.stress.grounds.swaps_of', lambda *args: [])
+        with pytest.raises(UserError, match='no object of these pictures'):
+            stress(subject, tmp_path, replace(FEW, parts=['grounds']))
+    assert stress(subject, tmp_path, replace(FEW, parts=['grounds']))['cells']['grounds']['classes']
+
+
+def test_the_summary_is_of_the_tests_of_the_call(done, subject, tmp_path, monkeypatch):
+    (known,) = (cell for key, cell in done[0]['cells'].items() if key.startswith('unknown/'))
+    other = {'classes': [], 'AUROC': {'max': 1.0, 'entropy': 2.0}}
+    more = {'unknown/fold 0': other, 'grounds/tree': {**done[0]['cells']['grounds'], 'usual': -1.0}}
+    (tmp_path / 'stress.json').write_text(json.dumps({**done[0], 'cells': {**done[0]['cells'], **more}}))
+    monkeypatch.setattr(subject.model, 'segment', None)
+    content = stress(subject, tmp_path, FEW)
+    assert content['summary'] == done[0]['summary']
+    assert content['summary']['unknown_AUROC_max'] == known['AUROC']['max']
+    assert content['cells'].items() >= more.items()
+
+
+def test_a_class_called_0_is_no_fold(subject):
+    keys = [{key for key, _ in _unknown_cells(subject, StressOptions(hold_out=held))} for held in (None, ['sky'])]
+    renamed = replace(subject, pictures=SimpleNamespace(names=('fold 0', '0', 'sky')))
+    keys += [{key for key, _ in _unknown_cells(renamed, StressOptions(hold_out=[name]))} for name in ('0', 'fold 0')]
+    assert len(set.union(*keys)) == sum(map(len, keys)) == 7
+
+
+@pytest.mark.parametrize('names', [('crack',), ('crack', 'wall')])
+def test_one_of_two_classes_is_not_left_out(subject, names):
+    few = replace(subject, pictures=SimpleNamespace(names=names))
+    with pytest.raises(UserError, match='two must be left'):
+        dict(_unknown_cells(few, StressOptions(parts=['unknown'])))
+    ((key, cell),) = _unknown_cells(few, StressOptions())
+    assert 'two must be left' in _measured(cell, None, asked=False)['not measured']
+    assert key == 'unknown'
+
+
+def test_a_picture_too_small_for_corruptions_is_named_before_anything_runs(root, tmp_path, monkeypatch):
+    data = tmp_path / 'data'
+    shutil.copytree(root, data)
+    subject = load_subject(CONFIG, limit=2, overrides={'test_dataloader.dataset.data_root': str(data)}, device='cpu')
+    last = list(subject.pictures.files())[-2]
+    Image.new('RGB', (64, 31)).save(last)
+    calls = []
+    monkeypatch.setattr(subject.model, 'segment', lambda *args, **kwargs: calls.append(args))
+    options = StressOptions(parts=['corruptions'], severities=[1])
+    with pytest.raises(UserError, match=f"'{re.escape(last)}' is 64 x 31, corruptions need 32 pixels"):
+        stress(subject, tmp_path / 'out', options)
+    cells = dict(_corruption_cells(subject, replace(options, parts=None)))
+    assert {_measured(cell, None, asked=False)['not measured'] for cell in cells.values()} == {
+        f"'{last}' is 64 x 31, corruptions need 32 pixels a side: leave it out."
+    }
+    assert len(cells) == 15
+    assert not calls
 
 
 @pytest.mark.parametrize(
