@@ -148,6 +148,7 @@ class SegmentorWriting(Writing):
                 'classes, so that their embeddings go along, or leave the descriptions out.'
             )
         if self.fixed is not None:
+            assert rows is not None
             self.save('embeddings', {'embeddings': rows})
         elif self.words is not None:
             self.text()

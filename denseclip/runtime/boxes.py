@@ -93,7 +93,9 @@ class RuntimeBoxModel(RuntimeWordModel):
             'least': np.array([self._rule.score], dtype=np.float32),
         }
         if self.manifest.words is not None:
-            feeds['text'] = self._asked(self.vocabulary).text
+            text = self._asked(self.vocabulary).text
+            assert text is not None
+            feeds['text'] = text
         names = ['boxes', 'scores', 'labels', *(['masks'] if self._rule.mask is not None else [])]
         boxes, scores, labels, *more = self.model.run(names, feeds)
         order = np.argsort(-scores, kind='stable')[: self._rule.most if self._rule.most > 0 else None]

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def rows(name: str, out: Path, picture: Path, pixels: np.ndarray, rounds: int) -
     runtimes = {to: load(folder, threads=1) for to, folder in folders.items()}
     work: dict[str, Callable[[], Any]] = {'PyTorch': lambda: model.segment(pixels, WORDS, scores=False)}
     for to, runtime in runtimes.items():
-        work[to] = lambda runtime=runtime: runtime.segment(pixels, WORDS, scores=False)
+        work[to] = partial(runtime.segment, pixels, WORDS, scores=False)
     took = in_turn(work, rounds)
     found = [('PyTorch', '0', '', took['PyTorch'], first(torch_code(name, picture)))]
     for to, runtime in runtimes.items():

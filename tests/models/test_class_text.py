@@ -157,8 +157,6 @@ def test_sampling_repeats_with_the_seed():
 def test_background_prompts_are_one_more_class():
     text, encoder = make(dict(classes=['wall', 'sky'], background='prompts', background_names=['thing', 'stuff']))
     assert text(encoder).shape == (1, 3, 6)
-    with pytest.raises(ValueError, match='learned'):
-        make(dict(classes=['wall'], background='learned'))
 
 
 def test_long_names_are_named():
