@@ -38,7 +38,7 @@ class Watch:
         inferencer: The model, which knows its good pictures.
         good: Good pictures that say what is usual; they are not judged.
         threshold: ``'auto'`` or a calibrated score, see :func:`~denseclip.apis.anomaly_folder.inspect_pictures`.
-        skipped: Folders inside ``folder`` whose pictures are not judged.
+        skipped: Pictures, and folders inside ``folder``, that are not judged.
         object_name: What the pictures show, for the report.
         maps: Also write raw maps.
         formats: Further files of every picture.
@@ -63,7 +63,7 @@ class Watch:
         self.folder, self.out, self.inferencer = folder, out, inferencer
         self.object_name, self.maps, self.formats = object_name, maps, tuple(formats)
         self._skipped = [path.resolve() for path in (*skipped, out)]
-        self._good = {path.resolve() for path in good}
+        self._good = {path.resolve() for path in (*good, *skipped)}
         self.found = self._usual(good, threshold)
         self.written: list[Written] = []
         self._judged: set[str] = set()
@@ -124,13 +124,14 @@ class Watch:
         state = self.out / STATE
         told = {'pictures': asdict(self.found.pictures), 'pixels': asdict(self.found.pixels)}
         told['thresholds'] = {'picture': self.found.thresholds.picture, 'pixel': self.found.thresholds.pixel}
+        told['folder'] = str(self.folder.resolve())
         path = state / 'watch.json'
         if path.is_file():
             before = json.loads(path.read_text(encoding='utf-8'))
             if not _same(before, json.loads(json.dumps(told))):
                 raise UserError(
-                    f"'{self.out}' was begun with other good pictures or another model; go on with those, or watch "
-                    'into another folder with --out.'
+                    f"'{self.out}' was begun with other good pictures, another folder or threshold, or another model; "
+                    'go on with those, or watch into another folder with --out.'
                 )
         else:
             if self.out.is_dir() and any(self.out.iterdir()):

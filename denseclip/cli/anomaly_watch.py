@@ -25,6 +25,8 @@ def check_watch(args: argparse.Namespace) -> None:
         raise UserError(f'--watch {args.watch:g} must be seconds between looks, above 0 and up to 3600.')
     if args.out is None:
         raise UserError('--watch writes a report that grows: say where with --out DIR.')
+    if args.force:
+        raise UserError('--watch goes on in --out and overwrites nothing: leave --force out.')
     if args.method == 'batch':
         raise UserError('--watch judges pictures one by one: --method batch, by which they judge one another, cannot.')
     if args.threshold.lower() == 'f1':
@@ -55,13 +57,17 @@ def watch(args: argparse.Namespace, threshold: str | float) -> int:
     inferencer: Any = load_aloud(lambda: load_anomaly_model(args, choice))
     namer = load_namer(args, inferencer)
     _, judges = give_references(inferencer, choice, good, [])
+    if not judges:
+        raise UserError(
+            '--watch needs two different good pictures at least: one alone cannot tell what is usual (--normal).'
+        )
     running = Watch(
         folder,
         Path(args.out),
         inferencer,
-        judges or good,
+        judges,
         threshold,
-        skipped=[*normal, *map(Path, args.normal or ())],
+        skipped=[*normal, *map(Path, args.normal or ()), *good],
         object_name=args.object or 'part',
         maps=args.maps,
         formats=extra_formats(args),
@@ -84,7 +90,10 @@ def _look_on(running: Any, args: argparse.Namespace) -> None:
             time.sleep(args.watch)
     except KeyboardInterrupt:
         running.report()
-    if not args.json:
+    if args.json:
+        for line in running.waiting:
+            emit(args.output, {'error': line})
+    else:
         flagged = sum(bool(entry.row['anomalous']) for entry in running.written)
         print(f'stopped: {len(running.written)} pictures, {flagged} anomalous; written: {shown(args.out)}/report.html')
         for line in running.waiting:

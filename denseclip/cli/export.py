@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.export.run import describe, export
     from denseclip.files.names import shown
 
-    FORMATS[args.to].check_packages()
+    FORMATS[args.to].check_packages()  # before a model is loaded
     check_precision(args.precision, args.calibrate)
     words, notes = (None, ()) if args.classes is None else typed_vocabulary(args.classes)
     for note in notes:

@@ -58,6 +58,7 @@ def export(
     """
     if to not in FORMATS:
         raise UserError(f"cannot export to '{to}'; choose from {', '.join(FORMATS)}.")
+    FORMATS[to].check_packages()
     inferencer: Any = (
         model if isinstance(model, Predictor) else Inferencer.from_model(model, [dict(step) for step in steps or ()])
     )

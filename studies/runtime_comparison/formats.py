@@ -29,6 +29,7 @@ from denseclip.export.errors import ExportError
 from denseclip.export.graphs import example_text
 from denseclip.files.shipped import here_or_shipped
 from denseclip.runtime import load
+from denseclip.runtime.manifest import FILE
 
 FORMATS = ('onnx', 'openvino')
 WORDS = 'sky; building; road; tree; car; pedestrian'
@@ -68,7 +69,7 @@ def rows(name: str, out: Path, picture: Path, pixels: np.ndarray, rounds: int) -
     for to in FORMATS:
         folder = out / f'{name}-{to}'
         try:
-            if not folder.exists():
+            if not (folder / FILE).is_file():
                 export(model, folder, to, own_words=name == 'bundled')
             folders[to] = folder
         except ExportError as error:

@@ -52,9 +52,9 @@ def draw(path, spot=0):
 def start(tmp_path):
     good = [draw(tmp_path / f'shots/normal/{k}.png') for k in range(6)]
 
-    def begin(out='out', pictures=good):
+    def begin(out='out', pictures=good, folder='shots'):
         model = Brightness()
-        watch = Watch(tmp_path / 'shots', tmp_path / out, model, pictures, skipped=[tmp_path / 'shots/normal'])
+        watch = Watch(tmp_path / folder, tmp_path / out, model, pictures, skipped=[tmp_path / 'shots/normal'])
         model.seen.clear()
         return watch, model
 
@@ -116,6 +116,8 @@ def test_other_good_pictures_and_strange_folders_are_refused(start, tmp_path):
     others = [draw(tmp_path / f'bright/{k}.png', 150 + k) for k in range(6)]
     with pytest.raises(UserError, match='begun with other good pictures'):
         start(pictures=others)
+    with pytest.raises(UserError, match='another folder'):
+        start(folder='elsewhere')
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/notes.txt').write_text('x')
     with pytest.raises(UserError, match='no watch has written'):
@@ -147,6 +149,12 @@ def test_the_command_stops_cleanly(typed, tmp_path, monkeypatch, capsys):
     assert 'ANOMALOUS  ' in said and 'stopped: 1 pictures, 1 anomalous' in said and looks == [0.5] * 3
 
 
+def test_one_good_picture_cannot_tell_what_is_usual(typed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(anomaly_watch, 'give_references', lambda *_: ([], []))
+    assert main([*typed, '--watch', '--out', str(tmp_path / 'out')]) == 2
+    assert 'two different good pictures' in capsys.readouterr().err and not (tmp_path / 'out').exists()
+
+
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
@@ -154,6 +162,7 @@ def test_the_command_stops_cleanly(typed, tmp_path, monkeypatch, capsys):
         (['--watch', '0', '--out', 'o'], 'seconds between looks'),
         (['--watch', '--out', 'o', '--threshold', 'F1'], 'no labels'),
         (['--watch', '--out', 'o', '--normal', 'nowhere'], 'nowhere'),
+        (['--watch', '--out', 'o', '--force'], 'overwrites nothing'),
     ],
 )
 def test_what_does_not_go_with_a_watch_is_said(typed, options, said, tmp_path, monkeypatch, capsys):

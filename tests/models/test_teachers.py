@@ -111,8 +111,14 @@ def test_dinov3_is_timms_at_any_size():
 def _dinov3_file(state: dict, bias: bool) -> dict:
     """The authors' layout of a timm model's tensors."""
     found = {'mask_token': torch.zeros(1, 24), 'rope_embed.periods': torch.ones(2)}
+    gated = [('fc1_g', 'w1'), ('fc1_x', 'w2'), ('fc2', 'w3')] if any('fc1_g' in key for key in state) else []
     for key, value in state.items():
-        for ours, theirs in (('reg_token', 'storage_tokens'), ('.gamma_1', '.ls1.gamma'), ('.gamma_2', '.ls2.gamma')):
+        for ours, theirs in (
+            ('reg_token', 'storage_tokens'),
+            ('.gamma_1', '.ls1.gamma'),
+            ('.gamma_2', '.ls2.gamma'),
+            *gated,
+        ):
             key = key.replace(ours, theirs)
         if not key.endswith(('q_bias', 'v_bias')):
             found[key] = value
@@ -124,9 +130,10 @@ def _dinov3_file(state: dict, bias: bool) -> dict:
     return found
 
 
-@pytest.mark.parametrize('bias', [False, True])
-def test_reads_dinov3s_own_files(tmp_path: Path, bias: bool):
-    name = 'vit_small_patch16_dinov3' + '_qkvb' * bias
+@pytest.mark.parametrize('kind', ['small', 'small_plus', 'small with biases'])
+def test_reads_dinov3s_own_files(tmp_path: Path, kind: str):
+    bias = kind == 'small with biases'
+    name = f'vit_{kind.split()[0]}_patch16_dinov3' + '_qkvb' * bias
     reference, path = shaken(name, **V3), tmp_path / 'dinov3.pth'
     torch.save(_dinov3_file(reference.vit.state_dict(), bias), path)
     read, images = DINOTower(name, pretrained=str(path), **V3), torch.rand(1, 3, 64, 64)

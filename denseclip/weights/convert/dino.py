@@ -49,6 +49,16 @@ def dino_forward(state: State) -> dict[str, Tensor]:
     return {key.replace('.mlp.w12.', '.mlp.fc1.').replace('.mlp.w3.', '.mlp.fc2.'): v for key, v in kept.items()}
 
 
+_DINOV3 = (
+    ('storage_tokens', 'reg_token'),
+    ('.ls1.gamma', '.gamma_1'),
+    ('.ls2.gamma', '.gamma_2'),
+    ('.mlp.w1.', '.mlp.fc1_g.'),  # gate, value and output of the models with SwiGLU
+    ('.mlp.w2.', '.mlp.fc1_x.'),
+    ('.mlp.w3.', '.mlp.fc2.'),
+)
+
+
 def _dinov3(state: State) -> dict[str, Tensor]:
     """DINOv3's names to timm's; queries' and values' biases apart, those of keys are masked."""
     found = {}
@@ -59,7 +69,7 @@ def _dinov3(state: State) -> dict[str, Tensor]:
             block = key.removesuffix('qkv.bias')
             found[f'{block}q_bias'], _, found[f'{block}v_bias'] = value.chunk(3)
             continue
-        for theirs, ours in (('storage_tokens', 'reg_token'), ('.ls1.gamma', '.gamma_1'), ('.ls2.gamma', '.gamma_2')):
+        for theirs, ours in _DINOV3:
             key = key.replace(theirs, ours)
         found[key] = value
     return found
