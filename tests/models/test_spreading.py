@@ -9,6 +9,7 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.core.placement import Placement
 from denseclip.export.capabilities import capability
 from denseclip.models.builder import with_own_settings
+from denseclip.models.functional import label_propagation
 from denseclip.models.functional.label_propagation import patch_graph, spread_over_patches, spread_over_pixels
 from denseclip.models.providers import DINOAffinity
 from denseclip.models.providers.base import AffinityProvider
@@ -124,3 +125,14 @@ def test_refusals():
         DINOAffinity(TINY_DINO, feature='keys')
     with pytest.raises(NotImplementedError, match='no features'):
         AffinityProvider().features(torch.zeros(1, 3, 8, 8), PLAIN)
+
+
+def test_a_sparse_graph_spreads_as_a_plain_matrix_does(monkeypatch):
+    torch.manual_seed(0)
+    features, places, scores = torch.randn(60, 8), 40 * torch.rand(60, 2), torch.randn(60, 3)
+    plain = patch_graph(features, places, neighbours=9)
+    monkeypatch.setattr(label_propagation, '_MOST_DENSE', 10)
+    sparse = patch_graph(features, places, neighbours=9)
+    assert sparse.is_sparse and not plain.is_sparse
+    torch.testing.assert_close(sparse.to_dense(), plain)
+    torch.testing.assert_close(spread_over_patches(sparse, scores), spread_over_patches(plain, scores))

@@ -16,13 +16,13 @@ from timm.models.eva import EvaBlock
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from denseclip.clip.attention import SELF_TERMS, attend
+from denseclip.clip.attention import attend
 from denseclip.clip.blocks import ffn_branch, projections, run_block, timm_self_attention
 from denseclip.clip.towers.base import ImageTower
 from denseclip.clip.towers.timm_vit import TimmViTTower, latent_values
 from denseclip.clip.towers.vit import ViTTower
 
-ATTENTIONS = (*SELF_TERMS[1:], 'ordinary')
+ATTENTIONS = ('qq', 'kk', 'vv', 'ordinary')
 """Attention of the second stream; ``'ordinary'``: none, patches are read from the ordinary stream."""
 
 

@@ -13,6 +13,8 @@ from denseclip.core.precision import full_precision
 from .conjugate_gradient import conjugate_gradient
 
 _ROWS_AT_ONCE = 1024
+_MOST_DENSE = 4096
+"""Patches of a graph that is a plain matrix: below, 400 neighbours of each take more room as a sparse one."""
 _CLASSES_AT_ONCE = 16
 Place = tuple[EllipsisType, slice, slice]
 """Which pixels of planes."""
@@ -35,7 +37,7 @@ def patch_graph(
         power: See ``sigma``.
 
     Returns:
-        Sparse (n, n), symmetric, without loops, divided by the roots of both patches' sums.
+        (n, n), symmetric, without loops, divided by the roots of both patches' sums; sparse above 4,096 patches.
 
     Shape:
         - features: :math:`(n, C)`; places: :math:`(n, 2)`
@@ -61,6 +63,9 @@ def _joins(features: Tensor, places: Tensor, neighbours: int, gamma: float, sigm
     sums = torch.zeros(count, device=unit.device).index_add_(0, both[0], torch.cat([value, value]))
     root = torch.where(sums > 0, sums, 1.0).rsqrt()
     joined = torch.cat([value, value]) * root[both[0]] * root[both[1]]
+    if count <= _MOST_DENSE:
+        graph = torch.zeros(count, count, device=unit.device, dtype=joined.dtype)
+        return graph.index_put_((both[0], both[1]), joined, accumulate=True)
     return torch.sparse_coo_tensor(both, joined, (count, count), check_invariants=False).coalesce()
 
 
@@ -81,7 +86,7 @@ def spread_over_patches(graph: Tensor, scores: Tensor, alpha: float = 0.95, iter
     """
     wanted = scores.to(graph.dtype)
     with full_precision(graph.device.type):
-        found = conjugate_gradient(lambda x: x - alpha * torch.sparse.mm(graph, x), wanted, iterations, dims=(0,))
+        found = conjugate_gradient(lambda x: x - alpha * (graph @ x), wanted, iterations, dims=(0,))
     return found.to(scores.dtype)
 
 
