@@ -122,7 +122,7 @@ class Watch:
     def _begin(self) -> None:
         """Take up what was judged before."""
         state = self.out / STATE
-        told = {'pictures': asdict(self.found.pictures), 'pixels': asdict(self.found.pixels)}
+        told: dict[str, Any] = {'pictures': asdict(self.found.pictures), 'pixels': asdict(self.found.pixels)}
         told['thresholds'] = {'picture': self.found.thresholds.picture, 'pixel': self.found.thresholds.pixel}
         told['folder'] = str(self.folder.resolve())
         path = state / 'watch.json'
