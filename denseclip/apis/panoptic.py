@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from denseclip.apis.results.base import Region, Result
+from denseclip.apis.results.base import AreaResult, Region
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.files.names import shown
 from denseclip.visualization.palette import overlay_palette
@@ -41,7 +41,7 @@ class Segment:
 
 
 @dataclass(frozen=True, eq=False)
-class PanopticSegmentation(Result):
+class PanopticSegmentation(AreaResult):
     """Which segment every pixel belongs to.
 
     Attributes:
@@ -96,26 +96,6 @@ class PanopticSegmentation(Result):
             for number, (s, title) in enumerate(zip(kept, titles, strict=True), start=1)
         )
         return cls(table[ids], segments, vocabulary, palette, image, source)
-
-    @classmethod
-    def from_supervision(
-        cls, found: Any, image: np.ndarray, words: Any = None, source: Path | None = None
-    ) -> PanopticSegmentation:
-        """From ``supervision.Detections`` with masks; where they overlap, the surest stays.
-
-        Args:
-            found: ``supervision.Detections``, filtered, tracked or merged as you like.
-            image: The picture, ``H x W x 3`` RGB, ``uint8``.
-            words: The classes in label order, in any form that ``Vocabulary.of`` knows; by default those that came with
-                the detections.
-            source: The picture's file.
-
-        Raises:
-            UserError: If classes, masks or sizes do not fit.
-        """
-        from denseclip.apis.results.supervision import panoptic
-
-        return panoptic(found, image, words, source)
 
     @property
     def scores(self) -> np.ndarray:  # type: ignore[override]

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from denseclip.apis.area_table import format_areas
-from denseclip.apis.results.base import Region, Result
+from denseclip.apis.results.base import AreaResult, Region
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.files.names import shown
 from denseclip.structures.word_scores import CHANCES, score_title
@@ -53,7 +53,7 @@ class ClassArea:
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation(Result):
+class Segmentation(AreaResult):
     """What is where in a picture.
 
     Attributes:
@@ -110,26 +110,6 @@ class Segmentation(Result):
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Name of every label: the classes, then ``background`` or ``nothing`` where there are such pixels."""
         return self._names  # type: ignore[attr-defined]
-
-    @classmethod
-    def from_supervision(
-        cls, found: Any, image: np.ndarray, words: Any = None, source: Path | None = None
-    ) -> Segmentation:
-        """From ``supervision.Detections`` with masks; pixels of none are background, or ``nothing``.
-
-        Args:
-            found: ``supervision.Detections``, filtered, tracked or merged as you like.
-            image: The picture, ``H x W x 3`` RGB, ``uint8``.
-            words: The classes in label order, in any form that ``Vocabulary.of`` knows; by default those that came with
-                the detections.
-            source: The picture's file.
-
-        Raises:
-            UserError: If classes, masks or sizes do not fit.
-        """
-        from denseclip.apis.results.supervision import semantic
-
-        return semantic(found, image, words, source)
 
     def areas(self) -> list[ClassArea]:
         """Pixels and share of every class, in label order; classes that were not found have 0."""

@@ -111,8 +111,11 @@ def load_anomaly_model(args: argparse.Namespace, choice: Any) -> Any:
         raise UserError(f'{type(model.model).__name__} is no anomaly model; use a config of configs/anovl/.')
     if args.prompts is not None:
         _choose_prompts(model.model, args.prompts)
-        if args.domain is not None and getattr(model.model, 'pair', None) is not None:
-            raise UserError('--domain goes with written prompts, not with a learnt pair: leave it out.')
+        if getattr(model.model, 'pair', None) is not None:
+            if args.domain is not None:
+                raise UserError('--domain goes with written prompts, not with a learnt pair: leave it out.')
+            if args.defects is not None and not hasattr(model.model, 'pass_size'):  # AnoVL names areas by them
+                raise UserError('--defects are looked for by written prompts, not by a learnt pair: leave them out.')
     model.set_object(args.object, args.domain, args.defects)
     return model
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -11,19 +10,12 @@ from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
 from denseclip.runtime.kinds import Boxes
-from denseclip.runtime.manifest import Manifest
 from denseclip.runtime.pictures import prepare
 from denseclip.runtime.word_model import RuntimeWordModel
 
 
 class RuntimeBoxModel(RuntimeWordModel):
-    """An exported RetinaNet or Mask R-CNN. Threads may share one.
-
-    Args:
-        folder: See :func:`denseclip.runtime.load`.
-        vocabulary: See there; the model tells apart its own classes alone.
-        threads: See there.
-        manifest: What lies in the folder, where that has been read.
+    """An exported RetinaNet or Mask R-CNN, which tells apart its own classes alone; see :class:`RuntimeWordModel`.
 
     Attributes:
         score: Least confidence of an object where a call says none, 0..1.
@@ -32,14 +24,7 @@ class RuntimeBoxModel(RuntimeWordModel):
     gives = 'boxes'
     task = 'instance'
 
-    def __init__(
-        self,
-        folder: str | Path,
-        vocabulary: Any = None,
-        threads: int | None = None,
-        manifest: Manifest | None = None,
-    ) -> None:
-        super().__init__(folder, vocabulary, threads, manifest)
+    def _begin(self) -> None:
         self._rule: Boxes = self.manifest.rule
         self.score = self._rule.least_score
 

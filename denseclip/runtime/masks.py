@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from denseclip.clip.things import thing_flags
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.runtime.confidences import Confidences
 from denseclip.runtime.kinds import Masks
-from denseclip.runtime.manifest import Manifest
 from denseclip.runtime.mask_results import (
     Queries,
     class_probabilities,
@@ -38,13 +36,7 @@ _SCORE = 0.3
 
 
 class RuntimeMaskModel(RuntimeModel):
-    """An exported FC-CLIP or MAFT+. Threads may share one: words belong to the call.
-
-    Args:
-        folder: See :class:`RuntimeModel`.
-        vocabulary: See there.
-        threads: See there.
-        manifest: See there.
+    """An exported FC-CLIP or MAFT+, see :class:`RuntimeModel`.
 
     Attributes:
         score: Least confidence of an instance, 0..1.
@@ -52,14 +44,8 @@ class RuntimeMaskModel(RuntimeModel):
 
     gives = 'masks'
 
-    def __init__(
-        self,
-        folder: str | Path,
-        vocabulary: Any = None,
-        threads: int | None = None,
-        manifest: Manifest | None = None,
-    ) -> None:
-        super().__init__(folder, vocabulary, threads, manifest)
+    def _begin(self) -> None:
+        super()._begin()
         self._rule: Masks = self.manifest.rule
         self._things: Any = None
         self.score = _SCORE

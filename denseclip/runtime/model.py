@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -13,7 +12,6 @@ from denseclip.apis.images import Picture as ReadPicture
 from denseclip.apis.segmentation import Segmentation, result_names
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.runtime.label_maps import label_type, window_boxes
-from denseclip.runtime.manifest import Manifest
 from denseclip.runtime.pictures import extend, prepare
 from denseclip.runtime.results import Answer, Asked, Seen, Unrelated, answer
 from denseclip.runtime.word_model import RuntimeWordModel, array
@@ -22,13 +20,7 @@ from denseclip.visualization.palette import BACKGROUND_COLOR, distinct_palette
 
 
 class RuntimeModel(RuntimeWordModel):
-    """An exported model that segments by words. Threads may share one: words belong to the call.
-
-    Args:
-        folder: See :func:`denseclip.runtime.load`.
-        vocabulary: See there.
-        threads: See there.
-        manifest: What lies in the folder, where that has been read.
+    """An exported model that segments by words, see :class:`RuntimeWordModel`.
 
     Attributes:
         calibration: Makes confidences of what the model sees of a word; None: results have ranks or probabilities.
@@ -36,14 +28,7 @@ class RuntimeModel(RuntimeWordModel):
 
     task = 'semantic'
 
-    def __init__(
-        self,
-        folder: str | Path,
-        vocabulary: Any = None,
-        threads: int | None = None,
-        manifest: Manifest | None = None,
-    ) -> None:
-        super().__init__(folder, vocabulary, threads, manifest)
+    def _begin(self) -> None:
         self._unrelated: Unrelated | None = None
         self.calibration: Calibration | None = None
         file = self.manifest.files.get('unrelated')

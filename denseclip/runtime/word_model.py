@@ -56,6 +56,10 @@ class RuntimeWordModel(Predictor):
         self._vocabulary = self.own_vocabulary if vocabulary is None else Vocabulary.of(vocabulary)
         if self._vocabulary is not None:
             self._check(self._vocabulary)
+        self._begin()
+
+    def _begin(self) -> None:
+        """What a kind of model sets up of its own, when the files are open."""
 
     @property
     def vocabulary(self) -> Vocabulary:

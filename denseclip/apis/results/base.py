@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -221,3 +221,30 @@ class Result(ABC):
             row.content(self, Place(folder)) for row in rows
         ]  # all of them first: nothing is written if one fails
         return [write_file(folder / name, content) for name, content in zip(files, contents, strict=True)]
+
+
+class AreaResult(Result):
+    """A result in which a pixel belongs to one area at most."""
+
+    @classmethod
+    def from_supervision(
+        cls: type[AreaResultT], found: Any, image: np.ndarray, words: Any = None, source: Path | None = None
+    ) -> AreaResultT:
+        """From ``supervision.Detections`` with masks; where they overlap, the surest stays.
+
+        Args:
+            found: ``supervision.Detections``, filtered, tracked or merged as you like.
+            image: The picture, ``H x W x 3`` RGB, ``uint8``.
+            words: The classes in label order, in any form that ``Vocabulary.of`` knows; by default those that came with
+                the detections.
+            source: The picture's file.
+
+        Raises:
+            UserError: If classes, masks or sizes do not fit.
+        """
+        from denseclip.apis.results.supervision import AREAS
+
+        return AREAS[cls.kind](found, image, words, source)
+
+
+AreaResultT = TypeVar('AreaResultT', bound=AreaResult)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ def instances(
 
 
 def panoptic(found: Any, image: np.ndarray, words: Any = None, source: Path | None = None) -> PanopticSegmentation:
-    """See :meth:`PanopticSegmentation.from_supervision`."""
+    """See :meth:`AreaResult.from_supervision`."""
     from denseclip.apis.panoptic import PanopticSegmentation
 
     labels, vocabulary, masks = _areas(found, image, words)
@@ -89,7 +89,7 @@ def panoptic(found: Any, image: np.ndarray, words: Any = None, source: Path | No
 
 
 def semantic(found: Any, image: np.ndarray, words: Any = None, source: Path | None = None) -> Segmentation:
-    """See :meth:`Segmentation.from_supervision`."""
+    """See :meth:`AreaResult.from_supervision`; pixels of none are background, or ``nothing``."""
     from denseclip.apis.segmentation import BACKGROUND_NAME, NOTHING_NAME, Segmentation
 
     labels, vocabulary, masks = _areas(found, image, words, apart=(BACKGROUND_NAME, NOTHING_NAME))
@@ -104,6 +104,10 @@ def semantic(found: Any, image: np.ndarray, words: Any = None, source: Path | No
     palette = palette_for(vocabulary.names, background=vocabulary.background != 'none')
     small = label_map.astype(np.uint8) if len(vocabulary) < 255 else label_map
     return Segmentation(small, vocabulary, palette, image, source, scores=scores)
+
+
+AREAS: dict[str, Callable[..., Any]] = {'semantic': semantic, 'panoptic': panoptic}
+"""Results of areas by their kind."""
 
 
 def _areas(
