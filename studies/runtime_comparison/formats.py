@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument('--out', type=Path, required=True, help='folder of the exports')
     parser.add_argument('--models', nargs='+', default=['bundled', 'maskclip', 'sclip', 'naclip'])
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--programs', action='store_true', help='also try torch.export, which takes minutes a model')
     args = parser.parse_args()
     torch.set_num_threads(1)
     with Image.open(args.picture) as picture:
@@ -57,13 +58,15 @@ def main() -> int:
     print('| model | format | pixels that differ | MB | ms | CPU s to the first result | peak MB |')
     print('|---|---|---:|---:|---:|---:|---:|')
     for name in args.models:
-        for row in rows(name, args.out, args.picture, pixels, args.rounds):
+        for row in rows(name, args.out, args.picture, pixels, args.rounds, args.programs):
             print('| ' + ' | '.join(row) + ' |', flush=True)
     return 0
 
 
-def rows(name: str, out: Path, picture: Path, pixels: np.ndarray, rounds: int) -> list[tuple[str, ...]]:
-    """Rows of a model: PyTorch, the formats, and ``torch.export`` of the same function."""
+def rows(
+    name: str, out: Path, picture: Path, pixels: np.ndarray, rounds: int, programs: bool = False
+) -> list[tuple[str, ...]]:
+    """Rows of a model: PyTorch, the formats and, if asked for, ``torch.export`` of the same function."""
     model = loaded(name)
     folders, refused = {}, []
     for to in FORMATS:
@@ -89,7 +92,8 @@ def rows(name: str, out: Path, picture: Path, pixels: np.ndarray, rounds: int) -
         (name if kind == 'PyTorch' else '', kind, wrong, size, f'{1000 * seconds:.0f}', f'{cpu:.1f}', f'{peak:.0f}')
         for kind, wrong, size, seconds, (cpu, peak) in found
     ]
-    return [*lines, *refused, ('', 'torch.export', program(model), '', '', '', '')]
+    tried = [('', 'torch.export', program(model), '', '', '', '')] if programs else []
+    return [*lines, *refused, *tried]
 
 
 def loaded(name: str) -> Inferencer:
