@@ -16,8 +16,9 @@ from torch import Tensor
 from denseclip.weights.positions import exporting, resize_by_matrices
 
 from .alignment import Alignment, aligned_sides
+from .likeness import Likeness
 
-SELF_TERMS = ('qk', 'qq', 'kk', 'vv', 'aligned')
+SELF_TERMS = ('qk', 'qq', 'kk', 'vv', 'aligned', 'alike')
 OTHER_KINDS = ('value', 'prior', 'external')
 
 
@@ -27,7 +28,8 @@ def attention_terms(kind: str) -> tuple[str, ...]:
     Args:
         kind: One of ``'value'`` (every token attends to itself only), ``'prior'`` (no comparison, only what is added to
             it), ``'external'`` (weights from another network), or terms of ``qk``, ``qq``, ``kk``, ``vv``, ``aligned``
-            (PEARL: queries with keys turned towards them) joined by ``+``, each with a softmax of its own.
+            (PEARL: queries with keys turned towards them), ``alike`` (SC-CLIP: tokens of a middle block) joined by
+            ``+``, each with a softmax of its own.
 
     Raises:
         ValueError: If it is none of these.
@@ -71,6 +73,7 @@ class Guide:
         mix: Added after the softmax, broadcastable likewise.
         scale: Factor of the block's own logits.
         gain: Factor of the softmax.
+        likeness: For the term ``'alike'``.
     """
 
     affinity: Affinity | None = None
@@ -78,6 +81,7 @@ class Guide:
     mix: Tensor | None = None
     scale: float = 1.0
     gain: float = 1.0
+    likeness: Likeness | None = None
 
 
 def gaussian_bias(
@@ -120,6 +124,7 @@ def attend(
     causal: bool = False,
     average: bool = False,
     align: Alignment | None = None,
+    likeness: Likeness | None = None,
 ) -> Tensor:
     """Attention output for a kind made of self terms, or for ``'prior'``.
 
@@ -133,6 +138,7 @@ def attend(
         causal: A token sees itself and what comes before it.
         average: Mean of the terms instead of their sum.
         align: Settings of ``'aligned'``; None: those of PEARL.
+        likeness: What ``'alike'`` looks by.
 
     Shape:
         - q, k, v and result: :math:`(N, heads, L, C / heads)`
@@ -146,6 +152,10 @@ def attend(
             if bias is None:
                 raise ValueError("attention='prior' compares nothing: set gaussian, or give a guide with a bias.")
             part = (bias * prior_strength(q, k, factor)).softmax(dim=-1) @ v
+        elif term == 'alike':
+            if likeness is None:
+                raise ValueError("attention='alike' looks by tokens of a middle block: set read_out.middle.")
+            part = likeness.attend(v)
         else:
             left, right = aligned_sides(q, k, align) if term == 'aligned' else (parts[term[0]], parts[term[1]])
             only_before = causal and bias is None

@@ -27,6 +27,7 @@ from .timm_blocks import (
     timm_projections,
     timm_scaled,
 )
+from .token_repair import looks_at_patches
 
 
 def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
@@ -139,7 +140,18 @@ def _heads(
         assert temperature is not None
         out = self_self_attend(q, k, v, kind, temperature, iterations, average)
     else:
-        out = attend(q, k, v, kind, bias=bias, scale=scale * guide.scale, causal=causal, average=average, align=align)
+        out = attend(
+            q,
+            k,
+            v,
+            kind,
+            bias=bias,
+            scale=scale * guide.scale,
+            causal=causal,
+            average=average,
+            align=align,
+            likeness=guide.likeness,
+        )
     if guide.gain != 1.0:
         out = out * guide.gain
     return out if guide.mix is None else out + guide.mix.to(v.dtype) @ v
@@ -181,6 +193,16 @@ def attention_weights(attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
     """
     q, k, _ = projections(attn, x)
     return (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(dim=-1)
+
+
+def attention_looks(attn: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor]:
+    """How the ordinary attention looks at patches; see :func:`denseclip.clip.token_repair.looks_at_patches`.
+
+    Shape:
+        - x: :math:`(N, 1 + L, C)`; results: :math:`(N, L)`
+    """
+    q, k, _ = projections(attn, x)
+    return looks_at_patches(q, k)
 
 
 def external_attention(attn: nn.MultiheadAttention, x: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:

@@ -49,6 +49,7 @@ _COSINES_40 = {'scale': 40.0, 'output': 'cosines', 'templates': 'openai_imagenet
 _COSINES_100 = {**_COSINES_40, 'scale': 100.0}
 _COSINES_50 = {**_COSINES_40, 'scale': 50.0}
 _SUM_TO_ONE = {**_COSINES_40, 'post': {'normalize': True}}
+_SC_CLIP = {'attention': 'kk+alike', 'average': True, 'repair': {}, 'middle': {}, **_BARE, **_SCALE}
 _PEARL = {**_COSINES_40, 'post': {'normalize': True, 'propagation': {}}}
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -110,6 +111,21 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             'Pei et al., CVPR 2026: keys turned towards queries, plus a little kk, and scores spread along edges',
             {'attention': 'aligned', **_BARE, **_SCALE},
             _PEARL,
+        ),
+        'scclip': Preset(
+            'Bai et al., 2024: tokens that stick out mended, alike ones of middle blocks averaged, levels added up',
+            _SC_CLIP,
+            _COSINES_40,
+        ),
+        'sfp': Preset(
+            'Jin et al., ICCV 2025: as SC-CLIP, but tokens are mended where the class token looks more than they do',
+            {
+                **_SC_CLIP,
+                'attention': 'qq+kk+alike',
+                'repair': {'sign': 'attention'},
+                'middle': {'cut_first': True, 'summed_attention': 'alike'},
+            },
+            _COSINES_40,
         ),
         'proxyclip': Preset(
             'Lan et al., ECCV 2024: attention from the similarity of DINO patches',

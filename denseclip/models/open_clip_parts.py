@@ -160,10 +160,14 @@ def read_out_of(read_out: DenseReadOut | Mapping[str, Any] | None, preset_name: 
     """The read-out that a config means: a preset's, with single settings replaced.
 
     Args:
-        read_out: A read-out, or settings of one.
+        read_out: A read-out, or settings of one; those of ``repair`` and ``middle`` one by one, too.
         preset_name: Name of a preset whose other settings are taken.
     """
     if isinstance(read_out, DenseReadOut):
         return read_out
     base = dict(preset(preset_name).read_out) if preset_name is not None else {}
-    return DenseReadOut(**{'pooled': False, **base, **(read_out or {})})
+    given = dict(read_out or {})
+    inner = {
+        k: {**v, **given[k]} for k, v in base.items() if isinstance(v, Mapping) and isinstance(given.get(k), Mapping)
+    }
+    return DenseReadOut(**{'pooled': False, **base, **given, **inner})

@@ -11,7 +11,7 @@ from denseclip.models.builder import build_module
 
 ARCH = dict(
     embed_dim=16,
-    vision_cfg=dict(image_size=64, patch_size=16, layers=8, width=32, head_width=8),
+    vision_cfg=dict(image_size=64, patch_size=16, layers=11, width=32, head_width=8),
     text_cfg=dict(width=16, heads=2, layers=1),
 )
 RESNET_ARCH = dict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,9 @@ from ..attention import Guide, attention_terms
 from ..deep_prompts import CoupledPrompts
 from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
+from ..middle_layers import MiddleLayers, MiddleNotes
 from ..preprocess import PreprocessSpec
+from ..token_repair import TokenRepair
 from .rotary import ROTARY_MODES
 
 
@@ -29,7 +32,8 @@ class DenseReadOut:
         pooled: Compute the image embedding.
         attention: Of the last ``layers`` blocks or of the attention pool: ``'qk'`` as trained (DenseCLIP), ``'value'``
             every token its own value (MaskCLIP); for transformers also sums such as ``'qq+kk'`` (SCLIP), ``'prior'``,
-            ``'aligned'`` (PEARL) and ``'external'`` (ProxyCLIP), see :func:`denseclip.clip.attention.attention_terms`.
+            ``'aligned'`` (PEARL), ``'alike'`` (SC-CLIP, needs ``middle``) and ``'external'`` (ProxyCLIP), see
+            :func:`denseclip.clip.attention.attention_terms`.
         residual: Keep the residual connection of those blocks.
         ffn: Keep the feed-forward branch of those blocks.
         layers: How many last transformer blocks the three settings above apply to (GEM's code calls 6 a depth of 7).
@@ -43,6 +47,10 @@ class DenseReadOut:
         align_kk: Weight of the centred keys' own comparison in ``'aligned'`` attention.
         align_iterations: Steps that turn the keys there; 5 in PEARL's code, which leaves the turn incomplete, None as
             its text has it.
+        repair: Patches that stick out before those blocks take the mean of their neighbours: settings of
+            :class:`denseclip.clip.token_repair.TokenRepair`, ``{}`` for those of SC-CLIP. CLIP's own transformers only.
+        middle: What the last block takes from middle ones: settings of
+            :class:`denseclip.clip.middle_layers.MiddleLayers` (SC-CLIP, SFP). Likewise.
         pos_resize: ``'bilinear'``, ``'bicubic'``, ``'bicubic+0.1'`` or ``'crop'``, see
             :func:`denseclip.weights.resize_positions`.
         antialias: Low-pass filter when the position grid shrinks; PyTorch's bicubic filter is another one then, when
@@ -72,6 +80,8 @@ class DenseReadOut:
     iterations: int | None = None
     align_kk: float = 0.08
     align_iterations: int | None = 5
+    repair: TokenRepair | None = None
+    middle: MiddleLayers | None = None
     pos_resize: str = 'bilinear'
     antialias: bool = False
     rotary: str = 'fit'
@@ -85,6 +95,9 @@ class DenseReadOut:
             object.__setattr__(self, 'out_indices', tuple(self.out_indices))
         for name in ('ffn_inputs', 'weights_from'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name, kind in (('repair', TokenRepair), ('middle', MiddleLayers)):
+            if isinstance(getattr(self, name), Mapping):
+                object.__setattr__(self, name, kind(**getattr(self, name)))
         terms = attention_terms(self.attention)
         choices = {'pos_resize': POSITION_MODES, 'rotary': ROTARY_MODES, 'keys': (None, 'raw', 'projected')}
         for name, known in choices.items():
@@ -98,19 +111,38 @@ class DenseReadOut:
             raise ValueError('iterations has a temperature of its own: leave gaussian and scale out.')
         if self.attention == 'external' and (self.residual or self.ffn or self.layers != 1):
             raise ValueError("attention='external' needs residual=False, ffn=False and layers=1.")
+        self._check_middle(terms)
         if self.parallel and self.ffn:
             raise ValueError('parallel=True adds up attention branches only: set ffn=False.')
+
+    def _check_middle(self, terms: tuple[str, ...]) -> None:
+        if self.middle is None:
+            if 'alike' in terms:
+                raise ValueError(f"attention='{self.attention}' looks by tokens of a middle block: set middle, too.")
+            return
+        attention_terms(self.middle.summed_attention or self.attention)
+        if self.residual or self.ffn or self.layers != 1 or self.parallel or self.attention == 'external':
+            raise ValueError(
+                "middle needs residual=False, ffn=False, layers=1, and neither parallel nor attention='external'."
+            )
 
     @property
     def as_trained(self) -> bool:
         """Whether the last blocks run just as they were trained."""
         plain = self.gaussian is None and self.scale == 1.0 and self.iterations is None and not self.parallel
-        return self.attention == 'qk' and self.residual and self.ffn and plain
+        whole = self.repair is None and self.middle is None
+        return self.attention == 'qk' and self.residual and self.ffn and plain and whole
 
     @property
     def fits_any_tower(self) -> bool:
         """Whether nothing is asked for that needs the explicit walk through a CLIP transformer's blocks."""
-        return not (self.ffn_inputs or self.weights_from) and self.keys is None
+        inside = self.repair is not None or self.middle is not None
+        return not (self.ffn_inputs or self.weights_from or inside) and self.keys is None
+
+    @property
+    def looks(self) -> bool:
+        """Whether repairing tokens needs the attention of the block before the last ones."""
+        return self.repair is not None and self.repair.sign == 'attention'
 
     def block_options(self) -> dict[str, Any]:
         """Options of :func:`denseclip.clip.blocks.self_attention` for the last blocks, without what a picture adds."""
@@ -137,6 +169,7 @@ class TowerOutput:
         ffn_inputs: Normalised feed-forward inputs (N, 1 + hw, C), in the order asked for.
         keys: Keys of the last block (N, hw, C) or of the attention pool.
         weights: Mean attention weights of the blocks asked for, (N, heads, 1 + hw, 1 + hw).
+        notes: What ``middle`` and ``repair`` of the read-out need; None if they are not set.
     """
 
     stages: list[Tensor] = field(default_factory=list)
@@ -148,6 +181,7 @@ class TowerOutput:
     ffn_inputs: list[Tensor] = field(default_factory=list)
     keys: Tensor | None = None
     weights: Tensor | None = None
+    notes: MiddleNotes | None = None
 
 
 class ImageTower(nn.Module):
@@ -201,6 +235,8 @@ class ImageTower(nn.Module):
             or read_out.iterations is not None
             or read_out.parallel
             or read_out.scale != 1.0
+            or read_out.repair is not None
+            or read_out.middle is not None
         )
         if (
             read_out.attention not in known
@@ -212,7 +248,8 @@ class ImageTower(nn.Module):
             raise NoReadOutError(
                 f'{type(self).__name__} is read as trained (attention={" or ".join(map(repr, known))}), not with '
                 f"attention='{read_out.attention}' and such settings: gaussian, iterations, parallel, scale, layers, "
-                "ffn_inputs and weights_from are for vision transformers of CLIP. Take preset='clip' here."
+                'ffn_inputs, weights_from, repair and middle are for vision transformers of CLIP. '
+                "Take preset='clip' here."
             )
 
     def refuse_guide(self, guide: Guide | None) -> None:

@@ -87,8 +87,8 @@ class TimmViTTower(ImageTower):
         read_out, kind = self.read_out, type(trunk).__name__
         if not read_out.fits_any_tower:
             raise NoReadOutError(
-                f'{kind} trunks return neither keys, nor ffn_inputs, nor weights_from: use a vision transformer of '
-                'CLIP.'
+                f'{kind} trunks return neither keys, nor ffn_inputs, nor weights_from, and know neither repair nor '
+                'middle: use a vision transformer of CLIP.'
             )
         if not self.changed:
             return

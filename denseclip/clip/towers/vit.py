@@ -14,6 +14,7 @@ from denseclip.weights.positions import resize_positions
 from ..attention import Guide
 from ..blocks import (
     attention_branch,
+    attention_looks,
     attention_weights,
     external_attention,
     ffn_branch,
@@ -26,9 +27,11 @@ from ..blocks import (
 from ..deep_prompts import CoupledPrompts
 from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
+from ..middle_layers import MiddleNotes
 from ..preprocess import PreprocessSpec
 from .attention_pool import pooler_values
 from .base import DenseReadOut, ImageTower, TowerOutput
+from .calibrated import calibrated_patches, repaired
 from .changed_blocks import changed_blocks
 
 
@@ -56,6 +59,7 @@ class ViTTower(ImageTower):
         self.indices = self.checked_indices(len(blocks), ())
         self.ffn_inputs = _positive(self.read_out.ffn_inputs, len(blocks), 'ffn_inputs')
         self.weights_from = _positive(self.read_out.weights_from, len(blocks), 'weights_from')
+        self._middle = _before_last(self.read_out, len(blocks))
         self._last_asked_for = max([-1, *self.indices, *self.ffn_inputs, *self.weights_from])
         if self.read_out.keys is not None and (self.read_out.as_trained or self.read_out.layers != 1):
             raise ValueError('read_out.keys needs a changed last block and layers=1.')
@@ -82,8 +86,12 @@ class ViTTower(ImageTower):
         """
         read_out, count = self.read_out, len(self.drop_rates)
         prompts.check(count, self.visual.conv1.out_channels, image=True)
-        if read_out.keys is not None or self.weights_from or read_out.attention == 'external':
-            raise ValueError('deep prompts do not go with read-outs of keys or attention weights, or with an affinity.')
+        inside = read_out.keys is not None or read_out.repair is not None or read_out.middle is not None
+        if inside or self.weights_from or read_out.attention == 'external':
+            raise ValueError(
+                'deep prompts do not go with read-outs of keys, attention weights or middle blocks, with repaired '
+                'tokens, or with an affinity.'
+            )
         if read_out.dense and not read_out.as_trained and prompts.depth > count - read_out.layers:
             raise ValueError(
                 f'deep prompts of depth {prompts.depth} reach into the last {read_out.layers} changed blocks.'
@@ -159,6 +167,8 @@ class ViTTower(ImageTower):
     ) -> TowerOutput:
         x, grid = self._start(images, prompts)
         out = TowerOutput(grid=grid)
+        if read_out.dense and not (read_out.repair is None and read_out.middle is None):
+            out.notes = MiddleNotes()
         count = len(self.visual.transformer.resblocks)
         fork = self._fork(guide, prompts)
         # A read-out that differs from training leaves the ordinary walk at `fork`; the image embedding goes on with it.
@@ -191,10 +201,14 @@ class ViTTower(ImageTower):
                 out.tokens = x
             if index in self.weights_from:
                 weights.append(attention_weights(blocks[index].attn, blocks[index].ln_1(x)))
+            if out.notes is not None and self.read_out.looks and index == fork - 1:
+                out.notes.looks = attention_looks(blocks[index].attn, blocks[index].ln_1(x))
             if first_only and index == len(blocks) - 1:
                 x = first_token_block(blocks[index], x)
                 break
             x = self._run(index, x, out, last=index + 1 == max(end, self._last_asked_for + 1) > end)
+            if out.notes is not None and index in self._middle:
+                out.notes.tokens.update(dict.fromkeys(self._middle[index], x))
             if index in self.indices:
                 out.stages.append(to_map(self._own(x)[:, 1:], grid))
             if prompts is not None:
@@ -250,13 +264,20 @@ class ViTTower(ImageTower):
             return x
         return ffn_branch(block, x, normed, self.drop_rates[index])
 
-    def read_dense(self, tokens: Tensor, grid: tuple[int, int], guide: Guide | None = None) -> tuple[Tensor, Tensor]:
+    def read_dense(
+        self,
+        tokens: Tensor,
+        grid: tuple[int, int],
+        guide: Guide | None = None,
+        notes: MiddleNotes | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Run the last blocks in the way the read-out asks, from where :meth:`forward` left the ordinary walk.
 
         Args:
             tokens: ``TowerOutput.tokens``.
             grid: ``TowerOutput.grid``.
             guide: What the pictures add.
+            notes: ``TowerOutput.notes``.
 
         Returns:
             Joint-space embeddings, and what they were projected from.
@@ -266,7 +287,10 @@ class ViTTower(ImageTower):
             - results: :math:`(N, E, h', w')` and :math:`(N, C, h', w')`; the guide's affinity decides h' and w'
         """
         read_out, blocks = self.read_out, self.visual.transformer.resblocks[-self.read_out.layers :]
-        if read_out.attention == 'external':
+        tokens, bad = repaired(read_out, tokens, grid, notes)
+        if read_out.middle is not None:
+            patches = calibrated_patches(blocks[0], read_out, tokens, bad, grid, notes)
+        elif read_out.attention == 'external':
             block: Any = blocks[0]
             patches = block.ls_1(external_attention(block.attn, block.ln_1(tokens), grid, guide))
             grid = guide.affinity.grid if guide is not None and guide.affinity is not None else grid
@@ -283,7 +307,7 @@ class ViTTower(ImageTower):
         """Fill in what is read from all patches; ``x`` are the tokens at the end of the ordinary walk."""
         assert out.grid is not None
         if out.tokens is not None:
-            out.dense, out.unprojected = self.read_dense(out.tokens, out.grid, guide)
+            out.dense, out.unprojected = self.read_dense(out.tokens, out.grid, guide, out.notes)
         else:
             normed = self.after_blocks(self._own(x)[:, 1:])
             out.dense, out.unprojected = to_map(self._project(normed), out.grid), to_map(normed, out.grid)
@@ -331,6 +355,27 @@ def _positive(indices: tuple[int, ...], count: int, name: str) -> tuple[int, ...
     found = tuple(i + count if i < 0 else i for i in indices)
     if any(not 0 <= i < count for i in found) or len(set(found)) != len(found):
         raise ValueError(f'{name}={indices}: give different numbers from {-count} to {count - 1} for this tower.')
+    return found
+
+
+def _before_last(read_out: DenseReadOut, count: int) -> dict[int, list[int]]:
+    """Middle blocks that a read-out needs, each with the numbers that the read-out calls it by.
+
+    Raises:
+        NoReadOutError: If there are not as many blocks before the last one, or none before it to repair tokens after.
+    """
+    wanted = () if read_out.middle is None else read_out.middle.blocks
+    found: dict[int, list[int]] = {}
+    for name in wanted:
+        index = name + count if name < 0 else name
+        if not 0 <= index < count - 1:
+            raise NoReadOutError(
+                f'read_out.middle takes tokens after block {name}, but this tower has blocks 0 to {count - 1}, and the '
+                'last one is the one that is changed: give other numbers (alike, after, summed).'
+            )
+        found.setdefault(index, []).append(name)
+    if read_out.looks and count <= read_out.layers:
+        raise NoReadOutError("repair by sign='attention' looks at the block before the last ones, and there is none.")
     return found
 
 

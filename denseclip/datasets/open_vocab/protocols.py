@@ -209,6 +209,26 @@ def _pearl() -> dict[str, Setting]:
     )
 
 
+def _scclip() -> dict[str, Setting]:
+    return _family(
+        Setting('', (2048, 336), (224, 224), (112, 112), logit_scale=40.0),
+        {},
+        thresholds=dict(voc21=0.15, context60=0.15, coco_object=0.35),
+        special={
+            'voc21': dict(logit_scale=50.0, area_threshold=0.1),
+            'coco_object': dict(logit_scale=55.0),
+            'cityscapes': dict(scale=(2048, 560)),
+        },
+    )
+
+
+def _sfp() -> dict[str, Setting]:
+    found = _scclip()
+    for name in ('voc21', 'voc20', 'cityscapes'):
+        found[name] = replace(found[name], vocabulary=f'{name}_sfp')
+    return {**found, 'ade20k': replace(found['ade20k'], scale=(2048, 384))}
+
+
 def _lposs() -> dict[str, Setting]:
     plain = Setting('', (2048, 448), (224, 224), (112, 112))
     found = {}
@@ -288,6 +308,20 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 _pearl(),
             ),
             EvaluationProtocol(
+                'scclip',
+                'SC-CLIP (Bai et al., 2024), SuleBai/SC-CLIP at 0417ba9, configs/: windows of 224 at short '
+                'side 336; scale and thresholds tuned for the sets with background',
+                _OPENAI,
+                _scclip(),
+            ),
+            EvaluationProtocol(
+                'sfp',
+                'SFP (Jin et al., ICCV 2025), Kimsure/SFP at 2804f5b, SFP_ICCV/configs/: as SC-CLIP, ADE20K at short '
+                'side 384, and "people" for "person"',
+                _OPENAI,
+                _sfp(),
+            ),
+            EvaluationProtocol(
                 'lposs',
                 'LPOSS (Stojnic et al., CVPR 2025), vladan-stojnic/LPOSS at e489a74, segmentation/configs/: windows of '
                 '224 at short side 448, background as words',
@@ -348,6 +382,8 @@ _DEFAULTS = {
     'proxyclip': 'proxyclip',
     'pearl': 'pearl',
     'lposs': 'lposs',
+    'scclip': 'scclip',
+    'sfp': 'sfp',
 }
 
 

@@ -64,6 +64,17 @@ def check_pearl(fixture: Fixture) -> None:
             fixture.expect(f'large_{name}', propagate(picture, large, text, Propagation(config['grid'][name])))
 
 
+@consumes('training_free', 'scclip')
+@consumes('training_free', 'sfp')
+@torch.no_grad()
+def check_middle_layers(fixture: Fixture) -> None:
+    """Repaired tokens and middle blocks: the preset, and other settings of the authors' code."""
+    visual, shipped = visual_of(fixture), dict(preset(fixture.name).read_out)
+    for match in list(fixture.outputs(rf'{fixture.name}_([a-z0-9]+)_([a-z]+)')):
+        settings = {**shipped, **fixture.config['runs'][match.group(1)]}
+        expect_patches(fixture, match.group(), read(visual, fixture.input(f'image_{match.group(2)}'), settings))
+
+
 class Recorded:
     """Features that the authors' run had, window by window."""
 

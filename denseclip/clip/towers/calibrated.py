@@ -1,0 +1,77 @@
+"""The last block on repaired tokens, with what middle blocks know mixed in (SC-CLIP, SFP)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ..attention import Guide
+from ..likeness import Likeness
+from ..middle_layers import MiddleLayers, MiddleNotes
+from ..token_repair import mend
+from .base import DenseReadOut
+from .changed_blocks import changed_blocks
+
+
+def repaired(
+    read_out: DenseReadOut, tokens: Tensor, grid: tuple[int, int], notes: MiddleNotes | None
+) -> tuple[Tensor, Tensor | None]:
+    """Tokens before the last blocks without those that stick out, and which those were.
+
+    Shape:
+        - tokens and first result: :math:`(N, 1 + hw, C)`; second result: :math:`(N, hw)`
+    """
+    if read_out.repair is None:
+        return tokens, None
+    patches = tokens[:, 1:]
+    bad = read_out.repair.find(patches, None if notes is None else notes.looks)
+    return torch.cat([tokens[:, :1], mend(patches, bad, grid)], dim=1), bad
+
+
+def calibrated_patches(
+    block: nn.Module,
+    read_out: DenseReadOut,
+    tokens: Tensor,
+    bad: Tensor | None,
+    grid: tuple[int, int],
+    notes: MiddleNotes | None,
+) -> Tensor:
+    """Patches after the last block, in which the class token takes no part.
+
+    Source: SC-CLIP (Bai et al., 2024), self-calibration and multi-level fusion; SFP (Jin et al., ICCV 2025).
+
+    Args:
+        block: The last block.
+        read_out: Its ``middle`` says what is mixed in.
+        tokens: Tokens before that block, repaired.
+        bad: Patches that were repaired; those of the block that says what is alike are, too.
+        grid: Height and width in patches.
+        notes: Tokens of the middle blocks.
+
+    Shape:
+        - tokens: :math:`(N, 1 + hw, C)`; bad: :math:`(N, hw)`; result: :math:`(N, hw, C)`
+    """
+    how = read_out.middle
+    assert how is not None
+    if notes is None:
+        raise ValueError('read_out.middle needs the tokens of middle blocks, which this method does not keep.')
+    alike = notes.tokens[how.alike][:, 1:]
+    likeness = _likeness(how, alike if bad is None else mend(alike, bad, grid))
+    afterwards = _likeness(how, notes.tokens[how.after][:, 1:])
+
+    def through(patches: Tensor, class_token: Tensor, settings: DenseReadOut) -> Tensor:
+        out = changed_blocks([block], settings, patches, grid, Guide(likeness=likeness), special=0)
+        return afterwards.gather(out + how.class_token * class_token)
+
+    result = through(likeness.gather(tokens[:, 1:]), tokens[:, :1], read_out)
+    if not how.summed:
+        return result
+    total = torch.stack([notes.tokens[index] for index in how.summed]).sum(dim=0)
+    again = replace(read_out, attention=how.summed_attention or read_out.attention)
+    return result + through(total[:, 1:], total[:, :1], again)
+
+
+def _likeness(how: MiddleLayers, tokens: Tensor) -> Likeness:
+    return Likeness(tokens, how.least, how.sharpness, how.cut_first)
