@@ -1,10 +1,12 @@
 """Heads of a few labelled pictures against the words alone and against a linear probe, on pictures that nobody saw.
 
     python studies/adapt_study.py data/CamVid --classes camvid_synonyms --ignore 11
+    python studies/adapt_study.py data/CamVid --classes camvid_synonyms --ignore 11 --ways gda rns
 
 Every head is made as ``denseclip adapt`` makes it, of pictures drawn from the training split; all are measured on the
 test split (``--every 3``: each third picture), in the pictures' own size. The probe is a logistic regression on the
 same cells and the same features (L-BFGS, its penalty chosen on the same held-out parts); it knows no words.
+Seconds of the CPU are those of making the head, and of what it adds to each picture that it labels.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +35,12 @@ from denseclip.apis.new_dataset import typed_classes
 from denseclip.core.placement import Windows
 from denseclip.models.functional.open_vocab import unit_length
 from denseclip.models.pixel_fit import Gathering, confusion, mean_iou
-from denseclip.models.pixel_head import PixelGDAHead, feature_space
+from denseclip.models.pixel_head import feature_space
+from denseclip.models.pixel_head_file import AnyPixelHead
 from denseclip.models.pixel_samples import Cells, passing
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
+NAMES = {'gda': 'head', 'rns': 'head of regions', 'probe': 'linear probe'}
 
 
 @dataclass
@@ -45,6 +50,7 @@ class Row:
     name: str
     label: Any
     seconds: float = 0.0
+    labelling: float = 0.0
     said: str = ''
     table: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.long))
 
@@ -83,32 +89,36 @@ def _some(cells: Cells, most: int) -> Cells:
     return cells[torch.randperm(len(cells.labels), generator=torch.Generator().manual_seed(0))[:most]]
 
 
-def rows_of(inferencer: Any, data: Any, vocabulary: Any, counts: Sequence[int], draws: int) -> list[Row]:
-    """The words alone, then a head and a probe for each number of pictures and each draw."""
-    rows = [Row('words alone', lambda logits, features: logits)]
+def rows_of(
+    inferencer: Any, data: Any, vocabulary: Any, counts: Sequence[int], draws: int, ways: Sequence[str]
+) -> list[Row]:
+    """The words alone, then each way for each number of pictures and each draw."""
+    rows = [Row('words alone', lambda logits, features, texts: logits)]
     space = feature_space(inferencer.model)
     for count in counts:
-        for seed in range(draws):
-            start = time.perf_counter()
-            gathering, cells = gather(inferencer, vocabulary, data, count, seed)
-            head, choice = gathering.head(space)
-            said = f'alpha {choice.alpha:g}, {sum(not n for n in cells.values())} classes without samples'
-            apply = partial(_by_head, head=head, vocabulary=vocabulary)
-            rows.append(Row(f'head, {count} pictures', apply, time.perf_counter() - start, said))
-            start = time.perf_counter()
-            (weight, bias), penalty = probe(gathering, len(vocabulary))
-            apply = partial(_by_probe, weight=weight, bias=bias)
-            rows.append(Row(f'probe, {count} pictures', apply, time.perf_counter() - start, f'penalty {penalty:g}'))
-            print(f'made: {rows[-2].name}, draw {seed}: {rows[-2].seconds:.1f} s, {said}', flush=True)
+        for way, seed in product(ways, range(draws)):
+            start = time.process_time()
+            method = 'gda' if way == 'probe' else way
+            gathering, cells = gather(inferencer, vocabulary, data, count, seed, method=method)
+            if way == 'probe':
+                (weight, bias), penalty = probe(gathering, len(vocabulary))
+                apply, said = partial(_by_probe, weight=weight, bias=bias), f'penalty {penalty:g}'
+            else:
+                head, choice = gathering.head(space)
+                without = sum(not n for n in cells.values())
+                said = f'held out {choice.miou:.1f}, words {choice.text_miou:.1f}, {without} classes without samples'
+                apply = partial(_by_head, head=head, vocabulary=vocabulary)
+            rows.append(Row(f'{NAMES[way]}, {count} pictures', apply, time.process_time() - start, said=said))
+            print(f'made: {rows[-1].name}, draw {seed}: {rows[-1].seconds:.1f} s, {said}', flush=True)
     return rows
 
 
-def _by_head(logits: Tensor, features: Tensor, head: PixelGDAHead, vocabulary: Any) -> Tensor:
-    return head(logits, features, vocabulary)
+def _by_head(logits: Tensor, features: Tensor, texts: Any, head: AnyPixelHead, vocabulary: Any) -> Tensor:
+    return head(logits, features, vocabulary, texts)
 
 
-def _by_probe(logits: Tensor, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    del logits
+def _by_probe(logits: Tensor, features: Tensor, texts: Any, weight: Tensor, bias: Tensor) -> Tensor:
+    del logits, texts
     return torch.einsum('ndhw,dc->nchw', unit_length(features.float()), weight) + bias[:, None, None]
 
 
@@ -124,9 +134,11 @@ def measure(inferencer: Any, data: Any, vocabulary: Any, rows: Sequence[Row], ev
         with inferencer.prepared(Picture.of(pair.picture)) as (inputs, sample):
             placement, boxes, windows = passing(inferencer.model, inputs, sample)
             assert placement.padded is not None
-            seen = [(window.logits, window.features) for window in windows]
+            seen = [(window.logits, window.features, window.texts) for window in windows]
             for row in rows:
-                maps = [row.label(logits, features)[0] for logits, features in seen]
+                start = time.process_time()
+                maps = [row.label(*window)[0] for window in seen]
+                row.labelling += (time.process_time() - start) / len(pairs)
                 whole = placement.finish(Windows(boxes, placement.padded).mean(maps))
                 found = whole.argmax(dim=0)[: labels.shape[0], : labels.shape[1]]
                 row.table += confusion(found[known], labels[known], len(vocabulary))
@@ -135,15 +147,17 @@ def measure(inferencer: Any, data: Any, vocabulary: Any, rows: Sequence[Row], ev
 
 def report(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Means and ranges over the draws, and the classes that gain and lose most."""
-    lines = ['| | mIoU | lowest and highest draw | seconds |', '|---|---:|---|---:|']
+    lines = ['| | mIoU | lowest and highest draw | seconds to make | seconds a picture |', '|---|---:|---|---:|---:|']
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.name, []).append(row)
     for name, group in groups.items():
         scores = [mean_iou(row.table) for row in group]
         spread = f'{min(scores):.1f} to {max(scores):.1f}' if len(scores) > 1 else ''
-        seconds = statistics.mean(row.seconds for row in group)
-        lines.append(f'| {name} | {statistics.mean(scores):.1f} | {spread} | {seconds:.1f} |')
+        seconds, labelling = (
+            statistics.mean(part) for part in zip(*((r.seconds, r.labelling) for r in group), strict=True)
+        )
+        lines.append(f'| {name} | {statistics.mean(scores):.1f} | {spread} | {seconds:.1f} | {labelling:.2f} |')
     lines += ['', f'| IoU | {" | ".join(groups)} |', '|---|' + '---:|' * len(groups)]
     for k, name in enumerate(names):
         found = [statistics.mean(class_iou(row.table, k) for row in group) for group in groups.values()]
@@ -165,6 +179,7 @@ def main() -> None:
     parser.add_argument('--ignore', nargs='+', default=[])
     parser.add_argument('--counts', type=int, nargs='+', default=[1, 5, 10, 20])
     parser.add_argument('--draws', type=int, default=3)
+    parser.add_argument('--ways', nargs='+', choices=list(NAMES), default=list(NAMES), help='what is compared')
     parser.add_argument('--every', type=int, default=3, help='each so-manieth picture of the test split')
     parser.add_argument('--model', help='name of a model (default: the bundled one)')
     parser.add_argument('--clip')
@@ -172,7 +187,7 @@ def main() -> None:
     words, _ = typed_classes(args.classes)
     with labelled_maps(args.folder, words, {'ignore': args.ignore}) as (data, vocabulary):
         inferencer = load_model(args.model, words=vocabulary, clip=args.clip, device='cpu')
-        rows = rows_of(inferencer, data, vocabulary, args.counts, args.draws)
+        rows = rows_of(inferencer, data, vocabulary, args.counts, args.draws, args.ways)
         pictures = measure(inferencer, data, vocabulary, rows, args.every)
     print(f'\n{pictures} test pictures, {args.draws} draws\n\n{report(rows, vocabulary.names)}')
 

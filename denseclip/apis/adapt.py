@@ -1,4 +1,4 @@
-"""A head from a few labelled pictures: seconds on a CPU, nothing is trained."""
+"""A head from a few labelled pictures: seconds on a CPU."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.own_data import LabelMapData, recognise
 from denseclip.files.progress import Progress
 from denseclip.models.pixel_fit import Choice, Gathering
-from denseclip.models.pixel_head import PixelGDAHead, feature_space
-from denseclip.models.pixel_head_file import write_head
-from denseclip.models.pixel_samples import labelled_cells
+from denseclip.models.pixel_head import feature_space
+from denseclip.models.pixel_head_file import AnyPixelHead, write_head
+from denseclip.models.pixel_samples import labelled_picture
+from denseclip.models.retrieval_fit import RegionGathering
 from denseclip.weights.writing import usable_target
 
 if TYPE_CHECKING:
     from denseclip.datasets.own_data import Reading
+
+METHODS = {'gda': Gathering, 'rns': RegionGathering}
+"""What gathers the labelled pictures of each method."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,13 @@ class Adapted:
     Attributes:
         head: The head; :meth:`Inferencer.use_head` takes it.
         path: Its file; None: it was not written.
-        choice: What was chosen on cells held out, and what they score.
+        choice: What such heads score on cells held out, and what was chosen there.
         cells: Labelled cells of each class; classes without any keep their text score.
         pictures: How many pictures were looked at.
         seconds: How long it took, without loading the model.
     """
 
-    head: PixelGDAHead
+    head: AnyPixelHead
     path: Path | None
     choice: Choice
     cells: dict[str, int]
@@ -61,6 +65,7 @@ def adapt(
     classes: Any = None,
     count: int | None = None,
     seed: int = 0,
+    method: str = 'gda',
     force: bool = False,
     progress: Progress | None = None,
     reading: Reading | None = None,
@@ -68,8 +73,10 @@ def adapt(
 ) -> Adapted:
     """Make a head of a few labelled pictures.
 
-    Class means and one shared covariance of the model's pixel embeddings, in closed form, whose scores are added to
-    those of the words. How much is chosen on labelled pictures held out (:mod:`denseclip.models.pixel_fit`).
+    ``'gda'``: class means and one shared covariance of the model's pixel embeddings, in closed form, whose scores are
+    added to those of the words. How much is chosen on labelled pictures held out (:mod:`denseclip.models.pixel_fit`).
+    ``'rns'``: the mean embedding of each class in each picture; every picture that is labelled later retrieves those
+    that are like its pixels, and gets a classifier of its own of them and of the words.
 
     Args:
         folder: Pictures and label maps in any layout that ``denseclip new-dataset`` reads; where it is divided, those
@@ -80,7 +87,8 @@ def adapt(
         classes: Words of the classes in the order of their ids, in any form that ``Vocabulary.of`` knows; None where a
             file beside the label maps says them.
         count: Take so many of the pictures only, drawn by ``seed``; None: all.
-        seed: See ``count``; also of the cells that are kept to choose on.
+        seed: See ``count``; also of the cells that are kept to choose on, and of the classifiers of ``'rns'``.
+        method: ``'gda'`` or ``'rns'``.
         force: Overwrite ``out``.
         progress: Called with the number of pictures looked at, and of all.
         reading: How the folder is read (``ids``, ``ignore``, ``colors``), see
@@ -98,13 +106,15 @@ def adapt(
         >>> made = denseclip.adapt('data/mine', 'head.safetensors', classes='road; crack')  # doctest: +SKIP
         >>> denseclip.segment('road.jpg', head='head.safetensors')  # doctest: +SKIP
     """
+    if method not in METHODS:
+        raise UserError(f"there is no method '{method}' (--method): take {' or '.join(METHODS)}.")
     path = None if out is None else _target(out, force)
     words = given_words(classes)
     with labelled_maps(folder, words, reading or {}) as (data, vocabulary):
         pictures = len(_chosen(data, count, seed))  # before the model is loaded
         inferencer = _loaded(model, vocabulary, options)
         start = time.perf_counter()
-        gathering, cells = gather(inferencer, vocabulary, data, count, seed, progress)
+        gathering, cells = gather(inferencer, vocabulary, data, count, seed, progress, method)
     try:
         head, choice = gathering.head(feature_space(inferencer.model), {'pictures': pictures, 'cells': cells})
     except ValueError as error:
@@ -172,7 +182,8 @@ def gather(
     count: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-) -> tuple[Gathering, dict[str, int]]:
+    method: str = 'gda',
+) -> tuple[Any, dict[str, int]]:
     """Labelled cells of the pictures to train on, and how many each class has; arguments as for :func:`adapt`.
 
     Raises:
@@ -180,7 +191,7 @@ def gather(
     """
     pictures = _chosen(data, count, seed)
     truth = data.truth(len(vocabulary))
-    gathering = Gathering(vocabulary, len(pictures), seed)
+    gathering: Any = METHODS[method](vocabulary, len(pictures), seed)
     counts = torch.zeros(len(vocabulary), dtype=torch.long, device='cpu')
     for number, path in enumerate(pictures):
         labels = torch.from_numpy(truth(str(path)))
@@ -191,9 +202,9 @@ def gather(
                 f'{labels.shape[1]}x{labels.shape[0]}: they must have one size.'
             )
         with inferencer.prepared(picture) as (inputs, sample):
-            cells = labelled_cells(inferencer.model, inputs, sample, labels)
-        gathering.add(cells)
-        counts += torch.bincount(cells.labels, minlength=len(vocabulary))
+            seen = labelled_picture(inferencer.model, inputs, sample, labels, len(vocabulary))
+        gathering.add(seen.cells if method == 'gda' else seen)
+        counts += torch.bincount(seen.cells.labels, minlength=len(vocabulary))
         if progress is not None:
             progress(number + 1, len(pictures))
     return gathering, dict(zip(vocabulary.names, counts.tolist(), strict=True))

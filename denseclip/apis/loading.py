@@ -28,7 +28,7 @@ from denseclip.compat.logs import without_advice
 from denseclip.core.precision import Precision
 from denseclip.core.words import TakesWords
 from denseclip.engine.compute import Compute, Layout
-from denseclip.models.pixel_head import PixelGDAHead
+from denseclip.models.pixel_head_file import AnyPixelHead
 
 ConfigLike: TypeAlias = str | Path | Config | Mapping[str, Any]
 _QUERY_OPTIONS = ('task', 'things', 'score')
@@ -81,7 +81,7 @@ def load_model(
     layout: Layout = 'auto',
     compile: bool | str = False,
     trust: bool = False,
-    head: PixelGDAHead | str | Path | None = None,
+    head: AnyPixelHead | str | Path | None = None,
     unknown: float | None = None,
     **settings: Any,
 ) -> Predictor:
@@ -148,7 +148,7 @@ def load_model(
     return model
 
 
-def _give_head(model: Predictor, head: PixelGDAHead | str | Path, unknown: float | None) -> None:
+def _give_head(model: Predictor, head: AnyPixelHead | str | Path, unknown: float | None) -> None:
     if not isinstance(model, Inferencer):
         raise UserError(f'{type(model.model).__name__} labels no pixels by words: leave --head (head=) out.')
     model.use_head(head, unknown)

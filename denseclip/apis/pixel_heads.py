@@ -15,8 +15,8 @@ from mmengine.dataset import pseudo_collate
 from denseclip.apis.batches import described
 from denseclip.apis.errors import UserError, check_share
 from denseclip.files.names import shown
-from denseclip.models.pixel_head import PixelGDAHead, differing, feature_space, takes_pixel_head
-from denseclip.models.pixel_head_file import read_head
+from denseclip.models.pixel_head import PixelGDAHead, takes_pixel_head
+from denseclip.models.pixel_head_file import AnyPixelHead, read_head, why_unfit
 from denseclip.models.pixel_samples import description_rows, fired_descriptions
 from denseclip.models.pixel_trail import NEEDS_HEAD, PixelRequest
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from denseclip.apis.images import Picture
     from denseclip.apis.turns import Turn
     from denseclip.clip.vocabulary import Vocabulary
-
-_WHAT = {'model': 'another kind of model', 'read_out': 'another read-out of its tower', 'tower': 'other weights'}
 
 
 def require_pixel_features(model: Any) -> None:
@@ -42,38 +40,29 @@ def require_pixel_features(model: Any) -> None:
         )
 
 
-def given_head(head: PixelGDAHead | str | Path) -> tuple[PixelGDAHead, str]:
+def given_head(head: AnyPixelHead | str | Path) -> tuple[AnyPixelHead, str]:
     """A head, read where it is a file, and what to call it.
 
     Raises:
         UserError: If there is no such file.
     """
-    if isinstance(head, PixelGDAHead):
+    if isinstance(head, AnyPixelHead):
         return head, 'the head'
     if not Path(head).is_file():
         raise UserError(f"the head '{head}' does not exist; make it with 'denseclip adapt'.")
     return read_head(head), f"the head '{shown(head)}'"
 
 
-def check_head(model: Any, head: PixelGDAHead, name: str, vocabulary: Vocabulary) -> None:
+def check_head(model: Any, head: AnyPixelHead, name: str, vocabulary: Vocabulary) -> None:
     """Refuse a head of another model, or of other classes.
 
     Raises:
         UserError: Then; one sentence.
     """
     require_pixel_features(model)
-    apart = differing(head.space, feature_space(model))
-    if apart:
-        was = ' and '.join(_WHAT[key] for key in apart if key != 'tower' or len(apart) == 1)
-        raise UserError(
-            f'{name} was made with {was} ({head.space.get("model")}): load that model, or make a head for this one '
-            "with 'denseclip adapt'."
-        )
-    if not len(head.classes_of(vocabulary)[0]):
-        raise UserError(
-            f'{name} knows {", ".join(map(shown, head.names[:10]))}; none of these is among the classes '
-            f'{", ".join(map(shown, vocabulary.names[:10]))}: call one of them so, or give it so as a further name.'
-        )
+    unfit = why_unfit(model, head, name, vocabulary)
+    if unfit is not None:
+        raise UserError(unfit)
     if getattr(model, 'score_fusion', 'none') != 'none' and vocabulary.groups != head.vocabulary.groups:
         warnings.warn(
             f'{name} was made with other words, on which the pixel embeddings of {type(model).__name__} depend a '
@@ -104,7 +93,7 @@ def check_unknown(unknown: float | None, head: Any) -> None:
         UserError: Then.
     """
     check_share('unknown (--unknown)', unknown)
-    if unknown is not None and head is None:
+    if unknown is not None and (head is None or not isinstance(given_head(head)[0], PixelGDAHead)):
         raise UserError(NEEDS_HEAD)
 
 
@@ -131,7 +120,7 @@ class TakesPixelHead:
         """
         require_pixel_features(self.model)
 
-    def use_head(self, head: PixelGDAHead | str | Path | None, unknown: float | None = None) -> None:
+    def use_head(self, head: AnyPixelHead | str | Path | None, unknown: float | None = None) -> None:
         """Correct the scores of words by a head of ``denseclip adapt`` from now on.
 
         Args:
@@ -166,7 +155,7 @@ class TakesPixelHead:
         Raises:
             UserError: If the background of the words needs a head and there is none, or pixels have no embeddings.
         """
-        if vocabulary.most_strange is not None and self.model.pixel_head is None:
+        if vocabulary.most_strange is not None and not isinstance(self.model.pixel_head, PixelGDAHead):
             raise UserError(NEEDS_HEAD)
         explains = self.explain and bool(vocabulary.sentences)
         if explains:

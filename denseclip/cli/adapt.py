@@ -9,7 +9,7 @@ from denseclip.cli.programs import at_least
 from denseclip.cli.talk import use_host
 from denseclip.files.names import shown
 
-HELP = 'make a head for your own classes from a few labelled pictures, without training'
+HELP = 'make a head for your own classes from a few labelled pictures'
 EPILOG = (
     'example:\n'
     '  denseclip adapt data/mine --out head.safetensors --classes "ground; crack; paint = marking"\n'
@@ -24,6 +24,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--out', required=True, metavar='FILE', help='head to write, such as head.safetensors')
     parser.add_argument(
+        '--method',
+        choices=('gda', 'rns'),
+        default='gda',
+        help='gda (%(default)s): class means in closed form, added to the words. rns: Retrieve and Segment, a '
+        'classifier for each later picture, of labelled regions that are like it and of the words; half a second each',
+    )
+    parser.add_argument(
         '--classes',
         metavar='TEXT',
         help='words of the classes in the order of their ids, the name of a list, or the path of one; needed unless a '
@@ -36,7 +43,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--count', type=at_least(1), metavar='N', help='take so many of the labelled pictures, drawn by --seed'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of --count, and of the pixels to choose on (%(default)s)')
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='of --count, of the pixels to choose on, and of the classifiers of rns (%(default)s)',
+    )
     add_model_options(parser, 'the bundled model')
     parser.add_argument('--preset', metavar='NAME', help='a training-free method on a CLIP model; the same as --model')
     add_clip_options(parser, 'the preset')
@@ -66,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
             classes=words,
             count=args.count,
             seed=args.seed,
+            method=args.method,
             force=args.force,
             progress=progress,
             reading={
@@ -86,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if choice.alpha == 0:
         print('the words alone were best there: the head changes nothing; label more pictures, or other ones')
+    elif choice.alpha is None and choice.miou <= choice.text_miou:
+        print('the words alone were no worse there: leave the head out, or label more pictures, or other ones')
     print(f'written: {shown(args.out)}')
     print(f'next: denseclip segment PICTURE --head {shown(args.out)} --out results')
     return 0

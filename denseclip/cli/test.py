@@ -34,6 +34,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--vocabulary', metavar='FILE', help="class names instead of the config's: file, list of the suite, or 'a; b=c'"
     )
     parser.add_argument(
+        '--head', metavar='FILE', help="a head that 'denseclip adapt' made of labelled pictures for this model"
+    )
+    parser.add_argument(
         '--task',
         choices=['semantic', 'panoptic', 'instance'],
         help="what to make of a query-based model's masks (default: the config's; needs its task_evaluators)",
@@ -62,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         launcher=args.launcher,
         tta=args.tta,
         vocabulary=args.vocabulary,
+        head=args.head,
         task=args.task,
         amp=args.amp,
         precision=args.precision,

@@ -35,6 +35,7 @@ from .config import (
     usual_precision,
 )
 from .data.samples import require_data
+from .hooks.pixel_head import PixelHeadHook
 from .hooks.vocabulary_check import unwrap_model
 from .predictions import keep_predictions, name_results, whole_files
 from .provenance import write_provenance
@@ -94,6 +95,7 @@ class TestOptions:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         tta: Test-time augmentation.
         vocabulary: Class names to use instead of the config's; see :func:`read_vocabulary`.
+        head: Head of ``denseclip adapt`` that corrects the scores of words.
         task: ``semantic``, ``panoptic`` or ``instance``, for configs with ``task_evaluators``.
         amp: Short for ``precision='fp16'`` on a GPU and ``'bf16'`` on a CPU.
         precision: See :class:`denseclip.engine.compute.Compute`.
@@ -115,6 +117,7 @@ class TestOptions:
     launcher: str = 'none'
     tta: bool = False
     vocabulary: str | None = None
+    head: str | None = None
     task: str | None = None
     amp: bool = False
     precision: Precision = 'fp32'
@@ -193,6 +196,8 @@ def test(
         checkpoint = shipped(checkpoint) or checkpoint
     _require_checkpoint(checkpoint, config)
     vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else None
+    if options.head and not Path(options.head).is_file():
+        raise OptionError(f"--head: '{options.head}' does not exist; make it with 'denseclip adapt'")
     require_data(config, ('test',))
     set_work_dir(config, options.work_dir, config_path)
     config.load_from, config.resume = (None if checkpoint is None else str(checkpoint)), False
@@ -214,6 +219,8 @@ def test(
         runner.strict, runner.trust = True, options.trust
         if vocabulary is not None:
             _set_vocabulary(runner, vocabulary)
+        if options.head:
+            runner.register_hook(PixelHeadHook(options.head))
         _record(runner, config=str(config_path), checkpoint=config.load_from)
         if out is not None:
             name_results(runner)

@@ -41,21 +41,21 @@ _HELD = 60_000  # cells that are kept to choose on, of all pictures together
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen on held-out cells.
+    """What was chosen on held-out cells, and what a head does there.
 
     Attributes:
-        alpha: Weight of the Gaussian scores.
-        isotropic: See :data:`ISOTROPIC`.
-        prior: See :data:`PRIORS`.
         miou: Of the held-out cells with these.
         text_miou: By the text alone.
+        alpha: Weight of the Gaussian scores; None, as the next two, for heads that choose nothing.
+        isotropic: See :data:`ISOTROPIC`.
+        prior: See :data:`PRIORS`.
     """
 
-    alpha: float
-    isotropic: float
-    prior: float
     miou: float
     text_miou: float
+    alpha: float | None = None
+    isotropic: float | None = None
+    prior: float | None = None
 
 
 def true_precision(statistics: ClassStatistics, isotropic: float) -> Tensor:
@@ -126,16 +126,16 @@ class Gathering:
         if not self.statistics or not sum(found.total for found in self.statistics):
             raise ValueError('no cell of the pictures has a class')
         whole = _sum(self.statistics)
-        choice = self._choose()
+        (alpha, isotropic, prior), choice = self._choose()
         seen = whole.seen.nonzero()[:, 0]
         names = self.vocabulary.names
         head = PixelGDAHead(
             tuple(names[k] for k in seen.tolist()),
             whole.means[seen].float(),
-            true_precision(whole, choice.isotropic).float(),
-            class_priors(whole.count[seen], choice.prior).float(),
-            choice.alpha,
-            self._quantiles(choice.isotropic),
+            true_precision(whole, isotropic).float(),
+            class_priors(whole.count[seen], prior).float(),
+            alpha,
+            self._quantiles(isotropic),
             space,
             self.vocabulary,
             facts or {},
@@ -149,7 +149,7 @@ class Gathering:
             if len(cells.labels) and others.total:
                 yield cells, others
 
-    def _choose(self) -> Choice:
+    def _choose(self) -> tuple[tuple[float, float, float], Choice]:
         classes = len(self.vocabulary)
         settings = [(0.0, ISOTROPIC[0], PRIORS[0])]
         settings += [(a, i, p) for i, p, a in product(ISOTROPIC, PRIORS, ALPHAS) if a]
@@ -168,7 +168,7 @@ class Gathering:
                         tables[alpha, isotropic, prior] += confusion(found, cells.labels, classes)
         scores_of = {setting: mean_iou(table) for setting, table in tables.items()}
         best = max(settings, key=lambda setting: scores_of[setting])
-        return Choice(*best, scores_of[best], scores_of[settings[0]])
+        return best, Choice(scores_of[best], scores_of[settings[0]], *best)
 
     def _quantiles(self, isotropic: float) -> Tensor:
         """Squared distances of held-out cells from the nearest mean of the others, see :class:`PixelGDAHead`."""

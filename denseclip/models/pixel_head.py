@@ -18,10 +18,28 @@ from denseclip.models.functional.open_vocab import unit_length
 _LOOKED_AT = 4096  # numbers of each weight that a fingerprint is made of
 
 
+@dataclass(frozen=True)
+class PixelTexts:
+    """What pixels were compared with.
+
+    Attributes:
+        embeddings: Of the classes in the space of the pixel embeddings, of any length.
+        scale: Factor of their cosines with pixels in a softmax.
+
+    Shape:
+        - embeddings: :math:`(1, K, D)`, or one table per picture, :math:`(N, K, D)`
+    """
+
+    embeddings: Tensor
+    scale: float
+
+
 class PixelHead(Protocol):
     """What a segmentor asks between the scores of its words and its labels."""
 
-    def __call__(self, logits: Tensor, features: Tensor, vocabulary: Vocabulary) -> Tensor:
+    def __call__(
+        self, logits: Tensor, features: Tensor, vocabulary: Vocabulary, texts: PixelTexts | None = None
+    ) -> Tensor:
         """Scores in place of those of the text.
 
         Args:
@@ -29,6 +47,7 @@ class PixelHead(Protocol):
                 with prompts) come last.
             features: Pixel embeddings, of any length.
             vocabulary: What the classes are.
+            texts: What the pixels were compared with.
 
         Shape:
             - logits and result: :math:`(N, K, h, w)`; features: :math:`(N, D, h, w)`
@@ -42,16 +61,47 @@ class Recorder:
 
     logits: Tensor | None = None
     features: Tensor | None = None
+    texts: PixelTexts | None = None
 
-    def __call__(self, logits: Tensor, features: Tensor, vocabulary: Vocabulary) -> Tensor:
+    def __call__(
+        self, logits: Tensor, features: Tensor, vocabulary: Vocabulary, texts: PixelTexts | None = None
+    ) -> Tensor:
         """See :class:`PixelHead`."""
         del vocabulary
-        self.logits, self.features = logits, features
+        self.logits, self.features, self.texts = logits, features, texts
         return logits
 
 
+class KnowsClasses:
+    """Mix-in for heads: which classes of a vocabulary they know.
+
+    Attributes:
+        names: Classes of the head.
+    """
+
+    names: tuple[str, ...]
+    _chosen: tuple[Vocabulary, Tensor, Tensor] | None = None
+
+    def classes_of(self, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
+        """Which classes of a vocabulary the head knows, by any of their names, and where it has them.
+
+        Returns:
+            Numbers of the classes, and of the head's, (S',) each.
+        """
+        if self._chosen is None or self._chosen[0] is not vocabulary:
+            place = {name.casefold(): number for number, name in enumerate(self.names)}
+            found: dict[int, int] = {}
+            for label, entry in enumerate(vocabulary.classes):
+                own = next((place[n.casefold()] for n in entry.names if n.casefold() in place), None)
+                if own is not None and own not in found.values():
+                    found[label] = own
+            labels = torch.tensor(list(found), dtype=torch.long, device='cpu')
+            self._chosen = vocabulary, labels, torch.tensor(list(found.values()), dtype=torch.long, device='cpu')
+        return self._chosen[1], self._chosen[2]
+
+
 @dataclass(eq=False)
-class PixelGDAHead:
+class PixelGDAHead(KnowsClasses):
     """Gaussians of classes with one shared precision, over unit-length pixel embeddings.
 
     Source: "A Hard-to-Beat Baseline for Training-Free CLIP-based Adaptation" (Wang et al., ICLR 2024), pixels for
@@ -89,27 +139,12 @@ class PixelGDAHead:
         # Distances in the space where the covariance is the identity.
         half = torch.linalg.cholesky(self.precision.double())
         self._white = half.float(), (self.means.double() @ half).float()
-        self._chosen: tuple[Vocabulary, Tensor, Tensor] | None = None
 
-    def classes_of(self, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
-        """Which classes of a vocabulary the head knows, by any of their names, and where it has them.
-
-        Returns:
-            Numbers of the classes, and of the head's, (S',) each.
-        """
-        if self._chosen is None or self._chosen[0] is not vocabulary:
-            place = {name.casefold(): number for number, name in enumerate(self.names)}
-            found: dict[int, int] = {}
-            for label, entry in enumerate(vocabulary.classes):
-                own = next((place[n.casefold()] for n in entry.names if n.casefold() in place), None)
-                if own is not None and own not in found.values():
-                    found[label] = own
-            labels = torch.tensor(list(found), dtype=torch.long, device='cpu')
-            self._chosen = vocabulary, labels, torch.tensor(list(found.values()), dtype=torch.long, device='cpu')
-        return self._chosen[1], self._chosen[2]
-
-    def __call__(self, logits: Tensor, features: Tensor, vocabulary: Vocabulary) -> Tensor:
+    def __call__(
+        self, logits: Tensor, features: Tensor, vocabulary: Vocabulary, texts: PixelTexts | None = None
+    ) -> Tensor:
         """See :class:`PixelHead`."""
+        del texts
         labels, own = self.classes_of(vocabulary)
         weight, bias = (part.to(features.device) for part in self._linear)
         unit = unit_length(features.float())

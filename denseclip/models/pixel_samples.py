@@ -14,7 +14,7 @@ from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.placement import Box, Placement, size_of
 from denseclip.models.functional.open_vocab import unit_length
 
-from .pixel_head import PixelHead, Recorder
+from .pixel_head import PixelHead, PixelTexts, Recorder
 from .pixel_trail import PixelWindows, frame
 
 MAJORITY = 0.5
@@ -49,6 +49,25 @@ class Cells:
         """Those of several pictures."""
         names = ('features', 'logits', 'labels', 'columns')
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """What a labelled picture shows.
+
+    Attributes:
+        cells: Cells with a class.
+        regions: Sum of the unit-length embeddings of each class's pixels in the left and in the right half; cells count
+            by the pixels of the class in them.
+        texts: What its pixels were compared with.
+
+    Shape:
+        - regions: :math:`(2, K, D)`
+    """
+
+    cells: Cells
+    regions: Tensor
+    texts: PixelTexts | None
 
 
 @contextmanager
@@ -86,30 +105,57 @@ def passing(model: Any, inputs: Tensor, sample: Any) -> tuple[Placement, list[Bo
 
 
 def labelled_cells(model: Any, inputs: Tensor, sample: Any, truth: Tensor) -> Cells:
-    """Cells of one picture that have a class.
+    """Cells of one picture that have a class; arguments as for :func:`labelled_picture`."""
+    return labelled_picture(model, inputs, sample, truth, int(truth.max().clamp_min(0)) + 1).cells
+
+
+def labelled_picture(model: Any, inputs: Tensor, sample: Any, truth: Tensor, classes: int) -> LabelledPicture:
+    """What one labelled picture shows.
 
     Args:
         model: A segmentor with ``has_pixel_features``.
         inputs: The preprocessed picture.
         sample: Its meta information.
         truth: Class of each pixel of the picture, -1 for none.
+        classes: How many there are.
 
     Shape:
         - inputs: :math:`(1, 3, H, W)`; truth: :math:`(H', W')`, int64
     """
     placement, boxes, windows = passing(model, inputs, sample)
     labels = _in_input(truth, placement)
-    parts = []
+    parts, sums, texts = [], [], None
     for box, seen in zip(boxes, windows, strict=True):
         assert seen.features is not None and seen.logits is not None
+        top, bottom, left, right = box
         features, known, chosen = _cells_of(seen.features[0], labels, box)
-        left, right = box[2:]
         grid = size_of(seen.features)
         centres = left + (torch.arange(grid[1], device='cpu') + 0.5) * (right - left) / grid[1]
         columns = (centres / labels.shape[1]).repeat(grid[0])
         logits = seen.logits[0].flatten(1).T[chosen]
         parts.append(Cells(features, logits.float().cpu(), known, columns[chosen.cpu()]))
-    return Cells.together(parts)
+        sides = [torch.where(columns < 0.5, 1.0, 0.0), torch.where(columns < 0.5, 0.0, 1.0)]
+        sums.append(class_sums(seen.features[0], labels[top:bottom, left:right], classes, torch.stack(sides)).cpu())
+        texts = seen.texts
+    return LabelledPicture(Cells.together(parts), torch.stack(sums).sum(dim=0), texts)
+
+
+def class_sums(features: Tensor, labels: Tensor, classes: int, sides: Tensor) -> Tensor:
+    """Sum of the unit-length embeddings of each class; cells count by the pixels of the class in them.
+
+    Args:
+        features: Of the cells, of any length.
+        labels: Class of each pixel under them, -1 for none.
+        classes: K.
+        sides: How much each cell counts for each part of the picture.
+
+    Shape:
+        - features: :math:`(D, h, w)`; labels: :math:`(H, W)`; sides: :math:`(S, hw)`; result: :math:`(S, K, D)`
+    """
+    shares = _pixels_of(labels, size_of(features), classes)[:, 1:].to(features.device, torch.float32)
+    unit = unit_length(features.float()[None])[0].flatten(1).T
+    weighted = shares.T * sides.to(features.device)[:, None]
+    return weighted @ unit
 
 
 def _cells_of(features: Tensor, labels: Tensor, box: Box) -> tuple[Tensor, Tensor, Tensor]:
@@ -149,18 +195,23 @@ def majority(labels: Tensor, grid: tuple[int, int]) -> Tensor:
     Shape:
         - labels: :math:`(H, W)`, int64, -1 for no class; result: ``grid``
     """
+    counts = _pixels_of(labels, grid, int(labels.max().clamp_min(0)) + 1)
+    most, best = counts.max(dim=1)
+    sure = most > MAJORITY * counts.sum(dim=1)
+    return torch.where(sure, best - 1, -1).view(grid)
+
+
+def _pixels_of(labels: Tensor, grid: tuple[int, int], classes: int) -> Tensor:
+    """Pixels of no class and of each class in each cell of a grid over a label map, (hw, 1 + K)."""
     height, width = labels.shape
     rows, columns = (
         torch.arange(side, device=labels.device) * cells // side
         for side, cells in zip((height, width), grid, strict=True)
     )
     cell = (rows[:, None] * grid[1] + columns).flatten()
-    classes = int(labels.max().clamp_min(0)) + 2
-    counts = torch.bincount(cell * classes + labels.flatten() + 1, minlength=grid[0] * grid[1] * classes)
-    counts = counts.view(-1, classes)
-    most, best = counts.max(dim=1)
-    sure = most > MAJORITY * counts.sum(dim=1)
-    return torch.where(sure, best - 1, -1).view(grid)
+    wide = classes + 1
+    counts = torch.bincount(cell * wide + labels.flatten() + 1, minlength=grid[0] * grid[1] * wide)
+    return counts.view(-1, wide)
 
 
 def description_rows(model: Any, vocabulary: Vocabulary) -> dict[str, Tensor]:

@@ -97,8 +97,8 @@ class PixelTrail:
 
 
 NEEDS_HEAD = (
-    "background='gda' (--background gda) and unknown (--unknown) need a head of labelled pictures: make one with "
-    "'denseclip adapt', and give it as head= (--head)."
+    "background='gda' (--background gda) and unknown (--unknown) need a head of labelled pictures that knows how far "
+    "pixels are from its classes: make one with 'denseclip adapt' (--method gda), and give it as head= (--head)."
 )
 
 

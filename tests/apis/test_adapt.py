@@ -49,12 +49,13 @@ def accuracy(result, path):
     return (result.label_map[known] == labels[known]).mean()
 
 
-def test_three_pictures_teach_words_that_say_nothing(folder, fresh, tmp_path):
+@pytest.mark.parametrize('method', ['gda', 'rns'])
+def test_three_pictures_teach_words_that_say_nothing(method, folder, fresh, tmp_path):
     test = draw(tmp_path / 'test', 'xy', seed=9)
     before = np.mean([accuracy(fresh.segment(test / f'images/{s}.png', 'p; q'), test / f'masks/{s}.png') for s in 'xy'])
-    made = adapt(folder, tmp_path / 'head.safetensors', model=fresh, classes='p; q')
+    made = adapt(folder, tmp_path / 'head.safetensors', model=fresh, classes='p; q', method=method)
     assert made.cells.keys() == {'p', 'q'} and min(made.cells.values()) > 0 and made.pictures == 3
-    assert made.choice.alpha > 0 and made.choice.miou > made.choice.text_miou
+    assert (made.choice.alpha is None) is (method == 'rns') and made.choice.miou > made.choice.text_miou
     assert fresh.model.pixel_head is None
     fresh.use_head(made.path)
     results = {stem: fresh.segment(test / f'images/{stem}.png') for stem in 'xy'}
@@ -118,6 +119,19 @@ def test_a_head_of_another_model_or_of_other_words_is_refused(folder, fresh, tmp
     (tmp_path / 'other.safetensors').write_bytes(b'x')
     with pytest.raises(WeightFileError, match='other.safetensors'):
         fresh.use_head(tmp_path / 'other.safetensors')
+
+
+def test_a_method_that_is_not_there_and_a_head_that_knows_no_strangeness(folder, fresh, tmp_path):
+    with pytest.raises(UserError, match=r"there is no method 'svm' \(--method\): take gda or rns"):
+        adapt(folder, model=fresh, classes='p; q', method='svm')
+    made = adapt(folder, tmp_path / 'head.safetensors', model=fresh, classes='p; q', method='rns', count=1)
+    assert made.pictures == 1 and len(made.head.regions) == 2
+    for head in (made.head, made.path):
+        with pytest.raises(UserError, match='--method gda'):
+            fresh.use_head(head, unknown=0.9)
+    fresh.use_head(made.head)
+    with pytest.raises(UserError, match='--method gda'):
+        fresh.segment(folder / 'images/a.png', Vocabulary.parse('p; q', background='gda'))
 
 
 def test_the_commands(folder, model_files, tmp_path, capsys):

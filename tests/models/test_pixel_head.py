@@ -9,6 +9,7 @@ from tiny_open_vocab import READY, tiny_open_vocab
 
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.gaussian import mix_scores
+from denseclip.models.functional.picture_classifier import PictureFit
 from denseclip.models.pixel_fit import Gathering
 from denseclip.models.pixel_head import differing, feature_space
 from denseclip.models.pixel_head_file import read_head, write_head
@@ -21,6 +22,7 @@ from denseclip.models.pixel_samples import (
     majority,
 )
 from denseclip.models.pixel_trail import PixelRequest
+from denseclip.models.retrieval_head import PixelRNSHead
 from denseclip.weights.errors import WeightFileError
 
 
@@ -154,21 +156,41 @@ def test_a_head_is_the_same_after_a_file(tmp_path):
     torch.testing.assert_close(read(logits, features, WORDS), head(logits, features, WORDS))
 
 
-@pytest.mark.parametrize('change', ['kind', 'names', 'means', 'precision', 'vocabulary', 'alpha'])
+def test_a_head_of_regions_is_the_same_after_a_file(tmp_path):
+    head = regions_of_two()
+    read = read_head(write_head(head, tmp_path / 'head.safetensors'))
+    assert (read.names, read.fit, read.vocabulary, read.facts) == (head.names, head.fit, WORDS, {'pictures': 2})
+    assert torch.equal(read.regions, head.regions) and torch.equal(read.owners, head.owners)
+
+
+def regions_of_two():
+    fit = PictureFit(steps=3, seed=5)
+    return PixelRNSHead(('road', 'car'), torch.eye(3, 4), torch.tensor([0, 1, 1]), {}, WORDS, fit, {'pictures': 2})
+
+
+@pytest.mark.parametrize('change', ['kind', 'names', 'means', 'precision', 'vocabulary', 'alpha', 'method'])
 def test_damaged_files_are_named(change, tmp_path):
-    path = tmp_path / 'head.safetensors'
-    head = gaussians(['road', 'car'], 4)
+    spoil(gaussians(['road', 'car'], 4), change, tmp_path / 'head.safetensors')
+
+
+@pytest.mark.parametrize('change', ['names', 'owners', 'regions', 'vocabulary', 'fit', 'method'])
+def test_damaged_files_of_regions_are_named(change, tmp_path):
+    spoil(regions_of_two(), change, tmp_path / 'head.safetensors')
+
+
+def spoil(head, change, path):
     write_head(head, path)
     from safetensors import safe_open
 
     with safe_open(str(path), 'pt') as file:
         meta, tensors = dict(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     if change in tensors:
-        tensors[change] = tensors[change][:1] if change == 'means' else -tensors[change]
+        tensors[change] = tensors[change][:1] if change in ('means', 'regions') else -tensors[change]
     elif change == 'kind':
         del meta['kind']
     else:
-        meta[change] = {'names': '["road"]', 'vocabulary': '{"classes": {}}', 'alpha': 'NaN'}[change]
+        spoilt = {'names': '["road"]', 'vocabulary': '{"classes": {}}', 'alpha': 'NaN', 'method': 'other'}
+        meta[change] = {**spoilt, 'fit': '{"steps": 1e300}'}[change]
     save_file(tensors, str(path), metadata=meta)
     with pytest.raises(WeightFileError, match='head.safetensors') as caught:
         read_head(path)

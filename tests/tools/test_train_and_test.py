@@ -151,6 +151,8 @@ def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
     (tmp_path / 'weights.pth').touch()
     with pytest.raises(SystemExit, match=r"vocabulary file '.*words\.txt' does not exist"):
         test.main([str(CONFIG), str(tmp_path / 'weights.pth'), '--vocabulary', str(tmp_path / 'words.txt')])
+    with pytest.raises(SystemExit, match=r"'.*head\.safetensors' does not exist; make it with 'denseclip adapt'"):
+        test.main([str(CONFIG), str(tmp_path / 'weights.pth'), '--head', str(tmp_path / 'head.safetensors')])
 
 
 @pytest.mark.parametrize('tool', ['train', 'test'])

@@ -3,6 +3,7 @@
 from .compute import ComputeHook
 from .non_finite_loss import NonFiniteLossHook
 from .painted_results import PaintedResultsHook
+from .pixel_head import PixelHeadHook
 from .precise_bn import PreciseBNHook
 from .recipe_check import RecipeCheckHook
 from .safe_checkpoint import SafeCheckpointHook
@@ -15,6 +16,7 @@ __all__ = [
     'ComputeHook',
     'NonFiniteLossHook',
     'PaintedResultsHook',
+    'PixelHeadHook',
     'PreciseBNHook',
     'RecipeCheckHook',
     'SafeCheckpointHook',

@@ -109,7 +109,7 @@ class PixelTextFPNHead(LabelSizeLoss, FPNHead):
         Returns:
             (N, K, h, w).
         """
-        return unit_cosine(pixels, *self._projection, text) * self._scale
+        return unit_cosine(pixels, *self._projection, text) * self.scale
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embeddings in the text tower's space of :meth:`unit_pixels`, of length one, (N, E, h, w)."""
@@ -123,10 +123,11 @@ class PixelTextFPNHead(LabelSizeLoss, FPNHead):
             text: Text embeddings, (N or 1, K, E).
         """
         weight, bias = self._projection
-        return F.normalize(text, dim=-1) @ torch.cat([weight, bias.unsqueeze(1)], dim=1) * self._scale
+        return F.normalize(text, dim=-1) @ torch.cat([weight, bias.unsqueeze(1)], dim=1) * self.scale
 
     @property
-    def _scale(self) -> Tensor:
+    def scale(self) -> Tensor:
+        """Factor of the cosines between pixels and texts."""
         return self.log_scale.clamp(max=math.log(100.0)).exp()
 
     @property

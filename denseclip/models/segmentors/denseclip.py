@@ -18,6 +18,7 @@ from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.placement import resize, size_of
 from denseclip.core.unrelated_text import MAX_TEMPLATES
 from denseclip.models.builder import build_module
+from denseclip.models.pixel_head import PixelTexts
 from denseclip.models.prompting import PixelTextMatch, PromptingOptions, Spec, TextPrompting, check_choice
 from denseclip.models.text_encoders.class_text import ClassText
 
@@ -175,7 +176,8 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
         pixels = self.decode_head.unit_pixels(levels)
         logits = self.decode_head.compare(pixels, raw)
         if self.pixel_head is not None or self._trail is not None:
-            logits = self.by_head(logits, self.decode_head.embed(pixels))
+            texts = PixelTexts(raw, float(self.decode_head.scale))
+            logits = self.by_head(logits, self.decode_head.embed(pixels), texts)
         return logits, None if text is None else Comparison(partial(self.decode_head.compare, text=text), pixels)
 
     @property

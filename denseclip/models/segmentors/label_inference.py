@@ -15,8 +15,9 @@ from torch import Tensor
 
 from denseclip.core.placement import Box, Placement, Windows, size_of, slide_boxes
 from denseclip.models.functional.open_vocab import thresholded_labels
-from denseclip.models.pixel_head import PixelHead
+from denseclip.models.pixel_head import PixelHead, PixelTexts
 from denseclip.models.pixel_trail import PixelRequest, PixelTrail
+from denseclip.models.retrieval_head import PixelRNSHead, fitted_to
 from denseclip.structures.word_scores import ScoreRequest, WordScores
 
 from .refined_slide import Refine, refined_maps
@@ -70,9 +71,19 @@ class LabelMapInference:
             :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities. With
             :attr:`pixel_request`, ``strangeness`` (1, H, W), and ``pixel_windows`` in the meta information.
         """
+        if isinstance(self.pixel_head, PixelRNSHead):
+            return self._predict_each(inputs, data_samples)
         with self._keeping_trail() as trail:
             samples = self._predict(inputs, data_samples)
         return self._after_trail(trail, inputs, samples)
+
+    def _predict_each(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> list[SegDataSample]:
+        """See :meth:`predict`; each picture by a classifier of its own."""
+        found = []
+        for n, sample in enumerate(data_samples or [SegDataSample() for _ in inputs]):
+            with fitted_to(self, inputs[n : n + 1], sample):
+                found += self.predict(inputs[n : n + 1], [sample])
+        return found
 
     def _predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> list[SegDataSample]:
         """See :meth:`predict`, without what pixels leave behind."""
@@ -133,8 +144,13 @@ class LabelMapInference:
                 sample.pred_sem_seg.data = labels.masked_fill(strange[None] > most, self._background)
         return samples
 
-    def by_head(self, logits: Tensor, features: Tensor) -> Tensor:
+    def by_head(self, logits: Tensor, features: Tensor, texts: PixelTexts) -> Tensor:
         """Scores of the words as :attr:`pixel_head` corrects them; what is wanted of the pixels is kept.
+
+        Args:
+            logits: Of the words.
+            features: Pixel embeddings.
+            texts: What they were compared with.
 
         Shape:
             - logits and result: :math:`(N, K, h, w)`; features: :math:`(N, D, h, w)`
@@ -143,7 +159,7 @@ class LabelMapInference:
             self._trail.see(features)
         if self.pixel_head is None:
             return logits
-        return self.pixel_head(logits, features, self.vocabulary)  # type: ignore[attr-defined]
+        return self.pixel_head(logits, features, self.vocabulary, texts)  # type: ignore[attr-defined]
 
     @property
     def _least_score(self) -> float | None:

@@ -27,6 +27,8 @@ from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.open_vocab import cosine_scores, merge_names, region_labels
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
+from denseclip.models.pixel_head import PixelTexts
+from denseclip.models.retrieval_head import PixelRNSHead
 from denseclip.structures.word_scores import ScoreRequest, WordScores
 
 from .label_inference import LabelMapInference
@@ -239,7 +241,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         cosines = self.post.denoise(cosine_scores(seen, text.embeddings), self.scale)
         if self.pixel_head is not None or self._trail is not None:  # every name of a class moves as the class does
             logits = text.class_scores(cosines) * self.scale
-            moved = (self.by_head(logits, dense) - logits) / self.scale
+            moved = (self.by_head(logits, dense, self._class_texts(text)) - logits) / self.scale
             cosines = cosines + moved.index_select(1, text.class_index)
         if self.score_request is not None:
             self._comparison = self._compare_words(seen, cosines)
@@ -254,6 +256,13 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             return probabilities
         assert keys is not None
         return self.post.smooth(probabilities, keys)
+
+    def _class_texts(self, text: TextEmbeddings) -> PixelTexts:
+        """One row of the classes' texts each, for heads; names that compete are averaged."""
+        rows = text.embeddings
+        if len(rows) != len(text):
+            rows = rows.new_zeros(len(text), rows.shape[1]).index_add_(0, text.class_index.to(rows.device), rows)
+        return PixelTexts(rows[None], float(self.scale))
 
     @property
     def _gives_probabilities(self) -> bool:
@@ -301,6 +310,8 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
             :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities. With
             :attr:`pixel_request`, ``strangeness`` (1, H, W), and ``pixel_windows`` in the meta information.
         """
+        if isinstance(self.pixel_head, PixelRNSHead):
+            return self._predict_each(inputs, data_samples)
         samples = data_samples or [SegDataSample() for _ in inputs]
         with self._keeping_trail() as trail:
             self._label(inputs, samples)

@@ -1,0 +1,103 @@
+"""Make a head of support regions of labelled pictures, and say what such heads do on pictures held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from denseclip.clip.vocabulary import Vocabulary
+from denseclip.models.functional.picture_classifier import PictureFit
+
+from .pixel_fit import Choice, confusion, mean_iou
+from .pixel_head import PixelTexts
+from .pixel_samples import Cells, LabelledPicture
+from .retrieval_head import PixelRNSHead
+
+_HELD = 60_000  # cells that are kept to judge on, of all pictures together
+_JUDGED = 20  # pictures that are held out, each in turn
+
+
+class RegionGathering:
+    """Takes one labelled picture after the other; keeps a region of each of its classes, and some cells to judge on.
+
+    Args:
+        vocabulary: The classes.
+        pictures: How many there will be.
+        seed: Of the choice of the cells that are kept, and of the classifiers.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, pictures: int, seed: int = 0) -> None:
+        self.vocabulary = vocabulary
+        self.kept: list[Cells] = []
+        self.regions: list[Tensor] = []
+        self.halves = pictures == 1
+        self.texts: list[PixelTexts] = []
+        self.fit = PictureFit(seed=seed)
+        self._each = max(_HELD // max(min(pictures, _JUDGED), 1), 50)
+        self._random = torch.Generator(device='cpu').manual_seed(seed)
+
+    def add(self, seen: LabelledPicture) -> None:
+        """One more picture; a single one counts as its left and its right half."""
+        cells = seen.cells
+        left = cells.columns < 0.5
+        self.regions += list(seen.regions) if self.halves else [seen.regions.sum(dim=0)]
+        for group in (cells[left], cells[~left]) if self.halves else (cells,):
+            if len(self.kept) < _JUDGED:
+                some = torch.randperm(len(group.labels), generator=self._random)[: self._each]
+                self.kept.append(group[some])
+                assert seen.texts is not None
+                self.texts.append(PixelTexts(seen.texts.embeddings[:1].float().cpu(), seen.texts.scale))
+
+    def head(self, space: Mapping[str, str], facts: Mapping[str, Any] | None = None) -> tuple[PixelRNSHead, Choice]:
+        """The head of all that was gathered, and what such heads say of each picture when it is held out.
+
+        Args:
+            space: See :func:`denseclip.models.pixel_head.feature_space`.
+            facts: See :class:`PixelRNSHead`.
+
+        Raises:
+            ValueError: If no pixel has a class.
+        """
+        whole = [torch.stack(self.regions).sum(dim=0)] if self.halves and self.regions else self.regions
+        head = self._head(whole, space, facts)
+        return head, self._judge()
+
+    def _head(
+        self, regions: list[Tensor], space: Mapping[str, str], facts: Mapping[str, Any] | None = None
+    ) -> PixelRNSHead:
+        rows, owners = regions_of(regions)
+        if not len(rows):
+            raise ValueError('no pixel of the pictures has a class')
+        seen = owners.unique()
+        names = tuple(self.vocabulary.names[k] for k in seen.tolist())
+        place = torch.searchsorted(seen, owners)
+        return PixelRNSHead(names, rows, place, space, self.vocabulary, self.fit, facts or {})
+
+    def _judge(self) -> Choice:
+        """Cells of each picture by a classifier of the others' regions, and by the words."""
+        classes = len(self.vocabulary)
+        tables = torch.zeros(2, classes, classes, dtype=torch.long, device='cpu')
+        for number, (cells, texts) in enumerate(zip(self.kept, self.texts, strict=True)):
+            others = [part for k, part in enumerate(self.regions) if k != number]
+            if not len(cells.labels) or not any(bool(part.any()) for part in others):
+                continue
+            guesses = cells.logits.argmax(dim=1)
+            found = self._head(others, {}).classifier(cells.features, guesses, self.vocabulary, texts)
+            scores = cells.features @ found.weight + found.bias
+            tables[0] += confusion(scores[:, :classes].argmax(dim=1), cells.labels, classes)
+            tables[1] += confusion(cells.logits[:, :classes].argmax(dim=1), cells.labels, classes)
+        return Choice(miou=mean_iou(tables[0]), text_miou=mean_iou(tables[1]))
+
+
+def regions_of(sums: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Unit-length regions (R, D) and their classes (R,), of the sums (K, D) of each picture; zeros are no region."""
+    if not sums:
+        return torch.zeros(0, 1, device='cpu'), torch.zeros(0, dtype=torch.long, device='cpu')
+    table = torch.stack(sums)
+    found = (table != 0).any(dim=2)
+    owners = found.nonzero()[:, 1]
+    return F.normalize(table[found].double(), dim=1).float(), owners
