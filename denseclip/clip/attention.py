@@ -16,6 +16,7 @@ from torch import Tensor
 from denseclip.weights.positions import exporting, resize_by_matrices
 
 from .alignment import Alignment, aligned_sides
+from .head_affinity import HeadAffinity
 from .likeness import Likeness
 
 SELF_TERMS = ('qk', 'qq', 'kk', 'vv', 'aligned', 'alike')
@@ -76,7 +77,7 @@ class Guide:
         likeness: For the term ``'alike'``.
     """
 
-    affinity: Affinity | None = None
+    affinity: Affinity | HeadAffinity | None = None
     bias: Tensor | None = None
     mix: Tensor | None = None
     scale: float = 1.0

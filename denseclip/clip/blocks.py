@@ -18,7 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from denseclip.core.regions import Recompute, region, runner_of
 
 from .alignment import Alignment
-from .attention import Guide, adaptive_temperature, attend, resize_values, self_self_attend
+from .attention import Affinity, Guide, adaptive_temperature, attend, resize_values, self_self_attend
+from .head_affinity import HeadAffinity
 from .timm_blocks import (
     is_known_timm_block,
     timm_attention_input,
@@ -223,7 +224,17 @@ def external_attention(attn: nn.MultiheadAttention, x: Tensor, grid: tuple[int, 
         - x: :math:`(N, 1 + hw, C)`; result: :math:`(N, h'w', C)`
     """
     values = split_heads(project_one(attn, x[:, 1:], 'v'), attn.num_heads)
-    return attn.out_proj(averaged_values(values, grid, guide).transpose(1, 2).flatten(2))
+    if guide is not None and isinstance(guide.affinity, HeadAffinity):
+        keys = split_heads(project_one(attn, x[:, 1:], 'k'), attn.num_heads)
+        heads = guide.affinity.average(keys, values, grid)
+    else:
+        heads = averaged_values(values, grid, guide)
+    return attn.out_proj(heads.transpose(1, 2).flatten(2))
+
+
+def grid_of_result(guide: Guide | None, grid: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of what :func:`external_attention` returns for patches on a grid."""
+    return guide.affinity.grid if guide is not None and isinstance(guide.affinity, Affinity) else grid
 
 
 def averaged_values(values: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
@@ -237,6 +248,8 @@ def averaged_values(values: Tensor, grid: tuple[int, int], guide: Guide | None) 
     """
     if guide is None or guide.affinity is None:
         raise ValueError("attention='external' needs an affinity: give the model an affinity provider.")
+    if isinstance(guide.affinity, HeadAffinity):
+        raise ValueError('an affinity head by head is for the blocks of CLIP: take a vision transformer of open_clip.')
     values = resize_values(values, grid, guide.affinity.grid)
     return guide.affinity.logits.softmax(dim=-1).to(values.dtype)[:, None] @ values
 

@@ -134,6 +134,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             window=336,
             needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/8 in the paper)',
         ),
+        'cass': Preset(
+            'Kim et al., CVPR 2025: keys of each head completed by the strongest directions of DINO, head by head',
+            {'attention': 'external', **_BARE, **_SCALE},
+            {**_COSINES_40, 'affinity': {'type': 'SpectralAffinity'}, 'post': {'presence': {}}},
+            needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/8 in the paper)',
+        ),
         'lposs': Preset(
             'Stojnic et al., CVPR 2025: MaskCLIP, scores of all windows spread over the patches of DINO',
             {'attention': 'value', **_SIZE},

@@ -240,6 +240,8 @@ def _use_protocol(
     tuned = setting.tuned if name == rules.name else {}
     if 'read_out' in tuned:
         model['clip']['read_out'] = {**(model['clip'].get('read_out') or {}), **tuned['read_out']}
+    if 'affinity' in tuned:
+        model['affinity'] = {**tuned['affinity'], **(model.get('affinity') or {})}
     pamr = {'pamr': dict(rules.pamr)} if rules.pamr else {}
     post = {**(model.get('post') or {}), **setting.post(), **tuned.get('post', {}), **pamr}
     model.update(

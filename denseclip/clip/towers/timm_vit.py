@@ -16,7 +16,7 @@ from torch import Tensor
 from denseclip.weights.positions import resize_positions
 
 from ..attention import Guide
-from ..blocks import timm_external_attention
+from ..blocks import grid_of_result, timm_external_attention
 from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
 from ..preprocess import PreprocessSpec
@@ -197,7 +197,7 @@ class TimmViTTower(ImageTower):
         blocks, special = list(trunk.blocks[-self.changed :]), trunk.num_prefix_tokens
         if self.read_out.attention == 'external':
             tokens = timm_external_attention(blocks[0], x, grid, guide, special)
-            grid = guide.affinity.grid if guide is not None and guide.affinity is not None else grid
+            grid = grid_of_result(guide, grid)
         else:
             tokens = changed_blocks(blocks, self.read_out, x, grid, guide, special, **extra)[:, special:]
         return trunk.norm(tokens), grid

@@ -19,6 +19,7 @@ from ..blocks import (
     external_attention,
     ffn_branch,
     first_token_block,
+    grid_of_result,
     has_explicit_walk,
     maybe_checkpoint,
     project_one,
@@ -293,7 +294,7 @@ class ViTTower(ImageTower):
         elif read_out.attention == 'external':
             block: Any = blocks[0]
             patches = block.ls_1(external_attention(block.attn, block.ln_1(tokens), grid, guide))
-            grid = guide.affinity.grid if guide is not None and guide.affinity is not None else grid
+            grid = grid_of_result(guide, grid)
         else:
             patches = self._own(self._changed_blocks(tokens, grid, guide))[:, 1:]
         normed = self.after_blocks(patches)

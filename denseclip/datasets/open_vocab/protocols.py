@@ -31,7 +31,8 @@ class Setting:
         prob_threshold: Probability, 0..1.
         area_threshold: Share of the labelled pixels, 0..1, that a class must exceed to be kept.
         logit_scale: Factor of the cosines before the softmax; None leaves the method's own.
-        tuned: What the protocol's own method has otherwise on this set: settings of ``read_out`` and of ``post``.
+        tuned: What the protocol's own method has otherwise on this set: settings of ``read_out``, ``post`` and
+            ``affinity``.
     """
 
     vocabulary: str
@@ -209,6 +210,28 @@ def _pearl() -> dict[str, Setting]:
     )
 
 
+def _cass() -> dict[str, Setting]:
+    presence = {
+        'voc21': (0.1, 0.03, 0.1),
+        'context60': (0.25, 0.04, 0.09),
+        'coco_object': (0.25, 0.01, 0.1),
+        'voc20': (0.4, 0.02, 0.1),
+        'cityscapes': (0.1, 0.03, 0.14),
+        'context59': (0.25, 0.04, 0.09),
+        'ade20k': (0.3, 0.05, 0.06),
+        'coco_stuff': (0.2, 0.02, 0.02),
+    }
+    special: dict[str, dict[str, Any]] = {}
+    for name, (weight, move, group) in presence.items():
+        own = dict(weight=weight, move=move, group=group, **({'of': 'window'} if name == 'cityscapes' else {}))
+        plain = {'affinity': dict(stretch=False)} if name in ('voc20', 'cityscapes') else {}
+        special[name] = dict(tuned=dict(post=dict(presence=own), **plain))
+    special['voc21'] |= dict(crop=None, stride=None)
+    special['cityscapes'] |= dict(scale=(2048, 560))
+    plain_setting = Setting('', (2048, 336), (224, 224), (112, 112))
+    return _family(plain_setting, {}, thresholds=dict(voc21=0.1, context60=0.1, coco_object=0.1), special=special)
+
+
 def _scclip() -> dict[str, Setting]:
     return _family(
         Setting('', (2048, 336), (224, 224), (112, 112), logit_scale=40.0),
@@ -322,6 +345,13 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 _sfp(),
             ),
             EvaluationProtocol(
+                'cass',
+                'CASS (Kim et al., CVPR 2025), MICV-yonsei/CASS at 228ecdd, configs/ and eval_all.sh: as NACLIP '
+                'without PAMR, VOC20 in windows; object presence tuned for every set',
+                _OPENAI,
+                _cass(),
+            ),
+            EvaluationProtocol(
                 'lposs',
                 'LPOSS (Stojnic et al., CVPR 2025), vladan-stojnic/LPOSS at e489a74, segmentation/configs/: windows of '
                 '224 at short side 448, background as words',
@@ -383,6 +413,7 @@ _DEFAULTS = {
     'pearl': 'pearl',
     'lposs': 'lposs',
     'scclip': 'scclip',
+    'cass': 'cass',
     'sfp': 'sfp',
 }
 

@@ -1,8 +1,8 @@
 """Plug-ins that bring what other networks or files know about a picture: which patches, and which pixels, are alike."""
 
 from .base import AffinityProvider, RegionProvider
-from .dino_affinity import DINOAffinity
+from .dino_affinity import DINOAffinity, SpectralAffinity
 from .region_files import RegionFiles
 from .sam_regions import SAMRegions
 
-__all__ = ['AffinityProvider', 'DINOAffinity', 'RegionFiles', 'RegionProvider', 'SAMRegions']
+__all__ = ['AffinityProvider', 'DINOAffinity', 'RegionFiles', 'RegionProvider', 'SAMRegions', 'SpectralAffinity']

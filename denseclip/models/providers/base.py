@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from denseclip.clip.attention import Affinity
+from denseclip.clip.head_affinity import HeadAffinity
 from denseclip.clip.preprocess import PreprocessSpec
 
 
 class AffinityProvider(nn.Module):
     """Says which patches of a picture belong together; see ``attention='external'`` of a read-out and ``spread``."""
 
-    def forward(self, images: Tensor, spec: PreprocessSpec) -> Affinity:
+    def forward(self, images: Tensor, spec: PreprocessSpec) -> Affinity | HeadAffinity:
         """Affinity of the patches.
 
         Args:

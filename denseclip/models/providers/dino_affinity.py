@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from denseclip.clip.attention import Affinity
+from denseclip.clip.head_affinity import HeadAffinity
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.core.placement import pad_to_multiple
 from denseclip.models.builder import build_module
@@ -55,7 +56,7 @@ class DINOAffinity(AffinityProvider):
         self.beta, self.gamma, self.feature = beta, gamma, feature
         leave_out_of_checkpoints(self)
 
-    def forward(self, images: Tensor, spec: PreprocessSpec) -> Affinity:
+    def forward(self, images: Tensor, spec: PreprocessSpec) -> Affinity | HeadAffinity:
         """See :meth:`AffinityProvider.forward`."""
         found = self.features(images, spec)
         return Affinity(similarity_logits(found, self.beta, self.gamma), (found.shape[2], found.shape[3]))
@@ -67,3 +68,26 @@ class DINOAffinity(AffinityProvider):
         found = self.dino(normalize_pictures(pictures, self.dino.preprocess), tokens=self.feature == 'tokens')
         parts: list[Tensor] = [getattr(found, name) for name in self.feature.split('+')]
         return torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
+
+
+@MODELS.register_module()
+class SpectralAffinity(DINOAffinity):
+    """Attention head by head, of CLIP's own keys completed by those of a self-supervised network (CASS).
+
+    Args:
+        dino: See :class:`DINOAffinity`.
+        feature: What is compared, likewise; the keys of the last attention in the paper.
+        **settings: ``rank``, ``spectrum``, ``strength``, ``gaussian``, ``stretch`` and ``pairing`` of
+            :class:`denseclip.clip.head_affinity.HeadAffinity`.
+    """
+
+    def __init__(
+        self, dino: Mapping[str, Any] | nn.Module | None = None, feature: str = 'key', **settings: Any
+    ) -> None:
+        super().__init__(dino, feature=feature)
+        HeadAffinity(torch.zeros(1), **settings)  # refused now, not with the first picture
+        self.settings = settings
+
+    def forward(self, images: Tensor, spec: PreprocessSpec) -> HeadAffinity:
+        """See :meth:`AffinityProvider.forward`."""
+        return HeadAffinity(self.features(images, spec), **self.settings)

@@ -125,7 +125,7 @@ class CorrelationPoolingSegmentor(OpenVocabularySegmentor):
         out = self.read(images)
         assert out.dense is not None
         guidance = self.guidance(self.pad(images), out)
-        scores = self.class_scores(self.pool(out.dense, guidance.correlation), out.keys)
+        scores = self.class_scores(self.pool(out.dense, guidance.correlation), out.keys, out.pooled)
         if not self.background_rule:
             return scores
         foreground = guidance.foreground > self.foreground_threshold

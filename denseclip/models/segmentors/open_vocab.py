@@ -31,18 +31,18 @@ from denseclip.models.pixel_head import PixelTexts
 from denseclip.models.retrieval_head import PixelRNSHead
 from denseclip.structures.word_scores import ScoreRequest, WordScores
 
-from .label_inference import LabelMapInference
 from .model_settings import model_settings
 from .no_text import NoText
 from .post_processing import PostProcessing, class_probabilities
 from .prompt_removal import PromptRemoval
 from .score_maps import ScoreMaps
 from .spreading import LabelPropagation
+from .whole_picture import WholePictureInference
 from .word_scoring import Comparison, label_wanted, patches_inside, score_words
 
 
 @MODELS.register_module()
-class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor):
+class OpenVocabularySegmentor(WholePictureInference, TakesWords, CLIPOwner, BaseSegmentor):
     """A CLIP model whose pixel embeddings are compared with the embeddings of class names.
 
     With the read-outs of ``denseclip.clip.presets`` this is every training-free method of the family; methods that
@@ -226,19 +226,21 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         self.need_weights()
         return self.text()
 
-    def class_scores(self, dense: Tensor, keys: Tensor | None = None) -> Tensor:
+    def class_scores(self, dense: Tensor, keys: Tensor | None = None, pooled: Tensor | None = None) -> Tensor:
         """Scores of the classes from pixel embeddings.
 
         Args:
             dense: (N, E, h, w).
             keys: Keys of the last block (N, hw, C), for key smoothing.
+            pooled: Image embeddings (N, E), for ``post.presence``.
 
         Returns:
             (N, K, h, w) probabilities, or cosines; with ``merge='max'`` cosines have one plane per name.
         """
         text = self.class_embeddings()
         seen = self.remove_prompts(dense)
-        cosines = self.post.denoise(cosine_scores(seen, text.embeddings), self.scale)
+        whole = pooled if self._of_picture is None else self._of_picture
+        cosines = self.post.denoise(self.post.cosines(seen, text.embeddings, whole), self.scale)
         if self.pixel_head is not None or self._trail is not None:  # every name of a class moves as the class does
             logits = text.class_scores(cosines) * self.scale
             moved = (self.by_head(logits, dense, self._class_texts(text)) - logits) / self.scale
@@ -277,7 +279,7 @@ class OpenVocabularySegmentor(LabelMapInference, TakesWords, CLIPOwner, BaseSegm
         """Scores at the resolution of the patches, (N, K, h, w); see :meth:`class_scores`."""
         out = self.read(images)
         assert out.dense is not None
-        return self.class_scores(out.dense, out.keys)
+        return self.class_scores(out.dense, out.keys, out.pooled)
 
     def head_scores(self, images: Tensor) -> tuple[Tensor, Comparison | None]:
         """See :class:`LabelMapInference`; the comparison is that of the last :meth:`class_scores`."""

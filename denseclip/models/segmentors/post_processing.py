@@ -13,12 +13,14 @@ from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.towers import DenseReadOut
 from denseclip.core.placement import Placement, upper_left
 from denseclip.models.functional.open_vocab import (
+    cosine_scores,
     key_smoothing,
     merge_names,
     prompt_denoising,
     thresholded_labels,
 )
 from denseclip.models.functional.pamr import pamr
+from denseclip.models.functional.presence import Presence
 from denseclip.models.functional.propagation import Propagation
 from denseclip.models.functional.yes_no import RULES
 
@@ -46,6 +48,8 @@ class PostProcessing:
             of that name.
         unknown_rule: With ``background='clipn'``: how classes and what is none of them compete, ``'agree'`` or
             ``'compete'``, see :func:`denseclip.models.functional.yes_no.with_unknown`.
+        presence: Settings of :class:`denseclip.models.functional.presence.Presence`: names are moved towards what the
+            picture shows (CASS); None leaves them. CLIP's own transformers only.
         remove_prompts: Texts whose linear part is taken out of pixel embeddings, see
             :mod:`denseclip.models.functional.prompt_removal`. Heads of ``denseclip adapt`` see embeddings as they are.
     """
@@ -60,12 +64,14 @@ class PostProcessing:
     normalize: bool = False
     background: int | None = None
     unknown_rule: str = 'agree'
+    presence: Mapping[str, Any] | None = None
     remove_prompts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.unknown_rule not in RULES:
             raise ValueError(f"unknown_rule='{self.unknown_rule}' is unknown; choose from {', '.join(RULES)}.")
         Propagation(**(self.propagation or {}))  # refused now, not with the first picture
+        Presence(**(self.presence or {}))
         if isinstance(self.remove_prompts, str) or not all(isinstance(one, str) for one in self.remove_prompts):
             raise ValueError(f'remove_prompts={self.remove_prompts!r} must be a list of texts, such as ["a photo"].')
         object.__setattr__(self, 'remove_prompts', tuple(self.remove_prompts))
@@ -84,9 +90,34 @@ class PostProcessing:
 
     def adapt(self, read_out: DenseReadOut) -> DenseReadOut:
         """The read-out with what the refinements need."""
+        if self.presence is not None:
+            read_out = replace(read_out, pooled=True)
         if self.key_smoothing is None or read_out.keys is not None:
             return read_out
         return replace(read_out, keys='projected' if self.key_smoothing_as_released else 'raw')
+
+    @property
+    def presence_settings(self) -> Presence | None:
+        """What :attr:`presence` says."""
+        return None if self.presence is None else Presence(**self.presence)
+
+    def cosines(self, dense: Tensor, names: Tensor, pooled: Tensor | None) -> Tensor:
+        """Cosines (N, P, h, w) of pixel embeddings with names, moved where :attr:`presence` says so.
+
+        Args:
+            dense: Pixel embeddings, (N, E, h, w).
+            names: Embeddings of the names, (P, E).
+            pooled: Image embeddings, (N, E) or (1, E).
+
+        Raises:
+            ValueError: If names are to be moved, and the image embedding is not known.
+        """
+        how = self.presence_settings
+        if how is None:
+            return cosine_scores(dense, names)
+        if pooled is None:
+            raise ValueError('post.presence needs the embedding of the whole picture, which this model does not make.')
+        return how.cosines(dense, pooled, names)
 
     def denoise(self, cosines: Tensor, scale: float) -> Tensor:
         """Cosines after prompt denoising, (N, K, h, w)."""

@@ -91,7 +91,7 @@ class ResCLIPSegmentor(OpenVocabularySegmentor):
         """Class of each patch by the first reading, (N, h, w)."""
         assert out.dense is not None
         text = self.class_embeddings()
-        scores = self.class_scores(out.dense)
+        scores = self.class_scores(out.dense, pooled=out.pooled)
         if self.prior_pamr is not None:
             scores = F.adaptive_avg_pool2d(pamr(images, scores, **self.prior_pamr), size_of(out.dense))
         best = scores.argmax(dim=1)

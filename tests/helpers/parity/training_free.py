@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 from denseclip.clip.alignment import Alignment
-from denseclip.clip.attention import attend
+from denseclip.clip.attention import Guide, attend
+from denseclip.clip.head_affinity import HeadAffinity
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
 from denseclip.core.placement import Placement, slide_boxes
 from denseclip.models.functional.label_propagation import lab_colours
 from denseclip.models.functional.open_vocab import cosine_scores
+from denseclip.models.functional.presence import Presence
 from denseclip.models.functional.propagation import Propagation, propagate
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.segmentors.score_maps import ScoreMaps
@@ -73,6 +75,25 @@ def check_middle_layers(fixture: Fixture) -> None:
     for match in list(fixture.outputs(rf'{fixture.name}_([a-z0-9]+)_([a-z]+)')):
         settings = {**shipped, **fixture.config['runs'][match.group(1)]}
         expect_patches(fixture, match.group(), read(visual, fixture.input(f'image_{match.group(2)}'), settings))
+
+
+@consumes('training_free', 'cass')
+@torch.no_grad()
+def check_cass(fixture: Fixture) -> None:
+    """Attention of heads alone, the read-out of the preset with recorded keys of DINO, and names that are moved."""
+    visual, config = visual_of(fixture), fixture.config
+    shipped = dict(preset('cass').read_out)
+    for match in list(fixture.outputs(r'cass_([a-z]+)_([a-z]+)')):
+        affinity = HeadAffinity(fixture.input(f'keys_{match.group(2)}'), **config['runs'][match.group(1)])
+        image = fixture.input(f'image_{match.group(2)}')
+        expect_patches(fixture, match.group(), read(visual, image, shipped, Guide(affinity=affinity)))
+    for match in list(fixture.outputs(r'heads_([a-z]+)')):
+        affinity = HeadAffinity(fixture.input('keys_heads'), **config['runs'][match.group(1)])
+        fixture.expect(match.group(), affinity.average(fixture.input('k'), fixture.input('v'), tuple(config['grid'])))
+    for name, settings in config['presence'].items():
+        dense, pooled = fixture.input('patches').transpose(1, 2)[..., None], fixture.input('pooled')
+        found = Presence(**settings).cosines(dense, pooled, fixture.input('names'))
+        fixture.expect(f'presence_{name}', found[..., 0].transpose(1, 2))
 
 
 class Recorded:
