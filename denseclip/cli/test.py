@@ -36,6 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--head', metavar='FILE', help="a head that 'denseclip adapt' made of labelled pictures for this model"
     )
+    parser.add_argument('--boundary', action='store_true', help='also take boundary IoU (mBIoU) of label maps')
     parser.add_argument(
         '--task',
         choices=['semantic', 'panoptic', 'instance'],
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         tta=args.tta,
         vocabulary=args.vocabulary,
         head=args.head,
+        boundary=args.boundary,
         task=args.task,
         amp=args.amp,
         precision=args.precision,

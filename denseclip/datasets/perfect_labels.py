@@ -91,7 +91,7 @@ def score_perfect_segmentor(config: Config, split: str, *, truth: Truth | None =
     scored_as = 'val' if split == 'train' else split
     with silence():
         datasets = [build_reader(part, split) for part in parts]
-        metrics = [_metric(entry, datasets[0]) for entry in evaluators(config, scored_as) if _scores_labels(entry)]
+        metrics = [_metric(entry, datasets[0]) for entry in evaluators(config, scored_as) if scores_labels(entry)]
         samples = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
         chosen = list(_choose(samples, truth))
         for dataset, index, true in chosen:
@@ -129,7 +129,8 @@ def build_reader(part: Mapping[str, Any], split: str) -> BaseSegDataset:
     return DATASETS.build({**part, 'pipeline': steps, 'serialize_data': False})
 
 
-def _scores_labels(evaluator: Mapping[str, Any]) -> bool:
+def scores_labels(evaluator: Mapping[str, Any]) -> bool:
+    """Whether the metric of a config scores label maps."""
     kind = metric_class(evaluator)
     return kind is not None and issubclass(kind, IoUMetric | SemanticMetric)
 

@@ -19,6 +19,7 @@ from ..compat import distributed
 from ..compat.allocator import keep_large_buffers
 from ..compat.logs import without_advice
 from ..core.precision import Precision
+from ..datasets.perfect_labels import scores_labels
 from ..files.shipped import shipped
 from .checkpoints import last_checkpoint
 from .compute import Layout
@@ -96,6 +97,7 @@ class TestOptions:
         tta: Test-time augmentation.
         vocabulary: Class names to use instead of the config's; see :func:`read_vocabulary`.
         head: Head of ``denseclip adapt`` that corrects the scores of words.
+        boundary: Also take boundary IoU, for test sets whose pixels are labelled.
         task: ``semantic``, ``panoptic`` or ``instance``, for configs with ``task_evaluators``.
         amp: Short for ``precision='fp16'`` on a GPU and ``'bf16'`` on a CPU.
         precision: See :class:`denseclip.engine.compute.Compute`.
@@ -118,6 +120,7 @@ class TestOptions:
     tta: bool = False
     vocabulary: str | None = None
     head: str | None = None
+    boundary: bool = False
     task: str | None = None
     amp: bool = False
     precision: Precision = 'fp32'
@@ -210,6 +213,8 @@ def test(
     out = empty_folder(options.out, '--out', force=options.force) if options.out else None
     if out is not None:
         keep_predictions(config, out)
+    if options.boundary:
+        _score_boundaries(config)
     precision = usual_precision() if options.amp and options.precision == 'fp32' else options.precision
     use_compute(config, precision=precision, layout=options.layout, compile=options.compile)
     use_suite_hooks(config)
@@ -225,6 +230,23 @@ def test(
         if out is not None:
             name_results(runner)
         return runner.test()
+
+
+def _score_boundaries(config: Config) -> None:
+    """Add boundary IoU to the scores of a test.
+
+    Raises:
+        OptionError: If the config scores no label maps.
+    """
+    found = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
+    with DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmengine'):
+        pixels = [evaluator for evaluator in found if scores_labels(evaluator)]
+    if not pixels:
+        names = ', '.join(str(evaluator.get('type')) for evaluator in found)
+        raise OptionError(f'--boundary goes with label maps, which {names} does not score: leave --boundary out')
+    ignored = pixels[0].get('ignore_index')
+    own = ConfigDict(type='BoundaryIoUMetric', **({} if ignored is None else {'ignore_index': ignored}))
+    config.test_evaluator = [*found, own]
 
 
 def set_task(config: Config, task: str) -> None:

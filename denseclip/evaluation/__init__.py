@@ -1,6 +1,7 @@
 """Metrics, as functions and as MMEngine metrics."""
 
 from denseclip.evaluation.anomaly import AnomalyMetric
+from denseclip.evaluation.boundary import BoundaryIoUMetric
 from denseclip.evaluation.iou_files import IoUMetricWithFiles
 from denseclip.evaluation.mask_ap_metric import MaskAPMetric
 from denseclip.evaluation.named_coco_metric import NamedCocoMetric
@@ -12,6 +13,7 @@ from denseclip.evaluation.semantic import SemanticMetric
 
 __all__ = [
     'AnomalyMetric',
+    'BoundaryIoUMetric',
     'IoUMetricWithFiles',
     'MaskAPMetric',
     'NamedCocoMetric',

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Subset
 from denseclip.compat.logs import quiet
 from denseclip.engine.benchmark.memory import high_water_bytes
 from denseclip.engine.checkpoints import load_weights, read_training_file
+from denseclip.evaluation.boundary import boundary_counts, boundary_ious
 from denseclip.files.atomic import write_text
 from denseclip.models.functional.open_vocab import region_labels
 
@@ -28,7 +29,8 @@ from .cells import Cell
 RUNNING, DONE, FAILED, IMPOSSIBLE = 'running', 'done', 'failed', 'impossible'
 """States of a cell; impossible: its tower cannot be read as the method reads it."""
 _AREAS = ('intersect', 'union', 'prediction', 'label')
-_FORMAT = 1
+_BANDS = ('boundary intersect', 'boundary label', 'boundary prediction')
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Progress:
         total: Pictures of the set, after ``limit``.
         seconds: Time spent on counted pictures, loading and text left out.
         peak_bytes: Most memory of the process, or of the GPU's allocator.
-        areas: Pixels per class: of intersection, union, prediction and label, over the counted pictures.
-        scores: ``mIoU``, ``aAcc`` and ``mAcc`` in percent; empty until done.
+        areas: Pixels per class: of intersection, union, prediction and label, over the counted pictures; and in
+            the bands along edges of both, of the label and of the prediction.
+        scores: ``mIoU``, ``aAcc``, ``mAcc`` and ``mBIoU`` (boundary IoU) in percent; empty until done.
         class_iou: IoU per class in percent, None for classes that never occur; empty until done.
         error: Why it failed, or why it cannot be.
         device: Where it ran.
@@ -122,13 +125,14 @@ def evaluate_cell(
     classes = list(dataset.metainfo['classes'])
     total = len(dataset) if cell.limit is None else min(cell.limit, len(dataset))
     state = replace(Progress.read(path, cell.identity), status=RUNNING, error='', total=total, device=str(device))
-    areas = np.array([state.areas.get(name, [0.0] * len(classes)) for name in _AREAS])
+    names = (*_AREAS, *_BANDS)
+    areas = np.array([state.areas.get(name, [0.0] * len(classes)) for name in names])
 
     def save(status: str = RUNNING) -> None:
         nonlocal state
         if parent is not None and os.getppid() != parent:
             raise SystemExit('the process that asked for this evaluation is gone')
-        named = {name: row.tolist() for name, row in zip(_AREAS, areas, strict=True)}
+        named = {name: row.tolist() for name, row in zip(names, areas, strict=True)}
         state = replace(state, status=status, areas=named, peak_bytes=max(state.peak_bytes, _peak(device)))
         state.write(path, cell)
 
@@ -141,8 +145,10 @@ def evaluate_cell(
         saved = time.monotonic()
         for batch in DataLoader(rest, batch_size=1, num_workers=num_workers, collate_fn=pseudo_collate):
             started = time.perf_counter()
-            areas += _areas(model, batch, len(classes), cell.oracle)
-            state = replace(state, done=state.done + 1, seconds=state.seconds + time.perf_counter() - started)
+            found, maps = _areas(model, batch, len(classes), cell.oracle)
+            spent = time.perf_counter() - started  # what edges cost is none of the method's time
+            areas += np.concatenate([found, boundary_counts(*maps, len(classes))])
+            state = replace(state, done=state.done + 1, seconds=state.seconds + spent)
             if tick is not None:
                 tick(state.done, total)
             if time.monotonic() - saved >= save_every and state.done < total:
@@ -158,15 +164,16 @@ def score(areas: np.ndarray, classes: list[str]) -> tuple[dict[str, float], dict
     """Scores, as mmseg takes them, from summed pixels.
 
     Args:
-        areas: Intersection, union, prediction and label, shape (4, K).
+        areas: Intersection, union, prediction and label, and the bands of :func:`boundary_counts`, shape (7, K).
         classes: Names of the K classes.
 
     Returns:
-        ``mIoU``, ``aAcc`` and ``mAcc`` in percent, rounded as mmseg does; and the IoU of each class.
+        ``mIoU``, ``aAcc``, ``mAcc`` and ``mBIoU`` in percent, rounded as mmseg does; and the IoU of each class.
     """
-    found = IoUMetric.total_area_to_metrics(*torch.from_numpy(areas), metrics=['mIoU'])
+    found = IoUMetric.total_area_to_metrics(*torch.from_numpy(areas[:4]), metrics=['mIoU'])
     iou, accuracy = (np.asarray(found[key], dtype=np.float64) * 100 for key in ('IoU', 'Acc'))
     scores = {'mIoU': _mean(iou), 'aAcc': round(float(found['aAcc']) * 100, 2), 'mAcc': _mean(accuracy)}
+    scores['mBIoU'] = _mean(boundary_ious(areas[4:]))
     values = [None if np.isnan(value) else round(float(value), 4) for value in iou]
     return scores, dict(zip(classes, values, strict=True))
 
@@ -176,8 +183,13 @@ def _mean(values: np.ndarray) -> float:
     return round(float(present.mean()), 2) if len(present) else float('nan')
 
 
-def _areas(model: Any, batch: Mapping[str, Any], num_classes: int, oracle: str | None = None) -> np.ndarray:
-    """Pixels per class of one picture, (4, K), whole numbers; ``oracle``: what its labels give away."""
+def _areas(
+    model: Any, batch: Mapping[str, Any], num_classes: int, oracle: str | None = None
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Pixels per class of one picture, (4, K), whole numbers, and its label maps, found and true.
+
+    ``oracle``: what its labels give away.
+    """
     if oracle == 'classes':
         seen = batch['data_samples'][0].gt_sem_seg.data.unique()
         model.offered = torch.isin(torch.arange(num_classes), seen.cpu())[: len(model.text.names)]
@@ -188,7 +200,8 @@ def _areas(model: Any, batch: Mapping[str, Any], num_classes: int, oracle: str |
     if oracle == 'masks':
         prediction = region_labels(prediction, torch.where(label == 255, -1, label), num_classes)
     found = IoUMetric.intersect_and_union(prediction, label, num_classes, ignore_index=255)
-    return np.stack([np.asarray(row.cpu(), dtype=np.float64) for row in found])
+    areas = np.stack([np.asarray(row.cpu(), dtype=np.float64) for row in found])
+    return areas, (prediction.cpu().numpy(), label.cpu().numpy())
 
 
 def _ready_model(cell: Cell, dataset: Any, device: torch.device | str) -> Any:

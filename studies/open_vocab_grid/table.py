@@ -21,6 +21,7 @@ COLUMNS = (
     'protocol',
     'set',
     'mIoU',
+    'boundary IoU',
     'published',
     'published under other conditions',
     'pictures',
@@ -119,6 +120,7 @@ def _row(content: dict[str, Any]) -> dict[str, str]:
         'protocol': cell['protocol'],
         'set': name if entry is None else entry.title,
         'mIoU': f'{content["scores"]["mIoU"]:.2f}' if finished else '',
+        'boundary IoU': f'{content["scores"]["mBIoU"]:.2f}' if finished and 'mBIoU' in content['scores'] else '',
         'published': ' / '.join(f'{row.miou[name]:g}' for row in exact),
         'published under other conditions': '; '.join(
             f'{row.miou[name]:g} ({row.weights}, {row.protocol or row.note or "protocol not documented"})'

@@ -104,8 +104,9 @@ def test_true_masks_are_given_the_class_that_most_of_their_pixels_have() -> None
     sample = SegDataSample(gt_sem_seg=PixelData(data=label))
     sample.set_data(dict(pred_sem_seg=PixelData(data=torch.tensor([[0, 0, 2, 2, 2, 1]]))))
     model = SimpleNamespace(test_step=lambda _: [sample])
-    found = _areas(model, {'data_samples': [sample]}, 3, 'masks')
+    found, maps = _areas(model, {'data_samples': [sample]}, 3, 'masks')
     assert found.tolist() == [[3, 0, 0], [3, 2, 2], [3, 0, 2], [3, 2, 0]]  # intersection, union, prediction, label
+    assert maps[0].shape == maps[1].shape == (1, 6)
 
 
 # --- what a cell means ------------------------------------------------------------------------------------------------
@@ -233,7 +234,8 @@ def test_numbers_are_those_of_the_test_tool(cell: Cell, tmp_path: Path) -> None:
     wanted = SuiteRunner.from_cfg(config).test()
     assert {key: state.scores[key] for key in ('mIoU', 'aAcc', 'mAcc')} == pytest.approx(wanted, abs=0.011)
     assert state.done == state.total == 3 and state.seconds > 0 and state.peak_bytes > 2**20
-    assert len(state.class_iou) == 20 and sum(state.areas['label']) > 0
+    assert len(state.class_iou) == 20 and sum(state.areas['label']) > sum(state.areas['boundary label']) > 0
+    assert 0 <= state.scores['mBIoU'] <= 100
 
 
 class Interrupted(Exception):
