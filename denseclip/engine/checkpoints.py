@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -47,11 +48,24 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         rest = _training_entries(path) if checkpoint.format == 'torch' else {}
         content = {**rest, 'state_dict': checkpoint.state_dict, 'meta': checkpoint.meta}
     content.setdefault('meta', {})
+    _spell_out(content['meta'])
     drop_config_text(content)
     for name, module in (('denseclip', denseclip), ('dinoiser', dinoiser), ('maft', maft)):
         if module.is_official(content['state_dict']):
             content['state_dict'] = convert(content['state_dict'], name)
     return content
+
+
+def _spell_out(meta: dict[str, Any]) -> None:
+    """Make data of ``dataset_meta``, which safetensors hold as JSON; what is no mapping says nothing."""
+    found = meta.get('dataset_meta')
+    if not isinstance(found, str):
+        return
+    try:
+        found = json.loads(found)
+    except (ValueError, RecursionError):
+        found = None
+    meta['dataset_meta'] = found if isinstance(found, dict) else {}
 
 
 def _training_entries(path: Path) -> dict[str, Any]:

@@ -50,6 +50,13 @@ def test_every_format_of_ours_is_read(tmp_path: Path) -> None:
     assert read_training_file(str(tmp_path / 'a.pth'))['optimizer'] == {'x': 1}
 
 
+def test_names_and_palette_in_safetensors_are_data_again(tmp_path: Path) -> None:
+    meta = {'classes': ['a', 'b'], 'palette': [[0, 0, 0], [1, 2, 3]]}
+    for said, wanted in ((meta, meta), ('no JSON', {}), ([1], {})):
+        file = write_safetensors({'x': torch.zeros(1)}, tmp_path / 'x.safetensors', {'dataset_meta': said})
+        assert read_training_file(str(file))['meta']['dataset_meta'] == wanted
+
+
 def test_the_authors_names_become_ours(tmp_path: Path) -> None:
     state = {
         'backbone.conv3.weight': torch.ones(1),
