@@ -57,6 +57,9 @@ TRAIN = [
     'tensorboard',
 ]
 MINING = ['nltk>=3.9.1']  # nouns of captions, with its English tagger; 3.9.1 reads no pickles
+SAM = [
+    'transformers>=5.23; python_version >= "3.11"'
+]  # SAM 3, SAM 2, EoMT; the first one that was tried, none is for 3.10
 SUPERPIXELS = ['scikit-image']  # masks without a trained generator
 SUPERVISION = ['supervision>=0.25']  # results as its Detections; tracking, counting and drawing are its matter
 COMPLETION = ['argcomplete>=3']  # the shell completes commands and options
@@ -98,6 +101,7 @@ TEST = [
     *DEMO,
     *TRAIN,
     *MINING,
+    *SAM,
     *SUPERVISION,
     *COMPLETION,
     *EXPORT,
@@ -135,6 +139,7 @@ setup(
         'demo': DEMO,
         'train': TRAIN,
         'mining': MINING,
+        'sam': SAM,
         'superpixels': SUPERPIXELS,
         'supervision': SUPERVISION,
         'completion': COMPLETION,

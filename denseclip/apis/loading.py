@@ -21,6 +21,7 @@ from denseclip.apis.methods import SEGMENTATION_TASKS, methods_for
 from denseclip.apis.pixel_heads import check_unknown, given_head
 from denseclip.apis.predictor import Predictor
 from denseclip.apis.presets import DEFAULT_CLIP
+from denseclip.apis.sam3_folder import fitted
 from denseclip.apis.turns import keep_last
 from denseclip.apis.two_stage import ovseg_inferencer
 from denseclip.apis.zoo import default_target, find_model, ours
@@ -101,7 +102,8 @@ def load_model(
         things: Countable classes, see ``denseclip.clip.things``; for panoptic and instance results.
         task: ``'semantic'`` (default), ``'panoptic'`` or ``'instance'``, for models that give several.
         score: Least confidence of an instance, 0..1.
-        masks: Where OVSeg's masks come from: ``'model'``, ``'superpixels'``, ``'sam:FILE'`` or a folder.
+        masks: Where OVSeg's masks come from: ``'model'``, ``'superpixels'``, ``'sam:FILE'`` (or ``sam:FOLDER``)
+            or a folder.
         stage: Which stage of OVSeg decides: ``'both'``, ``'first'`` or ``'second'``.
         device: Such as ``'cpu'`` or ``'cuda:0'``; by default CUDA where there is any.
         precision: ``'fp32'``; ``'bf16'``; ``'fp16'`` (GPUs); or ``'int8-dynamic'`` (transformers on CPUs).
@@ -278,7 +280,7 @@ def _ovseg(order: _Order, settings: dict[str, Any]) -> Inferencer:
 def _by_config(order: _Order) -> Predictor:
     """The model of a config; its class says of what kind it is."""
     order.refuse(_MASK_OPTIONS, _ONLY_OVSEG)
-    cfg = inference_config(order.config)
+    cfg = fitted(inference_config(order.config), order.weights)
     kind = model_class(cfg)
     if hasattr(kind, 'set_object'):
         return _anomaly(cfg, order)

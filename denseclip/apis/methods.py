@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 SEGMENTATION_TASKS = ('semantic', 'panoptic', 'instance')
 STAGES = ('both', 'first', 'second')
-MASK_SOURCES = 'model, superpixels, sam:FILE (weights of Segment Anything), or a folder of mask files'
+MASK_SOURCES = (
+    'model, superpixels, sam:FILE (weights of Segment Anything), sam:FOLDER (SAM, SAM 2, SAM 3 or '
+    'EoMT of transformers), or a folder of mask files'
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,13 @@ METHODS: dict[str, Method] = {
         ('weights',),
         'PMP: masks that listen to the words',
         'PMPFCCLIP',
+    ),
+    'sam3': Method(
+        'configs/sam3/sam3_vit-l14_zs_ade20k-1008x1008.py',
+        SEGMENTATION_TASKS,
+        ('weights', 'words'),
+        "SAM 3: masks of every word; weights are the folder of facebook/sam3; it needs the extra 'sam'",
+        'SAM3Segmentor',
     ),
     'anovl': Method(
         'configs/anovl/anovl-tfa_vit-b16-plus_folder-240x240.py',

@@ -56,6 +56,15 @@ def _plain(value: Any, place: str, tuples: list[str]) -> Any:
     )
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether the config in a folder is one that :func:`encoded` wrote; one that cannot be read is not."""
+    try:
+        content = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get('library') == LIBRARY
+
+
 def decoded(path: Path) -> dict[str, Any]:
     """Read a config and refuse what it must not ask for.
 

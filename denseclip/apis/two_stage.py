@@ -16,6 +16,7 @@ from denseclip.apis.presets import DEFAULT_CLIP, clip_settings
 from denseclip.apis.turns import builds
 from denseclip.apis.zoo import ours
 from denseclip.compat.logs import quiet
+from denseclip.weights import WeightFileError
 
 THRESHOLD = 0.35
 """A pixel is in a mask above this share: that of the authors' demonstration."""
@@ -48,8 +49,8 @@ def ovseg_inferencer(
         config: Config of the model, with ``masks='model'``; by default the large one for ADE20K.
         weights: Its checkpoint.
         masks: ``'model'``: the trained mask generator. ``'superpixels'``, ``'sam:FILE'`` (weights of Segment Anything,
-            whose package is needed) or a folder of mask files (see ``denseclip.models.proposers.MaskFiles``): no
-            checkpoint is needed, CLIP alone decides.
+            whose package is needed), ``'sam:FOLDER'`` (SAM, SAM 2, SAM 3 or EoMT as transformers saves it) or a folder
+            of mask files (see ``denseclip.models.proposers.MaskFiles``): no checkpoint is needed, CLIP alone decides.
         stages: ``'both'``, ``'first'`` or ``'second'``; by default the second: CLIP knows words that the mask
             generator was not trained on.
         clip: CLIP model, with masks from elsewhere: open_clip architecture, ``hf-hub:`` or ``local-dir:``.
@@ -93,7 +94,7 @@ def ovseg_inferencer(
                 'region_classifier': {'threshold': 0.5, 'max_overlap': 0.9, **settings.get('region_classifier', {})},
             }
         )
-    except (ImportError, FileNotFoundError) as error:
+    except (ImportError, FileNotFoundError, WeightFileError) as error:
         raise UserError(str(error)) from error
     with quiet():
         model.init_weights()
@@ -105,14 +106,17 @@ def _proposer(masks: str) -> dict[str, Any]:
     if masks == 'superpixels':
         return {'type': 'SuperpixelMasks'}
     if masks == 'sam' or masks.startswith('sam:'):
-        # "sam:FILE" names its weights; SAM's own names of models are vit_b, vit_l and vit_h.
+        # "sam:FILE" names its weights, "sam:FOLDER" a model of transformers. SAM's own names of models are vit_b, vit_l
+        # and vit_h.
         file = masks.partition(':')[2]
+        if (file and Path(file).is_dir()) or file.startswith(('local-dir:', 'hf-hub:')):
+            return {'type': 'TransformersMasks', 'source': file}
         kind = next((kind for kind in ('vit_l', 'vit_h') if kind in file), 'vit_b')
         if not file:
-            raise UserError('say which weights Segment Anything has: --masks sam:sam_vit_b_01ec64.pth')
+            raise UserError('say which weights Segment Anything has: --masks sam:sam_vit_b_01ec64.pth, or sam:FOLDER')
         return {'type': 'SAMMasks', 'model': kind, 'pretrained': file}
     if not Path(masks).is_dir():
         raise UserError(
-            f"--masks '{masks}' is no folder; give model, superpixels, sam:FILE, or a folder of mask files."
+            f"--masks '{masks}' is no folder; give model, superpixels, sam:FILE, sam:FOLDER, or a folder of mask files."
         )
     return {'type': 'MaskFiles', 'folder': masks}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from denseclip.core.lazy_weights import from_source
 
 from ..weights import load_into, read_checkpoint, resolve, weight_file
-from ..weights.convert import convert, denseclip, dinoiser, maft
+from ..weights.convert import convert, denseclip, dinoiser, maft, sam3
 from ..weights.errors import WeightMismatchError
 
 ReviseKeys = Iterable[tuple[str, str]]
@@ -31,8 +31,8 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         trust: Allow a pickle that runs code while it is read.
 
     Returns:
-        A dictionary with at least ``state_dict`` (the authors' names of DenseCLIP, CLIP-DINOiser, FC-CLIP and MAFT+
-        already turned into ours) and ``meta``; never with a config that could be executed.
+        A dictionary with at least ``state_dict`` (the authors' names of DenseCLIP, CLIP-DINOiser, FC-CLIP, MAFT+ and
+        SAM 3 already turned into ours) and ``meta``; never with a config that could be executed.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -50,7 +50,7 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
     content.setdefault('meta', {})
     _spell_out(content['meta'])
     drop_config_text(content)
-    for name, module in (('denseclip', denseclip), ('dinoiser', dinoiser), ('maft', maft)):
+    for name, module in (('denseclip', denseclip), ('dinoiser', dinoiser), ('maft', maft), ('sam3', sam3)):
         if module.is_official(content['state_dict']):
             content['state_dict'] = convert(content['state_dict'], name)
     return content

@@ -25,6 +25,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         'TwoStageSegmentor': _STAGES,
         'OVSeg': _STAGES,
         'PMPOVSeg': _STAGES,
+        'SAM3Segmentor': 'transformers runs it, phrase by phrase; it has not been made into a graph here.',
         'ReferenceInspector': _PICTURES,
         'BatchInspector': _PICTURES,
         'ContrastiveCLIP': _TRAINING,

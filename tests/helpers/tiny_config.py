@@ -14,6 +14,7 @@ from typing import Any
 
 from generated import layout_of, write_dataset
 from mmengine.config import Config, ConfigDict
+from tiny_sam import SAM3
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SIDE = 64
@@ -35,6 +36,7 @@ TINY: dict[str, dict[str, Any]] = {
         criterion=dict(num_points=64),
     ),
     'OpenVocabMaskFormerHead': dict(num_queries=10, decoder_layers=2),
+    'SAM3Segmentor': dict(sam=SAM3),
     'SwinTransformer': dict(depths=(1, 1, 1, 1)),
 }
 """Arguments that make a module of this type shallow at unchanged widths."""

@@ -14,6 +14,7 @@ from tiny_models import tiny_denseclip
 from tiny_open_vocab import tiny_open_vocab
 from tiny_ovseg import tiny_ovseg
 from tiny_pmp_hosts import tiny_host
+from tiny_sam import tiny_sam3
 from tiny_two_stage import random_masks, tiny_two_stage
 
 from denseclip.models.builder import build_module
@@ -65,6 +66,7 @@ MODELS_WITH_WORDS: dict[str, Callable[[], Any]] = {
     'PMP, FC-CLIP': _four(tiny_host),
     'PMP, MAFT+': _four(tiny_host, 'MAFTPlus'),
     'PMP, OVSeg': _four(tiny_host, 'OVSeg'),
+    'SAM 3': _four(tiny_sam3),
     'PMP, Mask2Former': lambda: tiny_host('Mask2Former'),
 }
 CLOSED = {'DenseCLIP', 'DenseCLIP RetinaNet', 'DenseCLIP Mask R-CNN', 'PMP, Mask2Former'}

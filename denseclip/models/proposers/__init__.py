@@ -6,5 +6,14 @@ from .mask_files import MaskFiles
 from .sam_masks import SAMMasks
 from .segmentor_masks import SegmentorMasks
 from .superpixels import SuperpixelMasks
+from .transformers_masks import TransformersMasks
 
-__all__ = ['InstanceModelMasks', 'MaskFiles', 'PictureProposer', 'SAMMasks', 'SegmentorMasks', 'SuperpixelMasks']
+__all__ = [
+    'InstanceModelMasks',
+    'MaskFiles',
+    'PictureProposer',
+    'SAMMasks',
+    'SegmentorMasks',
+    'SuperpixelMasks',
+    'TransformersMasks',
+]

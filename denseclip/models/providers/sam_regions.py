@@ -8,20 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from denseclip.clip.preprocess import PreprocessSpec
-from denseclip.models.functional.pictures import denormalize_pictures
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 
-from .base import RegionProvider
+from .base import MaskRegions
 
 
 @MODELS.register_module()
-class SAMRegions(RegionProvider):
+class SAMRegions(MaskRegions):
     """Automatic masks of ``segment_anything``; where masks overlap, the smaller one counts.
 
     Args:
@@ -41,8 +38,9 @@ class SAMRegions(RegionProvider):
             import segment_anything
         except ImportError as error:
             raise ImportError(
-                'SAMRegions needs the package segment_anything (pip install segment-anything); or write regions into '
-                'files with any program and use RegionFiles.'
+                'SAMRegions needs the package segment_anything (pip install segment-anything); or take '
+                'TransformersRegions with a folder of SAM, SAM 2 or EoMT, or write regions into files with any program '
+                'and use RegionFiles.'
             ) from error
         if model not in segment_anything.sam_model_registry:
             known = ', '.join(segment_anything.sam_model_registry)
@@ -58,15 +56,8 @@ class SAMRegions(RegionProvider):
         """The package's own automatic masks of a picture, RGB uint8 (H, W, 3)."""
         return self._generator[0].generate(picture)
 
-    @torch.no_grad()
-    def forward(self, image: Tensor, spec: PreprocessSpec, size: tuple[int, int], meta: Mapping[str, Any]) -> Tensor:
-        """See :meth:`RegionProvider.forward`."""
+    def masks(self, picture: Tensor, meta: Mapping[str, Any]) -> Tensor:
+        """See :meth:`MaskRegions.masks`."""
         del meta
-        picture = denormalize_pictures(image[None], spec).clamp(0, 1)
-        picture = F.interpolate(picture, size=size, mode='bilinear', align_corners=False)[0]
-        found = self.generate((picture * 255).round().byte().permute(1, 2, 0).cpu().numpy())
-        if not found:
-            return torch.full(size, -1, dtype=torch.long, device=image.device)
-        masks = torch.stack([torch.as_tensor(m['segmentation'], device=image.device) for m in found]).bool()
-        masks = masks[masks.flatten(1).sum(dim=1).argsort()]  # smallest first: argmax finds the first that holds
-        return torch.where(masks.any(dim=0), masks.to(torch.uint8).argmax(dim=0), -1)
+        found = [torch.as_tensor(entry['segmentation']).bool() for entry in self.generate(picture.cpu().numpy())]
+        return torch.stack(found) if found else torch.zeros((0, *picture.shape[:2]), dtype=torch.bool)

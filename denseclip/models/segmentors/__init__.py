@@ -11,6 +11,7 @@ from .ovseg import OVSeg
 from .pmp import PMPFCCLIP, PMPMAFTPlus, PMPOVSeg
 from .pmp_mask2former import PMPMask2Former
 from .resclip import ResCLIPSegmentor
+from .sam3 import SAM3Segmentor
 from .tta import DenseSegTTAModel, ScoreAverageTTAModel
 from .two_stage import TwoStageSegmentor
 
@@ -30,6 +31,7 @@ __all__ = [
     'PMPMask2Former',
     'PMPOVSeg',
     'ResCLIPSegmentor',
+    'SAM3Segmentor',
     'ScoreAverageTTAModel',
     'TwoStageSegmentor',
 ]

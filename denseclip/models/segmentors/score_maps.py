@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,26 @@ class ScoreMaps:
             placement: Where the picture lies in the input.
             reduce: Makes small planes (k, h, w) of large ones (k, H, W), each by itself.
         """
+        return torch.cat([reduce(planes) for planes in self._finished(placement)])
+
+    def best(self, placement: Placement) -> tuple[Tensor, Tensor]:
+        """Best class of each pixel of the result, the lowest among equals, and its score, each (H, W)."""
+        labels = best = None
+        first = 0
+        for planes in self._finished(placement):
+            score, index = planes.max(dim=0)
+            if labels is None or best is None:
+                labels, best = index, score
+            else:
+                labels = torch.where(score > best, index + first, labels)
+                best = torch.maximum(best, score)
+            first += len(planes)
+        assert labels is not None and best is not None
+        return labels, best
+
+    def _finished(self, placement: Placement) -> Iterator[Tensor]:
+        """Planes in the result's size, a few at a time."""
         count, at_once = len(self.maps[0]), max(1, _NUMBERS_AT_ONCE // placement.largest(self.maps[0]))
-        some = ([scores[i : i + at_once] for scores in self.maps] for i in range(0, count, at_once))
-        return torch.cat([reduce(placement.finish(ScoreMaps(maps, self.boxes).full(placement))) for maps in some])
+        for i in range(0, count, at_once):
+            maps = [scores[i : i + at_once] for scores in self.maps]
+            yield placement.finish(ScoreMaps(maps, self.boxes).full(placement))

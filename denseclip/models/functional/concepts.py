@@ -1,0 +1,88 @@
+"""From what a model finds of each phrase to one label per pixel.
+
+The rules are those of ActiveSAM (2026, MIT): the masks of a phrase's objects, each times its score, and the semantic
+map, the larger of both at every pixel, times the probability that the picture shows the concept at all; the class with
+the largest value gets the pixel. Maps are probabilities when they are resized, as in transformers; ActiveSAM resizes
+logits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FUSIONS = ('max', 'objects', 'semantic')
+_SAME = 0.5
+
+
+def fused_maps(masks: Tensor, scores: Tensor, semantic: Tensor, threshold: float, fusion: str) -> Tensor:
+    """Probability of each phrase at each pixel, if the picture shows it.
+
+    Args:
+        masks: Mask logits of the queries.
+        scores: Of the queries; those of ``threshold`` and less are no objects.
+        semantic: Logits of the semantic maps.
+        threshold: 0..1.
+        fusion: The larger of both (``'max'``), or one of them alone: ``'objects'``, ``'semantic'``.
+
+    Shape:
+        - masks: :math:`(P, Q, h, w)`; scores: :math:`(P, Q)`; semantic, result: :math:`(P, h, w)`
+    """
+    if fusion == 'semantic':
+        return semantic.float().sigmoid()
+    counted = torch.where(scores > threshold, scores, 0.0).to(masks.dtype)
+    objects = (masks.sigmoid() * counted[:, :, None, None]).amax(dim=1).float()
+    return objects if fusion == 'objects' else torch.maximum(objects, semantic.float().sigmoid())
+
+
+def gated_maps(maps: Tensor, presence: Tensor, least: float | None) -> Tensor:
+    """Maps times the presence of their phrases; those below ``least`` lie below all others, in their own order.
+
+    Args:
+        maps: 0..1.
+        presence: 0..1.
+        least: Presence that a phrase needs; None: presence is not looked at.
+
+    Shape:
+        - maps and result: :math:`(P, h, w)`; presence: :math:`(P,)`
+    """
+    if least is None:
+        return maps
+    presence = presence.float()[:, None, None]
+    return torch.where(presence >= least, maps * presence, maps * presence - 1)
+
+
+def best_of_names(maps: Tensor, class_index: Tensor, classes: int) -> Tensor:
+    """The best name of each class at each pixel, (P, h, w) to (K, h, w)."""
+    found = maps.new_full((classes, *maps.shape[1:]), -torch.inf)
+    index = class_index[:, None, None].expand_as(maps)
+    return found.scatter_reduce(0, index, maps, reduce='amax', include_self=True)
+
+
+def distinct(masks: Tensor, scores: Tensor, labels: Tensor, names: Tensor) -> Tensor:
+    """Objects that no surer one of another name of their class covers: "car" and "automobile" find the same ones.
+
+    Args:
+        masks: Which pixels each object takes, bool.
+        scores: How sure the model is.
+        labels: Their classes.
+        names: The phrases that found them.
+
+    Returns:
+        Numbers of the objects to keep, surest first.
+
+    Shape:
+        - masks: :math:`(N, h, w)`; scores, labels, names: :math:`(N,)`
+    """
+    order = scores.argsort(descending=True, stable=True)
+    flat = masks[order].flatten(1).float()
+    both = flat @ flat.T
+    area = flat.sum(dim=1)
+    overlap = both / (area[:, None] + area[None] - both).clamp_min(1)
+    rivals = (labels[order][:, None] == labels[order][None]) & (names[order][:, None] != names[order][None])
+    clash = ((overlap > _SAME) & rivals).cpu()
+    kept: list[int] = []
+    for number in range(len(order)):
+        if not any(bool(clash[number, other]) for other in kept):
+            kept.append(number)
+    return order[torch.tensor(kept, dtype=torch.long, device=order.device)]

@@ -1,0 +1,36 @@
+"""Regions from SAM, SAM 2, SAM 3 or EoMT of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from denseclip.models.transformers_finder import TransformersFinder
+
+from .base import MaskRegions
+
+
+@MODELS.register_module()
+class TransformersRegions(MaskRegions):
+    """Masks of everything as regions; where masks overlap, the smaller one counts.
+
+    Args:
+        source: Folder of the model, see :class:`TransformersFinder`.
+        **options: See :class:`TransformersFinder`.
+
+    Raises:
+        ImportError: If transformers is not installed, or too old.
+    """
+
+    def __init__(self, source: str | Path, **options: Any) -> None:
+        super().__init__()
+        self.finder = TransformersFinder(source, **options)
+
+    def masks(self, picture: Tensor, meta: Mapping[str, Any]) -> Tensor:
+        """See :meth:`MaskRegions.masks`."""
+        del meta
+        return self.finder.find(picture)[0]
