@@ -174,7 +174,7 @@ class MaskWriting(SegmentorWriting):
         flags = model.is_thing if model.vocabulary == own else None
         pairs = None if flags is None else zip(own.names, flags, strict=True)
         masks = Masks(
-            combine='clip' if isinstance(model, MAFTPlus) else 'ensemble',
+            combine='clip' if isinstance(model, MAFTPlus) and not model.ensemble else 'ensemble',
             alpha=float(model.alpha),
             beta=float(model.beta),
             seen=() if model.train_vocabulary is None else tuple(model.train_vocabulary.prompts),

@@ -34,7 +34,7 @@ def quick(*names: str) -> list[Any]:
     return [pytest.param(n, marks=[] if n in names else [pytest.mark.slow]) for n in EVERY_MODEL]
 
 
-TRAINED = ['DenseCLIP', 'FC-CLIP', 'MAFT+', 'OVSeg']
+TRAINED = ['DenseCLIP', 'FC-CLIP', 'MAFT+', 'Mask-Adapter', 'OVSeg']
 GRAPHS = {
     'MaskCLIP': 2,
     'ResCLIP': 3,
@@ -49,6 +49,7 @@ GRAPHS = {
     'OVSeg': 12,
     'FC-CLIP': 8,
     'MAFT+': 9,
+    'Mask-Adapter': 10,
     'PMP, FC-CLIP': 5,
     'PMP, MAFT+': 6,
     'PMP, OVSeg': 9,

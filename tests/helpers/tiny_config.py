@@ -26,6 +26,7 @@ TINY: dict[str, dict[str, Any]] = {
     'CLIPTextContextEncoder': dict(transformer_layers=1),
     'ContextDecoder': dict(transformer_layers=1),
     'DINOTower': dict(depth=2, embed_dim=48, num_heads=3, img_size=SIDE),
+    'MaskAdapter': dict(channels=16, mask_channels=8, num_maps=2),
     'MaskCLIPPlusHead': dict(embed_dim=32),  # that of TINY_CLIP
     'OpenVocabMask2FormerHead': dict(
         dim=32,

@@ -63,6 +63,7 @@ MODELS_WITH_WORDS: dict[str, Callable[[], Any]] = {
     'OVSeg': _four(tiny_ovseg),
     'FC-CLIP': _four(tiny_fcclip),
     'MAFT+': _four(tiny_fcclip, 'MAFTPlus', transfer=dict(num_heads=4)),
+    'Mask-Adapter': _four(tiny_fcclip, adapter=dict(channels=8, mask_channels=8, num_maps=2)),
     'PMP, FC-CLIP': _four(tiny_host),
     'PMP, MAFT+': _four(tiny_host, 'MAFTPlus'),
     'PMP, OVSeg': _four(tiny_host, 'OVSeg'),

@@ -55,6 +55,37 @@ def test_a_file_that_does_not_tell_its_variant_must_be_told() -> None:
     assert 'transfer.norm.weight' in convert(theirs, 'maft', panoptic=False)
 
 
+ADAPTER_NAMES = {
+    *(f'fuse.{t}' for t in ('weight', 'bias')),
+    *(f'{part}.{t}' for part in ('norm', 'final') for t in ('weight', 'bias')),
+    *(f'mask_downscaling.{i}.{t}' for i in (0, 1, 3, 4, 6) for t in ('weight', 'bias')),
+    *(
+        f'cnext{i}.{p}.{t}'
+        for i in (1, 2, 3)
+        for p in ('dwconv', 'norm', 'pwconv1', 'pwconv2')
+        for t in ('weight', 'bias')
+    ),
+    *(f'cnext{i}.gamma' for i in (1, 2, 3)),
+}
+"""Names of the authors' MASKAdapterHead."""
+
+
+@pytest.mark.parametrize('kind', ['FCCLIP', 'MAFTPlus'])
+def test_mask_adapters_go_there_and_back(kind: str, tmp_path: Path) -> None:
+    settings = dict(variant='semantic', ensemble=True) if kind == 'MAFTPlus' else {}
+    settings['adapter'] = dict(channels=8, mask_channels=8, num_maps=2)
+    first, second = model(kind, **settings), model(kind, seed=1, **settings)
+    theirs = convert(first.state_dict(), 'maft', inverse=True)
+    assert {k.removeprefix('mask_adapter.') for k in theirs if k.startswith('mask_adapter.')} == ADAPTER_NAMES
+    torch.save({'model': theirs, 'iteration': 3}, tmp_path / 'file.pth')
+    state = read_training_file(str(tmp_path / 'file.pth'))['state_dict']
+    assert state.keys() == first.state_dict().keys()
+    load_weights(second, state, source='file.pth', strict=True)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(first._forward(images).class_probs, second._forward(images).class_probs)
+
+
 def test_the_teacher_is_kept_if_asked_for() -> None:
     theirs = convert(model('MAFTPlus', variant='semantic').state_dict(), 'maft', inverse=True, num_classes=171)
     assert any(k.startswith('backbone_t.clip_model.visual.') for k in theirs)
@@ -62,7 +93,9 @@ def test_the_teacher_is_kept_if_asked_for() -> None:
     assert kept and not [k for k in convert(theirs, 'maft') if k.startswith('teacher.')]
 
 
-@pytest.mark.parametrize('name', ['backbone.clip_model.foo', 'sem_seg_head.bar', 'cdt.baz', 'clip_adapter.text'])
+@pytest.mark.parametrize(
+    'name', ['backbone.clip_model.foo', 'sem_seg_head.bar', 'cdt.baz', 'mask_adapter.cnext4.gamma', 'clip_adapter.text']
+)
 def test_strange_names_are_refused(name: str) -> None:
     with pytest.raises(WeightMismatchError, match=name):
         convert({name: torch.zeros(1), 'criterion.empty_weight': torch.ones(3)}, 'maft')

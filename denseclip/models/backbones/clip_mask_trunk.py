@@ -17,7 +17,7 @@ from denseclip.clip.towers import (
     attention_pool,
     masked_attention_pool,
 )
-from denseclip.models.functional.mask_pooling import mask_pool
+from denseclip.models.functional.mask_pooling import activation_pool, mask_pool
 
 from .clip_vit import feature_pyramid
 
@@ -153,6 +153,26 @@ class CLIPMaskTrunk(nn.Module):
             )
         pooled = mask_pool(features.last, mask_logits)
         return pooled if self.is_transformer else tower.embed(pooled)
+
+    def embed_activations(self, features: TrunkFeatures, maps: Tensor) -> Tensor:
+        """Mean embedding of what each of the maps of a mask looks at, in the joint space, not normalised.
+
+        Args:
+            features: Of the pictures.
+            maps: Of :class:`MaskAdapter`, at the resolution of the last map.
+
+        Raises:
+            ValueError: For a ResNet, whose attention pool takes pixels, not means.
+
+        Shape:
+            - maps: :math:`(N, Q, M, h, w)`; result: :math:`(N, Q, E)`
+        """
+        tower: Any = self.tower
+        if isinstance(tower, ResNetTower):
+            raise ValueError('a ResNet pools by attention and has no use for maps: take a ConvNeXt or a transformer.')
+        pooled = activation_pool(features.last, maps.flatten(1, 2))
+        embedded = pooled if self.is_transformer else tower.embed(pooled)
+        return embedded.unflatten(1, maps.shape[1:3]).mean(dim=2)
 
     def embed_pixels(self, features: TrunkFeatures, scrambled: bool = False) -> Tensor:
         """Embedding of every pixel of the last map, in the joint space, not normalised.

@@ -1,4 +1,4 @@
-"""Mean of the features under each mask (FC-CLIP, Yu et al., NeurIPS 2023, section 3.3)."""
+"""Mean of the features under each mask (FC-CLIP, Yu et al., NeurIPS 2023, section 3.3), or by learnt maps."""
 
 from __future__ import annotations
 
@@ -33,3 +33,23 @@ def mask_pool(features: Tensor, mask_logits: Tensor, eps: float = MASK_POOL_EPS)
         inside = (masks > 0).flatten(2).to(features.dtype)
         total = inside @ features.flatten(2).transpose(1, 2)
         return total / (inside.sum(dim=-1, keepdim=True) + eps)
+
+
+def activation_pool(features: Tensor, maps: Tensor) -> Tensor:
+    r"""Mean of the features weighted by learnt maps: :math:`\sum_p \sigma(a_p) f_p / \sum_p \sigma(a_p)`.
+
+    Computed in float32 under autocast, as a softmax of log-sigmoids: maps that are small everywhere still have a mean.
+
+    Source: Mask-Adapter (Li et al., CVPR 2025), section 3.2.
+
+    Args:
+        features: Feature maps.
+        maps: Logits of the weights.
+
+    Shape:
+        - features: :math:`(N, C, h, w)`; maps: :math:`(N, A, h, w)`; result: :math:`(N, A, C)`
+    """
+    with full_precision(features.device.type):
+        features = features if features.dtype == torch.float64 else features.float()
+        weights = F.logsigmoid(maps.to(features.dtype)).flatten(2).softmax(dim=-1)
+        return weights @ features.flatten(2).transpose(1, 2)

@@ -5,6 +5,7 @@ from .context_decoder import ContextDecoder
 from .dinoiser import DINOiserHead
 from .identity_head import IdentityHead
 from .mask2former import OpenVocabMask2FormerHead
+from .mask_adapter import MaskAdapter
 from .maskclip_plus import MaskCLIPPlusHead
 from .maskformer import OpenVocabMaskFormerHead
 from .pixel_text_head import PixelTextFPNHead
@@ -17,6 +18,7 @@ __all__ = [
     'DINOiserHead',
     'GuidedMask2FormerHead',
     'IdentityHead',
+    'MaskAdapter',
     'MaskCLIPPlusHead',
     'OpenVocabMask2FormerHead',
     'OpenVocabMaskFormerHead',

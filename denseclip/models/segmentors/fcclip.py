@@ -29,6 +29,7 @@ from denseclip.models.heads.query_guide import MayBeGuided
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.structures.mask_proposals import MaskProposals
 
+from .adapts_masks import AdaptsMasks
 from .compares_pairs import ComparesPairs
 from .mask_results import MaskTasks, WritesTasks
 from .mask_targets import mask_targets
@@ -38,7 +39,7 @@ MULTIPLE = 32
 
 
 @MODELS.register_module()
-class FCCLIP(MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
+class FCCLIP(AdaptsMasks, MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
     """Open-vocabulary semantic, panoptic and instance segmentation with one frozen CLIP.
 
     CLIP's trunk gives the features of a mask generator and, pooled under its masks, their embeddings. A mask's class
@@ -68,6 +69,9 @@ class FCCLIP(MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, Bas
         cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only.
         data_preprocessor: MMSeg or MMDet data preprocessor; None makes one with the normalisation that CLIP needs.
         test_cfg: Arguments of :class:`MaskTasks` (``task``, ``score_threshold``, ``overlap_threshold`` ...).
+        adapter: Config of a :class:`MaskAdapter` in place of the mean under each mask, or the module; None: none. With
+            one, training is the adapter's, and all else stays as it is.
+        adapter_training: Arguments of :class:`AdapterTraining`.
         init_cfg: MMEngine initialisation config.
 
     Attributes:
@@ -95,6 +99,8 @@ class FCCLIP(MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, Bas
         data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
+        adapter: Mapping[str, Any] | nn.Module | None = None,
+        adapter_training: Mapping[str, Any] | None = None,
         init_cfg: Any = None,
     ) -> None:
         del train_cfg  # an empty entry of many configs
@@ -116,6 +122,7 @@ class FCCLIP(MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, Bas
         self._things_asked_for = things
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, things)
+        self.set_adapter(adapter, adapter_training)
 
     @property
     def decode_head(self) -> MaskHead:
@@ -131,6 +138,8 @@ class FCCLIP(MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, Bas
         super().train(mode)
         self.backbone.tower.eval()
         self.text.tower.eval()
+        if self.adapter is not None:
+            self.head.eval()
         return self
 
     # --- vocabulary ---------------------------------------------------------------------------------------------
@@ -194,11 +203,11 @@ class FCCLIP(MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, Bas
 
     def clip_logits(self, features: TrunkFeatures, mask_logits: Tensor) -> Tensor:
         """Class logits of CLIP for masks, "void" last, (N, Q, K + 1)."""
-        return self.logits_of_masks(features, mask_logits, *self.text_rows())
+        return self.logits_of_masks(features, mask_logits, *self.clip_rows(features))
 
     def logits_of_masks(self, features: TrunkFeatures, mask_logits: Tensor, rows: Tensor, names: Tensor) -> Tensor:
         """The same against given text rows; the likeliest are compared again where the words tell pairs apart."""
-        embeddings = self.backbone.embed_masks(features, mask_logits)
+        embeddings = self.embed_masks(features, mask_logits)
         logits = text_logits(embeddings, rows, names, self.clip_logit_scale)
         return self.compare_pairs(logits, embeddings, self.clip_logit_scale.exp().clamp(max=MAX_LOGIT_SCALE))
 
@@ -255,13 +264,15 @@ class FCCLIP(MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, Bas
         return samples
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
-        """Losses of the mask generator; CLIP is frozen.
+        """Losses of the mask generator, or of the adapter where there is one; CLIP is frozen.
 
         Args:
             inputs: Preprocessed pictures (N, 3, H, W).
             data_samples: With ``gt_sem_seg`` or ``gt_instances``, see :func:`mask_targets`.
         """
         with self.text.training_words():
+            if self.adapter is not None:
+                return self.adapter_losses(inputs, data_samples)
             features = self.extract_feat(inputs)
             predictions = self.generate(features, data_samples, all_layers=True)
             return self.head.loss(predictions, self._targets(inputs, data_samples))

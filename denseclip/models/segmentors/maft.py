@@ -50,7 +50,9 @@ class MAFTPlus(FCCLIP):
             runs it did from the first evaluation on (iteration 5,000).
         scrambled_pixels: Give the transfer pixels as the authors' code does, see :meth:`CLIPMaskTrunk.embed_pixels`.
             The released weights need it.
-        kwargs: Further arguments of :class:`FCCLIP`; ``alpha``, ``beta`` and ``ensemble_on_valid_mask`` have no effect.
+        ensemble: Tell classes by FC-CLIP's ensemble of both classifiers, as Mask-Adapter does on MAFT+; otherwise
+            ``alpha``, ``beta`` and ``ensemble_on_valid_mask`` have no effect.
+        kwargs: Further arguments of :class:`FCCLIP`. With an ``adapter`` the transfer is frozen and nobody teaches.
 
     Attributes:
         transfer: Content-dependent transfer.
@@ -70,9 +72,11 @@ class MAFTPlus(FCCLIP):
         scales: tuple[int, ...] = (1, 2, 4),
         drop_path: bool = False,
         scrambled_pixels: bool = False,
+        ensemble: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.drop_path = drop_path
+        self.drop_path, self.ensemble = drop_path, ensemble
+        adapter, training = kwargs.pop('adapter', None), kwargs.pop('adapter_training', None)
         super().__init__(clip, head, **kwargs)
         self.mask_aware_weight, self.compensation_weight = mask_aware_weight, compensation_weight
         self.scales, self.scrambled_pixels = tuple(scales), scrambled_pixels
@@ -81,7 +85,8 @@ class MAFTPlus(FCCLIP):
         )
         self.backbone.unfreeze()
         # Without a source of its own, the original CLIP is what the trunk is now, and checkpoints must keep it.
-        self.teacher = self._copy_of_trunk() if self.parts.pretrained is None else None
+        self.teacher = self._copy_of_trunk() if self.parts.pretrained is None and adapter is None else None
+        self.set_adapter(adapter, training)
         leave_out_of_checkpoints(self)
 
     @property
@@ -92,12 +97,13 @@ class MAFTPlus(FCCLIP):
     def init_weights(self) -> None:
         """Read the CLIP weights named in the config into the trunk and the teacher, once."""
         super().init_weights()
-        self.need_teacher()
+        if self.adapter is None:
+            self.need_teacher()
 
     def train(self, mode: bool = True) -> MAFTPlus:
         """Set the mode; what is frozen stays in evaluation mode, and the trunk too unless it drops paths."""
         super().train(mode)
-        self.backbone.tower.train(mode and self.drop_path)
+        self.backbone.tower.train(mode and self.drop_path and self.adapter is None)
         batch_norms_to_eval(self.backbone.tower)
         if self.teacher is not None:
             self.teacher.eval()
@@ -116,28 +122,36 @@ class MAFTPlus(FCCLIP):
             model.load_state_dict(present)
         return self.teacher
 
-    def clip_logits(self, features: TrunkFeatures, mask_logits: Tensor) -> Tensor:
-        """Class logits of the fine-tuned CLIP for masks, against text that has seen the picture."""
+    def clip_pixels(self, features: TrunkFeatures) -> Tensor:
+        """Pixel embeddings (N, E, h, w) that the text and an adapter look at."""
+        return self.backbone.embed_pixels(features, self.scrambled_pixels)
+
+    def clip_rows(self, features: TrunkFeatures) -> tuple[Tensor, Tensor]:
+        """Text rows that have seen the picture, and names per class."""
         rows, names = self.text_rows()
-        return self.logits_of_masks(features, mask_logits, self.transferred(rows, features), names)
+        # "void" belongs to the trained classifier: what is learnt here does not change it.
+        return self.transferred(rows if self.trains_void else rows.detach(), features), names
 
     def transferred(self, rows: Tensor, features: TrunkFeatures) -> Tensor:
         """Text rows (R, D) after they have looked at each picture, (N, R, D)."""
-        # "void" belongs to the trained classifier: what is learnt here does not change it.
-        return self.transfer(rows.detach(), self.backbone.embed_pixels(features, self.scrambled_pixels))
+        return self.transfer(rows, self.clip_pixels(features))
 
     def classify(self, features: TrunkFeatures, proposals: MaskProposals) -> MaskProbabilities:
-        """Classes of masks: CLIP's, and "void" from the trained classifier."""
+        """Classes of masks: CLIP's, or the ensemble's, and "void" from the trained classifier."""
+        if self.ensemble:
+            return super().classify(features, proposals)
         return out_of_vocabulary(self.trained_logits(proposals), self.clip_logits(features, proposals.mask_logits))
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
-        """Losses of the mask generator, of the trunk and of the transfer.
+        """Losses of the mask generator, of the trunk and of the transfer; those of the adapter where there is one.
 
         Args:
             inputs: Preprocessed pictures (N, 3, H, W).
             data_samples: With ``gt_sem_seg`` or ``gt_instances``, see :func:`mask_targets`.
         """
         with self.text.training_words():
+            if self.adapter is not None:
+                return self.adapter_losses(inputs, data_samples)
             return self._losses(inputs, data_samples)
 
     def _losses(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:

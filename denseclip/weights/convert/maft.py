@@ -1,4 +1,4 @@
-"""Checkpoints of FC-CLIP and MAFT+ (detectron2's layout) to ours and back.
+"""Checkpoints of FC-CLIP and MAFT+, also with a Mask-Adapter (detectron2's layout) to ours and back.
 
 ========================================  =========================================================
 theirs                                    ours
@@ -8,6 +8,7 @@ theirs                                    ours
 ``backbone.clip_model.*`` (text)          ``text.tower.*``
 ``sem_seg_head.*``                        ``head.*``, see :mod:`.mask2former`
 ``cdt.cross_atten.*``                     ``transfer.*``
+``mask_adapter.*``                        ``adapter.*``
 ``void_embedding.weight``                 the same
 ``backbone_t.clip_model.visual.*``        ``teacher.visual.*``, left out unless asked for: it is the original CLIP
 ``criterion.empty_weight``                left out: a constant, but its length is that of the training vocabulary
@@ -17,6 +18,8 @@ The files hold ``{"model": ...}``, with the state of the training beside it, or 
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -34,6 +37,24 @@ _TRANSFER = (
     ('norm.', 'norm.'),
     ('norm.', 'update_norm.'),  # of the panoptic model
 )
+_ADAPTER_PREFIX = 'mask_adapter.'
+_ADAPTER = (
+    ('fuse.', 'fuse.'),
+    ('norm.', 'norm.'),
+    ('final.', 'to_maps.'),
+    ('mask_downscaling.', 'mask_encoder.'),
+    *(
+        (f'cnext{block + 1}.{theirs}', f'blocks.{block}.{own}')
+        for block in range(3)
+        for theirs, own in (
+            ('dwconv.', 'conv_dw.'),
+            ('norm.', 'norm.'),
+            ('pwconv1.', 'mlp.fc1.'),
+            ('pwconv2.', 'mlp.fc2.'),
+            ('gamma', 'gamma'),
+        )
+    ),
+)
 _LEFT_OUT = (_TEACHER, 'criterion.', 'pixel_mean', 'pixel_std', f'{_CLIP}attn_mask')
 _TEXT = ('transformer.', 'token_embedding.', 'positional_embedding', 'ln_final.', 'text_projection')
 _PANOPTIC_CLASSES = 133
@@ -49,6 +70,8 @@ def is_panoptic(state: State) -> bool:
     Raises:
         WeightMismatchError: If the tensor that tells it is not there.
     """
+    if any(key.startswith(_ADAPTER_PREFIX) for key in state):
+        return False  # Mask-Adapter was trained on the semantic models alone, and its files lack that tensor
     if _VOID_WEIGHT not in state:
         raise WeightMismatchError(
             f"the checkpoint has no '{_VOID_WEIGHT}', so it does not tell whether it is a panoptic model: say so by "
@@ -85,26 +108,41 @@ def forward(state: State, *, teacher: bool = False, panoptic: bool | None = None
 
 
 def _our_name(key: str, panoptic: bool) -> str:
-    inner = key.removeprefix(_CLIP)
-    if inner != key:
-        if inner.startswith('visual.'):
-            return f'backbone.tower.{inner}'
-        if inner.startswith(_TEXT):
-            return f'text.tower.{inner}'
-        if inner == 'logit_scale':
-            return 'clip_logit_scale'
+    name = None
+    if key.startswith(_CLIP):
+        name = _our_clip_name(key.removeprefix(_CLIP))
     elif key.startswith(mask2former.HEAD):
-        name = mask2former.to_ours(key.removeprefix(mask2former.HEAD))
-        if name is not None:
-            return f'head.{name}'
+        inner = mask2former.to_ours(key.removeprefix(mask2former.HEAD))
+        name = None if inner is None else f'head.{inner}'
     elif key.startswith('cdt.'):
-        inner = key.removeprefix('cdt.').removeprefix('cross_atten.')
-        for theirs, own in _TRANSFER:
-            if inner.startswith(theirs) and not (panoptic and own == 'norm.'):
-                return f'transfer.{own}{inner.removeprefix(theirs)}'
+        # The panoptic model's norm comes second in the table.
+        table = [pair for pair in _TRANSFER if not (panoptic and pair[1] == 'norm.')]
+        name = _swap(key.removeprefix('cdt.').removeprefix('cross_atten.'), table, 'transfer.')
+    elif key.startswith(_ADAPTER_PREFIX):
+        name = _swap(key.removeprefix(_ADAPTER_PREFIX), _ADAPTER, 'adapter.')
     elif key == 'void_embedding.weight':
-        return key
-    raise WeightMismatchError(f"'{key}' is no name of FC-CLIP or MAFT+; is this another model's file?")
+        name = key
+    if name is None:
+        raise WeightMismatchError(
+            f"'{key}' is no name of FC-CLIP, MAFT+ or Mask-Adapter; is this another model's file?"
+        )
+    return name
+
+
+def _our_clip_name(inner: str) -> str | None:
+    if inner.startswith('visual.'):
+        return f'backbone.tower.{inner}'
+    if inner.startswith(_TEXT):
+        return f'text.tower.{inner}'
+    return 'clip_logit_scale' if inner == 'logit_scale' else None
+
+
+def _swap(inner: str, table: Iterable[tuple[str, str]], place: str) -> str | None:
+    """A name by the first pair of the table that fits, under ``place``."""
+    for source, wanted in table:
+        if inner.startswith(source):
+            return f'{place}{wanted}{inner.removeprefix(source)}'
+    return None
 
 
 def backward(state: State, *, num_classes: int | None = None) -> dict[str, Tensor]:
@@ -139,9 +177,9 @@ def _their_name(key: str) -> str | None:
     if part == 'head':
         name = mask2former.to_theirs(inner)
         return None if name is None else mask2former.HEAD + name
-    for theirs, own in _TRANSFER:
-        if part == 'transfer' and inner.startswith(own):
-            return f'cdt.cross_atten.{theirs}{inner.removeprefix(own)}'
+    for place, table, theirs in (('adapter', _ADAPTER, _ADAPTER_PREFIX), ('transfer', _TRANSFER, 'cdt.cross_atten.')):
+        if part == place:
+            return _swap(inner, [(own, other) for other, own in table], theirs)
     return None
 
 

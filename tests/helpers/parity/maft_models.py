@@ -61,7 +61,7 @@ def build(fixture: Fixture, kind: type[FCCLIP], split: str = 'test', **settings:
         criterion=dict(num_points=config.get('points', 16), **loss_weights(config)),
     )
     names = synonyms(config['names'][split])
-    things = [names.names[i] for i in config['names']['things'].values()] or 'none'
+    things = [names.names[i] for i in config['names']['things'].values() if i < len(names)] or 'none'
     model = kind(parts, head, vocabulary=names, things=things, **settings)
     teacher = kind is MAFTPlus and any(key.startswith('backbone_t.') for key in state)
     ours = convert(state, 'maft', teacher=teacher, panoptic=kind is MAFTPlus and model.transfer.variant == 'panoptic')
@@ -73,7 +73,8 @@ def build(fixture: Fixture, kind: type[FCCLIP], split: str = 'test', **settings:
         source=fixture.id,
         ignore=(*(() if teacher else ('teacher.',)), *(() if words is not None else ('text.',))),
     )
-    assert [len(group) for group in names.groups] == config.get('num_templates', fixture.manifest['num_templates'])
+    counts = config.get('num_templates', fixture.manifest['num_templates'])
+    assert [len(group) for group in names.groups] == fixture.manifest.get(f'{split}_num_templates', counts)
     return model.eval()
 
 
