@@ -66,7 +66,7 @@ METHODS: dict[str, Method] = {
     'sam3': Method(
         'configs/sam3/sam3_vit-l14_zs_ade20k-1008x1008.py',
         SEGMENTATION_TASKS,
-        ('weights', 'words'),
+        ('weights',),
         "SAM 3: masks of every word; weights are the folder of facebook/sam3; it needs the extra 'sam'",
         'SAM3Segmentor',
     ),

@@ -137,7 +137,7 @@ def pretrained_model(name: str, folder: Path, kinds: Sequence[str], who: str) ->
     content = settings_of(folder, kinds)
     try:
         sizes = kind.config_class.from_dict(sizes_in(content, kind.config_class.model_type))
-        with _without_bars():
+        with _quietly():
             model, report = kind.from_pretrained(
                 str(folder),
                 config=sizes,
@@ -160,13 +160,16 @@ def pretrained_model(name: str, folder: Path, kinds: Sequence[str], who: str) ->
 
 
 @contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
+def _quietly() -> Iterator[None]:
+    """Without bars of progress and tables of missing weights: what matters is raised."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_sam import sam2_folder, sam3_folder
 from tiny_two_stage import ARCH, tiny_clip
 
 from denseclip.apis import two_stage
@@ -54,6 +55,15 @@ def test_superpixels_and_one_name(clip, street, tmp_path, capsys):
     assert [row['class'] for row in found] == ['traffic light', 'background']
     assert sum(int(row['pixels']) for row in found) == 40 * 60
     assert 'decided by' in capsys.readouterr().out and any(row['decided by'] == 'CLIP' for row in found)
+
+
+def test_masks_come_from_a_folder_of_transformers(clip, street, tmp_path):
+    folder = sam2_folder(tmp_path / 'sam2')
+    options = ['--method', 'ovseg', '--masks', f'sam:{folder}', '--clip', clip, '--device', 'cpu', '--classes', 'sky']
+    assert main(['segment', str(street), *options, '--out', str(tmp_path / 'out')]) == 0
+    assert sum(int(row['pixels']) for row in rows(tmp_path / 'out')) == 40 * 60
+    with pytest.raises(UserError, match='words='):  # the detector of SAM 3 alone
+        ovseg_inferencer('sky', masks=f'sam:{sam3_folder(tmp_path / "sam3")}', clip=clip, device='cpu')
 
 
 def test_several_pictures_are_those_one_by_one(clip, street):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_sam import SIDE, sam3_folder, tiny_sam3
+from tiny_sam import SIDE, sam3_folder, tiny_sam3, whole_sam3_folder
 
 from denseclip.apis import load_model
 from denseclip.apis.errors import UserError
@@ -52,18 +51,11 @@ def test_a_folder_of_transformers_is_a_checkpoint(folder: Path, picture: Path, t
 
 
 def test_the_published_file_with_its_tracker_is_read_too(folder: Path, picture: Path, tmp_path: Path) -> None:
-    published = shutil.copytree(folder, tmp_path / 'published')
-    state = load_file(folder / 'model.safetensors')
-    whole = {f'detector_model.{name}': value for name, value in state.items()}
-    save_file(
-        {**whole, 'tracker_neck.x': torch.zeros(1), 'tracker_model.y': torch.zeros(1)}, published / 'model.safetensors'
-    )
-    config = json.loads((folder / 'config.json').read_text())
-    (published / 'config.json').write_text(json.dumps({'model_type': 'sam3_video', 'detector_config': config}))
-    plain, video = (load_model('sam3', weights=place, words=WORDS, device='cpu') for place in (folder, published))
-    assert np.array_equal(plain(picture).label_map, video(picture).label_map)
-    ours = convert(whole, 'sam3')
-    assert set(convert(ours, 'sam3', inverse=True)) == set(state)
+    published = whole_sam3_folder(tmp_path / 'published')
+    plain, whole = (load_model('sam3', weights=place, words=WORDS, device='cpu') for place in (folder, published))
+    assert np.array_equal(plain(picture).label_map, whole(picture).label_map)
+    ours = convert(load_file(published / 'model.safetensors'), 'sam3')
+    assert set(convert(ours, 'sam3', inverse=True)) == set(load_file(folder / 'model.safetensors'))
 
 
 def test_the_command_gives_all_tasks(folder: Path, picture: Path, tmp_path: Path) -> None:
@@ -72,11 +64,6 @@ def test_the_command_gives_all_tasks(folder: Path, picture: Path, tmp_path: Path
         out = tmp_path / task
         assert main(['segment', str(picture), *options, '--task', task, '--out', str(out)]) == 0
         assert any(out.iterdir())
-
-
-def test_masks_for_ovseg_come_from_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match='words='):
-        load_model('ovseg', masks=f'sam:{folder}', words=WORDS, clip='ViT-B-32', device='cpu')
 
 
 def test_what_is_missing_is_said_in_one_sentence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ SAM2: dict[str, Any] = dict(
     prompt_encoder_config=dict(hidden_size=16, image_size=64, mask_input_channels=4),
     mask_decoder_config=dict(hidden_size=16, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=16),
 )
+TRACKER: dict[str, Any] = dict(
+    vision_config={**SAM3['vision_config'], 'model_type': 'sam3_vision_model'},
+    prompt_encoder_config=dict(hidden_size=16, image_size=SIDE, mask_input_channels=4),
+    mask_decoder_config=dict(hidden_size=16, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=16),
+)
 EOMT: dict[str, Any] = dict(
     hidden_size=16,
     num_hidden_layers=2,
@@ -105,6 +111,27 @@ def sam3_folder(place: Path, seed: int = 3) -> Path:
     from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model
 
     lively(Sam3Model(Sam3Config.from_dict(SAM3)), seed).save_pretrained(place)
+    Sam3ImageProcessor(size=dict(height=SIDE, width=SIDE), mask_size=dict(height=16, width=16)).save_pretrained(place)
+    return place
+
+
+def whole_sam3_folder(place: Path) -> Path:
+    """The same as published: the detector, and the tracker, which shares its trunk."""
+    from safetensors.torch import save_file
+    from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model, Sam3TrackerConfig, Sam3TrackerModel
+
+    sizes, tracker_sizes = Sam3Config.from_dict(SAM3), Sam3TrackerConfig(**TRACKER)
+    detector, tracker = lively(Sam3Model(sizes)), lively(Sam3TrackerModel(tracker_sizes))
+    state = {f'detector_model.{name}': value for name, value in detector.state_dict().items()}
+    for name, value in tracker.state_dict().items():
+        if name.startswith('vision_encoder.neck.'):
+            state[f'tracker_neck.{name.removeprefix("vision_encoder.neck.")}'] = value
+        elif not name.startswith('vision_encoder.'):
+            state[f'tracker_model.{name}'] = value
+    place.mkdir()
+    save_file({name: value.contiguous() for name, value in state.items()}, place / 'model.safetensors')
+    parts = {'detector_config': sizes.to_dict(), 'tracker_config': tracker_sizes.to_dict()}
+    (place / 'config.json').write_text(json.dumps({'model_type': 'sam3_video', **parts}))
     Sam3ImageProcessor(size=dict(height=SIDE, width=SIDE), mask_size=dict(height=16, width=16)).save_pretrained(place)
     return place
 

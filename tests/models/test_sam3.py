@@ -258,6 +258,8 @@ def test_predicts_on_fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_refusals_say_what_to_do(model: SAM3Segmentor, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match='short noun phrase'):
         model.set_vocabulary(['word ' * 40])
+    with pytest.raises(ValueError, match='noun phrases'):
+        model.set_vocabulary(Vocabulary.of('lamp; sky').with_descriptions({'lamp': ['it is round']}))
     with pytest.raises(ValueError, match="background='gda'"):
         model.set_vocabulary(Vocabulary.of(dict(classes=['a'], background='gda')))
     for wrong, said in (

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from PIL import Image
-from tiny_sam import SIDE, eomt_folder, sam2_folder, sam3_folder
+from tiny_sam import SIDE, eomt_folder, sam2_folder, sam3_folder, whole_sam3_folder
 from torch import Tensor
 
 from denseclip.clip.preprocess import PreprocessSpec
@@ -87,6 +87,34 @@ def test_sam2_is_asked_as_transformers_asks_it(folders: dict[str, Path], picture
     assert torch.equal(masks, torch.stack([torch.as_tensor(np.asarray(mask)) for mask in wanted['masks']]).bool())
     torch.testing.assert_close(scores, torch.as_tensor(wanted['scores']))
     check_regions(masks, regions)
+
+
+def test_the_published_sam3_proposes_by_points_and_by_words(picture: Tensor, tmp_path: Path) -> None:
+    from transformers import MaskGenerationPipeline, Sam3ImageProcessor, Sam3TrackerModel
+
+    folder = whole_sam3_folder(tmp_path / 'published')
+    masks, _, _ = found_by('sam3', folder, picture, **POINTS)
+    processor = Sam3ImageProcessor.from_pretrained(folder)
+    model = Sam3TrackerModel.from_pretrained(folder)
+    wanted = MaskGenerationPipeline(model=model, image_processor=processor, device='cpu')(pillow(picture), **POINTS)
+    assert len(masks) == len(wanted['masks']) > 0
+    assert torch.equal(masks, torch.stack([torch.as_tensor(np.asarray(mask)) for mask in wanted['masks']]).bool())
+    assert len(TransformersFinder(folder, words='lamp').find(picture[0].byte().permute(1, 2, 0))[0])
+
+
+def test_regions_and_masks_serve_other_models(folders: dict[str, Path], picture: Tensor) -> None:
+    from tiny_open_vocab import tiny_open_vocab
+    from tiny_two_stage import tiny_two_stage
+
+    settings = dict(source=str(folders['sam2']), **POINTS)
+    model = tiny_open_vocab('maskclip', regions=dict(type='TransformersRegions', **settings))
+    inside = picture[..., :40] / 255
+    labels = model.predict(inside)[0].pred_sem_seg.data[0]
+    regions = model.regions(inside[0], model.tower.preprocess, (32, 40), {})
+    assert all(len(labels[regions == number].unique()) == 1 for number in regions.unique().tolist() if number >= 0)
+    named = tiny_two_stage()
+    named.proposer = build_module(dict(type='TransformersMasks', **settings))
+    assert named.predict(picture)[0].pred_sem_seg.data.shape == (1, 32, 48)
 
 
 def test_where_sam2_is_sure_of_nothing_there_are_no_masks(folders: dict[str, Path], picture: Tensor) -> None:

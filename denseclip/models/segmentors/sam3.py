@@ -108,7 +108,7 @@ class SAM3Segmentor(WritesTasks, LabelMapInference, TakesWords, BaseSegmentor):
         return len(self.text.names) + (self.vocabulary.background == 'threshold')
 
     def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Refuse backgrounds that look at embeddings of pixels, and phrases that are too long.
+        """Refuse backgrounds that look at embeddings of pixels, sentences, and phrases that are too long.
 
         Raises:
             ValueError: Then.
@@ -117,6 +117,11 @@ class SAM3Segmentor(WritesTasks, LabelMapInference, TakesWords, BaseSegmentor):
             raise ValueError(
                 f"{type(self).__name__} has no background='{vocabulary.background}'; use 'threshold' (pixels where no "
                 "class scores enough), 'prompts' or 'none'."
+            )
+        if vocabulary.sentences:
+            raise ValueError(
+                f'{type(self).__name__} looks for noun phrases, not for sentences of descriptions: leave them out, or '
+                'give phrases as further names of a class.'
             )
         self.sam.tokenize(vocabulary.prompts)
         return vocabulary
