@@ -79,9 +79,11 @@ def ready_for_export(model: ModuleT) -> ModuleT:
             new = _substitute(child)
             if new is not None:
                 setattr(module, name, new)
+        holder: Any = module
         if hasattr(module, 'channels_last'):  # a layout in memory, which graphs do not know
-            holder: Any = module
             holder.channels_last = False
+        if getattr(module, 'inplace', False):  # is taken apart into many steps, each over symbolic sizes
+            holder.inplace = False
     return copied
 
 

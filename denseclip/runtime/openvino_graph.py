@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,31 @@ class OpenVINOGraph:
             reason = ' '.join(str(error).split())
             raise UserError(f"openvino cannot read '{path}': {reason:.300}; export the model again.") from error
         self._names = [port.get_any_name() for port in self._model.outputs]
+        self._free = {
+            port.get_any_name(): [axis for axis, size in enumerate(port.get_partial_shape()) if size.is_dynamic]
+            for port in self._model.inputs
+        }
+        self._first = Lock()
+        self._used = False
 
     def run(self, outputs: Sequence[str] | None, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Outputs by name for inputs by name; None: all outputs."""
+        with self._first:
+            if not self._used:
+                self._run_before_one_word(inputs)
+                self._used = True
         found = self._model.create_infer_request().infer(dict(inputs))
         return [np.array(found[name]) for name in (self._names if outputs is None else outputs)]
+
+    def _run_before_one_word(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Attention whose first sequence has one token is wrong for all longer ones that follow (OpenVINO 2026.4).
+
+        Sequences of two in the first run prevent that. Pictures may be one: they are no sequence.
+        """
+        doubled = dict(inputs)
+        for name, value in inputs.items():
+            for axis in self._free.get(name, ()):
+                if value.shape[axis] == 1 and (axis or value.ndim < 4):
+                    doubled[name] = np.repeat(doubled[name], 2, axis)
+        if any(doubled[name] is not value for name, value in inputs.items()):
+            self._model.create_infer_request().infer(doubled)

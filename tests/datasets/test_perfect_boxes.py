@@ -60,7 +60,7 @@ def test_a_few_layouts(drawn: Drawn) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, suppress_health_check=slow_start)
+@settings(max_examples=100, deadline=None, suppress_health_check=slow_start)
 @given(layouts())
 def test_every_layout_is_trained_and_scored_under_its_names(drawn: Drawn) -> None:
     check(drawn)

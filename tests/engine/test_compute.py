@@ -26,7 +26,7 @@ from denseclip.engine.compute import compiler as compiler_module
 from denseclip.engine.compute.regions import regions_of
 from denseclip.engine.compute.weights import image_encoders
 
-SIZES = [(64, 64), (64, 96), (96, 64), (128, 96), (96, 128)]
+SIZES = [(64, 64), (64, 96), (128, 96), (96, 128)]
 
 
 def quick(*names: str) -> list[Any]:

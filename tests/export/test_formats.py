@@ -37,6 +37,33 @@ def test_a_graph_of_openvino_answers_as_onnxruntime_does(tmp_path):
             np.testing.assert_array_equal(found.run(outputs, feeds)[0], before.run(outputs, feeds)[0])
 
 
+def attention_of_free_length(path):
+    """Self-attention of 4 heads in OpenVINO's own operators."""
+    from openvino import Model, save_model
+    from openvino import opset13 as op
+
+    numbers = np.random.default_rng(0)
+    x = op.parameter([-1, -1, 128], np.float32, name='tokens')
+    heads = []
+    for _ in range(3):
+        weight = op.constant(numbers.standard_normal((128, 128)).astype(np.float32) / 11)
+        shape, order = (op.constant(np.array(values)) for values in ([0, 0, 4, 32], [0, 2, 1, 3]))
+        heads.append(op.transpose(op.reshape(op.matmul(x, weight, False, False), shape, True), order))
+    weights = op.softmax(op.matmul(*heads[:2], False, True), 3)
+    save_model(Model([op.matmul(weights, heads[2], False, False)], [x], 'attention'), path, compress_to_fp16=False)
+    return path
+
+
+def test_one_word_before_many_changes_nothing(tmp_path):
+    """OpenVINO gives wrong numbers for every longer sequence after a first one of one token."""
+    path = attention_of_free_length(tmp_path / 'attention.xml')
+    one, many = (np.random.default_rng(k).standard_normal((1, k, 128)).astype(np.float32) for k in (1, 60))
+    (wanted,) = session(path, 1).run(None, {'tokens': many})
+    found = session(path, 1)
+    assert found.run(None, {'tokens': one})[0].shape == (1, 4, 1, 32)
+    np.testing.assert_allclose(found.run(None, {'tokens': many})[0], wanted, atol=1e-5)
+
+
 def test_what_is_missing_is_said(tmp_path, monkeypatch, capsys):
     made = OPENVINO.finish(graph(tmp_path / 'image.onnx'))
     monkeypatch.setitem(sys.modules, 'openvino', None)
