@@ -51,6 +51,17 @@ class TextEmbeddings:
         moved = self.embeddings.to(*args, **kwargs)
         return TextEmbeddings(moved, self.class_index.to(moved.device), self.names, self.merge)
 
+    @property
+    def num_rows(self) -> int:
+        """Number of embeddings."""
+        return len(self.embeddings)
+
+    def only(self, kept: Tensor) -> TextEmbeddings:
+        """The embeddings of some classes, (K,) bool, numbered anew."""
+        rows = kept[self.class_index]
+        names = tuple(name for name, wanted in zip(self.names, kept.tolist(), strict=True) if wanted)
+        return TextEmbeddings(self.embeddings[rows], (kept.cumsum(0) - 1)[self.class_index[rows]], names, self.merge)
+
     def class_scores(self, scores: Tensor, dim: int = 1) -> Tensor:
         """Scores of rows to scores of classes: unchanged for ``'mean'``, the best name of each class for ``'max'``."""
         if self.merge == 'mean':

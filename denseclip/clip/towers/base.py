@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -218,6 +219,29 @@ class ImageTower(nn.Module):
             prompts: Mask prompts and the patches that they replace; vision transformers only.
         """
         raise NotImplementedError
+
+    @contextmanager
+    def reading(self, **changes: Any) -> Iterator[None]:
+        """Read otherwise for a while.
+
+        Args:
+            changes: Settings of :class:`DenseReadOut` that differ.
+        """
+        before = self.read_out
+        self.read_also(**changes)
+        try:
+            yield
+        finally:
+            self.read_out = before
+            self.read_also()
+
+    def read_also(self, **changes: Any) -> None:
+        """Read otherwise from now on.
+
+        Args:
+            changes: Settings of :class:`DenseReadOut` that differ, such as ``pooled``; not those of the last blocks.
+        """
+        self.read_out = replace(self.read_out, **changes)
 
     def take_prompts(self, prompts: CoupledPrompts) -> None:
         """Put learned tokens behind the patches, and into the first blocks.

@@ -61,7 +61,6 @@ class ViTTower(ImageTower):
         self.ffn_inputs = _positive(self.read_out.ffn_inputs, len(blocks), 'ffn_inputs')
         self.weights_from = _positive(self.read_out.weights_from, len(blocks), 'weights_from')
         self._middle = _before_last(self.read_out, len(blocks))
-        self._last_asked_for = max([-1, *self.indices, *self.ffn_inputs, *self.weights_from])
         if self.read_out.keys is not None and (self.read_out.as_trained or self.read_out.layers != 1):
             raise ValueError('read_out.keys needs a changed last block and layers=1.')
         explicit = self.read_out.fits_any_tower and self.read_out.as_trained
@@ -78,6 +77,18 @@ class ViTTower(ImageTower):
             raise NoReadOutError('a ViT with two attentional poolers has no pixel embeddings; use dense=False.')
         if not 0 < self.read_out.layers <= len(blocks):
             raise NoReadOutError(f'read_out.layers={self.read_out.layers}: this tower has {len(blocks)} blocks.')
+
+    def read_also(self, **changes: Any) -> None:
+        """See :meth:`ImageTower.read_also`."""
+        super().read_also(**changes)
+        blocks = self.visual.transformer.resblocks
+        if not self.read_out.fits_any_tower and not all(map(has_explicit_walk, blocks)):
+            raise NoReadOutError(f'blocks of type {type(blocks[-1]).__name__} do not tell their attention.')
+        self.weights_from = _positive(self.read_out.weights_from, len(blocks), 'weights_from')
+
+    @property
+    def _last_asked_for(self) -> int:
+        return max([-1, *self.indices, *self.ffn_inputs, *self.weights_from])
 
     def take_prompts(self, prompts: CoupledPrompts) -> None:
         """See :meth:`ImageTower.take_prompts`.
@@ -174,7 +185,7 @@ class ViTTower(ImageTower):
         fork = self._fork(guide, prompts)
         # A read-out that differs from training leaves the ordinary walk at `fork`; the image embedding goes on with it.
         end = count if read_out.pooled else fork if read_out.dense else 0
-        x = self._walk(x, out, fork, end, self._class_token_is_enough(read_out), prompts)
+        x = self._walk(x, out, fork, end, self._class_token_is_enough(read_out, fork), prompts)
         if read_out.pooled:
             out.pooled = self.pool(self._own(x))
         if read_out.dense:
@@ -242,12 +253,16 @@ class ViTTower(ImageTower):
         by_token = visual.attn_pool is None and visual.pool_type == 'tok'
         return by_token and has_explicit_walk(visual.transformer.resblocks[-1])
 
-    def _class_token_is_enough(self, read_out: DenseReadOut) -> bool:
-        """Whether the class token is all that is read of the last block."""
+    def _class_token_is_enough(self, read_out: DenseReadOut, fork: int) -> bool:
+        """Whether the class token is all that is read of the last block as trained."""
         last = len(self.drop_rates) - 1
         plain = not self.grad_checkpointing and not (self.training and self.drop_rates[last])
         return (
-            read_out.pooled and not read_out.dense and last > self._last_asked_for and plain and self._pools_class_token
+            read_out.pooled
+            and (not read_out.dense or fork <= last)
+            and last > self._last_asked_for
+            and plain
+            and self._pools_class_token
         )
 
     def _run(self, index: int, x: Tensor, out: TowerOutput, last: bool = False) -> Tensor:

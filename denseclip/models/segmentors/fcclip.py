@@ -27,9 +27,11 @@ from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities, g
 from denseclip.models.heads.mask_head import MaskHead, MaskPredictions
 from denseclip.models.heads.query_guide import MayBeGuided
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
+from denseclip.structures.active_vocabulary import ActiveVocabulary, ClassChoice
 from denseclip.structures.mask_proposals import MaskProposals
 
 from .adapts_masks import AdaptsMasks
+from .choosing import ChoosesClasses, mask_scores
 from .compares_pairs import ComparesPairs
 from .mask_results import MaskTasks, WritesTasks
 from .mask_targets import mask_targets
@@ -39,7 +41,9 @@ MULTIPLE = 32
 
 
 @MODELS.register_module()
-class FCCLIP(AdaptsMasks, MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor):
+class FCCLIP(
+    ChoosesClasses, AdaptsMasks, MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor
+):
     """Open-vocabulary semantic, panoptic and instance segmentation with one frozen CLIP.
 
     CLIP's trunk gives the features of a mask generator and, pooled under its masks, their embeddings. A mask's class
@@ -68,7 +72,8 @@ class FCCLIP(AdaptsMasks, MayBeGuided, ComparesPairs, WritesTasks, TakesWords, C
             last map (the authors' setting for ResNets).
         cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only.
         data_preprocessor: MMSeg or MMDet data preprocessor; None makes one with the normalisation that CLIP needs.
-        test_cfg: Arguments of :class:`MaskTasks` (``task``, ``score_threshold``, ``overlap_threshold`` ...).
+        test_cfg: Arguments of :class:`MaskTasks` (``task``, ``score_threshold``, ``overlap_threshold`` ...), and
+            ``active_vocabulary``, see :class:`ChoosesClasses`.
         adapter: Config of a :class:`MaskAdapter` in place of the mean under each mask, or the module; None: none. With
             one, training is the adapter's, and all else stays as it is.
         adapter_training: Arguments of :class:`AdapterTraining`.
@@ -82,6 +87,7 @@ class FCCLIP(AdaptsMasks, MayBeGuided, ComparesPairs, WritesTasks, TakesWords, C
     """
 
     align_corners = False
+    active_scorers = ('picture', 'dense', 'mixed')
     sourced_prefixes = ('backbone.tower.', 'text.', 'clip_logit_scale')
 
     def __init__(
@@ -118,7 +124,8 @@ class FCCLIP(AdaptsMasks, MayBeGuided, ComparesPairs, WritesTasks, TakesWords, C
         self.head: MaskHead = head if isinstance(head, nn.Module) else self._build_head(head)  # type: ignore[assignment]
         self.alpha, self.beta, self.ensemble_on_valid_mask = alpha, beta, ensemble_on_valid_mask
         self.test_cfg = ConfigDict(test_cfg or {})
-        self.tasks = MaskTasks(**self.test_cfg)
+        self.active_vocabulary = self.test_cfg.get('active_vocabulary')
+        self.tasks = MaskTasks(**{k: v for k, v in self.test_cfg.items() if k != 'active_vocabulary'})
         self._things_asked_for = things
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, things)
@@ -256,12 +263,38 @@ class FCCLIP(AdaptsMasks, MayBeGuided, ComparesPairs, WritesTasks, TakesWords, C
         features = self.extract_feat(inputs)
         proposals = self.propose(features, samples)
         found = self.classify(features, proposals)
+        pictures = self._picture_logits(features, proposals)
         padded = whole_multiples(size_of(inputs), MULTIPLE)
         for n, sample in enumerate(samples):
             placement = Placement.of(sample.metainfo, size_of(inputs), padded)
             masks, probabilities = proposals.mask_logits[n], found.class_probs[n]
-            self.tasks.write(sample, probabilities, masks, placement, self.is_thing, found.no_object[n])
+            choice = self._choice(probabilities, masks, None if pictures is None else pictures[n])
+            self.tasks.write(sample, probabilities, masks, placement, self.is_thing, found.no_object[n], choice)
         return samples
+
+    def check_active(self, active: ActiveVocabulary) -> None:
+        """See :meth:`ChoosesClasses.check_active`; there are no windows here."""
+        super().check_active(active)
+        if active.per == 'window':
+            raise ValueError(
+                f"active_vocabulary: {type(self).__name__} has no sliding windows; leave per='window' out."
+            )
+
+    def _picture_logits(self, features: TrunkFeatures, proposals: MaskProposals) -> Tensor | None:
+        """CLIP's class logits of whole pictures (N, K), as those of a mask over all of it; None: nobody asks."""
+        if self._active is None or self.offered is not None or self._active.scorer == 'dense':
+            return None
+        everywhere = torch.ones_like(proposals.mask_logits[:, :1])
+        return self.clip_logits(features, everywhere)[:, 0, :-1]
+
+    def _choice(self, probabilities: Tensor, mask_logits: Tensor, picture: Tensor | None) -> ClassChoice | None:
+        """The classes of a picture that take part; None: all."""
+        given, active = self.given_choice(probabilities.device), self._active
+        if given is not None or active is None:
+            return given
+        dense = probabilities * mask_logits.flatten(1).amax(dim=1, keepdim=True).sigmoid()
+        scores = mask_scores(active.scorer, picture, dense.amax(dim=0))
+        return ClassChoice(active.scorer, active.keep(scores), scores)
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         """Losses of the mask generator, or of the adapter where there is one; CLIP is frozen.

@@ -241,7 +241,7 @@ class LabelMapInference:
     @property
     def _needs_all_windows(self) -> bool:
         """Whether more is wanted than a label map."""
-        asked = self.score_request is not None or self._trail is not None
+        asked = self.score_request is not None or self._trail is not None or getattr(self, '_active', None) is not None
         return asked or self.keep_logits or self._least_score is not None
 
     def _windows(self, inputs: Tensor) -> tuple[list[Box], Iterator[tuple[Tensor, Comparison | None]]]:

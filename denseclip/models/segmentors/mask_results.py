@@ -16,6 +16,7 @@ from denseclip.models.functional.mask_inference import (
     semantic_labels,
     semantic_scores,
 )
+from denseclip.structures.active_vocabulary import ClassChoice
 from denseclip.structures.word_scores import PROBABILITY, ScoreRequest, WordScores
 
 from .word_scoring import label_wanted
@@ -74,6 +75,7 @@ class MaskTasks:
         placement: Placement,
         is_thing: Sequence[bool] | Tensor,
         no_object: Tensor | None = None,
+        choice: ClassChoice | None = None,
     ) -> None:
         """Put the results of one picture into its data sample, in the picture's own size; flipped ones are turned back.
 
@@ -89,13 +91,20 @@ class MaskTasks:
             placement: Where the picture lies in the input of the network.
             is_thing: Whether each class is countable.
             no_object: Probability of "no object" of each query.
+            choice: Classes that take part; the sample gets it as ``class_choice``. None: all do.
 
         Shape:
             class_probs ``(Q, K)``, mask_logits ``(Q, h, w)``, no_object ``(Q,)``
         """
         things = torch.as_tensor(is_thing, dtype=torch.bool, device=class_probs.device)
+        kept = None
+        if choice is not None:
+            kept = choice.kept
+            sample.set_data({'class_choice': choice})
         if 'semantic' in self.tasks:
-            self._write_semantic(sample, class_probs, mask_logits, placement)
+            self._write_semantic(sample, class_probs, mask_logits, placement, kept)
+        if kept is not None:
+            class_probs = class_probs.masked_fill(~kept, 0.0)
         if 'panoptic' in self.tasks:
             found = panoptic_segments(
                 class_probs,
@@ -117,21 +126,30 @@ class MaskTasks:
         if 'proposals' in self.tasks:
             sample.pred_proposals = InstanceData(masks=placement.apply(mask_logits) > 0)
 
-    def _write_semantic(self, sample: Any, class_probs: Tensor, mask_logits: Tensor, placement: Placement) -> None:
+    def _write_semantic(
+        self, sample: Any, class_probs: Tensor, mask_logits: Tensor, placement: Placement, kept: Tensor | None
+    ) -> None:
         request, scores = self.score_request, None
 
         def label(left_out: Tensor | None) -> Tensor:
             nonlocal scores
-            probs = class_probs if left_out is None else class_probs.masked_fill(left_out, -1.0)
+            some = kept if left_out is None else ~left_out
+            probs = class_probs if some is None else class_probs[:, some]
             labels, scores = self._semantic(probs, mask_logits, placement)
-            return labels
+            if some is None:
+                return labels
+            if scores is not None:
+                scores = scores.new_full((len(some), *scores.shape[1:]), -1.0).index_copy_(
+                    0, some.nonzero()[:, 0], scores
+                )
+            return some.nonzero()[:, 0][labels.long()]
 
         if request is None:
             labels = label(None)
         else:
             found = class_probs * mask_logits.flatten(1).amax(dim=1, keepdim=True).sigmoid()
             words = WordScores.of(found.amax(dim=0), PROBABILITY, request)
-            labels, sample.word_scores = label_wanted(request, words, label, class_probs.shape[1])
+            labels, sample.word_scores = label_wanted(request, words, label, class_probs.shape[1], kept)
             if scores is not None and request.pixel_scores:
                 sample.pixel_scores = PixelData(data=scores.clamp(0.0, 1.0))
         if self.keep_logits:

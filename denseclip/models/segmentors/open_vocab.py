@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from mmengine.structures import PixelData
@@ -21,28 +19,26 @@ from denseclip.clip.towers import ImageTower, TowerOutput
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
-from denseclip.core.placement import Placement, pad_to, resize, size_of, whole_multiples
+from denseclip.core.placement import pad_to, resize, size_of, whole_multiples
 from denseclip.core.unrelated_text import UnrelatedText
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
-from denseclip.models.functional.open_vocab import cosine_scores, merge_names, region_labels
+from denseclip.models.functional.open_vocab import cosine_scores
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.models.pixel_head import PixelTexts
 from denseclip.models.retrieval_head import PixelRNSHead
-from denseclip.structures.word_scores import ScoreRequest, WordScores
 
 from .model_settings import model_settings
 from .no_text import NoText
-from .post_processing import PostProcessing, class_probabilities
+from .patch_labels import LabelsPatches
+from .post_processing import PostProcessing
 from .prompt_removal import PromptRemoval
-from .score_maps import ScoreMaps
 from .spreading import LabelPropagation
-from .whole_picture import WholePictureInference
-from .word_scoring import Comparison, label_wanted, patches_inside, score_words
+from .word_scoring import Comparison
 
 
 @MODELS.register_module()
-class OpenVocabularySegmentor(WholePictureInference, TakesWords, CLIPOwner, BaseSegmentor):
+class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmentor):
     """A CLIP model whose pixel embeddings are compared with the embeddings of class names.
 
     With the read-outs of ``denseclip.clip.presets`` this is every training-free method of the family; methods that
@@ -75,7 +71,8 @@ class OpenVocabularySegmentor(WholePictureInference, TakesWords, CLIPOwner, Base
         cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only. Common nouns that scores
             of words need are kept in the user's cache (``$DENSECLIP_CACHE``).
         data_preprocessor: MMSeg data preprocessor; None makes one with the normalisation that the weights need.
-        test_cfg: See :class:`LabelMapInference`; ``mode`` is ``'whole'`` by default.
+        test_cfg: See :class:`.label_inference.LabelMapInference` and :class:`.choosing.ChoosesClasses`; ``mode`` is
+            ``'whole'`` by default.
         init_cfg: MMEngine initialisation config.
 
     Attributes:
@@ -87,8 +84,6 @@ class OpenVocabularySegmentor(WholePictureInference, TakesWords, CLIPOwner, Base
     tower: ImageTower
     align_corners = False
     has_pixel_features = True
-    offered: Tensor | None = None
-    """Classes that may be answered, (K,) bool; None: all of the vocabulary."""
     sourced_prefixes = ('tower.', 'text.')
 
     def __init__(
@@ -136,6 +131,7 @@ class OpenVocabularySegmentor(WholePictureInference, TakesWords, CLIPOwner, Base
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
         self.spread = None if wanted['spread'] is None else LabelPropagation(**wanted['spread'])
+        self.active_vocabulary = self.test_cfg.get('active_vocabulary')
         self._guided = read_out.attention == 'external'
         if (self._guided or self.spread is not None) != (self.affinity is not None):
             raise ValueError("attention='external' (or spread=) and affinity= need each other: give both or none.")
@@ -206,7 +202,7 @@ class OpenVocabularySegmentor(WholePictureInference, TakesWords, CLIPOwner, Base
         """Run the image tower on pictures padded to whole patches."""
         self.need_weights()
         padded = self.pad(images)
-        return self.tower(padded, self.guide(padded))
+        return self.noted(self.tower(padded, self.guide(padded)))
 
     def dense_features(self, images: Tensor) -> Tensor:
         """Pixel embeddings in the joint space, not normalised.
@@ -282,7 +278,7 @@ class OpenVocabularySegmentor(WholePictureInference, TakesWords, CLIPOwner, Base
         return self.class_scores(out.dense, out.keys, out.pooled)
 
     def head_scores(self, images: Tensor) -> tuple[Tensor, Comparison | None]:
-        """See :class:`LabelMapInference`; the comparison is that of the last :meth:`class_scores`."""
+        """See :class:`.label_inference.LabelMapInference`; the comparison is that of the last :meth:`class_scores`."""
         self._comparison = None
         logits = self.head_logits(images)
         found, self._comparison = self._comparison, None
@@ -310,7 +306,8 @@ class OpenVocabularySegmentor(WholePictureInference, TakesWords, CLIPOwner, Base
         Returns:
             Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W). With
             :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities. With
-            :attr:`pixel_request`, ``strangeness`` (1, H, W), and ``pixel_windows`` in the meta information.
+            :attr:`pixel_request`, ``strangeness`` (1, H, W), and ``pixel_windows`` in the meta information. With
+            :attr:`active_vocabulary`, ``class_choice``.
         """
         if isinstance(self.pixel_head, PixelRNSHead):
             return self._predict_each(inputs, data_samples)
@@ -331,101 +328,6 @@ class OpenVocabularySegmentor(WholePictureInference, TakesWords, CLIPOwner, Base
                 sample.set_data({'word_scores': words})
             if wanted is not None and wanted.pixel_scores:
                 sample.set_data({'pixel_scores': PixelData(data=scores)})
-
-    def _results(
-        self, inputs: Tensor, samples: Sequence[SegDataSample], scored: bool
-    ) -> Iterator[tuple[Tensor, Tensor | None, WordScores | None]]:
-        """Label map and, if asked for, class scores and scores of the words of each picture in its original size."""
-        slide = self.test_cfg.mode == 'slide'
-        padded = inputs if self.stretch else self.pad(inputs, self.test_cfg.crop_size if slide else None)
-        whole = None if slide else self.head_scores(padded)
-        for i, sample in enumerate(samples):
-            placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
-            if whole is not None:
-                maps = ScoreMaps([whole[0][i]], None)
-                others = None if whole[1] is None else [whole[1].split()[i]]
-            else:
-                maps, others = self._slide(padded[i : i + 1], sample)
-            yield self._wanted_results(maps, others, placement, padded[i], sample, scored)
-
-    def _wanted_results(
-        self,
-        maps: ScoreMaps,
-        others: list[Comparison] | None,
-        placement: Placement,
-        image: Tensor,
-        sample: SegDataSample,
-        scored: bool,
-    ) -> tuple[Tensor, Tensor | None, WordScores | None]:
-        """What is asked of one picture."""
-        request, scores = self.score_request, None
-        # Of scores that have not travelled: those of unrelated words do not either, and lie on the same grid.
-        words = None if request is None else self._score_words(request, maps, others, placement)
-        if self.spread is not None:
-            maps = self.spread(maps, image, self.affinity, self.tower.preprocess, placement)
-
-        def label(left_out: Tensor | None) -> Tensor:
-            nonlocal scores
-            left = maps if left_out is None else maps.without(self._rows_of(left_out, maps.maps[0].shape[0]))
-            labels, scores = self._finish(
-                left, placement, image, scored or (request is not None and request.pixel_scores)
-            )
-            return labels if self.regions is None else self._by_regions(labels, placement, image, sample)
-
-        if request is None or words is None:
-            return label(None if self.offered is None else ~self.offered.to(image.device)), scores, None
-        labels, words = label_wanted(request, words, label, len(self.text.names))
-        if scores is not None:
-            scores = scores.masked_fill(self._rows_of(words.left_out, len(scores))[:, None, None], 0.0)
-        return labels, scores, words
-
-    def _score_words(
-        self, request: ScoreRequest, maps: ScoreMaps, others: list[Comparison] | None, placement: Placement
-    ) -> WordScores:
-        text = self.class_embeddings()
-        planes = [m[:-1] for m in maps.maps] if self._says_no else maps.maps
-        if self._gives_probabilities:
-            logs = [m.clamp_min(torch.finfo(m.dtype).tiny).log() for m in planes]
-        else:
-            logs = [m * self.scale for m in planes]
-        by_name = logs[0].shape[0] > len(text)
-        merge = partial(merge_names, class_index=text.class_index, num_classes=len(text)) if by_name else None
-        return score_words(request, logs, patches_inside(maps, placement), others, merge)
-
-    def _rows_of(self, classes: Tensor, rows: int) -> Tensor:
-        """Planes of some classes (K,) bool: planes stand for classes, or for names; that of CLIPN for none of them."""
-        if self._says_no:
-            return torch.cat([classes, classes.new_zeros(1)])
-        text = self.class_embeddings()
-        return classes[text.class_index] if rows > len(text) else classes
-
-    def _by_regions(self, labels: Tensor, placement: Placement, image: Tensor, sample: SegDataSample) -> Tensor:
-        assert self.regions is not None
-        picture = placement.cut(image)
-        regions = self.regions(picture, self.tower.preprocess, placement.result_size(image), sample.metainfo)
-        return region_labels(labels, regions, self.num_classes)
-
-    def _finish(
-        self, maps: ScoreMaps, placement: Placement, image: Tensor, scored: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Labels and, if needed, class scores of one picture from the scores of its windows."""
-        text, threshold = self.class_embeddings(), self.vocabulary.least_score
-        by_name = not self._gives_probabilities and self.num_channels() > len(text)
-        picture = placement
-        maps, placement = self.post.along_edges(maps, placement, image, text.embeddings)
-        if not scored and threshold is None and not self.post.needs_scores:
-            labels = maps.label_map(placement)
-            return (text.class_index[labels.long()] if by_name else labels), None
-        rows = placement.finish(maps.full(placement))
-        if self.post.pamr is not None:
-            rows = self.post.refine(rows, picture.finish(image))
-        scores = rows if self._gives_probabilities else class_probabilities(rows, text, self.scale)
-        return self.post.labels(scores, threshold, self._background_label(threshold))
-
-    def _background_label(self, threshold: float | None) -> int | None:
-        """Label of pixels below a threshold."""
-        has_own = threshold is not None or self._says_no
-        return self.post.background_label(self.text.names, has_own)
 
     # --- MMSeg's other entrances --------------------------------------------------------------------------------
 

@@ -84,7 +84,7 @@ class ResCLIPSegmentor(OpenVocabularySegmentor):
         prior = semantic_prior(self._first_labels(padded, out))
         guide = residual_guide(out.weights, prior, self.cross, self.feedback)
         out.dense, out.unprojected = self.tower.read_dense(out.tokens, out.grid, guide)
-        return out
+        return self.noted(out)
 
     @torch.no_grad()
     def _first_labels(self, images: Tensor, out: TowerOutput) -> Tensor:

@@ -31,6 +31,12 @@ class ScoreMaps:
         low = min(float(scores.amin()) for scores in self.maps) - 1
         return ScoreMaps([scores.masked_fill(rows[:, None, None], low) for scores in self.maps], self.boxes)
 
+    def only(self, rows: Tensor) -> ScoreMaps:
+        """The same with some rows, (K,) bool, alone; itself if that is all of them."""
+        if bool(rows.all()):
+            return self
+        return ScoreMaps([scores[rows] for scores in self.maps], self.boxes)
+
     def label_map(self, placement: Placement) -> Tensor:
         """Labels in the result's size, turned back; K full-size planes are never made."""
         padded, out = placement.padded, placement.out

@@ -28,8 +28,10 @@ from denseclip.models.functional.text_logits import merge_synonyms
 from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.region_classifier import RegionClassifier, RegionEmbeddings
 from denseclip.models.unsaved import leave_out_of_checkpoints
+from denseclip.structures.active_vocabulary import ActiveVocabulary, ClassChoice
 from denseclip.structures.mask_proposals import MaskProposals
 
+from .choosing import ChoosesClasses, mask_scores
 from .compares_pairs import ComparesPairs
 from .label_inference import LabelMapInference
 from .two_stage_results import SELECTIONS, MaskClasses, TwoStageResults
@@ -40,7 +42,7 @@ _NOWHERE = -12.0  # logit of a mask that has no pixel
 
 
 @MODELS.register_module()
-class TwoStageSegmentor(ComparesPairs, LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor):
+class TwoStageSegmentor(ChoosesClasses, ComparesPairs, LabelMapInference, TakesWords, CLIPOwner, BaseSegmentor):
     """Masks from a proposer, classified by CLIP on pictures of them and, if they bring embeddings, by those.
 
     With a proposer that knows nothing about classes (superpixels, Segment Anything, a detector, files) nothing has to
@@ -67,7 +69,8 @@ class TwoStageSegmentor(ComparesPairs, LabelMapInference, TakesWords, CLIPOwner,
         cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only.
         data_preprocessor: MMSeg data preprocessor; None makes one with the normalisation that CLIP needs.
         train_cfg: Not used.
-        test_cfg: ``mode`` (``'whole'``, or ``'slide'`` with ``crop_size`` and ``stride``) and ``keep_logits``.
+        test_cfg: ``mode`` (``'whole'``, or ``'slide'`` with ``crop_size`` and ``stride``), ``keep_logits`` and, for
+            whole pictures, ``active_vocabulary`` (see :class:`ChoosesClasses`).
         init_cfg: MMEngine initialisation config.
         train_vocabulary: Classes of the first stage's training, for subclasses that have one.
 
@@ -77,6 +80,7 @@ class TwoStageSegmentor(ComparesPairs, LabelMapInference, TakesWords, CLIPOwner,
     """
 
     align_corners = False
+    active_scorers = ('picture', 'dense', 'mixed')
     _clip_is_own = False
     size_divisor = 1
     """Masks cover the input padded at the right and bottom to multiples of this."""
@@ -126,6 +130,7 @@ class TwoStageSegmentor(ComparesPairs, LabelMapInference, TakesWords, CLIPOwner,
         if self.test_cfg.get('refine') is not None:
             raise ValueError(f'{type(self).__name__} runs all windows: leave test_cfg.refine out.')
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
+        self.active_vocabulary = self.test_cfg.get('active_vocabulary')
         leave_out_of_checkpoints(self)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
@@ -304,11 +309,14 @@ class TwoStageSegmentor(ComparesPairs, LabelMapInference, TakesWords, CLIPOwner,
         if slide:
             for sample, scores in zip(samples, self.slide_inference(inputs, []), strict=True):
                 placement = self._placement(sample, inputs)
-                self._results(placement.from_picture()).write_scores(sample, placement.cut(scores), scored)
+                given = self.given_choice(inputs.device)
+                self._results(placement.from_picture(), given).write_scores(sample, placement.cut(scores), scored)
             return samples
-        for sample, found in zip(samples, self._masks_of(inputs, samples), strict=True):
+        pictures = self.colours(inputs)
+        for n, (sample, found) in enumerate(zip(samples, self._masks_of(inputs, samples), strict=True)):
             placement, masks, classes = found
-            self._results(placement.from_picture()).write(sample, classes, masks, scored)
+            choice = self._choice(placement.cut(pictures[n]), masks, classes)
+            self._results(placement.from_picture(), choice).write(sample, classes, masks, scored)
         return samples
 
     def _masks_of(self, inputs: Tensor, samples: Sequence[Any]) -> Any:
@@ -326,9 +334,31 @@ class TwoStageSegmentor(ComparesPairs, LabelMapInference, TakesWords, CLIPOwner,
     def _placement(self, sample: Any, inputs: Tensor) -> Placement:
         return Placement.of(sample.metainfo, size_of(inputs), whole_multiples(size_of(inputs), self.size_divisor))
 
-    def _results(self, placement: Placement) -> TwoStageResults:
+    def check_active(self, active: ActiveVocabulary) -> None:
+        """See :meth:`ChoosesClasses.check_active`; the whole picture is looked at as a mask over all of it."""
+        super().check_active(active)
+        if self.region_classifier is None and active.scorer != 'dense':
+            raise ValueError(f"active_vocabulary: '{active.scorer}' needs a region_classifier; choose by 'dense'.")
+        if self.test_cfg.mode == 'slide' or active.per == 'window':
+            raise ValueError(f'active_vocabulary: {type(self).__name__} chooses for whole pictures, not for windows.')
+
+    def _choice(self, image: Tensor, masks: Tensor, classes: MaskClasses) -> ClassChoice | None:
+        """The classes of a picture that take part; None: all."""
+        given, active = self.given_choice(image.device), self._active
+        if given is not None or active is None:
+            return given
+        picture = None
+        if active.scorer != 'dense':
+            everywhere = torch.ones_like(masks[:1])
+            picture = self.class_logits(self.embed_regions(image, everywhere).embeddings)[0, : len(self.text.names)]
+        filled = masks.flatten(1).amax(dim=1) > 0.5
+        scores = mask_scores(active.scorer, picture, (classes.scores * filled[:, None]).amax(dim=0))
+        always = len(self.vocabulary) if self.vocabulary.background_names else None
+        return ClassChoice(active.scorer, active.keep(scores), scores).with_class(always)
+
+    def _results(self, placement: Placement, choice: ClassChoice | None = None) -> TwoStageResults:
         threshold = self.region_classifier.threshold if self.region_classifier is not None else 0.5
-        return TwoStageResults(self.vocabulary, self.selection, threshold, placement, self.score_request)
+        return TwoStageResults(self.vocabulary, self.selection, threshold, placement, self.score_request, choice)
 
     def num_channels(self) -> int:
         """Number of class planes."""

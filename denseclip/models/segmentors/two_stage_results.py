@@ -14,6 +14,7 @@ from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.placement import Placement
 from denseclip.models.functional.ensemble import Stages, best_masks, combine_stages, deciding_stage
 from denseclip.models.functional.mask_inference import semantic_labels
+from denseclip.structures.active_vocabulary import ClassChoice
 from denseclip.structures.word_scores import PROBABILITY, ScoreRequest, WordScores
 
 from .word_scoring import label_wanted
@@ -68,6 +69,7 @@ class TwoStageResults:
             covered if that is so for any mask.
         placement: How planes reach the picture's size.
         request: What else is wanted.
+        choice: Classes that take part; samples get it as ``class_choice``. None: all do.
     """
 
     def __init__(
@@ -77,9 +79,10 @@ class TwoStageResults:
         threshold: float,
         placement: Placement,
         request: ScoreRequest | None = None,
+        choice: ClassChoice | None = None,
     ) -> None:
         self.vocabulary, self.selection = vocabulary, selection
-        self.threshold, self.placement, self.request = threshold, placement, request
+        self.threshold, self.placement, self.request, self.choice = threshold, placement, request, choice
 
     def write(self, sample: Any, classes: MaskClasses, masks: Tensor, scored: bool) -> None:
         """Put the label map of a picture into its data sample.
@@ -126,11 +129,15 @@ class TwoStageResults:
 
     def _wanted(self, sample: Any, scores: Tensor, label: Callable[[Tensor | None], Tensor]) -> Tensor:
         """Labels as the request wants them; it also gets the scores of the words."""
+        kept = None
+        if self.choice is not None:
+            kept = self.choice.kept
+            sample.set_data({'class_choice': self.choice})
         if self.request is None:
-            return label(None)
+            return label(None if kept is None or bool(kept.all()) else ~kept)
         words = WordScores.of(scores.clamp(0.0, 1.0), PROBABILITY, self.request)
         nothing = len(self.vocabulary) if self._blanks else len(scores)
-        labels, sample.word_scores = label_wanted(self.request, words, label, nothing)
+        labels, sample.word_scores = label_wanted(self.request, words, label, nothing, kept)
         return labels
 
     def _make(self, classes: MaskClasses, masks: Tensor, wants_planes: bool, left_out: Tensor | None) -> _Made:
@@ -149,7 +156,10 @@ class TwoStageResults:
             planes = self.placement.finish(torch.einsum('qk,qhw->khw', scores.to(masks.dtype), masks))
             labels = planes.argmax(dim=0)
         else:
+            some = None if left_out is None else (~left_out).nonzero()[:, 0]
+            scores = scores if some is None else scores[:, some]
             labels = semantic_labels(scores, masks, self.placement, are_logits=False)
+            labels = labels if some is None else some[labels.long()]
         covered = self._covered(masks)
         if covered is not None:
             labels = torch.where(covered, labels.long(), len(self.vocabulary))

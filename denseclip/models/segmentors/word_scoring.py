@@ -98,6 +98,7 @@ def label_wanted(
     words: WordScores,
     label: Callable[[Tensor | None], Tensor],
     nothing: int,
+    active: Tensor | None = None,
 ) -> tuple[Tensor, WordScores]:
     """The label map without the classes that the request leaves out.
 
@@ -110,8 +111,9 @@ def label_wanted(
         words: Scores of the classes.
         label: Makes the label map without the given classes, (K,) bool; None: with all.
         nothing: Label of pixels of no class.
+        active: Classes that take part at all, (K,) bool; None: every one. The others are left out, too.
     """
-    left_out = words.left_out
+    left_out = words.left_out if active is None else words.left_out | ~active
     labels = label(left_out if bool(left_out.any()) and not bool(left_out.all()) else None)
     if request.min_area is not None and not bool(left_out.all()):
         areas = torch.bincount(labels.flatten().long(), minlength=len(left_out))[: len(left_out)]

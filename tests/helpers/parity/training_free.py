@@ -11,14 +11,19 @@ from denseclip.clip.attention import Guide, attend
 from denseclip.clip.head_affinity import HeadAffinity
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
+from denseclip.clip.text_bank import TextEmbeddings
+from denseclip.clip.towers import DenseReadOut, build_image_tower
 from denseclip.core.placement import Placement, slide_boxes
+from denseclip.models.functional.class_purification import map_agreement
 from denseclip.models.functional.label_propagation import lab_colours
 from denseclip.models.functional.open_vocab import cosine_scores
 from denseclip.models.functional.presence import Presence
 from denseclip.models.functional.propagation import Propagation, propagate
 from denseclip.models.open_clip_parts import OpenCLIPParts
+from denseclip.models.segmentors.patch_choice import Chooser, Seen, View
 from denseclip.models.segmentors.score_maps import ScoreMaps
 from denseclip.models.segmentors.spreading import LabelPropagation
+from denseclip.structures.active_vocabulary import ActiveVocabulary
 from denseclip.weights import load_into
 from denseclip.weights.convert import convert
 
@@ -34,6 +39,75 @@ def visual_of(fixture: Fixture) -> Any:
     visual: Any = parts.clip.model.visual
     load_into(visual, convert(weights.state(), 'openai_clip', part='visual'), source=fixture.id)
     return visual
+
+
+READ = {
+    'MaskCLIP': {'attention': 'value', 'residual': False},
+    'SCLIP': {'attention': 'qq+kk', 'residual': False},
+    'ClearCLIP': {'attention': 'qq', 'residual': False, 'ffn': False},
+}
+"""How FreeCP's code reads the last block: never with its residual connection."""
+
+
+@consumes('training_free', 'freecp')
+@torch.no_grad()
+def check_freecp(fixture: Fixture) -> None:
+    """One window step by step, then the mean of all windows' maps and its labels."""
+    config, scale = fixture.config, fixture.config['scale']
+    parts = OpenCLIPParts('ViT-B-16', arch=config['clip'], quick_gelu=True)
+    visual: Any = parts.clip.model.visual
+    state = {**fixture.sibling('weights_visual').state(), 'visual.conv1.weight': fixture.state()['conv1.weight']}
+    for key, value in state.items():  # else attention is so even that nothing changes when maps spread
+        if key.endswith(('in_proj_weight', 'in_proj_bias')):
+            value[: visual.conv1.out_channels] *= config['queries_times']
+    load_into(visual, convert(state, 'openai_clip', part='visual'), source=fixture.id)
+    text, picture = fixture.input('text'), fixture.input('picture')
+    names = tuple(map(str, range(len(text))))
+    crop_text = TextEmbeddings(fixture.input('crop_text'), torch.arange(len(text)), names)
+    size = (picture.shape[2], picture.shape[3])
+    boxes = slide_boxes(size, [config['crop']] * 2, [config['stride']] * 2)
+    top_row, left_column, every = config['stored']
+    for name, run in config['runs'].items():
+        blocks = tuple(range(config['clip']['vision_cfg']['layers'] - 1))
+        tower = build_image_tower(
+            visual, DenseReadOut(**READ[run['model']], pooled=False, pos_resize='bicubic+0.1', weights_from=blocks)
+        )
+
+        def look(image: torch.Tensor, tower: Any = tower) -> View:
+            out = tower(image)
+            logits = scale * cosine_scores(out.dense, text)[0]
+            weights = out.weights.mean(dim=1)[0, 1:, 1:]
+            return View(logits, torch.ones_like(logits[0], dtype=torch.bool), Seen(weights=weights), image[0])
+
+        def embed(crops: torch.Tensor, tower: Any = tower) -> torch.Tensor:
+            with tower.reading(dense=False, pooled=True, weights_from=()):
+                return tower(crops).pooled
+
+        active = ActiveVocabulary(
+            'agreement',
+            threshold=run['threshold'],
+            overlap=run['overlap'],
+            side=config['side'],
+            most=None,
+            per='window',
+            relabel=True,
+        )
+        chooser = Chooser(active, crop_text, scale, embed)
+        view = look(picture[:, :, : config['window'][0], : config['window'][1]])
+        assert view.seen.weights is not None
+        before = view.logits.softmax(dim=0)
+        after = chooser._spread(before, view)
+        kept = active.keep(map_agreement(before, after), may_be_none=True)
+        fixture.expect(f'weights_{name}', view.seen.weights[None])
+        fixture.expect(f'before_{name}', before[None])
+        fixture.expect(f'after_{name}', after[None])
+        fixture.expect(f'first_{name}', kept.float())
+        fixture.expect(f'kept_{name}', chooser.without_rivals(kept, after, view).float())
+        views = [look(picture[:, :, top:bottom, left:right]) for top, bottom, left, right in boxes]
+        _, maps = chooser.choose(views, ScoreMaps([v.logits for v in views], boxes), picture[0])
+        slid = maps.full(Placement(padded=size, out=size))[None]
+        fixture.expect(f'slid_{name}', slid[..., top_row::every, left_column::every])
+        fixture.expect(f'labels_{name}', slid.argmax(dim=1).to(torch.uint8))
 
 
 @consumes('training_free', 'weights_visual')
