@@ -16,6 +16,7 @@ from denseclip.cli.cfg_options import add_cfg_options
 from denseclip.cli.programs import FormerName, add_debug_option, at_least, program
 from denseclip.datasets.open_vocab import DOMAIN_SETS, MINIWORLD, PROTOCOLS, SETS
 from denseclip.engine.config import OptionError
+from denseclip.structures.active_vocabulary import SCORERS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are part of the checkout alone
 from studies.open_vocab_grid import CellOptions, make_cells, run_grid, towers_of
@@ -60,6 +61,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--out', default='work_dirs/open_vocab', help='folder of results (default: %(default)s)')
     parser.add_argument('--limit', type=at_least(1), help='only the first so many pictures of each set')
     parser.add_argument('--oracle', choices=ORACLES, help='what the labels give away: shows which stage loses points')
+    parser.add_argument(
+        '--active-vocabulary', choices=tuple(SCORERS), help='choose the classes of each picture first, by this score'
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     parser.add_argument('--threads', type=at_least(1), help='CPU threads')
     parser.add_argument('--num-workers', type=at_least(0), default=2, help='processes that read pictures (default: 2)')
@@ -102,6 +106,7 @@ def main(argv: list[str]) -> int:
         window_batch=args.window_batch,
         overrides=args.cfg_options,
         oracle=args.oracle,
+        active_vocabulary=args.active_vocabulary,
     )
     each = towers_of(args.towers, options) if args.towers else [options]
     made = [make_cells(args.presets, args.datasets, args.protocols, tower) for tower in each]

@@ -28,8 +28,13 @@ def format_areas(result: Segmentation) -> str:
     lines += [_line(area, room, title is not None, result) for area in found]
     left_out = set(result.left_out)
     absent = [area for area in areas if not area.pixels]
+    if result.active is not None:
+        absent = [area for area in absent if area.name in result.active]
     lines += _listed('not found', [area for area in absent if area.name not in left_out])
     lines += _listed(LEFT_OUT, [area for area in absent if area.name in left_out])
+    if result.active is not None:
+        took_part = f'{len(result.active)} of {result.considered} took part'
+        lines.append(f'  classes chosen by {result.active_by}: {took_part}')
     if title and result.score_kind != CALIBRATED:
         lines.append(f'  {title}: {MEANINGS[result.score_kind or ""]}')
     return '\n'.join(lines)

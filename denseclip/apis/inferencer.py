@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
+from denseclip.apis.active_words import ChoosesWords, choice_of
 from denseclip.apis.batches import described, run
 from denseclip.apis.confidence import Wishes, find_calibration
 from denseclip.apis.config import build_transforms, dataset_meta, inference_config, inference_steps, resizes
@@ -54,7 +55,7 @@ class Words:
     palette: np.ndarray
 
 
-class Inferencer(TakesPixelHead, Predictor):
+class Inferencer(ChoosesWords, TakesPixelHead, Predictor):
     """A model, ready for pictures.
 
     Pictures pass the test pipeline of the config, the same as in evaluation; results have the picture's own size.
@@ -362,11 +363,12 @@ class Inferencer(TakesPixelHead, Predictor):
             _deciders(sample, names),
             scores=None if found is None else found.scores.cpu().numpy(),
             score_kind=None if found is None else found.kind,
-            left_out=() if found is None else tuple(names[k] for k in found.left_out.nonzero()[:, 0].tolist()),
+            left_out=_left_out(sample, names),
             pixel_scores=None if planes is None else planes.data[:, :height, :width].float().cpu().numpy(),
             evidence=None if found is None or found.evidence is None else found.evidence.cpu().numpy(),
             strangeness=strange,
             descriptions=sample.metainfo.get('descriptions', {}),
+            **choice_of(sample, names),
         )
 
     def _run(self, pictures: Sequence[Picture], request: ScoreRequest | None) -> list[Any]:
@@ -389,6 +391,15 @@ class Inferencer(TakesPixelHead, Predictor):
 
 def _make_palette(vocabulary: Vocabulary) -> np.ndarray:
     return palette_for(vocabulary.names, background=vocabulary.background != 'none')
+
+
+def _left_out(sample: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Classes that took part and were left out, for their score or their area."""
+    found, choice = getattr(sample, 'word_scores', None), getattr(sample, 'class_choice', None)
+    if found is None:
+        return ()
+    left_out = found.left_out if choice is None else found.left_out & choice.kept
+    return tuple(names[k] for k in left_out.nonzero()[:, 0].tolist())
 
 
 def _deciders(sample: Any, names: tuple[str, ...]) -> dict[str, str]:

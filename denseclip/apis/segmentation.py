@@ -22,7 +22,7 @@ from denseclip.structures.word_scores import CHANCES, score_title
 BACKGROUND_NAME = 'background'
 NOTHING_NAME = 'nothing'
 """Name of pixels of no class, where all classes were left out."""
-BY_CHANCE, LEFT_OUT = 'no better than chance', 'left out'
+BY_CHANCE, LEFT_OUT, NOT_ACTIVE = 'no better than chance', 'left out', 'took no part'
 _NOTHING_COLOUR = (128, 128, 128)
 
 
@@ -77,6 +77,9 @@ class Segmentation(AreaResult):
             labelled pixels that are more like them, 0..1, ``float32``; if ``unknown`` was asked for.
         descriptions: Which descriptions the pixels of each class are most like, with cosines, best first; if the
             classes have descriptors and ``explain`` was asked for.
+        active: the classes that took part, with the scores that they were chosen by (None: not known), where the model
+            chose them before it labelled pixels (``active_vocabulary``); None: all took part.
+        active_by: what they were chosen by, such as ``'mixed'``.
     """
 
     kind: ClassVar[str] = 'semantic'
@@ -94,6 +97,8 @@ class Segmentation(AreaResult):
     evidence: np.ndarray | None = None
     strangeness: np.ndarray | None = None
     descriptions: Mapping[str, list[tuple[str, float]]] = field(default_factory=dict)
+    active: Mapping[str, float | None] | None = None
+    active_by: str | None = None
 
     def __post_init__(self) -> None:
         names = result_names(self.vocabulary)
@@ -135,6 +140,11 @@ class Segmentation(AreaResult):
             KeyError: if no class has this name; the message suggests the nearest.
         """
         return self._score(self._label(name))
+
+    @property
+    def considered(self) -> int:
+        """How many classes could take part: those asked for, and a background that has words."""
+        return len(self.vocabulary) + bool(self.vocabulary.background_names)
 
     @property
     def no_better_than_chance(self) -> tuple[str, ...]:
@@ -207,11 +217,20 @@ class Segmentation(AreaResult):
                 yield Region.of_mask(label, name, self.label_map == label, self._score(label))
 
     def to_dict(self) -> dict[str, Any]:
-        """See :meth:`Result.to_dict`; where there are scores with ``score_kind`` and ``left_out``, names and scores."""
+        """See :meth:`Result.to_dict`; where there are scores with ``score_kind`` and ``left_out``, names and scores.
+
+        Where classes were chosen with ``active_vocabulary``: the scorer, how many classes were considered, those kept.
+        """
         found = super().to_dict()
         if self.scores is not None:
             left_out = [{'class': name, 'score': self.score(name)} for name in self.left_out]
             found |= {'score_kind': self.score_kind, 'left_out': left_out}
+        if self.active is not None:
+            found['active_vocabulary'] = {
+                'scorer': self.active_by,
+                'considered': self.considered,
+                'kept': [{'class': name, 'score': score} for name, score in self.active.items()],
+            }
         if self.descriptions:
             found['descriptions'] = {
                 name: [{'text': text, 'score': score} for text, score in best]
@@ -242,6 +261,8 @@ class Segmentation(AreaResult):
             row: list[Any] = [area.label, area.name, area.pixels, f'{area.share:.6f}']
             if self.scores is not None:
                 remark = LEFT_OUT if area.name in self.left_out else BY_CHANCE if area.by_chance else ''
+                if self.active is not None and area.name in self.vocabulary.names and area.name not in self.active:
+                    remark = NOT_ACTIVE
                 row += ['' if area.score is None else f'{area.score:.4f}', remark]
             writer.writerow(row + ([self.decided_by.get(area.name, '')] if self.decided_by else []))
         return text.getvalue()

@@ -19,6 +19,7 @@ from denseclip.cli.pictures import run_pictures
 from denseclip.cli.runtime_option import add_runtime_option, load_runtime
 from denseclip.cli.talk import use_host
 from denseclip.files.names import shown
+from denseclip.structures.active_vocabulary import SCORERS
 
 if TYPE_CHECKING:
     from denseclip.apis.predictor import Predictor
@@ -45,6 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--explain', action='store_true', help='with --descriptions: say which of them each class is most like (top 3)'
     )
     add_score_options(parser)
+    add_choice_option(parser)
     add_head_options(parser)
     add_mask_options(parser)
     add_runtime_option(parser)
@@ -118,6 +120,18 @@ def add_score_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_choice_option(parser: argparse.ArgumentParser) -> None:
+    """Which classes take part."""
+    listed = '; '.join(f'{name}: {meaning}' for name, meaning in SCORERS.items())
+    parser.add_argument(
+        '--active-vocabulary',
+        choices=tuple(SCORERS),
+        metavar='SCORER',
+        help='choose the classes of each picture first, and label its pixels with those alone: the best fifth of a '
+        f'long list, 5 to 40 classes. {listed}',
+    )
+
+
 def add_head_options(parser: argparse.ArgumentParser) -> None:
     """What a few labelled pictures add to the words."""
     parser.add_argument(
@@ -178,6 +192,8 @@ def run(args: argparse.Namespace) -> int:
     check_share('--unknown', args.unknown)
     if args.runtime is not None and args.head is not None:
         raise UserError('--head goes with a model, not with --runtime: leave one of them out.')
+    if args.runtime is not None and args.active_vocabulary is not None:
+        raise UserError('--active-vocabulary goes with a model, not with --runtime: leave one of them out.')
     if args.runtime is not None and args.descriptions is not None:
         raise UserError('--descriptions go with a model, not with --runtime: leave one of them out.')
     if args.runtime is None:
@@ -192,6 +208,8 @@ def run(args: argparse.Namespace) -> int:
 
     def ready(model: Any) -> None:
         model.explain = args.explain
+        if args.active_vocabulary is not None:
+            model.active_vocabulary = args.active_vocabulary
         if vocabulary is None and not args.json:
             print(model.vocabulary.describe())
 

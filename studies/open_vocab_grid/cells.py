@@ -50,6 +50,8 @@ class CellOptions:
         window_batch: Windows that are run at once.
         overrides: Dotted keys and values merged into each cell's config.
         oracle: What the labels give away, one of :data:`ORACLES`; None: nothing.
+        active_vocabulary: What the classes of each picture are chosen by, one of
+            ``denseclip.structures.active_vocabulary.SCORERS``; None: all classes are labelled.
     """
 
     model: str | None = None
@@ -62,6 +64,7 @@ class CellOptions:
     window_batch: int = 8
     overrides: Mapping[str, Any] = field(default_factory=dict)
     oracle: str | None = None
+    active_vocabulary: str | None = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,8 @@ def _cell(name: str, set_name: str, protocol_name: str, options: CellOptions) ->
         weights += f' {clip.get("pretrained") or "random"}'
     if options.oracle is not None:
         protocol_name += f', true {options.oracle}'
+    if options.active_vocabulary is not None:
+        protocol_name += f', classes by {options.active_vocabulary}'
     checkpoint = options.checkpoints.get(name)
     return Cell(name, set_name, protocol_name, weights, checkpoint, options.limit, config.to_dict(), options.oracle)
 
@@ -214,6 +219,8 @@ def cell_config(name: str, set_name: str, protocol_name: str, options: CellOptio
     else:
         dataset = _use_protocol(model, name, evaluation_set(set_name), protocol(protocol_name), options)
     model['test_cfg']['window_batch'] = options.window_batch
+    if options.active_vocabulary is not None:
+        model['test_cfg']['active_vocabulary'] = options.active_vocabulary
     kind = MODELS.get(model['type'])
     if kind is not None and issubclass(kind, CLIPDINOiser):  # teachers are for its training
         model.update(correlation_teacher=None, foreground_teacher=None)
