@@ -32,12 +32,13 @@ from denseclip.apis.adapt import gather, labelled_maps
 from denseclip.apis.images import Picture
 from denseclip.apis.loading import load_model
 from denseclip.apis.new_dataset import typed_classes
-from denseclip.core.placement import Windows
+from denseclip.core.placement import Windows, size_of
 from denseclip.models.functional.open_vocab import unit_length
 from denseclip.models.pixel_fit import Gathering, confusion, mean_iou
 from denseclip.models.pixel_head import feature_space
 from denseclip.models.pixel_head_file import AnyPixelHead
 from denseclip.models.pixel_samples import Cells, passing
+from denseclip.models.retrieval_head import PixelRNSHead, cells_inside
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 NAMES = {'gda': 'head', 'rns': 'head of regions', 'probe': 'linear probe'}
@@ -53,6 +54,22 @@ class Row:
     labelling: float = 0.0
     said: str = ''
     table: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.long))
+
+
+@dataclass(frozen=True)
+class Window:
+    """What passes a head in a window, and which of its cells show something of the picture, (hw,)."""
+
+    logits: Tensor
+    features: Tensor
+    texts: Any
+    inside: Tensor
+
+    @classmethod
+    def of(cls, found: Any, placement: Any, box: Any) -> Window:
+        """From a recorder."""
+        inside = cells_inside(placement, box, size_of(found.features)).flatten()
+        return cls(found.logits, found.features, found.texts, inside)
 
 
 def fit_probe(features: Tensor, labels: Tensor, classes: int, penalty: float, steps: int = 60) -> tuple[Tensor, Tensor]:
@@ -93,7 +110,7 @@ def rows_of(
     inferencer: Any, data: Any, vocabulary: Any, counts: Sequence[int], draws: int, ways: Sequence[str]
 ) -> list[Row]:
     """The words alone, then each way for each number of pictures and each draw."""
-    rows = [Row('words alone', lambda logits, features, texts: logits)]
+    rows = [Row('words alone', lambda windows: [window.logits for window in windows])]
     space = feature_space(inferencer.model)
     for count in counts:
         for way, seed in product(ways, range(draws)):
@@ -113,13 +130,19 @@ def rows_of(
     return rows
 
 
-def _by_head(logits: Tensor, features: Tensor, texts: Any, head: AnyPixelHead, vocabulary: Any) -> Tensor:
-    return head(logits, features, vocabulary, texts)
+def _by_head(windows: Sequence[Window], head: AnyPixelHead, vocabulary: Any) -> list[Tensor]:
+    if isinstance(head, PixelRNSHead):  # one classifier for all windows of the picture
+        cells = [F.normalize(w.features[0].flatten(1).T, dim=1)[w.inside] for w in windows]
+        guesses = [w.logits[0].argmax(dim=0).flatten()[w.inside] for w in windows]
+        linear = head.classifier(torch.cat(cells), torch.cat(guesses), vocabulary, windows[0].texts)
+        return [linear(w.logits, w.features, vocabulary) for w in windows]
+    return [head(w.logits, w.features, vocabulary) for w in windows]
 
 
-def _by_probe(logits: Tensor, features: Tensor, texts: Any, weight: Tensor, bias: Tensor) -> Tensor:
-    del logits, texts
-    return torch.einsum('ndhw,dc->nchw', unit_length(features.float()), weight) + bias[:, None, None]
+def _by_probe(windows: Sequence[Window], weight: Tensor, bias: Tensor) -> list[Tensor]:
+    return [
+        torch.einsum('ndhw,dc->nchw', unit_length(w.features.float()), weight) + bias[:, None, None] for w in windows
+    ]
 
 
 def measure(inferencer: Any, data: Any, vocabulary: Any, rows: Sequence[Row], every: int) -> int:
@@ -134,10 +157,10 @@ def measure(inferencer: Any, data: Any, vocabulary: Any, rows: Sequence[Row], ev
         with inferencer.prepared(Picture.of(pair.picture)) as (inputs, sample):
             placement, boxes, windows = passing(inferencer.model, inputs, sample)
             assert placement.padded is not None
-            seen = [(window.logits, window.features, window.texts) for window in windows]
+            seen = [Window.of(found, placement, box) for found, box in zip(windows, boxes, strict=True)]
             for row in rows:
                 start = time.process_time()
-                maps = [row.label(*window)[0] for window in seen]
+                maps = [found[0] for found in row.label(seen)]
                 row.labelling += (time.process_time() - start) / len(pairs)
                 whole = placement.finish(Windows(boxes, placement.padded).mean(maps))
                 found = whole.argmax(dim=0)[: labels.shape[0], : labels.shape[1]]

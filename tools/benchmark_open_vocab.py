@@ -14,7 +14,7 @@ from pathlib import Path
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
 from denseclip.cli.cfg_options import add_cfg_options
 from denseclip.cli.programs import FormerName, add_debug_option, at_least, program
-from denseclip.datasets.open_vocab import DOMAIN_SETS, MINIWORLD, PROTOCOLS, SETS
+from denseclip.datasets.open_vocab import DOMAIN_SETS, LARGE_SETS, MESS_SETS, MINIWORLD, PROTOCOLS, SETS
 from denseclip.engine.config import OptionError
 from denseclip.structures.active_vocabulary import SCORERS
 
@@ -80,7 +80,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 def show_choices() -> None:
     """Print what can be asked for."""
     print('presets:  ', ', '.join(known_presets({})))
-    print('sets:     ', ', '.join(SETS), '(published);', ', '.join(DOMAIN_SETS), '(other domains);', MINIWORLD.name)
+    more = {'hundreds of classes': LARGE_SETS, 'other domains': DOMAIN_SETS, 'MESS benchmark': MESS_SETS}
+    listed = '; '.join(f'{", ".join(sets)} ({what})' for what, sets in more.items())
+    print(f'sets:      {", ".join(SETS)} (published); {listed}; {MINIWORLD.name}')
     print('protocols:')
     for entry in PROTOCOLS.values():
         print(f'  {entry.name:14s} {entry.source}')

@@ -115,6 +115,14 @@ CONVERTERS = {
         {'source': 'folder of MT_Free, MT_Crack ...', 'target': 'folder to make'},
         threads=False,
     ),
+    'mess': Converter(
+        'convert_mess',
+        'sets of the MESS benchmark: other domains, in one layout',
+        {
+            'name': 'atlantis, bdd100k, chase_db1 ...: see docs/protocols.md',
+            **_made('unpacked folder of the set', 'data/mess/NAME'),
+        },
+    ),
     'mvtec_meta': Converter(
         'write_mvtec_meta',
         'the meta.json of AnoVL and APRIL-GAN for MVTec AD',

@@ -36,7 +36,7 @@ def boundary_band(labels: np.ndarray, width: int) -> np.ndarray:
 
     side = 2 * width + 1
     kernel = np.ones((side, side), np.uint8)
-    numbers = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
+    numbers: Any = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
     band = cv2.dilate(numbers, kernel) != cv2.erode(numbers, kernel)
     height, width_of_all = labels.shape
     inside = np.zeros_like(band)

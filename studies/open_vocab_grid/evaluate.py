@@ -147,7 +147,7 @@ def evaluate_cell(
             started = time.perf_counter()
             found, maps = _areas(model, batch, len(classes), cell.oracle)
             spent = time.perf_counter() - started  # what edges cost is none of the method's time
-            areas += np.concatenate([found, boundary_counts(*maps, len(classes))])
+            areas += np.concatenate([found, boundary_counts(*maps, len(classes), _ignored(len(classes)))])
             state = replace(state, done=state.done + 1, seconds=state.seconds + spent)
             if tick is not None:
                 tick(state.done, total)
@@ -197,11 +197,17 @@ def _areas(
         sample = model.test_step(batch)[0]
     prediction = sample.pred_sem_seg.data.squeeze(0)
     label = sample.gt_sem_seg.data.squeeze(0).to(prediction)
+    ignored = _ignored(num_classes)
     if oracle == 'masks':
-        prediction = region_labels(prediction, torch.where(label == 255, -1, label), num_classes)
-    found = IoUMetric.intersect_and_union(prediction, label, num_classes, ignore_index=255)
+        prediction = region_labels(prediction, torch.where(label == ignored, -1, label), num_classes)
+    found = IoUMetric.intersect_and_union(prediction, label, num_classes, ignore_index=ignored)
     areas = np.stack([np.asarray(row.cpu(), dtype=np.float64) for row in found])
     return areas, (prediction.cpu().numpy(), label.cpu().numpy())
+
+
+def _ignored(num_classes: int) -> int:
+    """Label of ignored pixels: label maps of more than 255 classes have 16 bits."""
+    return 65535 if num_classes > 255 else 255
 
 
 def _ready_model(cell: Cell, dataset: Any, device: torch.device | str) -> Any:

@@ -13,6 +13,8 @@ from denseclip.clip.templates import resolve_templates
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.open_vocab import (
     DOMAIN_SETS,
+    LARGE_SETS,
+    MESS_SETS,
     PROTOCOLS,
     PUBLISHED,
     SETS,
@@ -130,6 +132,7 @@ def test_published_rows_name_what_exists() -> None:
     assert {row.preset for row in PUBLISHED} - {''} <= {*PRESETS, 'dinoiser'}
     for row in PUBLISHED:
         assert row.source and not (row.protocol and not row.preset)
+        assert row.saw and set(row.saw) <= {'captions', 'masks', 'labels', 'COCO'}
         assert all(0 < value < 100 for value in row.miou.values())
         if row.protocol:
             assert set(row.miou) <= set(protocol(row.protocol).settings), row
@@ -143,8 +146,9 @@ def test_documented_table_is_the_data() -> None:
     """Every published row, number for number, and every setting stands in the documentation."""
     lines = (CONFIGS.parent / 'docs/protocols.md').read_text(encoding='utf-8').splitlines()
     table = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines if line.startswith('| ')]
-    documented = [row[3:11] for row in table if len(row) == 12 and row[0] != 'Method' and set(row[0]) != {'-'}]
-    assert documented == [[f'{row.miou[n]:g}' if n in row.miou else '–' for n in SETS] for row in PUBLISHED]
+    documented = [row[3:12] for row in table if len(row) == 13 and row[0] != 'Method' and set(row[0]) != {'-'}]
+    rows = [[f'{row.miou[n]:g}' if n in row.miou else '–' for n in SETS] + [', '.join(row.saw)] for row in PUBLISHED]
+    assert documented == rows
     for name, rules in PROTOCOLS.items():
         rows = [row for row in table if row[0] == f'`{name}`' and len(row) == 7]
         sizes = {f'{s.scale[0]}×{s.scale[1]}' for s in rules.settings.values()}
@@ -180,3 +184,24 @@ def test_sets_of_other_domains_have_list_config_and_protocol(name: str) -> None:
     assert [step for step in steps if step['type'] != 'CheckLabelRange'] == setting.pipeline()
     assert [step['num_classes'] for step in steps if 'num_classes' in step] == [entry.num_classes]
     assert f'| `{name}` | {entry.title}' in (CONFIGS.parent / 'docs/protocols.md').read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize('name', [*LARGE_SETS, *MESS_SETS])
+def test_further_sets_have_a_list_a_protocol_and_a_row(name: str) -> None:
+    entry = evaluation_set(name)
+    assert default_protocol('sclip', name).setting(name).vocabulary == name
+    assert (entry.ignore_index == 65535) is (entry.num_classes > 255)
+    text = (CONFIGS.parent / 'docs/protocols.md').read_text(encoding='utf-8')
+    known = 'mess_paxray_bones' if name.startswith('mess_paxray') else name  # the four have one row
+    row = next(line for line in text.splitlines() if line.startswith(f'| `{known}`'))
+    assert f'| {entry.num_classes} |' in row
+
+
+@pytest.mark.parametrize('name', LARGE_SETS)
+def test_large_sets_are_those_of_their_configs(name: str) -> None:
+    entry = LARGE_SETS[name]
+    dataset = Config.fromfile(CONFIGS / f'_base_/datasets/{entry.config_name}_1333x800.py').test_dataloader.dataset
+    found = {key: value for key, value in dataset.to_dict().items() if key != 'pipeline'}
+    assert found == entry.dataset()
+    kinds = [step['type'] for step in protocol('large').setting(name).pipeline(wide=True)]
+    assert 'LoadWideAnnotations' in kinds and 'LoadAnnotations' not in kinds

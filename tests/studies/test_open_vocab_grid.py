@@ -524,3 +524,23 @@ def test_towers_beside_methods_and_a_reason_where_one_cannot_be_read(options: Ce
     said: list[str] = []
     again = run_grid(cells, tmp_path, HERE, said.append)
     assert again == states and sum('found impossible before' in line for line in said) == 1
+
+
+@pytest.mark.parametrize('name', ['ade20k_full', 'context459', 'mess_uavid', 'mess_dram'])
+def test_further_sets_are_cells(name: str) -> None:
+    entry = evaluation_set(name)
+    config = cell_config('sclip', name, default_protocol('sclip', name).name, CellOptions())
+    dataset = config.test_dataloader.dataset
+    steps = {step.type: step for step in dataset.pipeline}
+    assert steps['CheckLabelRange'].get('ignore_index', 255) == entry.ignore_index
+    assert ('LoadWideAnnotations' in steps) is (entry.num_classes > 255)
+    if name.startswith('mess'):
+        assert len(dataset.metainfo.classes) == entry.num_classes and dataset.data_root == f'data/mess/{name[5:]}'
+
+
+def test_sixteen_bit_labels_are_ignored_at_65535() -> None:
+    label = torch.tensor([[0, 255, 299, 65535]])
+    sample = SegDataSample(gt_sem_seg=PixelData(data=label[None]))
+    sample.set_data(dict(pred_sem_seg=PixelData(data=torch.tensor([[[0, 255, 0, 7]]]))))
+    found, _ = _areas(SimpleNamespace(test_step=lambda _: [sample]), {'data_samples': [sample]}, 300)
+    assert found[3].nonzero()[0].tolist() == [0, 255, 299] and found[2].nonzero()[0].tolist() == [0, 255]

@@ -13,6 +13,7 @@ from denseclip.datasets.converters.inspection import (
     write_visa_meta,
 )
 from denseclip.datasets.converters.layout import ConversionError
+from denseclip.datasets.converters.mess import convert_mess
 from denseclip.datasets.converters.panoptic import convert_ade20k_panoptic, convert_cityscapes_panoptic
 from denseclip.datasets.converters.pascal_context import convert_pascal_context, convert_pascal_context459
 from denseclip.datasets.converters.voc_boxes import convert_bccd
@@ -33,6 +34,7 @@ __all__ = [
     'convert_cityscapes_panoptic',
     'convert_coco_object',
     'convert_coco_stuff',
+    'convert_mess',
     'convert_pascal_context',
     'convert_pascal_context459',
 ]

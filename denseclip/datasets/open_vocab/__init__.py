@@ -2,10 +2,20 @@
 
 from denseclip.datasets.open_vocab.protocols import PROTOCOLS, EvaluationProtocol, Setting, default_protocol, protocol
 from denseclip.datasets.open_vocab.published import PUBLISHED, Published, published
-from denseclip.datasets.open_vocab.sets import DOMAIN_SETS, MINIWORLD, SETS, EvaluationSet, evaluation_set
+from denseclip.datasets.open_vocab.sets import (
+    DOMAIN_SETS,
+    LARGE_SETS,
+    MESS_SETS,
+    MINIWORLD,
+    SETS,
+    EvaluationSet,
+    evaluation_set,
+)
 
 __all__ = [
     'DOMAIN_SETS',
+    'LARGE_SETS',
+    'MESS_SETS',
     'MINIWORLD',
     'PROTOCOLS',
     'PUBLISHED',

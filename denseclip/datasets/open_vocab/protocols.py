@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from denseclip.datasets.open_vocab.sets import DOMAIN_SETS, MINIWORLD, SETS
+from denseclip.datasets.open_vocab.sets import DOMAIN_SETS, LARGE_SETS, MESS_SETS, MINIWORLD, SETS
 from denseclip.recipes import eval_steps
 
 BACKGROUNDS = ('none', 'prompt', 'learned', 'threshold')
@@ -53,9 +53,13 @@ class Setting:
         if (self.crop is None) != (self.stride is None):
             raise ValueError('crop and stride need each other')
 
-    def pipeline(self) -> list[dict[str, Any]]:
-        """Test pipeline; labels are read after resizing, so that the score is taken in the original size."""
-        return eval_steps(dict(type='Resize', scale=self.scale, keep_ratio=True), num_classes=None)
+    def pipeline(self, *, wide: bool = False) -> list[dict[str, Any]]:
+        """Test pipeline; labels are read after resizing, so that the score is taken in the original size.
+
+        Args:
+            wide: Labels are 16-bit.
+        """
+        return eval_steps(dict(type='Resize', scale=self.scale, keep_ratio=True), num_classes=None, wide=wide)
 
     def test_cfg(self) -> dict[str, Any]:
         """The model's ``test_cfg``."""
@@ -112,6 +116,7 @@ class EvaluationProtocol:
 
 _LAION, _OPENAI = ('ViT-B-16', 'laion2b_s34b_b88k'), ('ViT-B-16', 'openai')
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+_FROM_ABOVE = ('mess_floodnet', 'mess_uavid')
 _OF_ALL = ('context60', 'cityscapes', 'context59', 'ade20k', 'coco_stuff')
 """Sets that the whole family prompts for with the same names."""
 
@@ -388,6 +393,32 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 notes=('no published number was taken like this: compare rows of one table only',),
             ),
             EvaluationProtocol(
+                'large',
+                'this suite: sets of hundreds of classes, as `dinoiser` does those of tens',
+                _LAION,
+                {name: Setting(name, (2048, 448), (448, 448), (224, 224)) for name in LARGE_SETS},
+                notes=(
+                    'models that were trained on masks report these sets at short side 640 to 896: compare rows of one '
+                    'table only',
+                ),
+            ),
+            EvaluationProtocol(
+                'mess',
+                'this suite: sets of the MESS benchmark in its words, at short side 448, tiles from above at 1024',
+                _LAION,
+                {
+                    name: Setting(
+                        name,
+                        (2048, 1024 if name in _FROM_ABOVE else 448),
+                        (448, 448),
+                        (224, 224),
+                        background='prompt' if entry.has_background else 'none',
+                    )
+                    for name, entry in MESS_SETS.items()
+                },
+                notes=('the benchmark leaves sizes to each model: compare rows of one table only',),
+            ),
+            EvaluationProtocol(
                 'miniworld',
                 'this suite: whole pictures of 128, one sentence per name, the small CLIP trained on miniworld',
                 ('local-dir:checkpoints/miniworld_clip', None),
@@ -436,10 +467,11 @@ def default_protocol(preset: str, set_name: str | None = None) -> EvaluationProt
 
     Args:
         preset: The method.
-        set_name: The set; miniworld and sets of other domains have protocols of their own.
+        set_name: The set; miniworld, large sets and sets of other domains have protocols of their own.
     """
     if set_name == MINIWORLD.name:
         return PROTOCOLS['miniworld']
-    if set_name in DOMAIN_SETS:
-        return PROTOCOLS['domains']
+    for sets, name in ((DOMAIN_SETS, 'domains'), (LARGE_SETS, 'large'), (MESS_SETS, 'mess')):
+        if set_name in sets:
+            return PROTOCOLS[name]
     return PROTOCOLS[_DEFAULTS.get(preset, 'dinoiser')]

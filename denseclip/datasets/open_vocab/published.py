@@ -23,6 +23,8 @@ class Published:
         preset: Name of the preset or model of the suite that does the same; empty if there is none.
         protocol: Name of the suite's protocol; empty if it was measured under none that is defined here.
         note: What is special about it.
+        saw: What its parts were trained with, of ``'captions'``, ``'masks'``, ``'labels'`` (classes of pixels or of
+            pictures), and ``'COCO'`` where pictures of that set are among it, whose kind most of the sets are.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Published:
     preset: str = ''
     protocol: str = ''
     note: str = ''
+    saw: tuple[str, ...] = ('captions',)
 
 
 _B16 = 'ViT-B-16 openai'
@@ -45,13 +48,20 @@ _FREECP = 'classes chosen per window, some of them by sentences of a language mo
 
 
 def _row(
-    method: str, weights: str, source: str, numbers: str, preset: str = '', protocol: str = '', note: str = ''
+    method: str,
+    weights: str,
+    source: str,
+    numbers: str,
+    preset: str = '',
+    protocol: str = '',
+    note: str = '',
+    saw: str = 'captions',
 ) -> Published:
     """A row from eight numbers in the order of the tables; ``-`` where none was published."""
     cells = numbers.split()
     assert len(cells) == len(_ORDER), numbers
     miou = {name: float(cell) for name, cell in zip(_ORDER, cells, strict=True) if cell != '-'}
-    return Published(method, weights, source, MappingProxyType(miou), preset, protocol, note)
+    return Published(method, weights, source, MappingProxyType(miou), preset, protocol, note, tuple(saw.split(', ')))
 
 
 PUBLISHED: tuple[Published, ...] = (
@@ -208,9 +218,22 @@ PUBLISHED: tuple[Published, ...] = (
         _README,
         '74.8 44.2 43.7 88.8 49.4 48.8 26.9 31.6',
         note='majority vote within regions',
+        saw='captions, masks',
     ),
-    _row('CorrCLIP', 'MetaCLIP ViT-B-16 + DINO + EntitySeg', _README, '76.2 45.7 44.5 89.6 51.6 50.7 28.6 32.4'),
-    _row('CorrCLIP', 'MetaCLIP ViT-L-14 + DINO + EntitySeg', _README, '78.9 46.8 51.0 92.0 53.7 53.0 32.6 34.9'),
+    _row(
+        'CorrCLIP',
+        'MetaCLIP ViT-B-16 + DINO + EntitySeg',
+        _README,
+        '76.2 45.7 44.5 89.6 51.6 50.7 28.6 32.4',
+        saw='captions, masks',
+    ),
+    _row(
+        'CorrCLIP',
+        'MetaCLIP ViT-L-14 + DINO + EntitySeg',
+        _README,
+        '78.9 46.8 51.0 92.0 53.7 53.0 32.6 34.9',
+        saw='captions, masks',
+    ),
     _row(
         'CorrCLIPv2',
         'MetaCLIP ViT-B-16 + C-RADIOv3-L + EntitySeg',
@@ -218,15 +241,29 @@ PUBLISHED: tuple[Published, ...] = (
         '82.2 50.8 54.6 93.6 58.7 56.3 33.2 38.5',
         note='retrieves from a memory of unlabelled pictures of COCO; a second CLIP (DFN) speaks through the memory, '
         'and the region model has seen masks',
+        saw='captions, masks, COCO',
     ),
-    _row('Trident', f'{_B16} + DINO + SAM', "Trident's table", '67.1 38.6 41.1 84.5 42.9 42.2 21.9 28.3'),
-    _row('Trident', 'ViT-H-14 + DINO + SAM', "Trident's table", '70.8 40.1 42.2 88.7 47.6 44.3 26.7 28.6'),
+    _row(
+        'Trident',
+        f'{_B16} + DINO + SAM',
+        "Trident's table",
+        '67.1 38.6 41.1 84.5 42.9 42.2 21.9 28.3',
+        saw='captions, masks',
+    ),
+    _row(
+        'Trident',
+        'ViT-H-14 + DINO + SAM',
+        "Trident's table",
+        '70.8 40.1 42.2 88.7 47.6 44.3 26.7 28.6',
+        saw='captions, masks',
+    ),
     _row(
         'Talk2DINO',
         'DINOv2 ViT-B/14 with registers + CLIP text',
         _ACTIVESAM,
         '65.8 37.7 45.1 88.5 38.1 42.4 22.5 30.2',
         note='a projection is trained on captions',
+        saw='captions, COCO',
     ),
     _row(
         'dino.txt',
@@ -241,6 +278,7 @@ PUBLISHED: tuple[Published, ...] = (
         _ACTIVESAM,
         '81.9 46.1 65.4 88.9 62.3 50.0 31.8 33.3',
         note='the best class of each pixel; it saw masks and phrases',
+        saw='captions, masks',
     ),
     _row(
         'ActiveSAM',
@@ -248,6 +286,7 @@ PUBLISHED: tuple[Published, ...] = (
         "ActiveSAM's table",
         '83.8 55.4 72.0 97.0 69.7 60.1 40.0 44.4',
         note='SAM 3 with longer prompts, classes chosen by a preview, thresholds per set; it saw masks and phrases',
+        saw='captions, masks',
     ),
 )
 """All rows, method by method."""

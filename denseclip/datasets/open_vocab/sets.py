@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from denseclip.clip.vocabulary import Vocabulary
+
 
 @dataclass(frozen=True)
 class EvaluationSet:
@@ -23,6 +25,7 @@ class EvaluationSet:
         num_pictures: Pictures of the real set; 0 where that is the user's choice.
         has_background: Whether label 0 is everything else.
         options: Further arguments of the data set class.
+        own_classes: Whether the class list of the same name tells the data set what its classes are.
     """
 
     name: str
@@ -36,11 +39,17 @@ class EvaluationSet:
     ann_file: str = ''
     has_background: bool = False
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    own_classes: bool = False
 
     @property
     def config_name(self) -> str:
         """Its name in file names of configs."""
         return self.name.replace('_', '')
+
+    @property
+    def ignore_index(self) -> int:
+        """Label of ignored pixels: label maps of more than 255 classes have 16 bits."""
+        return 65535 if self.num_classes > 255 else 255
 
     def dataset(self, data_root: str | None = None) -> dict[str, Any]:
         """Config of the data set, without a pipeline.
@@ -49,7 +58,9 @@ class EvaluationSet:
             data_root: Another folder than the usual one.
         """
         files = dict(data_prefix=dict(img_path=self.img_path, seg_map_path=self.seg_map_path))
-        listing = dict(ann_file=self.ann_file) if self.ann_file else {}
+        listing: dict[str, Any] = dict(ann_file=self.ann_file) if self.ann_file else {}
+        if self.own_classes:
+            listing['metainfo'] = dict(classes=list(Vocabulary.named(self.name).names))
         return dict(type=self.dataset_type, data_root=data_root or self.data_root, **files, **listing, **self.options)
 
 
@@ -115,6 +126,34 @@ SETS: Mapping[str, EvaluationSet] = MappingProxyType(
 """The sets by name, in the order of published tables: three with background, five without."""
 
 
+LARGE_SETS: Mapping[str, EvaluationSet] = MappingProxyType(
+    dict(
+        [
+            _set(
+                'ade20k_full',
+                'A-847',
+                'ADE20KFullDataset',
+                847,
+                dict(img_path='images/validation', seg_map_path='annotations/validation', num_pictures=2000),
+                data_root='data/ade20k_full',
+            ),
+            _set(
+                'context459',
+                'PC-459',
+                'PascalContextDataset459',
+                459,
+                {
+                    **_CONTEXT,
+                    'data_root': 'data/VOCdevkit/VOC2010_459',
+                    'seg_map_path': 'SegmentationClassContext459',
+                },
+            ),
+        ]
+    )
+)
+"""Sets of hundreds of classes with 16-bit label maps, which models that were trained on masks report."""
+
+
 _TILES = dict(img_path='img_dir/val', seg_map_path='ann_dir/val')
 DOMAIN_SETS: Mapping[str, EvaluationSet] = MappingProxyType(
     dict(
@@ -148,6 +187,51 @@ DOMAIN_SETS: Mapping[str, EvaluationSet] = MappingProxyType(
 (``tests/datasets/test_domain_sets.py`` draws such ones); others need a converter first."""
 
 
+def _mess(name: str, title: str, num_classes: int, suffix: str = '.png', background: bool = False) -> Any:
+    return _set(
+        f'mess_{name}',
+        title,
+        'LabelMapDataset',
+        num_classes,
+        dict(img_path='images', seg_map_path='annotations', num_pictures=0),
+        data_root=f'data/mess/{name}',
+        has_background=background,
+        options=MappingProxyType(dict(img_suffix=suffix, seg_map_suffix='.png')),
+        own_classes=True,
+    )
+
+
+MESS_SETS: Mapping[str, EvaluationSet] = MappingProxyType(
+    dict(
+        [
+            _mess('atlantis', 'ATLANTIS', 56, '.jpg'),
+            _mess('bdd100k', 'BDD100K', 19, '.jpg'),
+            _mess('chase_db1', 'CHASE DB1', 2, '.jpg', True),
+            _mess('corrosion_cs', 'Corrosion CS', 4, '.jpg', True),
+            _mess('cryonuseg', 'CryoNuSeg', 2, background=True),
+            _mess('cub_200', 'CUB-200', 201, '.jpg', True),
+            _mess('cwfid', 'CWFID', 3),
+            _mess('dark_zurich', 'Dark Zurich', 20, background=True),
+            _mess('deepcrack', 'DeepCrack', 2, '.jpg'),
+            _mess('dram', 'DRAM', 12, '.jpg'),
+            _mess('floodnet', 'FloodNet', 10, background=True),
+            _mess('foodseg103', 'FoodSeg103', 104, '.jpg', True),
+            _mess('kvasir_instrument', 'Kvasir-Instrument', 2, '.jpg', True),
+            _mess('mhp_v1', 'MHP v1', 19, '.jpg', True),
+            _mess('paxray_bones', 'PAXRay-4, bones', 2, background=True),
+            _mess('paxray_diaphragm', 'PAXRay-4, diaphragm', 2, background=True),
+            _mess('paxray_lungs', 'PAXRay-4, lungs', 2, background=True),
+            _mess('paxray_mediastinum', 'PAXRay-4, mediastinum', 2, background=True),
+            _mess('pst900', 'PST900', 5, background=True),
+            _mess('uavid', 'UAVid', 8, background=True),
+            _mess('zerowaste', 'ZeroWaste-f', 5, background=True),
+        ]
+    )
+)
+"""Sets of the MESS benchmark as ``denseclip convert mess`` writes them; it has any number of pictures of them.
+:data:`DOMAIN_SETS` has its iSAID."""
+
+
 MINIWORLD = EvaluationSet(
     name='miniworld',
     title='miniworld',
@@ -168,10 +252,10 @@ def evaluation_set(name: str) -> EvaluationSet:
         KeyError: If there is none; the nearest is suggested.
     """
     plain = name.casefold().replace('-', '').replace('_', '')
-    for entry in (*SETS.values(), *DOMAIN_SETS.values(), MINIWORLD):
+    for entry in (*SETS.values(), *LARGE_SETS.values(), *DOMAIN_SETS.values(), *MESS_SETS.values(), MINIWORLD):
         if plain == entry.config_name:
             return entry
-    known = [*SETS, *DOMAIN_SETS, MINIWORLD.name]
+    known = [*SETS, *LARGE_SETS, *DOMAIN_SETS, *MESS_SETS, MINIWORLD.name]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f'known: {", ".join(known)}'
     raise KeyError(f"no evaluation set is called '{name}'; {hint}")
