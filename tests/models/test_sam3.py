@@ -192,6 +192,22 @@ def test_what_two_names_of_a_class_find_counts_once() -> None:
     assert kept.tolist() == [1, 2, 3]
 
 
+def test_of_any_objects_those_without_a_surer_rival_stay() -> None:
+    draw = torch.Generator().manual_seed(0)
+    masks = torch.rand(24, 3, 4, generator=draw) > 0.4
+    scores, labels, names = (torch.rand(24, generator=draw), *torch.randint(0, 3, (2, 24), generator=draw))
+    kept = distinct(masks, scores, labels, names).tolist()
+
+    def rivals(one: int, other: int) -> bool:
+        both, either = (masks[one] & masks[other]).sum(), (masks[one] | masks[other]).sum()
+        return bool(labels[one] == labels[other] and names[one] != names[other] and both > 0.5 * either)
+
+    assert 0 < len(kept) < 24 and scores[kept].tolist() == sorted(scores[kept].tolist(), reverse=True)
+    assert not any(rivals(one, other) for one in kept for other in kept if one != other)
+    for lost in set(range(24)) - set(kept):
+        assert any(rivals(lost, one) and scores[one] > scores[lost] for one in kept)
+
+
 def test_panoptic_segments_share_no_pixel_and_leave_a_background_out(model: SAM3Segmentor, image: Tensor) -> None:
     def look(words: Any) -> tuple[Tensor, list[dict[str, Any]]]:
         model.set_vocabulary(words)

@@ -75,14 +75,15 @@ def distinct(masks: Tensor, scores: Tensor, labels: Tensor, names: Tensor) -> Te
         - masks: :math:`(N, h, w)`; scores, labels, names: :math:`(N,)`
     """
     order = scores.argsort(descending=True, stable=True)
-    flat = masks[order].flatten(1).float()
-    both = flat @ flat.T
-    area = flat.sum(dim=1)
-    overlap = both / (area[:, None] + area[None] - both).clamp_min(1)
-    rivals = (labels[order][:, None] == labels[order][None]) & (names[order][:, None] != names[order][None])
-    clash = ((overlap > _SAME) & rivals).cpu()
-    kept: list[int] = []
-    for number in range(len(order)):
-        if not any(bool(clash[number, other]) for other in kept):
-            kept.append(number)
-    return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
+    kind, name = labels[order], names[order]
+    rivals = (kind[:, None] == kind[None]) & (name[:, None] != name[None])
+    left = torch.ones(len(order), dtype=torch.bool, device='cpu')
+    for number in rivals.any(dim=1).nonzero()[:, 0].tolist():
+        if not left[number]:
+            continue
+        others = (rivals[number] & left.to(rivals.device)).nonzero()[:, 0]
+        others = others[others > number]  # less sure ones
+        mine, theirs = masks[order[number]].flatten(), masks[order[others]].flatten(1)
+        both = (theirs & mine).sum(dim=1)
+        left[others[both > _SAME * ((theirs | mine).sum(dim=1))].cpu()] = False
+    return order[left.to(order.device)]
