@@ -24,6 +24,7 @@ CONVERTER_NAMES = (
     'mmseg_mask2former',
     'openai_clip',
     'ovseg',
+    'sam3',
     'transformers_clip',
     'trunk',
 )
