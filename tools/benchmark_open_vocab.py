@@ -9,6 +9,7 @@ Examples:
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import denseclip  # noqa: F401  (registers models and data sets; worker processes import this file)
@@ -32,6 +33,16 @@ def pairs(values: list[str] | None, option: str) -> dict[str, str]:
     return dict(value.split('=', 1) for value in values or [])
 
 
+def checkpoints(values: list[str] | None) -> list[dict[str, str]]:
+    """``NAME=FILE`` arguments, as many mappings as the name that is given most often has files."""
+    files: dict[str, list[str]] = {}
+    for value in values or []:
+        (name, file), *_ = pairs([value], '--weights').items()
+        files.setdefault(name, []).append(file)
+    count = max(map(len, files.values()), default=1)
+    return [{name: found[min(k, len(found) - 1)] for name, found in files.items()} for k in range(count)]
+
+
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,7 +63,12 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         'hf-hub:NAME; also writes towers.md, a row for each',
     )
     parser.add_argument('--config', nargs='+', metavar='NAME=FILE', help='methods that are configs, under a name')
-    parser.add_argument('--weights', nargs='+', metavar='NAME=FILE', help='checkpoints of methods that have learned')
+    parser.add_argument(
+        '--weights',
+        nargs='+',
+        metavar='NAME=FILE',
+        help='checkpoints of methods that have learned; several of one name (other seeds) also give mean and spread',
+    )
     parser.add_argument('--checkpoint', nargs='+', action=FormerName, new='--weights')
     parser.add_argument('--data-root', nargs='+', metavar='SET=FOLDER', help='sets that lie elsewhere')
     parser.add_argument(
@@ -101,7 +117,6 @@ def main(argv: list[str]) -> int:
         model=args.model,
         pretrained=args.pretrained,
         configs=pairs(args.config, '--config'),
-        checkpoints=pairs(args.weights, '--weights'),
         data_roots=pairs(args.data_root, '--data-root'),
         set_configs=pairs(args.set_config, '--set-config'),
         limit=args.limit,
@@ -111,8 +126,9 @@ def main(argv: list[str]) -> int:
         active_vocabulary=args.active_vocabulary,
     )
     each = towers_of(args.towers, options) if args.towers else [options]
-    made = [make_cells(args.presets, args.datasets, args.protocols, tower) for tower in each]
-    cells = [cell for found, _ in made for cell in found]
+    learned = [replace(tower, checkpoints=files) for tower in each for files in checkpoints(args.weights)]
+    made = [make_cells(args.presets, args.datasets, args.protocols, one) for one in learned]
+    cells = list({cell.file_name: cell for found, _ in made for cell in found}.values())
     notes = list(dict.fromkeys(note for _, said in made for note in said))
     how = GridOptions(
         device=args.device,

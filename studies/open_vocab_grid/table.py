@@ -7,9 +7,10 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
-from denseclip.datasets.open_vocab import SETS, published
+from denseclip.datasets.open_vocab import LARGE_SETS, SETS, published
 from denseclip.files.atomic import write_text
 
 from .cells import Cell
@@ -48,7 +49,8 @@ def write_tables(cells: str | Path, out: str | Path) -> tuple[Path, Path]:
     Returns:
         Both files.
     """
-    rows = [_row(content) for content in _contents(Path(cells))]
+    contents = _contents(Path(cells))
+    rows = [_row(content) for content in contents] + _spreads(contents)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
     writer.writeheader()
@@ -95,12 +97,12 @@ def write_towers(cells: Sequence[Cell], states: Sequence[Progress], out: str | P
 def _contents(folder: Path) -> list[dict[str, Any]]:
     """All files of cells, by preset as they first appear in the family, protocol, weights and set."""
     found = [json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('*.json'))]
-    order = list(SETS)
+    order = [*SETS, *LARGE_SETS]
 
     def key(content: dict[str, Any]) -> tuple:
         cell = content['cell']
         name = cell['set_name']
-        place = order.index(name) if name in SETS else len(order)
+        place = order.index(name) if name in order else len(order)
         return cell['preset'], cell['weights'], cell['protocol'], place, name
 
     return sorted(found, key=key)
@@ -108,7 +110,7 @@ def _contents(folder: Path) -> list[dict[str, Any]]:
 
 def _row(content: dict[str, Any]) -> dict[str, str]:
     cell = content['cell']
-    name, entry = cell['set_name'], SETS.get(cell['set_name'])
+    name, entry = cell['set_name'], {**SETS, **LARGE_SETS}.get(cell['set_name'])
     exact = published(name, preset=cell['preset'], weights=cell['weights'], protocol=cell['protocol'])
     others = [row for row in published(name, preset=cell['preset']) if row not in exact]
     whole = content['total'] if entry is None else entry.num_pictures  # sets of one's own may have any number
@@ -133,6 +135,31 @@ def _row(content: dict[str, Any]) -> dict[str, str]:
         'device': content['device'],
         'status': content['status'] + (f': {content["error"]}' if content['error'] else ''),
     }
+
+
+def _spreads(contents: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """A row for each method that several checkpoints were given of: mean and standard deviation over these."""
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for content in contents:
+        cell = content['cell']
+        if content['status'] == 'done' and cell['checkpoint']:
+            key = (cell['preset'], cell['weights'], cell['protocol'], cell['set_name'], content['done'])
+            groups.setdefault(key, []).append(content)
+    found = []
+    for group in groups.values():
+        if len({content['cell']['checkpoint'] for content in group}) < 2:
+            continue
+        row = _row(group[0])
+        row['weights'] = f'{group[0]["cell"]["weights"]} + {len(group)} checkpoints'
+        for column, score in (('mIoU', 'mIoU'), ('boundary IoU', 'mBIoU')):
+            values = [content['scores'][score] for content in group if score in content['scores']]
+            row[column] = f'{mean(values):.2f} ± {stdev(values):.2f}' if len(values) > 1 else ''
+        spent = mean(content['seconds'] for content in group)
+        row['seconds'], row['seconds per picture'] = f'{spent:.2f}', f'{spent / max(group[0]["done"], 1):.3f}'
+        row['peak MiB'] = f'{max(content["peak_bytes"] for content in group) / 2**20:.0f}'
+        row['status'] = 'mean ± standard deviation'
+        found.append(row)
+    return found
 
 
 def _markdown(rows: list[dict[str, str]]) -> str:

@@ -360,6 +360,23 @@ def test_two_grids_do_not_share_a_folder(cell: Cell, tmp_path: Path) -> None:
             run_grid([cell], tmp_path, HERE)
 
 
+def test_several_checkpoints_of_a_method_have_their_mean_and_spread(tmp_path: Path) -> None:
+    made = []
+    for number, (file, miou) in enumerate((('a.pt', 40.0), ('b.pt', 44.0), ('a.pt', 7.0))):
+        checkpoints = {} if number == 2 else {'maskclip': file}
+        cell = make_cells(['maskclip'], ['voc20'], ['own'], CellOptions(checkpoints=checkpoints))[0][0]
+        scores = {'mIoU': miou, 'mBIoU': miou / 2}
+        state = Progress(cell.identity, 'done', 1449, 1449, seconds=miou, peak_bytes=number << 20, scores=scores)
+        state.write(tmp_path / cell.file_name, cell)
+        made.append(cell)
+    write_tables(tmp_path, tmp_path)
+    *single, spread = rows(tmp_path)
+    assert sorted(row['mIoU'] for row in single) == ['40.00', '44.00', '7.00']
+    assert spread['weights'].endswith('+ 2 checkpoints') and spread['status'] == 'mean ± standard deviation'
+    assert (spread['mIoU'], spread['boundary IoU'], spread['seconds']) == ('42.00 ± 2.83', '21.00 ± 1.41', '42.00')
+    assert spread['peak MiB'] == '1' and spread['pictures'] == '1449'
+
+
 def test_published_numbers_stand_beside_the_same_conditions(tmp_path: Path) -> None:
     cells, _ = make_cells(['maskclip', 'sclip'], ['voc20'], ['dinoiser', 'sclip'], CellOptions())
     for cell in cells:

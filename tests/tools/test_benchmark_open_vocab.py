@@ -53,6 +53,12 @@ def test_wrong_arguments_are_named(tool: ModuleType, arguments: list[str], messa
         tool.main(arguments)
 
 
+def test_several_checkpoints_of_a_name_are_several_runs(tool: ModuleType) -> None:
+    assert tool.checkpoints(None) == [{}]
+    found = tool.checkpoints(['a=1.pt', 'b=x=y.pt', 'a=2.pt'])
+    assert found == [{'a': '1.pt', 'b': 'x=y.pt'}, {'a': '2.pt', 'b': 'x=y.pt'}]
+
+
 @pytest.mark.slow
 def test_command_writes_the_table(tmp_path: Path) -> None:
     """With a process for the cell, as users run it."""
