@@ -29,8 +29,9 @@ class DetectronOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     ``paramwise_cfg`` knows:
 
-    * ``backbone_lr_mult`` (1.0): factor of the learning rate of parameters with "backbone" in their name, but not of
-      ``backbone.pyramid``, the new branches that a ViT trunk gets for the mask generator;
+    * ``backbone_lr_mult`` (1.0): factor of the learning rate of parameters with "backbone" in their name and of
+      ``clip_logit_scale``, which is CLIP's, but not of ``backbone.pyramid``, the new branches that a ViT trunk gets for
+      the mask generator;
     * ``norm_decay_mult`` (0.0): factor of the weight decay of norm layers;
     * ``embed_decay_mult`` (0.0): the same of ``nn.Embedding`` and of Swin's position tables.
 
@@ -80,7 +81,7 @@ class DetectronOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             module: The module that it belongs to.
         """
         rate, decay = self.base_lr, self.base_wd
-        if 'backbone' in name and 'backbone.pyramid.' not in name:
+        if name == 'clip_logit_scale' or ('backbone' in name and 'backbone.pyramid.' not in name):
             rate *= self.paramwise_cfg['backbone_lr_mult']
         if isinstance(module, _NORMS):
             decay *= self.paramwise_cfg['norm_decay_mult']

@@ -185,6 +185,7 @@ class MaskWriting(SegmentorWriting):
             overlap_threshold=float(tasks.overlap_threshold),
             topk=int(tasks.topk),
             merge_first=tasks.merge_first is None or bool(tasks.merge_first),
+            void_trust=float(model.void_trust),
         )
         return replace(manifest, rule=masks)
 

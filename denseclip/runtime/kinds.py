@@ -44,6 +44,7 @@ class Masks:
         overlap_threshold: Segments that win less than this share of their mask are left out.
         topk: Pairs of mask and class that become instances.
         merge_first: Whether class planes instead of masks are cut and resized to the picture.
+        void_trust: How far CLIP's certainty of a class lowers the probability of nothing, 0..1.
     """
 
     combine: str
@@ -57,6 +58,7 @@ class Masks:
     overlap_threshold: float
     topk: int
     merge_first: bool
+    void_trust: float = 0.0
 
     def __post_init__(self) -> None:
         if self.combine not in ('ensemble', 'clip'):

@@ -92,8 +92,11 @@ def class_probabilities(
         weight = np.array([rule.beta if known.isdisjoint(names) else rule.alpha for names in groups], dtype=np.float32)
         by = np.broadcast_to(weight, inside.shape) if valid is None else weight * valid[:, None]
         scores = (1 - by) * _log_softmax(inside) + by * _log_softmax(outside)
-    rest = shares[:, :-1].sum(axis=1, keepdims=True)
-    return softmax(scores.T).T * rest, shares[:, -1]
+    rest, nothing = shares[:, :-1].sum(axis=1), shares[:, -1]
+    if rule.void_trust:
+        taken = nothing * rule.void_trust * softmax(outside.T).T.max(axis=1)
+        rest, nothing = rest + taken, nothing - taken
+    return softmax(scores.T).T * rest[:, None], nothing
 
 
 def semantic_labels(queries: Queries, rule: Masks, left_out: np.ndarray | None = None) -> np.ndarray:

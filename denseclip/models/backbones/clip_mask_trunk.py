@@ -30,7 +30,8 @@ class TrunkFeatures:
     """What the trunk sees in pictures.
 
     Attributes:
-        stages: Maps for the mask generator, strides 4, 8, 16, 32; what is learnt from them does not reach CLIP.
+        stages: Maps for the mask generator, strides 4, 8, 16, 32; what is learnt from them does not reach CLIP, unless
+            the trunk says so.
         last: The map that masks are pooled from, (N, C, h, w): that of stride 32, or a transformer's pixel embeddings.
     """
 
@@ -53,11 +54,13 @@ class CLIPMaskTrunk(nn.Module):
 
     Attributes:
         out_channels: Channels of the four stages.
+        stages_teach: Whether what the generator learns from the stages reaches CLIP.
     """
 
     def __init__(self, tower: ImageTower) -> None:
         super().__init__()
         self.tower = tower
+        self.stages_teach = False
         self.is_transformer = not isinstance(tower, ConvTrunkTower | ResNetTower)
         self.out_channels = list(tower.stage_channels)
         self.pyramid: nn.ModuleList | None = None
@@ -121,9 +124,10 @@ class CLIPMaskTrunk(nn.Module):
         """
         out = self.tower(images)
         last = self.last_of(out)
+        stages = out.stages if self.stages_teach else [stage.detach() for stage in out.stages]
         if self.pyramid is None:
-            return TrunkFeatures(tuple(stage.detach() for stage in out.stages), last)
-        tokens = out.stages[-1].detach().contiguous()
+            return TrunkFeatures(tuple(stages), last)
+        tokens = stages[-1].contiguous()
         return TrunkFeatures(tuple(branch(tokens) for branch in self.pyramid), last)
 
     def last_of(self, out: TowerOutput) -> Tensor:

@@ -35,6 +35,7 @@ from .choosing import ChoosesClasses, mask_scores
 from .compares_pairs import ComparesPairs
 from .mask_results import MaskTasks, WritesTasks
 from .mask_targets import mask_targets
+from .refines_regions import RefinesRegions
 
 MULTIPLE = 32
 """Sides of the network's input are multiples of this."""
@@ -42,7 +43,15 @@ MULTIPLE = 32
 
 @MODELS.register_module()
 class FCCLIP(
-    ChoosesClasses, AdaptsMasks, MayBeGuided, ComparesPairs, WritesTasks, TakesWords, CLIPOwner, BaseSegmentor
+    ChoosesClasses,
+    AdaptsMasks,
+    RefinesRegions,
+    MayBeGuided,
+    ComparesPairs,
+    WritesTasks,
+    TakesWords,
+    CLIPOwner,
+    BaseSegmentor,
 ):
     """Open-vocabulary semantic, panoptic and instance segmentation with one frozen CLIP.
 
@@ -77,6 +86,9 @@ class FCCLIP(
         adapter: Config of a :class:`MaskAdapter` in place of the mean under each mask, or the module; None: none. With
             one, training is the adapter's, and all else stays as it is.
         adapter_training: Arguments of :class:`AdapterTraining`.
+        refinement: Arguments of :class:`RegionRefinement`: CLIP's trunk learns too; None: it is frozen.
+        void_trust: How far CLIP's certainty of a class lowers the probability of "void", 0..1; see
+            :func:`corrected_void`.
         init_cfg: MMEngine initialisation config.
 
     Attributes:
@@ -107,6 +119,8 @@ class FCCLIP(
         test_cfg: Mapping[str, Any] | None = None,
         adapter: Mapping[str, Any] | nn.Module | None = None,
         adapter_training: Mapping[str, Any] | None = None,
+        refinement: Mapping[str, Any] | None = None,
+        void_trust: float = 0.0,
         init_cfg: Any = None,
     ) -> None:
         del train_cfg  # an empty entry of many configs
@@ -122,13 +136,19 @@ class FCCLIP(
         self.clip_logit_scale: nn.Parameter = model.logit_scale.requires_grad_(False)
         self.void_embedding = nn.Embedding(1, tower.embed_dim)
         self.head: MaskHead = head if isinstance(head, nn.Module) else self._build_head(head)  # type: ignore[assignment]
-        self.alpha, self.beta, self.ensemble_on_valid_mask = alpha, beta, ensemble_on_valid_mask
+        if not 0 <= void_trust <= 1:
+            raise ValueError(f'void_trust={void_trust} must be between 0 and 1.')
+        if adapter is not None and refinement is not None:
+            raise ValueError('a mask adapter is trained on a frozen CLIP: give adapter or refinement, not both.')
+        self.alpha, self.beta, self.void_trust = alpha, beta, void_trust
+        self.ensemble_on_valid_mask = ensemble_on_valid_mask
         self.test_cfg = ConfigDict(test_cfg or {})
         self.active_vocabulary = self.test_cfg.get('active_vocabulary')
         self.tasks = MaskTasks(**{k: v for k, v in self.test_cfg.items() if k != 'active_vocabulary'})
         self._things_asked_for = things
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, things)
+        self.set_refinement(refinement)
         self.set_adapter(adapter, adapter_training)
 
     @property
@@ -143,7 +163,7 @@ class FCCLIP(
     def train(self, mode: bool = True) -> FCCLIP:
         """Set the mode; what is frozen stays in evaluation mode."""
         super().train(mode)
-        self.backbone.tower.eval()
+        self.train_trunk(mode)
         self.text.tower.eval()
         if self.adapter is not None:
             self.head.eval()
@@ -245,6 +265,7 @@ class FCCLIP(
             self.alpha,
             self.beta,
             valid,
+            self.void_trust,
         )
 
     # --- MMSeg's entrances --------------------------------------------------------------------------------------
@@ -297,7 +318,7 @@ class FCCLIP(
         return ClassChoice(active.scorer, active.keep(scores), scores)
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
-        """Losses of the mask generator, or of the adapter where there is one; CLIP is frozen.
+        """Losses of the mask generator and of CLIP's regions where they are refined, or those of the adapter.
 
         Args:
             inputs: Preprocessed pictures (N, 3, H, W).
@@ -308,7 +329,7 @@ class FCCLIP(
                 return self.adapter_losses(inputs, data_samples)
             features = self.extract_feat(inputs)
             predictions = self.generate(features, data_samples, all_layers=True)
-            return self.head.loss(predictions, self._targets(inputs, data_samples))
+            return self.generator_losses(features, predictions, self._targets(inputs, data_samples))
 
     def _targets(self, inputs: Tensor, samples: Sequence[Any]) -> list[Any]:
         """Segments of the pictures, of the padded size."""

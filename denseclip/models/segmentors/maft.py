@@ -75,6 +75,8 @@ class MAFTPlus(FCCLIP):
         ensemble: bool = False,
         **kwargs: Any,
     ) -> None:
+        if kwargs.get('refinement') is not None:
+            raise ValueError('MAFTPlus trains its trunk by losses of its own; refinement is for FCCLIP.')
         self.drop_path, self.ensemble = drop_path, ensemble
         adapter, training = kwargs.pop('adapter', None), kwargs.pop('adapter_training', None)
         super().__init__(clip, head, **kwargs)
@@ -140,7 +142,8 @@ class MAFTPlus(FCCLIP):
         """Classes of masks: CLIP's, or the ensemble's, and "void" from the trained classifier."""
         if self.ensemble:
             return super().classify(features, proposals)
-        return out_of_vocabulary(self.trained_logits(proposals), self.clip_logits(features, proposals.mask_logits))
+        clip = self.clip_logits(features, proposals.mask_logits)
+        return out_of_vocabulary(self.trained_logits(proposals), clip, self.void_trust)
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         """Losses of the mask generator, of the trunk and of the transfer; those of the adapter where there is one.

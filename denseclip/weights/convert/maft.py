@@ -1,4 +1,4 @@
-"""Checkpoints of FC-CLIP and MAFT+, also with a Mask-Adapter (detectron2's layout) to ours and back.
+"""Checkpoints of FC-CLIP and MAFT+, with a Mask-Adapter or refined by OVRCOAT (detectron2's layout), to ours and back.
 
 ========================================  =========================================================
 theirs                                    ours
@@ -11,6 +11,7 @@ theirs                                    ours
 ``mask_adapter.*``                        ``adapter.*``
 ``void_embedding.weight``                 the same
 ``backbone_t.clip_model.visual.*``        ``teacher.visual.*``, left out unless asked for: it is the original CLIP
+``frozen_backbone.*``                     left out: OVRCOAT's copy of the original CLIP
 ``criterion.empty_weight``                left out: a constant, but its length is that of the training vocabulary
 ========================================  =========================================================
 
@@ -55,7 +56,7 @@ _ADAPTER = (
         )
     ),
 )
-_LEFT_OUT = (_TEACHER, 'criterion.', 'pixel_mean', 'pixel_std', f'{_CLIP}attn_mask')
+_LEFT_OUT = (_TEACHER, 'frozen_backbone.', 'criterion.', 'pixel_mean', 'pixel_std', f'{_CLIP}attn_mask')
 _TEXT = ('transformer.', 'token_embedding.', 'positional_embedding', 'ln_final.', 'text_projection')
 _PANOPTIC_CLASSES = 133
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,9 @@ from denseclip.core.precision import full_precision
 
 from ..mask_head import LayerPrediction, MaskPredictions
 from .matcher import Match, PointMaskMatcher
+
+MatchedLosses = Callable[[Sequence[InstanceData], Sequence[Match]], dict[str, Tensor]]
+"""Losses of segments and the queries that answer for them."""
 
 
 class MaskCriterion(nn.Module):
@@ -55,13 +58,16 @@ class MaskCriterion(nn.Module):
         self.importance_sample_ratio = importance_sample_ratio
         self.matcher = PointMaskMatcher(class_weight, mask_weight, dice_weight, num_points)
 
-    def forward(self, predictions: MaskPredictions, targets: Sequence[InstanceData]) -> dict[str, Tensor]:
+    def forward(
+        self, predictions: MaskPredictions, targets: Sequence[InstanceData], also: MatchedLosses | None = None
+    ) -> dict[str, Tensor]:
         """Weighted losses of all layers in ``predictions``.
 
         Args:
             predictions: Of the decoder.
             targets: Segments of each picture: ``labels`` (n) below the number of classes, and ``masks`` (n, H, W),
                 bool or in [0, 1], of the size of the padded batch. A picture may have none, and so may all of them.
+            also: Further losses of the segments and the queries that the last layer matches them with.
 
         Returns:
             ``loss_ce``, ``loss_mask``, ``loss_dice`` of the last layer, and the same with ``_i`` for the prediction
@@ -78,6 +84,8 @@ class MaskCriterion(nn.Module):
             matches = self.matcher(layer.class_logits, layer.mask_logits, segments, name)
             for key, value in self.layer_losses(layer, segments, matches, num_masks).items():
                 losses[key + suffix] = value * self.weights[key]
+            if also is not None and index == last:
+                losses.update(also(segments, matches))
         return losses
 
     @staticmethod

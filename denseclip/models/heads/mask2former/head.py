@@ -13,7 +13,7 @@ from torch import Tensor
 from ..mask_head import MaskPredictions, PixelFeatures
 from ..query_guide import QueryGuide
 from .classifiers import LinearClassifier, QueryClassifier, TextClassifier
-from .criterion import MaskCriterion
+from .criterion import MaskCriterion, MatchedLosses
 from .decoder import MaskedQueryDecoder
 from .pixel_decoder import DeformablePixelDecoder
 
@@ -148,11 +148,14 @@ class OpenVocabMask2FormerHead(BaseModule):
         """:meth:`pixel_features`, then :meth:`decode`."""
         return self.decode(self.pixel_features(features), text_rows, synonyms_per_class, guide, all_layers=all_layers)
 
-    def loss(self, predictions: MaskPredictions, targets: Sequence[InstanceData]) -> dict[str, Tensor]:
+    def loss(
+        self, predictions: MaskPredictions, targets: Sequence[InstanceData], also: MatchedLosses | None = None
+    ) -> dict[str, Tensor]:
         """Weighted losses, see :class:`MaskCriterion`.
 
         Args:
             predictions: Of all layers.
             targets: ``labels`` (n) and ``masks`` (n, H, W) of each picture, of the padded batch's size.
+            also: Further losses of segments and the queries that the last layer matches them with.
         """
-        return self.criterion(predictions, targets)
+        return self.criterion(predictions, targets, also)
