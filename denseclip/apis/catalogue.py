@@ -151,19 +151,12 @@ def _presets() -> list[ModelCard]:
             name,
             'preset',
             ('semantic',),
-            ('words', *_settings(preset.model, preset.needs)),
+            ('words', *(preset.plug_ins or (('config', 'weights') if preset.needs else ()))),
             preset.source,
             model=preset.type,
         )
         for name, preset in PRESETS.items()
     ]
-
-
-def _settings(model: Any, needs: str) -> tuple[str, ...]:
-    """Arguments that a preset wants besides words."""
-    if not needs:
-        return ()
-    return ('affinity',) if 'affinity' in model else ('config', 'weights')
 
 
 def _methods() -> list[ModelCard]:

@@ -49,9 +49,10 @@ def preset_model(
         found = find_preset(name)
     except ValueError as error:
         raise UserError(str(error)) from error
-    if found.needs and 'affinity' not in settings:
-        how = 'from Python, pass affinity=dict(...)' if 'affinity' in found.model else 'give --config and --weights'
-        raise lacks(name, how)
+    missing = [part for part in found.plug_ins if part not in settings]
+    if found.needs and (missing or not found.plug_ins):
+        given = ' and '.join(f'{part}=dict(...)' for part in missing)
+        raise lacks(name, f'from Python, pass {given}' if missing else 'give --config and --weights')
     window, stride = (found.window,) * 2, (found.stride,) * 2
     windows = {'mode': 'slide', 'crop_size': window, 'stride': stride, 'window_batch': _WINDOWS_AT_ONCE}
     settings.setdefault('test_cfg', windows)

@@ -53,13 +53,15 @@ class Affinity:
     Attributes:
         logits: Attention logits between patches; ``-inf`` where a patch must not look.
         grid: Height and width of the patches; values are resized to it, so the read-out gets this size.
+        regions: Which patches belong to each region, the first of none; None: there are no regions.
 
     Shape:
-        - logits: :math:`(N, hw, hw)`
+        - logits: :math:`(N, hw, hw)`; regions: :math:`(N, R, hw)`, bool
     """
 
     logits: Tensor
     grid: tuple[int, int]
+    regions: Tensor | None = None
 
 
 @dataclass(frozen=True)

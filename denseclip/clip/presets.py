@@ -27,6 +27,7 @@ class Preset:
         read_out: Settings of :class:`denseclip.clip.towers.DenseReadOut`.
         model: Settings of ``OpenVocabularySegmentor``, such as ``scale``, ``templates`` and ``post``.
         needs: What must be given besides CLIP, for messages; empty for nothing.
+        regions: Whether a region provider is among it.
         type: The segmentor's class.
         side: Shorter side that pictures are resized to, in pixels.
         window: Side of a sliding window.
@@ -37,10 +38,16 @@ class Preset:
     read_out: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     model: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     needs: str = ''
+    regions: bool = False
     type: str = 'OpenVocabularySegmentor'
     side: int = 336
     window: int = 224
     stride: int = 112
+
+    @property
+    def plug_ins(self) -> tuple[str, ...]:
+        """Arguments of the segmentor that bring what is needed; none where it is a checkpoint."""
+        return (*(('affinity',) if 'affinity' in self.model else ()), *(('regions',) if self.regions else ()))
 
 
 _LARGE: dict[str, Any] = {'side': 448, 'window': 448, 'stride': 224}
@@ -139,6 +146,25 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             {'attention': 'external', **_BARE, **_SCALE},
             {**_COSINES_40, 'affinity': {'type': 'SpectralAffinity'}, 'post': {'presence': {}}},
             needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/8 in the paper)',
+        ),
+        'corrclip': Preset(
+            'Zhang et al., ICCV 2025: attention from the similarity of DINO patches within merged regions, with values '
+            'of middle blocks and class tokens of regions beside it; each region takes one label',
+            {'attention': 'external', 'branch': 'corrclip', 'region_weight': 0.5, **_BARE, **_SCALE},
+            {
+                **_COSINES_40,
+                'affinity': {
+                    'type': 'DINOAffinity',
+                    'feature': 'query+key',
+                    'beta': None,
+                    'gamma': 4.0,
+                    'scope': {},
+                },
+            },
+            window=336,
+            needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/8 in the paper) and regions '
+            '(regions, of SAM 2, EntitySeg or EoMT in the paper)',
+            regions=True,
         ),
         'lposs': Preset(
             'Stojnic et al., CVPR 2025: MaskCLIP, scores of all windows spread over the patches of DINO',

@@ -95,11 +95,14 @@ def passing(model: Any, inputs: Tensor, sample: Any) -> tuple[Placement, list[Bo
     placement, boxes, padded = frame(model, inputs, sample)
 
     def run() -> Iterator[Recorder]:
-        for top, bottom, left, right in boxes:
-            recorder = Recorder()
-            with head_of(model, recorder):
-                model.head_logits(padded[:, :, top:bottom, left:right])
-            yield recorder
+        with model.viewing(padded, [sample], [placement]):
+            for box in boxes:
+                top, bottom, left, right = box
+                recorder = Recorder()
+                model.look_at([box])
+                with head_of(model, recorder):
+                    model.head_logits(padded[:, :, top:bottom, left:right])
+                yield recorder
 
     return placement, boxes, run()
 

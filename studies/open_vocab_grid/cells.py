@@ -299,11 +299,13 @@ def _model(name: str, options: CellOptions) -> dict[str, Any]:
     """Model config of a method, its ``clip`` a dict."""
     if name not in options.configs:
         chosen = preset(name)
-        guided = any(key.startswith('model.affinity') for key in options.overrides)
-        if chosen.needs and not guided and name not in options.checkpoints:
+        parts = [f'model.{part}' for part in chosen.plug_ins]
+        given = bool(parts) and all(any(key.startswith(part) for key in options.overrides) for part in parts)
+        if chosen.needs and not given and name not in options.checkpoints:
+            dotted = ' and '.join(f'{part}...' for part in parts or ['model.affinity'])
             raise OptionError(
                 f"preset '{name}' needs {chosen.needs}: give it by --weights {name}=FILE, or by --cfg-options "
-                'model.affinity... where it is an affinity'
+                f'{dotted} where it is an affinity or regions'
             )
         affinity = chosen.model.get('affinity')  # part of the config, so that overrides can change parts of it
         return dict(

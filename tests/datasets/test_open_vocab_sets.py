@@ -76,7 +76,7 @@ def test_the_real_class_reads_the_generated_layout(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize('name', SETS)
-@pytest.mark.parametrize('ending', ['', '_aliases', '_maskclip', '_sclip', '_clearclip', '_proxyclip'])
+@pytest.mark.parametrize('ending', ['', '_aliases', '_maskclip', '_sclip', '_clearclip', '_proxyclip', '_corrclip'])
 def test_lists_have_the_classes_in_label_order(name: str, ending: str) -> None:
     if f'{name}{ending}' not in available():
         assert ending and {f'{name}_aliases', f'{name}_sclip'} & set(available())
@@ -94,6 +94,14 @@ def test_lists_have_the_classes_in_label_order(name: str, ending: str) -> None:
         'coco_object_clearclip': {5: 'airplane'},
         'coco_object_proxyclip': {0: 'sky', 5: 'airplane'},
         'voc20_maskclip': {0: 'airplane'},
+        'voc21_corrclip': {0: 'sky', 4: 'ship', 11: 'table', 15: 'people'},
+        'voc20_corrclip': {3: 'ship', 10: 'table', 14: 'people'},
+        'coco_object_corrclip': {0: 'sky', 1: 'people', 5: 'airplane'},
+        'coco_stuff_corrclip': {0: 'people'},
+        'context60_corrclip': {37: 'people'},
+        'context59_corrclip': {36: 'people'},
+        'cityscapes_corrclip': {11: 'people'},
+        'ade20k_corrclip': {12: 'people'},
     }.get(f'{name}{ending}', {})
     differing = {k: n for k, (n, c) in enumerate(zip(names, classes, strict=True)) if _plain(n) != _plain(c)}
     assert differing == renamed

@@ -8,6 +8,7 @@ import torch
 
 from denseclip.clip.presets import PRESETS, preset
 from denseclip.models.builder import build_module
+from denseclip.models.providers.base import RegionProvider
 
 ARCH = dict(
     embed_dim=16,
@@ -21,6 +22,17 @@ RESNET_ARCH = dict(
 )
 CLASSES = ['background', 'sky', ('car', ['automobile', 'vehicle']), 'road', 'tree']
 TINY_DINO = dict(model_name='vit_tiny_patch16_224', patch_size=8, img_size=32, depth=2, embed_dim=24, num_heads=3)
+
+
+class Quarters(RegionProvider):
+    """Four regions, the last of which is none."""
+
+    def forward(self, image, spec, size, meta):
+        down, across = (torch.arange(n, device=image.device) * 2 // n for n in size)
+        numbers = 2 * down[:, None] + across
+        return torch.where(numbers == 3, -1, numbers)
+
+
 READY = sorted(name for name in PRESETS if name != 'dinoiser')
 """Presets that need nothing learned."""
 
@@ -39,6 +51,8 @@ def tiny_open_vocab(name: str = 'maskclip', *, model: str = 'ViT-B-16', seed: in
     clip = dict(model=model, arch=arch, preset=name, read_out=settings.pop('read_out', None))
     if 'affinity' in preset(name).model:
         settings.setdefault('affinity', dict(dino=TINY_DINO))
+    if preset(name).regions:
+        settings.setdefault('regions', Quarters())
     settings.setdefault('vocabulary', CLASSES)
     settings.setdefault('templates', 'photo')
     return build_module(dict(type=preset(name).type, clip=clip, **settings)).eval()

@@ -5,6 +5,8 @@ import torch
 from device_safety import fake_cuda, meta_device, move_to_fake_cuda, segmentation_batch
 from tiny_open_vocab import READY, tiny_open_vocab
 
+from denseclip.models.functional.region_scope import RegionMaps
+
 # Fake tensors are slow: two presets stand for the others in quick runs.
 SOME = [name if name in ('naclip', 'proxyclip') else pytest.param(name, marks=pytest.mark.slow) for name in READY]
 SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(32, 32), window_batch=4)
@@ -13,11 +15,21 @@ SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(32, 32), window_batch=4)
 @pytest.mark.parametrize('name', SOME)
 def test_predicts_on_fake_cuda(name):
     model = tiny_open_vocab(name, test_cfg=SLIDE)
+    model.regions = None  # how many there are is a value, see the next test
     with fake_cuda() as mode, torch.no_grad():
         move_to_fake_cuda(model, mode)
         inputs, samples = segmentation_batch(2, (64, 90), ori_shape=(70, 99))
         result = model.predict(inputs, samples)[0].pred_sem_seg.data
     assert result.device.type == 'cuda' and tuple(result.shape) == (1, 70, 99)
+
+
+def test_reads_regions_on_fake_cuda():
+    model = tiny_open_vocab('corrclip')
+    with fake_cuda() as mode, torch.no_grad():
+        move_to_fake_cuda(model, mode)
+        inputs, _ = segmentation_batch(2, (64, 90))
+        model.in_view = RegionMaps(torch.zeros(2, 64, 90, dtype=torch.long), 4).windows([(0, 64, 0, 90)])
+        assert model.head_logits(inputs).device.type == 'cuda'
 
 
 @pytest.mark.parametrize('post', [dict(prob_threshold=0.1, area_threshold=0.1), dict(key_smoothing=1.0), dict(pamr={})])

@@ -41,6 +41,8 @@ def require_extras(config: Config, weights: Any) -> None:
         if weights is None:
             raise lacks(name, 'give them with --checkpoint (checkpoint=)')
         return
+    if PRESETS[name].regions and config.model.get('regions') is None:
+        raise lacks(name, 'name regions with --cfg-options model.regions.type=... (overrides=)')
     affinity = with_own_settings(usual, config.model.get('affinity'))  # its weights are in no checkpoint
     if affinity['type'] == usual['type'] and not (affinity.get('dino') or {}).get('pretrained'):
         raise lacks(name, 'name them with --cfg-options model.affinity.dino.pretrained=FILE (overrides=)')

@@ -13,6 +13,7 @@ from denseclip.weights.positions import POSITION_MODES
 
 from ..alignment import Alignment
 from ..attention import Guide, attention_terms
+from ..branches import Branches
 from ..deep_prompts import CoupledPrompts
 from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
@@ -63,6 +64,11 @@ class DenseReadOut:
         keys: Also return the keys of the last block: ``'raw'``, or ``'projected'`` by the output projection as in
             MaskCLIP's code.
         weights_from: Blocks whose mean attention weights are returned (ResCLIP); negative numbers count from the end.
+        branch: Blocks whose mean output goes through the last block's values and the affinity, too (CorrCLIP);
+            ``'corrclip'`` for those of its code, see :func:`denseclip.clip.branches.middle_blocks`.
+        branch_weight: Of what comes out there, added to the pixel embeddings.
+        region_weight: Of class tokens that look at one region of the affinity each, added to the embeddings of its
+            patches (CorrCLIP); 0: there are none.
         double_class_embedding: Add the class embedding to the class token twice, as DenseCLIP's released ViT
             weights were trained (a slip of the authors' code).
     """
@@ -89,6 +95,9 @@ class DenseReadOut:
     ffn_inputs: tuple[int, ...] = ()
     keys: str | None = None
     weights_from: tuple[int, ...] = ()
+    branch: tuple[int, ...] | str = ()
+    branch_weight: float = 1.0
+    region_weight: float = 0.0
     double_class_embedding: bool = False
 
     def __post_init__(self) -> None:
@@ -112,9 +121,18 @@ class DenseReadOut:
             raise ValueError('iterations has a temperature of its own: leave gaussian and scale out.')
         if self.attention == 'external' and (self.residual or self.ffn or self.layers != 1):
             raise ValueError("attention='external' needs residual=False, ffn=False and layers=1.")
+        self._check_branches()
         self._check_middle(terms)
         if self.parallel and self.ffn:
             raise ValueError('parallel=True adds up attention branches only: set ffn=False.')
+
+    def _check_branches(self) -> None:
+        if not isinstance(self.branch, str):
+            object.__setattr__(self, 'branch', tuple(self.branch))
+        elif self.branch != 'corrclip':
+            raise ValueError(f"branch='{self.branch}' is unknown; choose from corrclip, or give numbers of blocks.")
+        if self.attention != 'external' and self.branches:
+            raise ValueError("branch and region_weight share an affinity: they need attention='external'.")
 
     def _check_middle(self, terms: tuple[str, ...]) -> None:
         if self.middle is None:
@@ -137,8 +155,13 @@ class DenseReadOut:
     @property
     def fits_any_tower(self) -> bool:
         """Whether nothing is asked for that needs the explicit walk through a CLIP transformer's blocks."""
-        inside = self.repair is not None or self.middle is not None
+        inside = self.repair is not None or self.middle is not None or self.branches
         return not (self.ffn_inputs or self.weights_from or inside) and self.keys is None
+
+    @property
+    def branches(self) -> bool:
+        """Whether something is read beside the last block."""
+        return bool(self.branch or self.region_weight)
 
     @property
     def looks(self) -> bool:
@@ -171,6 +194,7 @@ class TowerOutput:
         keys: Keys of the last block (N, hw, C) or of the attention pool.
         weights: Mean attention weights of the blocks asked for, (N, heads, 1 + hw, 1 + hw).
         notes: What ``middle`` and ``repair`` of the read-out need; None if they are not set.
+        branches: What is read beside the last block; None if nothing is.
     """
 
     stages: list[Tensor] = field(default_factory=list)
@@ -183,6 +207,7 @@ class TowerOutput:
     keys: Tensor | None = None
     weights: Tensor | None = None
     notes: MiddleNotes | None = None
+    branches: Branches | None = None
 
 
 class ImageTower(nn.Module):

@@ -16,7 +16,6 @@ from ..blocks import (
     attention_branch,
     attention_looks,
     attention_weights,
-    external_attention,
     ffn_branch,
     first_token_block,
     grid_of_result,
@@ -25,11 +24,13 @@ from ..blocks import (
     project_one,
     run_block,
 )
+from ..branches import Branches, middle_indices
 from ..deep_prompts import CoupledPrompts
 from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
 from ..middle_layers import MiddleNotes
 from ..preprocess import PreprocessSpec
+from .affinity_read import read_by_affinity
 from .attention_pool import pooler_values
 from .base import DenseReadOut, ImageTower, TowerOutput
 from .calibrated import calibrated_patches, repaired
@@ -61,6 +62,7 @@ class ViTTower(ImageTower):
         self.ffn_inputs = _positive(self.read_out.ffn_inputs, len(blocks), 'ffn_inputs')
         self.weights_from = _positive(self.read_out.weights_from, len(blocks), 'weights_from')
         self._middle = _before_last(self.read_out, len(blocks))
+        self._branch = middle_indices(self.read_out.branch, len(blocks))
         if self.read_out.keys is not None and (self.read_out.as_trained or self.read_out.layers != 1):
             raise ValueError('read_out.keys needs a changed last block and layers=1.')
         explicit = self.read_out.fits_any_tower and self.read_out.as_trained
@@ -88,7 +90,7 @@ class ViTTower(ImageTower):
 
     @property
     def _last_asked_for(self) -> int:
-        return max([-1, *self.indices, *self.ffn_inputs, *self.weights_from])
+        return max([-1, *self.indices, *self.ffn_inputs, *self.weights_from, *self._branch])
 
     def take_prompts(self, prompts: CoupledPrompts) -> None:
         """See :meth:`ImageTower.take_prompts`.
@@ -183,6 +185,8 @@ class ViTTower(ImageTower):
             out.notes = MiddleNotes()
         count = len(self.visual.transformer.resblocks)
         fork = self._fork(guide, prompts)
+        if read_out.dense and read_out.branches:
+            out.branches = Branches.of(x, grid, guide, bool(read_out.region_weight))
         # A read-out that differs from training leaves the ordinary walk at `fork`; the image embedding goes on with it.
         end = count if read_out.pooled else fork if read_out.dense else 0
         x = self._walk(x, out, fork, end, self._class_token_is_enough(read_out, fork), prompts)
@@ -218,9 +222,10 @@ class ViTTower(ImageTower):
             if first_only and index == len(blocks) - 1:
                 x = first_token_block(blocks[index], x)
                 break
+            if out.branches is not None:
+                out.branches.pass_block(blocks[index], x, index == len(blocks) - 1)
             x = self._run(index, x, out, last=index + 1 == max(end, self._last_asked_for + 1) > end)
-            if out.notes is not None and index in self._middle:
-                out.notes.tokens.update(dict.fromkeys(self._middle[index], x))
+            self._note(index, x, out)
             if index in self.indices:
                 out.stages.append(to_map(self._own(x)[:, 1:], grid))
             if prompts is not None:
@@ -229,6 +234,13 @@ class ViTTower(ImageTower):
         if weights:
             out.weights = torch.stack(weights).mean(dim=0)
         return x
+
+    def _note(self, index: int, x: Tensor, out: TowerOutput) -> None:
+        """Keep what later blocks need of the tokens after a block."""
+        if out.notes is not None and index in self._middle:
+            out.notes.tokens.update(dict.fromkeys(self._middle[index], x))
+        if out.branches is not None and index in self._branch:
+            out.branches.note(x, 1 / len(self._branch))
 
     def _fork(self, guide: Guide | None, prompts: MaskPrompts | None) -> int:
         """Block at which the dense read-out leaves the ordinary walk; the number of blocks if it does not."""
@@ -286,6 +298,7 @@ class ViTTower(ImageTower):
         grid: tuple[int, int],
         guide: Guide | None = None,
         notes: MiddleNotes | None = None,
+        branches: Branches | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the last blocks in the way the read-out asks, from where :meth:`forward` left the ordinary walk.
 
@@ -294,6 +307,7 @@ class ViTTower(ImageTower):
             grid: ``TowerOutput.grid``.
             guide: What the pictures add.
             notes: ``TowerOutput.notes``.
+            branches: ``TowerOutput.branches``.
 
         Returns:
             Joint-space embeddings, and what they were projected from.
@@ -305,14 +319,12 @@ class ViTTower(ImageTower):
         read_out, blocks = self.read_out, self.visual.transformer.resblocks[-self.read_out.layers :]
         tokens, bad = repaired(read_out, tokens, grid, notes)
         if read_out.middle is not None:
-            patches = calibrated_patches(blocks[0], read_out, tokens, bad, grid, notes)
+            normed = self.after_blocks(calibrated_patches(blocks[0], read_out, tokens, bad, grid, notes))
         elif read_out.attention == 'external':
-            block: Any = blocks[0]
-            patches = block.ls_1(external_attention(block.attn, block.ln_1(tokens), grid, guide))
-            grid = grid_of_result(guide, grid)
+            result = grid_of_result(guide, grid)
+            normed, grid = read_by_affinity(self, tokens, grid, result, guide, branches), result
         else:
-            patches = self._own(self._changed_blocks(tokens, grid, guide))[:, 1:]
-        normed = self.after_blocks(patches)
+            normed = self.after_blocks(self._own(self._changed_blocks(tokens, grid, guide))[:, 1:])
         return to_map(self._project(normed), grid), to_map(normed, grid)
 
     def _changed_blocks(self, x: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
@@ -323,7 +335,7 @@ class ViTTower(ImageTower):
         """Fill in what is read from all patches; ``x`` are the tokens at the end of the ordinary walk."""
         assert out.grid is not None
         if out.tokens is not None:
-            out.dense, out.unprojected = self.read_dense(out.tokens, out.grid, guide, out.notes)
+            out.dense, out.unprojected = self.read_dense(out.tokens, out.grid, guide, out.notes, out.branches)
         else:
             normed = self.after_blocks(self._own(x)[:, 1:])
             out.dense, out.unprojected = to_map(self._project(normed), out.grid), to_map(normed, out.grid)

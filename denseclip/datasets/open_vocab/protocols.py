@@ -115,6 +115,7 @@ class EvaluationProtocol:
 
 
 _LAION, _OPENAI = ('ViT-B-16', 'laion2b_s34b_b88k'), ('ViT-B-16', 'openai')
+_METACLIP = ('ViT-B-16-quickgelu', 'metaclip_fullcc')
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 _FROM_ABOVE = ('mess_floodnet', 'mess_uavid')
 _OF_ALL = ('context60', 'cityscapes', 'context59', 'ade20k', 'coco_stuff')
@@ -197,6 +198,10 @@ def _proxyclip() -> dict[str, Setting]:
         thresholds=dict(voc21=0.2, context60=0.15, coco_object=0.25),
         special={'cityscapes': dict(scale=(2048, 448), crop=(224, 224)), 'ade20k': dict(scale=(2048, 448))},
     )
+
+
+def _corrclip() -> dict[str, Setting]:
+    return {name: replace(setting, vocabulary=f'{name}_corrclip') for name, setting in _proxyclip().items()}
 
 
 def _pearl() -> dict[str, Setting]:
@@ -329,6 +334,14 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 _proxyclip(),
             ),
             EvaluationProtocol(
+                'corrclip',
+                'CorrCLIP (Zhang et al., ICCV 2025), zdk258/CorrCLIP at 103bc18, CorrCLIPv1/configs/ and '
+                'corrclip_segmentor.py: as ProxyCLIP, "people" for a person',
+                _METACLIP,
+                _corrclip(),
+                notes=('regions and their provider are no part of it: name them beside each number',),
+            ),
+            EvaluationProtocol(
                 'pearl',
                 'PEARL (Pei et al., CVPR 2026), PGSmall/PEARL at c26062b, configs/ and pearl_ovss.py: as NACLIP; '
                 'weight of kk and grid of the propagation tuned for Cityscapes and ADE20K',
@@ -441,6 +454,7 @@ _DEFAULTS = {
     'naclip': 'naclip',
     'resclip': 'naclip',
     'proxyclip': 'proxyclip',
+    'corrclip': 'corrclip',
     'pearl': 'pearl',
     'lposs': 'lposs',
     'scclip': 'scclip',

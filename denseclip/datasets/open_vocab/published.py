@@ -44,6 +44,9 @@ _OV_STITCHER = "OV-Stitcher's table, second-hand"
 _CLEARCLIP = "ClearCLIP's table"
 _ACTIVESAM = "ActiveSAM's table, second-hand"
 _README = "README of the authors' repository"
+_SAM = 'regions of SAM 2, whose training saw masks (SA-1B, SA-V) and no words'
+_COCO = 'regions of a model that saw masks, classes and pictures of COCO'
+_ENTITY = 'regions of EntitySeg, whose training saw masks and no words'
 _FREECP = 'classes chosen per window, some of them by sentences of a language model; thresholds tuned per set'
 
 
@@ -62,6 +65,11 @@ def _row(
     assert len(cells) == len(_ORDER), numbers
     miou = {name: float(cell) for name, cell in zip(_ORDER, cells, strict=True) if cell != '-'}
     return Published(method, weights, source, MappingProxyType(miou), preset, protocol, note, tuple(saw.split(', ')))
+
+
+def _corrclip(weights: str, source: str, numbers: str, note: str) -> Published:
+    saw = 'captions, masks, labels, COCO' if note == _COCO else 'captions, masks'
+    return _row('CorrCLIP', weights, source, numbers, 'corrclip', 'corrclip', note, saw)
 
 
 PUBLISHED: tuple[Published, ...] = (
@@ -212,27 +220,22 @@ PUBLISHED: tuple[Published, ...] = (
     _row('FreeCP on GEM', _B16, _README, '64.7 35.5 36.9 80.6 35.7 39.1 17.8 25.8', note=_FREECP),
     _row('FreeCP on SCLIP', _B16, _README, '65.8 35.3 37.2 84.3 33.3 38.0 18.4 24.9', note=_FREECP),
     _row('FreeCP on ClearCLIP', _B16, _README, '64.5 35.7 36.9 81.5 34.4 39.3 18.9 26.1', note=_FREECP),
-    _row(
-        'CorrCLIP',
-        'MetaCLIP ViT-B-16 + DINO + SAM 2',
-        _README,
-        '74.8 44.2 43.7 88.8 49.4 48.8 26.9 31.6',
-        note='majority vote within regions',
-        saw='captions, masks',
+    _corrclip(
+        f'{_B16} + DINO ViT-B/8 + SAM 2',
+        "OV-Stitcher's table, second-hand",
+        '72.2 41.6 40.7 88.7 44.6 47.1 23.7 30.7',
+        _SAM,
     ),
-    _row(
-        'CorrCLIP',
-        'MetaCLIP ViT-B-16 + DINO + EntitySeg',
-        _README,
-        '76.2 45.7 44.5 89.6 51.6 50.7 28.6 32.4',
-        saw='captions, masks',
+    _corrclip('MetaCLIP ViT-B-16 + DINO ViT-B/8 + SAM 2', _README, '74.8 44.2 43.7 88.8 49.4 48.8 26.9 31.6', _SAM),
+    _corrclip(
+        'MetaCLIP ViT-B-16 + DINO ViT-B/8 + Mask2Former', _README, '73.9 43.7 46.2 87.8 44.3 48.2 24.6 33.9', _COCO
     ),
-    _row(
-        'CorrCLIP',
-        'MetaCLIP ViT-L-14 + DINO + EntitySeg',
-        _README,
-        '78.9 46.8 51.0 92.0 53.7 53.0 32.6 34.9',
-        saw='captions, masks',
+    _corrclip('MetaCLIP ViT-B-16 + DINO ViT-B/8 + EoMT', _README, '76.0 45.4 46.6 90.6 48.0 50.4 26.7 34.5', _COCO),
+    _corrclip(
+        'MetaCLIP ViT-B-16 + DINO ViT-B/8 + EntitySeg', _README, '76.2 45.7 44.5 89.6 51.6 50.7 28.6 32.4', _ENTITY
+    ),
+    _corrclip(
+        'MetaCLIP ViT-L-14 + DINO ViT-B/8 + EntitySeg', _README, '78.9 46.8 51.0 92.0 53.7 53.0 32.6 34.9', _ENTITY
     ),
     _row(
         'CorrCLIPv2',

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def similarity_logits(tokens: Tensor, beta: float = 1.2, gamma: float = 3.0) -> Tensor:
+def similarity_logits(tokens: Tensor, beta: float | None = 1.2, gamma: float = 3.0) -> Tensor:
     """Attention logits from the cosines of tokens: those below ``beta`` times the mean are not looked at.
 
     Source: ProxyCLIP, section 3.3, equations 5 to 7.
 
     Args:
         tokens: Patch tokens of another network.
-        beta: Threshold relative to the picture's mean cosine.
+        beta: Threshold relative to the picture's mean cosine; None: all are looked at.
         gamma: Sharpness.
 
     Shape:
@@ -22,6 +22,8 @@ def similarity_logits(tokens: Tensor, beta: float = 1.2, gamma: float = 3.0) -> 
     """
     unit = F.normalize(tokens.flatten(2), dim=1)
     cosines = unit.transpose(1, 2) @ unit
+    if beta is None:
+        return gamma * cosines
     logits = gamma * (cosines - beta * cosines.mean(dim=(1, 2), keepdim=True))
     # Every token sees itself, also where the cosines are so alike that none exceeds the threshold.
     itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)

@@ -2,6 +2,7 @@
 
 from .base import AffinityProvider, MaskRegions, RegionProvider
 from .dino_affinity import DINOAffinity, SpectralAffinity
+from .proposed_regions import ProposedRegions
 from .region_files import RegionFiles
 from .sam_regions import SAMRegions
 from .transformers_regions import TransformersRegions
@@ -10,6 +11,7 @@ __all__ = [
     'AffinityProvider',
     'DINOAffinity',
     'MaskRegions',
+    'ProposedRegions',
     'RegionFiles',
     'RegionProvider',
     'SAMRegions',

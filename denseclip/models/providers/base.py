@@ -13,17 +13,26 @@ from denseclip.clip.attention import Affinity
 from denseclip.clip.head_affinity import HeadAffinity
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.models.functional.pictures import denormalize_pictures
+from denseclip.models.functional.region_scope import RegionMaps
 
 
 class AffinityProvider(nn.Module):
     """Says which patches of a picture belong together; see ``attention='external'`` of a read-out and ``spread``."""
 
-    def forward(self, images: Tensor, spec: PreprocessSpec) -> Affinity | HeadAffinity:
+    @property
+    def takes_regions(self) -> bool:
+        """Whether regions of the pictures change what it says."""
+        return False
+
+    def forward(
+        self, images: Tensor, spec: PreprocessSpec, regions: RegionMaps | None = None
+    ) -> Affinity | HeadAffinity:
         """Affinity of the patches.
 
         Args:
             images: Normalised pictures (N, 3, H, W).
             spec: How they are normalised.
+            regions: Of these pictures, for providers that take them; None: not known.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Affinity from the patch tokens of DINO (ProxyCLIP)."""
+"""Affinity from the patches of DINO (ProxyCLIP), within regions where there are some (CorrCLIP)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from denseclip.clip.attention import Affinity
 from denseclip.clip.head_affinity import HeadAffinity
 from denseclip.clip.preprocess import PreprocessSpec
-from denseclip.core.placement import pad_to_multiple
+from denseclip.core.placement import pad_to_multiple, size_of, whole_multiples
 from denseclip.models.builder import build_module
 from denseclip.models.functional.affinity import similarity_logits
 from denseclip.models.functional.pictures import denormalize_pictures, normalize_pictures
+from denseclip.models.functional.region_scope import RegionMaps, RegionScope
 from denseclip.models.unsaved import leave_out_of_checkpoints
 
 from .base import AffinityProvider
@@ -32,10 +33,12 @@ class DINOAffinity(AffinityProvider):
 
     Args:
         dino: A ``DINOTower`` or its settings (``model_name``, ``pretrained`` ...); the paper takes DINO ViT-B/8.
-        beta: Cosines below ``beta`` times their mean are not looked at.
+        beta: Cosines below ``beta`` times their mean are not looked at; None: all are.
         gamma: Sharpness.
         feature: What is compared: ``'tokens'`` after the final norm (ProxyCLIP), ``'query'``, ``'key'``, ``'value'``
             (LPOSS) or ``'query+key'`` (CorrCLIP) of the last attention.
+        scope: How regions of the picture narrow it, settings of :class:`RegionScope` (``{}`` for CorrCLIP's); None:
+            they do not.
     """
 
     not_saved_prefixes = ('',)
@@ -43,9 +46,10 @@ class DINOAffinity(AffinityProvider):
     def __init__(
         self,
         dino: Mapping[str, Any] | nn.Module | None = None,
-        beta: float = 1.2,
+        beta: float | None = 1.2,
         gamma: float = 3.0,
         feature: str = 'tokens',
+        scope: Mapping[str, Any] | RegionScope | None = None,
     ) -> None:
         super().__init__()
         if feature not in FEATURES:
@@ -53,13 +57,25 @@ class DINOAffinity(AffinityProvider):
         if dino is None or isinstance(dino, Mapping):
             dino = {'type': 'DINOTower', 'model_name': 'vit_base_patch8_224', **(dino or {})}
         self.dino: Any = build_module(dino)
-        self.beta, self.gamma, self.feature = beta, gamma, feature
+        self.beta, self.gamma, self.feature, self.scope = beta, gamma, feature, RegionScope.given(scope)
         leave_out_of_checkpoints(self)
 
-    def forward(self, images: Tensor, spec: PreprocessSpec) -> Affinity | HeadAffinity:
+    @property
+    def takes_regions(self) -> bool:
+        """See :class:`AffinityProvider`."""
+        return self.scope is not None
+
+    def forward(
+        self, images: Tensor, spec: PreprocessSpec, regions: RegionMaps | None = None
+    ) -> Affinity | HeadAffinity:
         """See :meth:`AffinityProvider.forward`."""
         found = self.features(images, spec)
-        return Affinity(similarity_logits(found, self.beta, self.gamma), (found.shape[2], found.shape[3]))
+        logits, grid = similarity_logits(found, self.beta, self.gamma), size_of(found)
+        if self.scope is None or regions is None:
+            return Affinity(logits, grid)
+        seen = whole_multiples(size_of(images), self.dino.patch_size)
+        logits, planes = self.scope(logits, found, regions.planes(seen, grid))
+        return Affinity(logits, grid, planes)
 
     @torch.no_grad()
     def features(self, images: Tensor, spec: PreprocessSpec) -> Tensor:
@@ -88,6 +104,7 @@ class SpectralAffinity(DINOAffinity):
         HeadAffinity(torch.zeros(1), **settings)  # refused now, not with the first picture
         self.settings = settings
 
-    def forward(self, images: Tensor, spec: PreprocessSpec) -> HeadAffinity:
+    def forward(self, images: Tensor, spec: PreprocessSpec, regions: RegionMaps | None = None) -> HeadAffinity:
         """See :meth:`AffinityProvider.forward`."""
+        del regions
         return HeadAffinity(self.features(images, spec), **self.settings)

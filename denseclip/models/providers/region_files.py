@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -22,16 +23,18 @@ from .base import RegionProvider
 class RegionFiles(RegionProvider):
     """One file per picture, of the picture's name: an 8- or 16-bit PNG, or a NumPy array, of region numbers.
 
+    ``.npz`` files have them under ``instance_mask``, as those that CorrCLIP's authors publish (``no_region=0``).
+
     Args:
         folder: Where the files are.
-        suffix: ``'.png'`` or ``'.npy'``.
+        suffix: ``'.png'``, ``'.npy'`` or ``'.npz'``.
         no_region: Number of pixels that belong to no region; None: all belong to one.
     """
 
     def __init__(self, folder: str | Path, suffix: str = '.png', no_region: int | None = None) -> None:
         super().__init__()
-        if suffix not in ('.png', '.npy'):
-            raise ValueError(f"suffix='{suffix}': region files are '.png' or '.npy'.")
+        if suffix not in ('.png', '.npy', '.npz'):
+            raise ValueError(f"suffix='{suffix}': region files are '.png', '.npy' or '.npz'.")
         self.folder, self.suffix, self.no_region = Path(folder), suffix, no_region
 
     def read(self, picture: str | Path) -> np.ndarray:
@@ -44,9 +47,10 @@ class RegionFiles(RegionProvider):
         path = self.folder / (Path(picture).stem + self.suffix)
         if not path.is_file():
             raise FileNotFoundError(f"no regions for '{picture}': '{path}' does not exist.")
-        numbers = (
-            np.load(path, allow_pickle=False) if self.suffix == '.npy' else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        )
+        try:
+            numbers = _read(path)
+        except (ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise ValueError(f"'{path}' holds no region numbers that can be read: {error}") from error
         if numbers is None or numbers.ndim != 2 or not np.issubdtype(numbers.dtype, np.integer):
             raise ValueError(f"'{path}' holds no (H, W) map of whole numbers; write region numbers into it.")
         return numbers
@@ -70,3 +74,10 @@ class RegionFiles(RegionProvider):
         )
         rows, columns = index
         return numbers[rows][:, columns]
+
+
+def _read(path: Path) -> np.ndarray | None:
+    if path.suffix == '.png':
+        return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    content = np.load(path, allow_pickle=False)
+    return content if path.suffix == '.npy' else content['instance_mask']

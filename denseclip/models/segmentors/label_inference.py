@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
@@ -50,6 +51,21 @@ class LabelMapInference:
     pixel_request: PixelRequest = PixelRequest()
     """What is wanted of the embeddings of pixels besides labels; a background by a head asks for strangeness anyway."""
     _trail: PixelTrail | None = None
+
+    @property
+    def scoped(self) -> bool:
+        """Whether patches are read with what :meth:`viewing` knows of their window."""
+        return False
+
+    def viewing(
+        self, inputs: Tensor, samples: Sequence[SegDataSample], placements: Sequence[Placement]
+    ) -> AbstractContextManager[Any]:
+        """A context in which the model knows what else is to be known of the padded pictures that it reads."""
+        del inputs, samples, placements
+        return nullcontext()
+
+    def look_at(self, boxes: Sequence[Box]) -> None:
+        """Say which windows of those pictures are read next."""
 
     def head_logits(self, inputs: Tensor) -> Tensor:
         """Logits at the resolution of the head, (N, K, h, w)."""
@@ -242,7 +258,7 @@ class LabelMapInference:
     def _needs_all_windows(self) -> bool:
         """Whether more is wanted than a label map."""
         asked = self.score_request is not None or self._trail is not None or getattr(self, '_active', None) is not None
-        return asked or self.keep_logits or self._least_score is not None
+        return asked or self.keep_logits or self._least_score is not None or self.scoped
 
     def _windows(self, inputs: Tensor) -> tuple[list[Box], Iterator[tuple[Tensor, Comparison | None]]]:
         """Boxes of all windows, and their :meth:`head_scores` (windows x N, ...) in batches of ``window_batch``."""
@@ -251,6 +267,7 @@ class LabelMapInference:
         def run() -> Iterator[tuple[Tensor, Comparison | None]]:
             queue = iter(boxes)
             while group := list(islice(queue, self.test_cfg.get('window_batch', 1))):
+                self.look_at(group)
                 yield self.head_scores(torch.cat([inputs[:, :, box[0] : box[1], box[2] : box[3]] for box in group]))
 
         return boxes, run()

@@ -13,7 +13,6 @@ from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from denseclip.clip.attention import Guide
 from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.towers import ImageTower, TowerOutput
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
@@ -66,7 +65,8 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
             without ``type`` replace those of the preset.
         spread: Settings of :class:`.spreading.LabelPropagation`: scores of all windows travel over one graph of
             patches before labels are taken (LPOSS); None: they do not.
-        regions: Region provider; each region takes the label that most of its pixels have.
+        regions: Region provider; each region takes the label that most of its pixels have. An affinity with a ``scope``
+            ends at their borders (CorrCLIP), and then all windows are run, whatever ``test_cfg.refine`` says.
         post: Settings of :class:`PostProcessing`; single settings replace those of the preset.
         cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only. Common nouns that scores
             of words need are kept in the user's cache (``$DENSECLIP_CACHE``).
@@ -135,6 +135,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         self._guided = read_out.attention == 'external'
         if (self._guided or self.spread is not None) != (self.affinity is not None):
             raise ValueError("attention='external' (or spread=) and affinity= need each other: give both or none.")
+        self.check_regions()
         self.post.check(self._gives_probabilities)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
@@ -189,14 +190,6 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         spec = self.tower.preprocess
         black = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
         return pad_to(images, size, None if self.padding == 'zero' else black)
-
-    def guide(self, images: Tensor) -> Guide | None:
-        """What the pictures add to the attention of the last blocks."""
-        return (
-            None
-            if self.affinity is None or not self._guided
-            else Guide(affinity=self.affinity(images, self.tower.preprocess))
-        )
 
     def read(self, images: Tensor) -> TowerOutput:
         """Run the image tower on pictures padded to whole patches."""

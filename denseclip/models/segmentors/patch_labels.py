@@ -21,6 +21,7 @@ from denseclip.structures.word_scores import ScoreRequest, WordScores
 from .choosing import ChoosesClasses
 from .patch_choice import Chooser, Seen, View
 from .post_processing import PostProcessing, class_probabilities
+from .region_view import SeesRegions
 from .score_maps import ScoreMaps
 from .spreading import LabelPropagation
 from .whole_picture import WholePictureInference
@@ -29,15 +30,13 @@ from .word_scoring import Comparison, label_wanted, patches_inside, score_words
 _NEEDS_POOLED = ('picture', 'mixed')
 
 
-class LabelsPatches(ChoosesClasses, WholePictureInference):
+class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference):
     """The part of :class:`.open_vocab.OpenVocabularySegmentor` behind :meth:`head_scores`."""
 
     tower: ImageTower
     text: ClassEmbeddings
     post: PostProcessing
     spread: LabelPropagation | None
-    affinity: Any
-    regions: Any
     scale: float
     output: str
     stretch: bool
@@ -138,19 +137,22 @@ class LabelsPatches(ChoosesClasses, WholePictureInference):
         """Label map and, if asked for, class scores and scores of the words of each picture in its original size."""
         slide = self.test_cfg.mode == 'slide'
         padded = inputs if self.stretch else self.pad(inputs, self.test_cfg.crop_size if slide else None)
-        self._seen = []
+        placements = [Placement.of(sample.metainfo, size_of(inputs), size_of(padded)) for sample in samples]
+        whole, self._seen = None, []
         try:
-            whole = None if slide else self.head_scores(padded)
-            for i, sample in enumerate(samples):
-                placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
+            if not slide:
+                with self.viewing(padded, samples, placements) as regions:
+                    whole = self.head_scores(padded)
+            for i, (sample, placement) in enumerate(zip(samples, placements, strict=True)):
                 if whole is not None:
-                    maps, seen = ScoreMaps([whole[0][i]], None), self._seen[i : i + 1]
+                    maps, seen, own = ScoreMaps([whole[0][i]], None), self._seen[i : i + 1], regions[i]
                     others = None if whole[1] is None else [whole[1].split()[i]]
                 else:
                     self._seen = []
-                    maps, others = self._slide(padded[i : i + 1], sample)
+                    with self.viewing(padded[i : i + 1], [sample], [placement]) as (own,):
+                        maps, others = self._slide(padded[i : i + 1], sample)
                     seen = self._seen
-                yield self._wanted_results(maps, others, seen, placement, padded[i], sample, scored)
+                yield self._wanted_results(maps, others, seen, placement, padded[i], sample, scored, own)
         finally:
             self._seen = None
 
@@ -163,6 +165,7 @@ class LabelsPatches(ChoosesClasses, WholePictureInference):
         image: Tensor,
         sample: SegDataSample,
         scored: bool,
+        regions: Tensor | None,
     ) -> tuple[Tensor, Tensor | None, WordScores | None]:
         """What is asked of one picture."""
         request, scores = self.score_request, None
@@ -185,7 +188,7 @@ class LabelsPatches(ChoosesClasses, WholePictureInference):
                 rows = self._rows_of(some, self.num_channels())
                 left = maps.only(rows if kept is None else rows[self._rows_of(kept, self.num_channels())])
             labels, scores = self._finish(left, placement, image, wants_scores, some)
-            return labels if self.regions is None else self._by_regions(labels, placement, image, sample)
+            return labels if regions is None else region_labels(labels, regions, self.num_classes)
 
         if request is None or words is None:
             return label(None), scores, None
@@ -217,12 +220,6 @@ class LabelsPatches(ChoosesClasses, WholePictureInference):
             return torch.cat([classes, classes.new_ones(1)])
         text = self.class_embeddings()
         return classes[text.class_index] if rows > len(text) else classes
-
-    def _by_regions(self, labels: Tensor, placement: Placement, image: Tensor, sample: SegDataSample) -> Tensor:
-        assert self.regions is not None
-        picture = placement.cut(image)
-        regions = self.regions(picture, self.tower.preprocess, placement.result_size(image), sample.metainfo)
-        return region_labels(labels, regions, self.num_classes)
 
     def _finish(
         self, maps: ScoreMaps, placement: Placement, image: Tensor, scored: bool, kept: Tensor | None
