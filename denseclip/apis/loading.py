@@ -19,6 +19,7 @@ from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.mask_inferencer import DEFAULT_SCORE, MaskInferencer
 from denseclip.apis.methods import SEGMENTATION_TASKS, methods_for
 from denseclip.apis.pixel_heads import check_unknown, given_head
+from denseclip.apis.plug_ins import plug_ins
 from denseclip.apis.predictor import Predictor
 from denseclip.apis.presets import DEFAULT_CLIP
 from denseclip.apis.sam3_folder import fitted
@@ -57,6 +58,7 @@ class _Order:
     stage: str | None = None
     device: Any = None
     trust: bool = False
+    dino: str | None = None
 
     def refuse(self, options: Sequence[str], sentence: str) -> None:
         """Refuse options that do not go with the model."""
@@ -82,6 +84,7 @@ def load_model(
     layout: Layout = 'auto',
     compile: bool | str = False,
     trust: bool = False,
+    dino: str | None = None,
     head: AnyPixelHead | str | Path | None = None,
     unknown: float | None = None,
     **settings: Any,
@@ -102,8 +105,8 @@ def load_model(
         things: Countable classes, see ``denseclip.clip.things``; for panoptic and instance results.
         task: ``'semantic'`` (default), ``'panoptic'`` or ``'instance'``, for models that give several.
         score: Least confidence of an instance, 0..1.
-        masks: Where OVSeg's masks come from: ``'model'``, ``'superpixels'``, ``'sam:FILE'`` (or ``sam:FOLDER``)
-            or a folder.
+        masks: Where OVSeg's masks, or the regions of a preset that takes some, come from: ``'model'``,
+            ``'superpixels'``, ``'sam:FILE'`` (or ``sam:FOLDER``) or a folder.
         stage: Which stage of OVSeg decides: ``'both'``, ``'first'`` or ``'second'``.
         device: Such as ``'cpu'`` or ``'cuda:0'``; by default CUDA where there is any.
         precision: ``'fp32'``; ``'bf16'``; ``'fp16'`` (GPUs); or ``'int8-dynamic'`` (transformers on CPUs).
@@ -111,6 +114,8 @@ def load_model(
         compile: Make graphs of blocks, layers and heads by ``torch.compile``, which takes a minute or more at the first
             picture; a string names its backend.
         trust: Allow weights in a pickle that runs code while it is read.
+        dino: Self-supervised network of a preset that takes one: a file of weights, ``ARCHITECTURE=FILE`` (a name of
+            timm), or ``local-dir:FOLDER``.
         head: A head of ``denseclip adapt`` for this model, or its file; without ``words`` it brings its own.
         unknown: See :meth:`Inferencer.use_head`.
         **settings: Further arguments of a preset's segmentor or of OVSeg's (``affinity``, ``selection`` ...).
@@ -137,7 +142,7 @@ def load_model(
     check_unknown(unknown, head)
     if head is not None and words is None:
         words = given_head(head)[0].vocabulary
-    order = _Order(config, weights, clip, pretrained, words, things, task, score, masks, stage, device, trust)
+    order = _Order(config, weights, clip, pretrained, words, things, task, score, masks, stage, device, trust, dino)
     with without_advice():
         model = _load(name, order, settings)
         if head is not None:
@@ -163,8 +168,11 @@ def _load(name: ConfigLike | None, order: _Order, settings: dict[str, Any]) -> P
         if order.config is not None:
             raise UserError('two configs are named: leave one of them out.')
         name, order = None, replace(order, config=name)
-    if name is not None:
-        return _by_card(find_card(name), order, settings)
+    card = None if name is None else find_card(name)
+    if card is None or card.kind != 'preset':
+        order.refuse(('dino',), '--dino (dino=) goes with presets such as proxyclip: leave it out.')
+    if card is not None:
+        return _by_card(card, order, settings)
     if settings:
         raise UserError(f'{", ".join(settings)} go with a preset or with ovseg; name one, or leave them out.')
     return _default(order) if order.config is None else _by_config(order)
@@ -175,7 +183,7 @@ def _shared_folder(name: str | Path, order: _Order, settings: dict[str, Any]) ->
     from denseclip.apis.pretrained import from_pretrained
 
     order.refuse(
-        ('config', 'weights', *_CLIP_OPTIONS, *_MASK_OPTIONS), f"'{name}' is a whole model: leave {_WHOLE} out."
+        ('config', 'weights', 'dino', *_CLIP_OPTIONS, *_MASK_OPTIONS), f"'{name}' is a whole model: leave {_WHOLE} out."
     )
     if settings:
         raise UserError(f"'{name}' takes no {', '.join(settings)}: these go with a preset or with ovseg.")
@@ -183,7 +191,7 @@ def _shared_folder(name: str | Path, order: _Order, settings: dict[str, Any]) ->
     return from_pretrained(name, **{key: value for key, value in options.items() if value is not None})
 
 
-_WHOLE = '--config, --weights, --clip, --pretrained, --masks and --stage (config=, weights= ...)'
+_WHOLE = '--config, --weights, --clip, --pretrained, --dino, --masks and --stage (config=, weights= ...)'
 
 
 def _default(order: _Order) -> Inferencer:
@@ -251,7 +259,8 @@ def _preset(name: str, order: _Order, settings: dict[str, Any]) -> Inferencer:
     order.refuse(_QUERY_OPTIONS[1:], f'preset {name} gives semantic results only: leave --things and --score out.')
     if order.task not in (None, 'semantic'):
         raise UserError(f'preset {name} gives semantic results only: leave --task (task=) out.')
-    order.refuse(_MASK_OPTIONS, _ONLY_OVSEG)
+    settings = {**plug_ins(name, order.dino, order.masks, order.trust), **settings}
+    order.refuse(('stage',), _ONLY_OVSEG)
     if order.words is None:
         raise UserError(f'preset {name} brings no classes; give --classes or --classes-file (words=).')
     clip = order.clip or DEFAULT_CLIP

@@ -51,8 +51,8 @@ def preset_model(
         raise UserError(str(error)) from error
     missing = [part for part in found.plug_ins if part not in settings]
     if found.needs and (missing or not found.plug_ins):
-        given = ' and '.join(f'{part}=dict(...)' for part in missing)
-        raise lacks(name, f'from Python, pass {given}' if missing else 'give --config and --weights')
+        given = ' and '.join(_HOW[part] for part in missing)
+        raise lacks(name, f'give {given or "--config and --weights"}')
     window, stride = (found.window,) * 2, (found.stride,) * 2
     windows = {'mode': 'slide', 'crop_size': window, 'stride': stride, 'window_batch': _WINDOWS_AT_ONCE}
     settings.setdefault('test_cfg', windows)
@@ -66,6 +66,12 @@ def preset_model(
         {'type': 'PackSegInputs'},
     ]
     return model, steps
+
+
+_HOW = {
+    'affinity': '--dino WEIGHTS (dino=, or affinity=dict(...))',
+    'regions': '--masks SOURCE (masks=, or regions=dict(...))',
+}
 
 
 def lacks(name: str, how: str) -> UserError:

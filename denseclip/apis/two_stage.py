@@ -12,6 +12,7 @@ from denseclip.apis.config import inference_config
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer, choose_device
 from denseclip.apis.methods import METHODS
+from denseclip.apis.plug_ins import proposer
 from denseclip.apis.presets import DEFAULT_CLIP, clip_settings
 from denseclip.apis.turns import builds
 from denseclip.apis.zoo import ours
@@ -89,7 +90,7 @@ def ovseg_inferencer(
                 'type': 'TwoStageSegmentor',
                 'clip': clip_settings(clip or DEFAULT_CLIP, pretrained, trust),
                 'vocabulary': vocabulary,
-                'proposer': _proposer(masks),
+                'proposer': proposer(masks),
                 **how,
                 'region_classifier': {'threshold': 0.5, 'max_overlap': 0.9, **settings.get('region_classifier', {})},
             }
@@ -99,24 +100,3 @@ def ovseg_inferencer(
     with quiet():
         model.init_weights()
     return Inferencer.from_model(model.to(place), _STEPS)
-
-
-def _proposer(masks: str) -> dict[str, Any]:
-    """Config of what finds masks."""
-    if masks == 'superpixels':
-        return {'type': 'SuperpixelMasks'}
-    if masks == 'sam' or masks.startswith('sam:'):
-        # "sam:FILE" names its weights, "sam:FOLDER" a model of transformers. SAM's own names of models are vit_b, vit_l
-        # and vit_h.
-        file = masks.partition(':')[2]
-        if (file and Path(file).is_dir()) or file.startswith(('local-dir:', 'hf-hub:')):
-            return {'type': 'TransformersMasks', 'source': file}
-        kind = next((kind for kind in ('vit_l', 'vit_h') if kind in file), 'vit_b')
-        if not file:
-            raise UserError('say which weights Segment Anything has: --masks sam:sam_vit_b_01ec64.pth, or sam:FOLDER')
-        return {'type': 'SAMMasks', 'model': kind, 'pretrained': file}
-    if not Path(masks).is_dir():
-        raise UserError(
-            f"--masks '{masks}' is no folder; give model, superpixels, sam:FILE, sam:FOLDER, or a folder of mask files."
-        )
-    return {'type': 'MaskFiles', 'folder': masks}

@@ -11,6 +11,7 @@ from denseclip.apis.errors import check_share
 from denseclip.cli.options import (
     add_batch_option,
     add_clip_options,
+    add_dino_option,
     add_json_option,
     add_model_options,
     model_arguments,
@@ -45,6 +46,7 @@ _OF_MODEL = (
     'precision',
     'clip',
     'pretrained',
+    'dino',
     'things',
     'task',
     'score',
@@ -82,6 +84,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, 'the bundled model')
     parser.add_argument('--preset', metavar='NAME', help='a training-free method on a CLIP model; the same as --model')
     add_clip_options(parser, 'the preset, or of ovseg with --masks from elsewhere')
+    add_dino_option(parser)
     add_mask_options(parser)
     parser.add_argument(
         '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"

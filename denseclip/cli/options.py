@@ -102,6 +102,16 @@ def add_clip_options(parser: argparse.ArgumentParser, of_what: str) -> None:
     )
 
 
+def add_dino_option(parser: argparse.ArgumentParser) -> None:
+    """The other network of some presets."""
+    parser.add_argument(
+        '--dino',
+        metavar='WEIGHTS',
+        help='self-supervised network of a preset that takes one (proxyclip, corrclip, cass, lposs): a file, '
+        'ARCHITECTURE=FILE (a name of timm), local-dir:FOLDER',
+    )
+
+
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Where results go and in which forms."""
     parser.add_argument('--out', metavar='DIR', help='folder for the results; not needed with --json')
@@ -133,7 +143,7 @@ def check_output(args: argparse.Namespace) -> None:
 
 def model_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of ``load_model`` that these options mean; of those that a command has not, none."""
-    names = ('clip', 'pretrained', 'things', 'task', 'score', 'masks', 'stage', 'head', 'unknown')
+    names = ('clip', 'pretrained', 'dino', 'things', 'task', 'score', 'masks', 'stage', 'head', 'unknown')
     found = {name: getattr(args, name) for name in names if hasattr(args, name)}
     shared = ('config', 'weights', 'device', 'precision', 'layout', 'compile', 'trust')
     return {**found, **{name: getattr(args, name) for name in shared}}

@@ -22,6 +22,7 @@ _OTHERS = (
     'preset',
     'clip',
     'pretrained',
+    'dino',
     'checkpoint',
     'method',
     'masks',

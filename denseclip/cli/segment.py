@@ -11,6 +11,7 @@ from denseclip.apis.methods import MASK_SOURCES, SEGMENTATION_TASKS, STAGES, met
 from denseclip.cli.options import (
     add_batch_option,
     add_clip_options,
+    add_dino_option,
     add_model_options,
     add_output_options,
     model_arguments,
@@ -42,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'same as --model',
     )
     add_clip_options(parser, 'the preset, or of ovseg with --masks from elsewhere')
+    add_dino_option(parser)
     parser.add_argument(
         '--explain', action='store_true', help='with --descriptions: say which of them each class is most like (top 3)'
     )
@@ -173,7 +175,8 @@ def add_mask_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--masks',
         metavar='SOURCE',
-        help=f'where masks come from: {MASK_SOURCES} (default: model; others need no --weights, CLIP decides)',
+        help=f'where masks come from: {MASK_SOURCES} (default: model; others need no --weights, CLIP '
+        'decides). The presets that take regions (corrclip) have them from there, too',
     )
     group.add_argument(
         '--stage',

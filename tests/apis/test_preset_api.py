@@ -1,6 +1,7 @@
 """Training-free methods from Python and from the command line, on a tiny CLIP in a folder."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from tiny_open_vocab import ARCH, TINY_DINO, tiny_open_vocab
 from denseclip.apis import Inferencer, UserError, segment
 from denseclip.cli.main import main
 from denseclip.weights import write_safetensors
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -56,6 +59,24 @@ def test_plug_ins_are_passed_on(clip, picture):
     windows = dict(mode='slide', crop_size=(64, 64), stride=(64, 64))
     found = Inferencer.from_preset('proxyclip', 'road; sky', clip, device='cpu', affinity=dino, test_cfg=windows)
     assert isinstance(found.segment(picture).label_map, np.ndarray)
+
+
+def test_networks_and_masks_of_presets_from_the_command_line(clip, picture, tmp_path, capsys):
+    words = ['segment', str(picture), '--classes', 'road; sky', '--clip', clip, '--device', 'cpu']
+    dino = ['--dino', f'local-dir:{ROOT / "checkpoints/miniworld_dino"}']
+    out = ['--masks', 'superpixels', '--out', str(tmp_path / 'out')]
+    assert main([*words, '--preset', 'corrclip', *dino, *out]) == 0
+    assert (tmp_path / 'out' / 'street_labels.png').is_file()
+    for extra, message in (
+        (['--preset', 'corrclip', *dino], 'give --masks SOURCE'),
+        (['--preset', 'corrclip', '--masks', 'superpixels'], 'give --dino WEIGHTS'),
+        (['--preset', 'corrclip', *dino, '--masks', 'model'], 'is of OVSeg'),
+        (['--preset', 'naclip', *dino], 'naclip takes no --dino'),
+        (['--preset', 'proxyclip', *dino, '--masks', 'superpixels'], 'takes no --masks'),
+        (['--method', 'fcclip', *dino], '--dino (dino=) goes with presets'),
+    ):
+        assert main([*words, *extra, '--out', str(tmp_path / 'new')]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_command_line(clip, picture, tmp_path, capsys):
