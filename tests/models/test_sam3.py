@@ -257,6 +257,7 @@ def test_windows_average_maps_and_padding_is_cut(model: SAM3Segmentor) -> None:
     )
 
 
+@pytest.mark.slow
 def test_predicts_on_fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers.models.sam3.modeling_sam3 import Sam3DetrDecoder
 
