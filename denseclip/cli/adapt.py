@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if choice.alpha == 0:
         print('the words alone were best there: the head changes nothing; label more pictures, or other ones')
-    elif choice.alpha is None and choice.miou <= choice.text_miou:
+    elif choice.alpha is None and 0 < choice.text_miou >= choice.miou:
         print('the words alone were no worse there: leave the head out, or label more pictures, or other ones')
     print(f'written: {shown(args.out)}')
     print(f'next: denseclip segment PICTURE --head {shown(args.out)} --out results')

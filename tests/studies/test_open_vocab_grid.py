@@ -144,7 +144,7 @@ def test_configs_are_cells_of_the_grid(path: Path) -> None:
     """The config of a preset and a set is what the grid runs for them under the preset's own protocol."""
     preset_name, _, _, rest = path.stem.split('_')
     preset_name, set_name = preset_name.replace('-', '_'), evaluation_set(rest.split('-')[0]).name
-    wanted = cell_config(preset_name, set_name, default_protocol(preset_name).name, CellOptions()).to_dict()
+    wanted = cell_config(preset_name, set_name, default_protocol(preset_name, set_name).name, CellOptions()).to_dict()
     config = Config.fromfile(path).to_dict()
     dataset = {**config['test_dataloader']['dataset'], 'test_mode': True}
     assert config['model'] == wanted['model'] and dataset == wanted['test_dataloader']['dataset']
