@@ -166,7 +166,7 @@ class FCCLIP(
         self.train_trunk(mode)
         self.text.tower.eval()
         if self.adapter is not None:
-            self.head.eval()
+            self.get_submodule('head').eval()
         return self
 
     # --- vocabulary ---------------------------------------------------------------------------------------------
