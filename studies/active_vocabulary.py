@@ -54,7 +54,7 @@ def accuracy(model: Any, dataset: Any, count: int, oracle: bool = False) -> floa
     classes = list(dataset.metainfo['classes'])
     areas = np.zeros((4, len(classes)))
     for n in range(count):
-        areas += _areas(model, pseudo_collate([dataset[n]]), len(classes), 'classes' if oracle else None)
+        areas += _areas(model, pseudo_collate([dataset[n]]), len(classes), 'classes' if oracle else None)[0]
     model.offered = None
     return score(areas, classes)[0]['mIoU']
 

@@ -166,6 +166,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             '(regions, of SAM 2, EntitySeg or EoMT in the paper)',
             regions=True,
         ),
+        'glaclip': Preset(
+            'Lee et al., CVPR 2026: ProxyCLIP, but the last block looks at the patches of all windows, by anchors',
+            {'attention': 'external', **_BARE, **_SCALE},
+            {**_COSINES_40, 'affinity': {'type': 'DINOAffinity'}, 'join': {}},
+            needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/8 in the paper)',
+        ),
         'lposs': Preset(
             'Stojnic et al., CVPR 2025: MaskCLIP, scores of all windows spread over the patches of DINO',
             {'attention': 'value', **_SIZE},

@@ -10,6 +10,7 @@ from denseclip.evaluation.panoptic_metric import PanopticQualityMetric
 from denseclip.evaluation.proposal_recall import ProposalRecallMetric
 from denseclip.evaluation.regions import RegionMetric
 from denseclip.evaluation.semantic import SemanticMetric
+from denseclip.evaluation.window_seams import WindowSeams
 
 __all__ = [
     'AnomalyMetric',
@@ -22,4 +23,5 @@ __all__ = [
     'ProposalRecallMetric',
     'RegionMetric',
     'SemanticMetric',
+    'WindowSeams',
 ]

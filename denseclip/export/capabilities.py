@@ -87,6 +87,8 @@ def _open_vocabulary(model: Any) -> Capability:
         return _no('its scores are refined (post=...), which the runtime does not do; leave post out.')
     if not (model.tower.read_out.repair is None and model.tower.read_out.middle is None):
         return _no('its read-out ranks the tokens of a picture (repair, middle), which graphs do not.')
+    if model.join is not None:
+        return _no('its last block runs over all windows of a picture (join=...), which the runtime does not do.')
     if model.spread is not None:
         return _no('its scores travel over a graph of all windows (spread=...), which the runtime does not do.')
     if model.regions is not None:

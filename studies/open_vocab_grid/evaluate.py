@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class Progress:
         peak_bytes: Most memory of the process, or of the GPU's allocator.
         areas: Pixels per class: of intersection, union, prediction and label, over the counted pictures; and in
             the bands along edges of both, of the label and of the prediction.
+        seams: Pixels that two windows label differently, and pixels that two windows see; models count them where
+            ``test_cfg.seams`` is set.
         scores: ``mIoU``, ``aAcc``, ``mAcc`` and ``mBIoU`` (boundary IoU) in percent; empty until done.
         class_iou: IoU per class in percent, None for classes that never occur; empty until done.
         error: Why it failed, or why it cannot be.
@@ -59,6 +61,7 @@ class Progress:
     seconds: float = 0.0
     peak_bytes: int = 0
     areas: Mapping[str, list[float]] = field(default_factory=dict)
+    seams: Sequence[int] = (0, 0)
     scores: Mapping[str, float] = field(default_factory=dict)
     class_iou: Mapping[str, float | None] = field(default_factory=dict)
     error: str = ''
@@ -145,10 +148,11 @@ def evaluate_cell(
         saved = time.monotonic()
         for batch in DataLoader(rest, batch_size=1, num_workers=num_workers, collate_fn=pseudo_collate):
             started = time.perf_counter()
-            found, maps = _areas(model, batch, len(classes), cell.oracle)
+            found, maps, pairs = _areas(model, batch, len(classes), cell.oracle)
             spent = time.perf_counter() - started  # what edges cost is none of the method's time
             areas += np.concatenate([found, boundary_counts(*maps, len(classes), _ignored(len(classes)))])
-            state = replace(state, done=state.done + 1, seconds=state.seconds + spent)
+            seams = [before + now for before, now in zip(state.seams, pairs, strict=True)]
+            state = replace(state, done=state.done + 1, seconds=state.seconds + spent, seams=seams)
             if tick is not None:
                 tick(state.done, total)
             if time.monotonic() - saved >= save_every and state.done < total:
@@ -185,8 +189,8 @@ def _mean(values: np.ndarray) -> float:
 
 def _areas(
     model: Any, batch: Mapping[str, Any], num_classes: int, oracle: str | None = None
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Pixels per class of one picture, (4, K), whole numbers, and its label maps, found and true.
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], Sequence[int]]:
+    """Pixels per class of one picture, (4, K), whole numbers; its label maps, found and true; pixels at seams.
 
     ``oracle``: what its labels give away.
     """
@@ -202,7 +206,8 @@ def _areas(
         prediction = region_labels(prediction, torch.where(label == ignored, -1, label), num_classes)
     found = IoUMetric.intersect_and_union(prediction, label, num_classes, ignore_index=ignored)
     areas = np.stack([np.asarray(row.cpu(), dtype=np.float64) for row in found])
-    return areas, (prediction.cpu().numpy(), label.cpu().numpy())
+    seams = sample.metainfo.get('window_seams', (0, 0))
+    return areas, (prediction.cpu().numpy(), label.cpu().numpy()), seams
 
 
 def _ignored(num_classes: int) -> int:

@@ -23,6 +23,7 @@ COLUMNS = (
     'set',
     'mIoU',
     'boundary IoU',
+    'window seams',
     'published',
     'published under other conditions',
     'pictures',
@@ -35,7 +36,8 @@ COLUMNS = (
 _NOTE = """
 `published` has the same method, weights, protocol and set; its source and what else differs: docs/protocols.md.
 Numbers in the next column belong to other weights or another protocol and must not be compared. A set that is not
-complete ("5 of 1449") can be compared with nothing.
+complete ("5 of 1449") can be compared with nothing. `window seams`: share of the pixels seen by two windows that they
+label differently, in percent; counted with `--cfg-options model.test_cfg.seams=True`.
 """
 
 
@@ -108,6 +110,12 @@ def _contents(folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=key)
 
 
+def _share(counts: Sequence[int]) -> str:
+    """What part of the pixels seen by two windows they label differently, in percent."""
+    different, seen = counts
+    return f'{100 * different / seen:.1f}' if seen else ''
+
+
 def _row(content: dict[str, Any]) -> dict[str, str]:
     cell = content['cell']
     name, entry = cell['set_name'], {**SETS, **LARGE_SETS}.get(cell['set_name'])
@@ -123,6 +131,7 @@ def _row(content: dict[str, Any]) -> dict[str, str]:
         'set': name if entry is None else entry.title,
         'mIoU': f'{content["scores"]["mIoU"]:.2f}' if finished else '',
         'boundary IoU': f'{content["scores"]["mBIoU"]:.2f}' if finished and 'mBIoU' in content['scores'] else '',
+        'window seams': _share(content.get('seams', (0, 0))),
         'published': ' / '.join(f'{row.miou[name]:g}' for row in exact),
         'published under other conditions': '; '.join(
             f'{row.miou[name]:g} ({row.weights}, {row.protocol or row.note or "protocol not documented"})'

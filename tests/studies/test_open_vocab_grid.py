@@ -104,7 +104,7 @@ def test_true_masks_are_given_the_class_that_most_of_their_pixels_have() -> None
     sample = SegDataSample(gt_sem_seg=PixelData(data=label))
     sample.set_data(dict(pred_sem_seg=PixelData(data=torch.tensor([[0, 0, 2, 2, 2, 1]]))))
     model = SimpleNamespace(test_step=lambda _: [sample])
-    found, maps = _areas(model, {'data_samples': [sample]}, 3, 'masks')
+    found, maps, _ = _areas(model, {'data_samples': [sample]}, 3, 'masks')
     assert found.tolist() == [[3, 0, 0], [3, 2, 2], [3, 0, 2], [3, 2, 0]]  # intersection, union, prediction, label
     assert maps[0].shape == maps[1].shape == (1, 6)
 
@@ -559,5 +559,5 @@ def test_sixteen_bit_labels_are_ignored_at_65535() -> None:
     label = torch.tensor([[0, 255, 299, 65535]])
     sample = SegDataSample(gt_sem_seg=PixelData(data=label[None]))
     sample.set_data(dict(pred_sem_seg=PixelData(data=torch.tensor([[[0, 255, 0, 7]]]))))
-    found, _ = _areas(SimpleNamespace(test_step=lambda _: [sample]), {'data_samples': [sample]}, 300)
+    found, _, _ = _areas(SimpleNamespace(test_step=lambda _: [sample]), {'data_samples': [sample]}, 300)
     assert found[3].nonzero()[0].tolist() == [0, 255, 299] and found[2].nonzero()[0].tolist() == [0, 255]

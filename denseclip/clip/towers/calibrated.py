@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import Guide
+from ..errors import NoReadOutError
 from ..likeness import Likeness
 from ..middle_layers import MiddleLayers, MiddleNotes
 from ..token_repair import mend
@@ -75,3 +76,24 @@ def calibrated_patches(
 
 def _likeness(how: MiddleLayers, tokens: Tensor) -> Likeness:
     return Likeness(tokens, how.least, how.sharpness, how.cut_first)
+
+
+def before_last(read_out: DenseReadOut, count: int) -> dict[int, list[int]]:
+    """Middle blocks that a read-out needs, each with the numbers that the read-out calls it by.
+
+    Raises:
+        NoReadOutError: If there are not as many blocks before the last one, or none before it to repair tokens after.
+    """
+    wanted = () if read_out.middle is None else read_out.middle.blocks
+    found: dict[int, list[int]] = {}
+    for name in wanted:
+        index = name + count if name < 0 else name
+        if not 0 <= index < count - 1:
+            raise NoReadOutError(
+                f'read_out.middle takes tokens after block {name}, but this tower has blocks 0 to {count - 1}, and the '
+                'last one is the one that is changed: give other numbers (alike, after, summed).'
+            )
+        found.setdefault(index, []).append(name)
+    if read_out.looks and count <= read_out.layers:
+        raise NoReadOutError("repair by sign='attention' looks at the block before the last ones, and there is none.")
+    return found

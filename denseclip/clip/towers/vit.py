@@ -33,7 +33,7 @@ from ..preprocess import PreprocessSpec
 from .affinity_read import read_by_affinity
 from .attention_pool import pooler_values
 from .base import DenseReadOut, ImageTower, TowerOutput
-from .calibrated import calibrated_patches, repaired
+from .calibrated import before_last, calibrated_patches, repaired
 from .changed_blocks import changed_blocks
 
 
@@ -61,7 +61,7 @@ class ViTTower(ImageTower):
         self.indices = self.checked_indices(len(blocks), ())
         self.ffn_inputs = _positive(self.read_out.ffn_inputs, len(blocks), 'ffn_inputs')
         self.weights_from = _positive(self.read_out.weights_from, len(blocks), 'weights_from')
-        self._middle = _before_last(self.read_out, len(blocks))
+        self._middle = before_last(self.read_out, len(blocks))
         self._branch = middle_indices(self.read_out.branch, len(blocks))
         if self.read_out.keys is not None and (self.read_out.as_trained or self.read_out.layers != 1):
             raise ValueError('read_out.keys needs a changed last block and layers=1.')
@@ -168,6 +168,15 @@ class ViTTower(ImageTower):
         if guide is not None and self.deep_prompts is not None:
             raise ValueError('deep prompts do not go with a guide (affinity, prior) of the last blocks.')
         return self._read(images, self.read_out, guide, prompts)
+
+    def before_last(self, images: Tensor) -> TowerOutput:
+        """Tokens that the changed blocks start from, repaired where the read-out says so; those blocks do not run."""
+        x, grid = self._start(images)
+        out = TowerOutput(grid=grid, notes=MiddleNotes())
+        fork = self._fork(None, None)
+        x = self._walk(x, out, fork, fork, False, None)
+        out.tokens = repaired(self.read_out, x, grid, out.notes)[0]
+        return out
 
     def inside(self, images: Tensor) -> TowerOutput:
         """What :meth:`forward` notes on its way (stages, weights, ``ffn_inputs``), and no embedding.
@@ -325,7 +334,7 @@ class ViTTower(ImageTower):
             normed, grid = read_by_affinity(self, tokens, grid, result, guide, branches), result
         else:
             normed = self.after_blocks(self._own(self._changed_blocks(tokens, grid, guide))[:, 1:])
-        return to_map(self._project(normed), grid), to_map(normed, grid)
+        return to_map(self.project(normed), grid), to_map(normed, grid)
 
     def _changed_blocks(self, x: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
         blocks = list(self.visual.transformer.resblocks[-self.read_out.layers :])
@@ -338,7 +347,7 @@ class ViTTower(ImageTower):
             out.dense, out.unprojected = self.read_dense(out.tokens, out.grid, guide, out.notes, out.branches)
         else:
             normed = self.after_blocks(self._own(x)[:, 1:])
-            out.dense, out.unprojected = to_map(self._project(normed), out.grid), to_map(normed, out.grid)
+            out.dense, out.unprojected = to_map(self.project(normed), out.grid), to_map(normed, out.grid)
 
     def _keys(self, tokens: Tensor | None) -> Tensor:
         assert tokens is not None
@@ -361,10 +370,11 @@ class ViTTower(ImageTower):
         """Image embedding of the final tokens, by the pooling that the model was trained with."""
         visual = self.visual
         if visual.attn_pool is None and visual.pool_type == 'tok':
-            return self._project(visual.ln_post(x[:, 0]))
-        return self._project(visual._pool(x)[0])
+            return self.project(visual.ln_post(x[:, 0]))
+        return self.project(visual._pool(x)[0])
 
-    def _project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor) -> Tensor:
+        """Tokens in the joint space."""
         return x @ self.visual.proj if self.visual.proj is not None else x
 
 
@@ -383,27 +393,6 @@ def _positive(indices: tuple[int, ...], count: int, name: str) -> tuple[int, ...
     found = tuple(i + count if i < 0 else i for i in indices)
     if any(not 0 <= i < count for i in found) or len(set(found)) != len(found):
         raise ValueError(f'{name}={indices}: give different numbers from {-count} to {count - 1} for this tower.')
-    return found
-
-
-def _before_last(read_out: DenseReadOut, count: int) -> dict[int, list[int]]:
-    """Middle blocks that a read-out needs, each with the numbers that the read-out calls it by.
-
-    Raises:
-        NoReadOutError: If there are not as many blocks before the last one, or none before it to repair tokens after.
-    """
-    wanted = () if read_out.middle is None else read_out.middle.blocks
-    found: dict[int, list[int]] = {}
-    for name in wanted:
-        index = name + count if name < 0 else name
-        if not 0 <= index < count - 1:
-            raise NoReadOutError(
-                f'read_out.middle takes tokens after block {name}, but this tower has blocks 0 to {count - 1}, and the '
-                'last one is the one that is changed: give other numbers (alike, after, summed).'
-            )
-        found.setdefault(index, []).append(name)
-    if read_out.looks and count <= read_out.layers:
-        raise NoReadOutError("repair by sign='attention' looks at the block before the last ones, and there is none.")
     return found
 
 

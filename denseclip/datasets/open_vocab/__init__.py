@@ -1,6 +1,6 @@
 """Evaluation of open-vocabulary segmentation: the sets, the published protocols and the published numbers."""
 
-from denseclip.datasets.open_vocab.protocols import PROTOCOLS, EvaluationProtocol, Setting, default_protocol, protocol
+from denseclip.datasets.open_vocab.protocols import PROTOCOLS, EvaluationProtocol, default_protocol, protocol
 from denseclip.datasets.open_vocab.published import PUBLISHED, Published, published
 from denseclip.datasets.open_vocab.sets import (
     DOMAIN_SETS,
@@ -11,6 +11,7 @@ from denseclip.datasets.open_vocab.sets import (
     EvaluationSet,
     evaluation_set,
 )
+from denseclip.datasets.open_vocab.setting import Setting
 
 __all__ = [
     'DOMAIN_SETS',

@@ -10,69 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from denseclip.datasets.open_vocab.sets import DOMAIN_SETS, LARGE_SETS, MESS_SETS, MINIWORLD, SETS
-from denseclip.recipes import eval_steps
-
-BACKGROUNDS = ('none', 'prompt', 'learned', 'threshold')
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a protocol does with one set.
-
-    Attributes:
-        vocabulary: Class list of the suite; label ids are positions in it.
-        scale: Longest and shortest side that a picture must fit into after resizing; its shape is kept.
-        crop: Height and width of a window; None runs the whole picture.
-        stride: Vertical and horizontal step of the windows.
-        background: ``'none'``: the set has no background class. ``'prompt'``: label 0 is a class like all others, with
-            its own words. ``'learned'``: the same, and a model that has learned what is background (CLIP-DINOiser) also
-            applies its rule. ``'threshold'``: label 0 has words and also takes pixels whose best class is less
-            probable than ``prob_threshold``.
-        prob_threshold: Probability, 0..1.
-        area_threshold: Share of the labelled pixels, 0..1, that a class must exceed to be kept.
-        logit_scale: Factor of the cosines before the softmax; None leaves the method's own.
-        tuned: What the protocol's own method has otherwise on this set: settings of ``read_out``, ``post`` and
-            ``affinity``.
-    """
-
-    vocabulary: str
-    scale: tuple[int, int]
-    crop: tuple[int, int] | None = None
-    stride: tuple[int, int] | None = None
-    background: str = 'none'
-    prob_threshold: float | None = None
-    area_threshold: float | None = None
-    logit_scale: float | None = None
-    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
-
-    def __post_init__(self) -> None:
-        if self.background not in BACKGROUNDS:
-            raise ValueError(f"background '{self.background}' is unknown; choose from {', '.join(BACKGROUNDS)}")
-        if (self.background == 'threshold') != (self.prob_threshold is not None):
-            raise ValueError("prob_threshold and background='threshold' need each other")
-        if (self.crop is None) != (self.stride is None):
-            raise ValueError('crop and stride need each other')
-
-    def pipeline(self, *, wide: bool = False) -> list[dict[str, Any]]:
-        """Test pipeline; labels are read after resizing, so that the score is taken in the original size.
-
-        Args:
-            wide: Labels are 16-bit.
-        """
-        return eval_steps(dict(type='Resize', scale=self.scale, keep_ratio=True), num_classes=None, wide=wide)
-
-    def test_cfg(self) -> dict[str, Any]:
-        """The model's ``test_cfg``."""
-        if self.crop is None:
-            return dict(mode='whole')
-        return dict(mode='slide', crop_size=self.crop, stride=self.stride)
-
-    def post(self) -> dict[str, Any]:
-        """Settings of the model's ``post`` for the background."""
-        if self.background != 'threshold':
-            return {}
-        area = {} if self.area_threshold is None else dict(area_threshold=self.area_threshold)
-        return dict(background=0, prob_threshold=self.prob_threshold, **area)
+from denseclip.datasets.open_vocab.setting import Setting
 
 
 @dataclass(frozen=True)
@@ -217,6 +155,15 @@ def _pearl() -> dict[str, Setting]:
             'cityscapes': dict(scale=(2048, 560), tuned=fine),
             'ade20k': dict(tuned=strong),
         },
+    )
+
+
+def _glaclip() -> dict[str, Setting]:
+    return _family(
+        Setting('', (2048, 336), (224, 224), (112, 112)),
+        dict.fromkeys(('voc21', 'voc20', 'coco_object'), 'glaclip'),
+        thresholds=dict(voc21=0.1, context60=0.1, coco_object=0.1),
+        special={'cityscapes': dict(scale=(2048, 560))},
     )
 
 
@@ -370,6 +317,13 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 _cass(),
             ),
             EvaluationProtocol(
+                'glaclip',
+                'GLA-CLIP (Lee et al., CVPR 2026), 2btlFe/GLA-CLIP at ba74915, configs/: windows of 224, Cityscapes '
+                'at short side 560, others at 336',
+                _OPENAI,
+                _glaclip(),
+            ),
+            EvaluationProtocol(
                 'lposs',
                 'LPOSS (Stojnic et al., CVPR 2025), vladan-stojnic/LPOSS at e489a74, segmentation/configs/: windows of '
                 '224 at short side 448, background as words',
@@ -458,6 +412,7 @@ _DEFAULTS = {
     'pearl': 'pearl',
     'lposs': 'lposs',
     'scclip': 'scclip',
+    'glaclip': 'glaclip',
     'cass': 'cass',
     'sfp': 'sfp',
 }

@@ -70,6 +70,8 @@ def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor, N
 
 def _slide(model: Any, picture: Tensor) -> Tensor:
     """MMSegmentation's ``slide_inference``: mean of the windows' scores, (1, K, H, W)."""
+    if model.join is not None:  # no reference runs such windows one by one
+        return model.slide_inference(picture, [])
     height, width = size_of(picture)
     total: Tensor | None = None
     count = picture.new_zeros(1, 1, height, width)

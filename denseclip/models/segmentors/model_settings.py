@@ -18,6 +18,7 @@ DEFAULTS: Mapping[str, Any] = {
     'padding': 'black',
     'affinity': None,
     'spread': None,
+    'join': None,
     'post': {},
 }
 """Settings that neither the config nor its preset gives."""

@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from denseclip.clip.text_bank import TextEmbeddings
-from denseclip.clip.towers import ImageTower, TowerOutput
+from denseclip.clip.towers import ImageTower
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.lazy_weights import CLIPOwner
@@ -65,6 +65,8 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
             without ``type`` replace those of the preset.
         spread: Settings of :class:`.spreading.LabelPropagation`: scores of all windows travel over one graph of
             patches before labels are taken (LPOSS); None: they do not.
+        join: Settings of :class:`.whole_picture.WindowJoin`: the last block runs over the tokens of all windows
+            (GLA-CLIP), ``{}`` for the usual ones; None: of each window by itself.
         regions: Region provider; each region takes the label that most of its pixels have. An affinity with a ``scope``
             ends at their borders (CorrCLIP), and then all windows are run, whatever ``test_cfg.refine`` says.
         post: Settings of :class:`PostProcessing`; single settings replace those of the preset.
@@ -98,6 +100,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         stretch: bool = False,
         affinity: Mapping[str, Any] | nn.Module | None = None,
         spread: Mapping[str, Any] | None = None,
+        join: Mapping[str, Any] | None = None,
         regions: Mapping[str, Any] | nn.Module | None = None,
         post: Mapping[str, Any] | PostProcessing | None = None,
         cache_dir: str | Path | None = None,
@@ -108,7 +111,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         settings = dict(clip) if isinstance(clip, Mapping) else {}
         chosen = {name: settings.pop(name, None) for name in ('read_out', 'preset')}
         given = {'templates': templates, 'merge': merge, 'scale': scale, 'output': output, 'padding': padding}
-        wanted = model_settings(chosen['preset'], {**given, 'affinity': affinity, 'spread': spread})
+        wanted = model_settings(chosen['preset'], {**given, 'affinity': affinity, 'spread': spread, 'join': join})
         parts = settings.pop('parts', None) or (OpenCLIPParts(**settings) if isinstance(clip, Mapping) else clip)
         spec = parts.clip.preprocess
         if data_preprocessor is None:
@@ -126,6 +129,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         self.remove_prompts = PromptRemoval(text, self.post.remove_prompts)
         self._comparison: Comparison | None = None
         self._no_text: list[NoText] = []  # in a list: it comes from CLIPN's file, never from a checkpoint
+        self.join = self.accept_join(wanted['join'])
         self.affinity: Any = None if wanted['affinity'] is None else build_module(wanted['affinity'])
         self.regions = None if regions is None else build_module(regions)
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
@@ -190,12 +194,6 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         spec = self.tower.preprocess
         black = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
         return pad_to(images, size, None if self.padding == 'zero' else black)
-
-    def read(self, images: Tensor) -> TowerOutput:
-        """Run the image tower on pictures padded to whole patches."""
-        self.need_weights()
-        padded = self.pad(images)
-        return self.noted(self.tower(padded, self.guide(padded)))
 
     def dense_features(self, images: Tensor) -> Tensor:
         """Pixel embeddings in the joint space, not normalised.

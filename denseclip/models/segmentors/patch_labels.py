@@ -53,6 +53,11 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference):
                 "active_vocabulary: 'agreement' reads the attention of a CLIP vision transformer's blocks, which "
                 f'{type(self).__name__} with {type(self.tower).__name__} does not offer; choose another scorer.'
             )
+        if self.join is not None and active.scorer in (*_NEEDS_POOLED, 'agreement'):
+            raise ValueError(
+                f"active_vocabulary: '{active.scorer}' reads each window to its end, which join does not; choose "
+                "'dense' or 'crops'."
+            )
         if active.relabel and self.output != 'probabilities':
             raise ValueError("active_vocabulary: relabel=True needs output='probabilities'.")
 

@@ -12,7 +12,8 @@ from denseclip.clip.head_affinity import HeadAffinity
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.presets import preset
 from denseclip.clip.text_bank import TextEmbeddings
-from denseclip.clip.towers import DenseReadOut, build_image_tower
+from denseclip.clip.towers import DenseReadOut, ViTTower, build_image_tower
+from denseclip.clip.towers.joined import JoinedWindows
 from denseclip.core.placement import Placement, slide_boxes
 from denseclip.models.functional.class_purification import map_agreement
 from denseclip.models.functional.label_propagation import lab_colours
@@ -23,6 +24,7 @@ from denseclip.models.open_clip_parts import OpenCLIPParts
 from denseclip.models.segmentors.patch_choice import Chooser, Seen, View
 from denseclip.models.segmentors.score_maps import ScoreMaps
 from denseclip.models.segmentors.spreading import LabelPropagation
+from denseclip.models.segmentors.whole_picture import WindowJoin
 from denseclip.structures.active_vocabulary import ActiveVocabulary
 from denseclip.weights import load_into
 from denseclip.weights.convert import convert
@@ -168,6 +170,23 @@ def check_cass(fixture: Fixture) -> None:
         dense, pooled = fixture.input('patches').transpose(1, 2)[..., None], fixture.input('pooled')
         found = Presence(**settings).cosines(dense, pooled, fixture.input('names'))
         fixture.expect(f'presence_{name}', found[..., 0].transpose(1, 2))
+
+
+@consumes('training_free', 'glaclip')
+@torch.no_grad()
+def check_glaclip(fixture: Fixture) -> None:
+    """The last block over the patches of all windows, by another network's recorded tokens."""
+    config, picture = fixture.config, fixture.input('picture')
+    tower = ViTTower(visual_of(fixture), DenseReadOut(pooled=False, **preset('glaclip').read_out))
+    boxes = slide_boxes(picture.shape[2:], [config['crop']] * 2, [config['stride']] * 2)
+    out = tower.before_last(torch.cat([picture[:, :, box[0] : box[1], box[2] : box[3]] for box in boxes]))
+    assert out.tokens is not None and out.grid is not None
+    every, features = range(len(boxes)), fixture.input('features')
+    for name, settings in config['runs'].items():
+        join = WindowJoin.of(settings)
+        joined = JoinedWindows(tower, out.tokens, out.grid, [(0, 0)] * len(boxes), features, join.anchors)
+        dense = torch.cat([joined.dense(n, every) for n in every])
+        expect_patches(fixture, f'joined_{name}', dense.flatten(2).transpose(1, 2))
 
 
 class Recorded:
