@@ -145,7 +145,7 @@ class ClassChoice:
 
     def with_class(self, label: int | None) -> ClassChoice:
         """The same with a class that always takes part; None: nothing to do."""
-        if label is None or bool(self.kept[label]):
+        if label is None:
             return self
         kept = self.kept.clone()
         kept[label] = True

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from device_safety import fake_cuda
 from mmseg.structures import SegDataSample
 from tiny_fcclip import tiny_fcclip
 from tiny_open_vocab import tiny_open_vocab
 from tiny_ovseg import tiny_ovseg
 
+from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.models.functional.class_purification import active_boxes, rival_groups, spread_maps, transition
 from denseclip.models.functional.class_scores import grid_crops, mixed_scores, place_scores
+from denseclip.models.segmentors.patch_choice import Chooser, Seen, View
+from denseclip.models.segmentors.score_maps import ScoreMaps
 from denseclip.structures.active_vocabulary import SCORERS, ActiveVocabulary
 
 WORDS = ['sky', ('car', ['automobile', 'vehicle']), 'road', 'tree', 'cat', 'dog', 'house', 'boat', 'cup', 'bell']
@@ -213,3 +217,19 @@ def test_rivals_of_rivals_are_rivals() -> None:
         maps[k, 0, start:stop] = 1.0
     assert rival_groups(maps, 0.6) == [[0, 1, 2], [3]]
     assert rival_groups(maps, 0.9) == [[0], [1], [2], [3]]
+
+
+@pytest.mark.parametrize('scorer', ['picture', 'dense', 'mixed', 'crops'])
+@pytest.mark.parametrize('per', ['picture', 'window'])
+def test_choices_are_made_on_fake_cuda(scorer, per) -> None:
+    with fake_cuda(), torch.no_grad():
+        text = TextEmbeddings(torch.randn(6, 4), torch.arange(6), tuple('abcdef'))
+        inside = torch.ones(5, 7, dtype=torch.bool)
+        views = [
+            View(torch.randn(6, 5, 7), inside, Seen(pooled=torch.randn(4)), torch.randn(3, 40, 56)) for _ in range(2)
+        ]
+        chooser = Chooser(
+            ActiveVocabulary(scorer, per=per), text, 100.0, lambda crops: crops.flatten(1)[:, :4], always=5
+        )
+        found, _ = chooser.choose(views, ScoreMaps([view.logits for view in views], None), torch.randn(3, 40, 60))
+    assert found.kept.device.type == 'cuda' and found.scores.device.type == 'cuda' and len(found.kept) == 6

@@ -112,7 +112,7 @@ class Chooser:
     def by_places(self, views: Sequence[View], picture: Tensor) -> Tensor:
         """The best score over a few patches."""
         del picture
-        return torch.stack([place_scores(v.logits.float(), v.inside) for v in views if bool(v.inside.any())]).amax(0)
+        return torch.stack([place_scores(view.logits.float(), view.inside) for view in views]).amax(dim=0)
 
     def by_both(self, views: Sequence[View], picture: Tensor) -> Tensor:
         """Both together."""
@@ -132,11 +132,10 @@ class Chooser:
             kept[:, self.always] = True
         rows = [self._rows(one, len(plane)) for one, plane in zip(kept, maps.maps, strict=True)]
         masked = [
-            plane.masked_fill(~row[:, None, None], float(plane.amin()))
-            for plane, row in zip(maps.maps, rows, strict=True)
+            torch.where(row[:, None, None], plane, plane.amin()) for plane, row in zip(maps.maps, rows, strict=True)
         ]
         best, any_window = scores.amax(dim=0), kept.any(dim=0)
-        any_window[best.argmax()] |= ~any_window.any()
+        any_window = any_window | (F.one_hot(best.argmax(), len(best)).bool() & ~any_window.any())
         return self._choice(any_window, best), replace(maps, maps=masked)
 
     def _rows(self, classes: Tensor, rows: int) -> Tensor:
