@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from device_safety import fake_cuda
@@ -11,6 +13,7 @@ from tiny_open_vocab import tiny_open_vocab
 from tiny_ovseg import tiny_ovseg
 
 from denseclip.clip.text_bank import TextEmbeddings
+from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.class_purification import active_boxes, rival_groups, spread_maps, transition
 from denseclip.models.functional.class_scores import grid_crops, mixed_scores, place_scores
 from denseclip.models.segmentors.patch_choice import Chooser, Seen, View
@@ -233,3 +236,25 @@ def test_choices_are_made_on_fake_cuda(scorer, per) -> None:
         )
         found, _ = chooser.choose(views, ScoreMaps([view.logits for view in views], None), torch.randn(3, 40, 60))
     assert found.kept.device.type == 'cuda' and found.scores.device.type == 'cuda' and len(found.kept) == 6
+
+
+def test_freecps_settings_label_by_maps_that_have_spread() -> None:
+    settings = dict(scorer='agreement', per='window', threshold=0.05, overlap=0.7, most=None, relabel=True, side=32)
+    model = tiny_open_vocab(
+        'maskclip', vocabulary=WORDS, test_cfg=dict(**SLIDE, keep_logits=True, active_vocabulary=settings)
+    )
+    sample = model.predict(pictures(), [SegDataSample()])[0]
+    kept, scores = sample.class_choice.kept, sample.seg_logits.data
+    assert 0 < int(kept.sum()) < len(WORDS) and not scores[~kept].any()
+    assert scores.amin() >= 0 and scores.amax() <= 1 + 1e-6
+    assert torch.equal(scores.argmax(dim=0), sample.pred_sem_seg.data[0])
+    model.active_vocabulary = None
+    assert 'class_choice' not in model.predict(pictures(), [SegDataSample()])[0]
+
+
+def test_a_background_of_words_always_takes_part() -> None:
+    words = Vocabulary.from_names(['sky', 'car', 'road', 'tree', 'cat', 'dog'])
+    words = replace(words, background='prompts', background_names=('something else',))
+    model = tiny_open_vocab('sclip', vocabulary=words, test_cfg=dict(active_vocabulary=dict(scorer='picture', most=1)))
+    for seed in range(3):
+        assert bool(choice(model, pictures(seed=seed)).kept[len(words)])
