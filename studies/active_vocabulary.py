@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """What choosing the classes of a picture is worth: mIoU on miniworld, and time with 32 and 847 classes.
 
-Settings were chosen on the pictures of another seed than the one that is reported by default.
+Settings (weights of ``mixed``, patches of ``dense``) were chosen on 160 pictures of seed 0; the command reports on seed 1.
 
 Example:
-    denseclip miniworld data/miniworld --layout ade20k --count 2 --val-count 160 --size 128x128
-    python studies/active_vocabulary.py data/miniworld
+    denseclip miniworld data/miniworld --layout ade20k --count 2 --val-count 160 --size 128x128 --seed 1
+    python studies/active_vocabulary.py data/miniworld --count 80
 """
 
 from __future__ import annotations
