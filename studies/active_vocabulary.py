@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """What choosing the classes of a picture is worth: mIoU on miniworld, and time with 32 and 847 classes.
 
-Settings (weights of ``mixed``, patches of ``dense``) were chosen on 160 pictures of seed 0; the command reports on seed 1.
+The weights of ``mixed`` and the patches of ``dense`` were chosen on pictures of seed 0; the command reports on seed 1.
 
 Example:
     denseclip miniworld data/miniworld --layout ade20k --count 2 --val-count 160 --size 128x128 --seed 1
