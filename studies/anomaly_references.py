@@ -82,6 +82,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     parts = [drawn(folder, args.good, args.bad, 0) for folder in args.folders]
+    most = max(args.references)
+    short = [str(folder) for folder, (_, left) in zip(args.folders, parts, strict=True) if len(left) < most]
+    if short:
+        parser.error(f'fewer than {most} good pictures are left in {", ".join(short)}: lower --good or --references')
     count = sum(len(items) for items, _ in parts)
     print(json.dumps({'pictures': count, 'good_left': [len(left) for _, left in parts]}), flush=True)
     start, words = time.process_time(), AnomalyInferencer(anovl_config(), device='cpu')
