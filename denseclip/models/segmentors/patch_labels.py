@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -30,7 +31,7 @@ from .word_scoring import Comparison, label_wanted, patches_inside, score_words
 _NEEDS_POOLED = ('picture', 'mixed')
 
 
-class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference):
+class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegmentor):
     """The part of :class:`.open_vocab.OpenVocabularySegmentor` behind :meth:`head_scores`."""
 
     tower: ImageTower
