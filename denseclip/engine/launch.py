@@ -38,6 +38,7 @@ from .config import (
 from .data.samples import require_data
 from .hooks.pixel_head import PixelHeadHook
 from .hooks.vocabulary_check import unwrap_model
+from .own_weights import require_checkpoint
 from .predictions import keep_predictions, name_results, whole_files
 from .provenance import write_provenance
 from .trackers import use_trackers
@@ -178,9 +179,9 @@ def test(
 
     Args:
         config_path: Config file.
-        checkpoint: Our safetensors, an MMEngine checkpoint, an authors' file, or any source that
-            :func:`denseclip.weights.resolve` knows. It must fit the model exactly. None for a config that has nothing
-            to train: the model then brings its own weights.
+        checkpoint: Our safetensors, an MMEngine checkpoint, an authors' file, a folder with weights, or any source that
+            :func:`denseclip.weights.resolve` knows. It must fit the model exactly. None for a config that names all
+            weights of its model.
         options: The rest.
 
     Returns:
@@ -197,7 +198,8 @@ def test(
     _require_model(config, config_path)
     if checkpoint is not None and not Path(checkpoint).exists():
         checkpoint = shipped(checkpoint) or checkpoint
-    _require_checkpoint(checkpoint, config)
+    require_checkpoint(checkpoint, config)
+    config = _fitted(config, checkpoint)
     vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else None
     if options.head and not Path(options.head).is_file():
         raise OptionError(f"--head: '{options.head}' does not exist; make it with 'denseclip adapt'")
@@ -230,6 +232,13 @@ def test(
         if out is not None:
             name_results(runner)
         return runner.test()
+
+
+def _fitted(config: Config, checkpoint: str | Path | None) -> Config:
+    """The config as the folder of the weights wants it, where the model follows one."""
+    from denseclip.apis.sam3_folder import fitted
+
+    return fitted(config, checkpoint)
 
 
 def _score_boundaries(config: Config) -> None:
@@ -282,15 +291,6 @@ def _require_model(config: Config, config_path: str | Path) -> None:
     if not config.get('model'):
         given = f'model={config.model!r}' if 'model' in config else 'no model'
         raise OptionError(f"config '{config_path}' has {given}: it takes model=dict(type=...)")
-
-
-def _require_checkpoint(checkpoint: str | Path | None, config: Config) -> None:
-    """A source with a scheme is looked up when it is read; a plain path must exist now."""
-    if checkpoint is None:
-        if config.get('train_dataloader') is not None:
-            raise OptionError('this config trains a model: name the checkpoint to test')
-    elif ':' not in str(checkpoint) and not Path(checkpoint).is_file():
-        raise OptionError(f"checkpoint '{checkpoint}' does not exist")
 
 
 def _require_schedule(config: Config) -> None:

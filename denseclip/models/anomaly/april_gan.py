@@ -39,6 +39,8 @@ class AprilGAN(AnomalyModel):
         **kwargs: Arguments of :class:`AnomalyModel`.
     """
 
+    weights_named_by = ('clip', 'heads')
+
     def __init__(
         self,
         clip: Any,

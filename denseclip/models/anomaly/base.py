@@ -59,6 +59,7 @@ class AnomalyModel(LazyWeights, AnswersPictures):
     text_tower: TextTower
     sourced_prefixes = ('image_tower.', 'text_tower.')
     has_source = False  # it is read at once
+    weights_named_by: tuple[str, ...] = ('clip',)
 
     def __init__(
         self,

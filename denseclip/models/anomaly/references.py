@@ -36,6 +36,7 @@ class ComparesPictures(AnswersPictures):
     """
 
     even = None
+    weights_named_by = ('trunk',)
 
     def __init__(
         self,

@@ -42,6 +42,7 @@ class CLIPDINOiser(CorrelationPoolingSegmentor):
     """
 
     head: DINOiserHead
+    weights_named_by = ()  # the head is trained
 
     def __init__(
         self,

@@ -87,6 +87,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
     align_corners = False
     has_pixel_features = True
     sourced_prefixes = ('tower.', 'text.')
+    weights_named_by: tuple[str, ...] = ('clip',)
 
     def __init__(
         self,

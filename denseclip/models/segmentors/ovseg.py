@@ -48,6 +48,7 @@ class OVSeg(MayBeGuided, TwoStageSegmentor):
     """
 
     size_divisor = 32
+    weights_named_by = ()  # the first stage is trained
 
     def __init__(
         self,

@@ -82,6 +82,7 @@ class TwoStageSegmentor(ChoosesClasses, ComparesPairs, LabelMapInference, TakesW
     align_corners = False
     active_scorers = ('picture', 'dense', 'mixed')
     _clip_is_own = False
+    weights_named_by: tuple[str, ...] = ('clip', 'proposer')
     size_divisor = 1
     """Masks cover the input padded at the right and bottom to multiples of this."""
 
