@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from denseclip.clip.middle_layers import MiddleLayers
+from denseclip.clip.token_repair import TokenRepair
+from denseclip.clip.towers import DenseReadOut
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.gaussian import gaussian_classifier, mix_scores
 from denseclip.models.functional.open_vocab import unit_length
 
+_BESIDE_DENSE = ('out_indices', 'dense', 'pooled', 'ffn_inputs', 'keys', 'weights_from')
 _LOOKED_AT = 4096  # numbers of each weight that a fingerprint is made of
 
 
@@ -185,12 +189,32 @@ def feature_space(model: Any) -> dict[str, str]:
         ``model``: its class; ``read_out``: how pixels are read out of its tower; ``tower``: fingerprint of its weights.
     """
     read_out: Any = getattr(getattr(model, 'tower', None), 'read_out', None)
+    known = isinstance(read_out, DenseReadOut)
     return {
         'model': type(model).__name__,
-        'read_out': json.dumps(asdict(read_out), sort_keys=True)
-        if is_dataclass(read_out) and not isinstance(read_out, type)
-        else '',
+        'read_out': json.dumps(_dense_settings(asdict(read_out)), sort_keys=True) if known else '',
         'tower': _fingerprint(model),
+    }
+
+
+def _dense_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a read-out says of dense embeddings and is not the default, as plain data.
+
+    So settings that come later, and what is returned beside the embeddings, make no other space of the same one.
+    """
+    found = _changed(given, DenseReadOut(), _BESIDE_DENSE)
+    for name, kind in (('repair', TokenRepair), ('middle', MiddleLayers)):
+        if isinstance(found.get(name), Mapping):
+            found[name] = _changed(found[name], kind(), ())
+    return found
+
+
+def _changed(given: Mapping[str, Any], defaults: Any, left_out: Sequence[str]) -> dict[str, Any]:
+    usual, plain = (json.loads(json.dumps(part)) for part in (asdict(defaults), dict(given)))
+    return {
+        name: value
+        for name, value in plain.items()
+        if name not in left_out and (name not in usual or value != usual[name])
     }
 
 
@@ -210,4 +234,17 @@ def _fingerprint(model: nn.Module) -> str:
 
 def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> Sequence[str]:
     """In which respects two spaces differ."""
-    return [key for key in ('model', 'read_out', 'tower') if expected.get(key) != found.get(key)]
+
+    def part(space: Mapping[str, str], key: str) -> Any:
+        return _read(space.get(key)) if key == 'read_out' else space.get(key)
+
+    return [key for key in ('model', 'read_out', 'tower') if part(expected, key) != part(found, key)]
+
+
+def _read(text: Any) -> Any:
+    """Settings of a read-out from a file, which may spell out all that there were when it was written."""
+    try:
+        given = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return text
+    return _dense_settings(given) if isinstance(given, dict) else text

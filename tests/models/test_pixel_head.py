@@ -1,5 +1,8 @@
 """Heads of a few labelled pictures: what they change, what they never change, and how much is chosen."""
 
+import dataclasses
+import json
+
 import pytest
 import torch
 from drawn_heads import WORDS, gaussians
@@ -7,6 +10,7 @@ from safetensors.torch import save_file
 from tiny_models import tiny_denseclip
 from tiny_open_vocab import READY, tiny_open_vocab
 
+from denseclip.clip.towers import DenseReadOut
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.gaussian import mix_scores
 from denseclip.models.functional.picture_classifier import PictureFit
@@ -146,6 +150,24 @@ def test_spaces_differ_by_weights_and_by_read_out():
     with torch.no_grad():
         two.tower.visual.conv1.weight += 1
     assert differing(feature_space(one), feature_space(two)) == ['tower']
+
+
+def test_a_space_stays_the_same_whatever_is_read_beside_it_or_can_be_set_later():
+    names = ('maskclip', 'scclip')
+    for model in (tiny_open_vocab(name, vocabulary=WORDS) for name in names):
+        space = feature_space(model)
+        spelt = dataclasses.asdict(model.tower.read_out)
+        for later in ('branch', 'branch_weight', 'repair'):
+            if json.dumps(spelt[later]) == json.dumps(dataclasses.asdict(DenseReadOut())[later]):
+                del spelt[later]  # a file of the time before
+        old = {**space, 'read_out': json.dumps(spelt, sort_keys=True)}
+        assert not differing(old, space)
+        for scorer in ('mixed', 'agreement', None):
+            model.active_vocabulary = scorer
+            assert not differing(old, feature_space(model)) and feature_space(model) == space
+        for other in (spelt | {'scale': 2.0}, spelt | {'unheard_of': 1}, spelt | {'attention': 'kk'}):
+            assert differing({**space, 'read_out': json.dumps(other)}, space) == ['read_out']
+        assert differing({**space, 'read_out': '{'}, space) == ['read_out']
 
 
 def test_a_head_is_the_same_after_a_file(tmp_path):
