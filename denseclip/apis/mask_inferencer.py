@@ -11,13 +11,14 @@ import numpy as np
 from denseclip.apis.confidence import Wishes
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
-from denseclip.apis.images import ChannelOrder
+from denseclip.apis.images import ChannelOrder, Picture
 from denseclip.apis.inferencer import Inferencer, Words
 from denseclip.apis.panoptic import PanopticSegmentation
 from denseclip.apis.segmentation import Segmentation
 from denseclip.apis.turns import builds
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.words import TakesWords
+from denseclip.structures.word_scores import ScoreRequest
 
 DEFAULT_SCORE = 0.3
 """Least confidence of an instance."""
@@ -155,6 +156,18 @@ class MaskInferencer(Inferencer):
         """
         wishes = Wishes(min_confidence, min_area, pixel_scores, scores)
         return self._segment(image, classes, channel_order, wishes, things)
+
+    def _run(self, pictures: Sequence[Picture], request: ScoreRequest | None) -> list[Any]:
+        """See :meth:`Inferencer._run`; the model is told from which score on instances are wanted."""
+        tasks = getattr(self.model, 'tasks', None)
+        if tasks is None:
+            return super()._run(pictures, request)
+        asked = None if request is None else request.min_confidence
+        tasks.least_score = self.score if asked is None else asked
+        try:
+            return super()._run(pictures, request)
+        finally:
+            tasks.least_score = None
 
     def _result(
         self, sample: Any, words: Words, pixels: np.ndarray, source: Path | None, wishes: Wishes

@@ -20,7 +20,7 @@ from tiny_sam import SAM3, SIDE, tiny_sam3
 from torch import Tensor
 
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.models.functional.concepts import best_of_names, distinct, gated_maps
+from denseclip.models.functional.concepts import distinct, gated_maps, take_best_of_names
 from denseclip.models.segmentors import SAM3Segmentor
 from denseclip.weights import WeightFileError
 
@@ -181,8 +181,10 @@ def test_gate_and_names_keep_an_order() -> None:
     maps = torch.tensor([0.2, 0.9, 0.5])[:, None, None]
     gated = gated_maps(maps, torch.tensor([0.9, 0.1, 0.05]), 0.5)[:, 0, 0]
     torch.testing.assert_close(gated, torch.tensor([0.18, -0.91, -0.975]))
-    merged = best_of_names(gated[:, None, None], torch.tensor([0, 0, 1]), 3)[:, 0, 0]
-    torch.testing.assert_close(merged, torch.tensor([0.18, -0.975, -torch.inf]))
+    merged = torch.full((3, 1, 1), -torch.inf)
+    take_best_of_names(merged, gated[1:, None, None], torch.tensor([0, 1]))
+    take_best_of_names(merged, gated[:1, None, None], torch.tensor([0]))
+    torch.testing.assert_close(merged[:, 0, 0], torch.tensor([0.18, -0.975, -torch.inf]))
 
 
 def test_what_two_names_of_a_class_find_counts_once() -> None:
@@ -229,6 +231,21 @@ def test_panoptic_segments_share_no_pixel_and_leave_a_background_out(model: SAM3
         assert all(one['category_id'] == 0 for one in fewer) and (left == 0).sum() > (ids == 0).sum()
     finally:
         model.tasks.overlap_threshold = 0.8
+
+
+def test_the_number_of_instances_bounds_nothing_else(model: SAM3Segmentor, image: Tensor) -> None:
+    model.set_vocabulary('lamp; field; boat', things='all')
+    model.set_task(('instance', 'panoptic', 'proposals'))
+    found = []
+    for topk in (100, 1):
+        model.tasks.topk = topk
+        found.append(model.predict(image, samples())[0])
+    model.tasks.topk = 100
+    many, one = found
+    assert len(many.pred_instances) > 1 and len(one.pred_instances) == 1
+    assert torch.equal(many.pred_instances.masks[:1], one.pred_instances.masks)
+    assert torch.equal(many.pred_panoptic_seg.data, one.pred_panoptic_seg.data)
+    assert torch.equal(many.pred_proposals.masks, one.pred_proposals.masks)
 
 
 def test_windows_average_maps_and_padding_is_cut(model: SAM3Segmentor) -> None:

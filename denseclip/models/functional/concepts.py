@@ -52,11 +52,18 @@ def gated_maps(maps: Tensor, presence: Tensor, least: float | None) -> Tensor:
     return torch.where(presence >= least, maps * presence, maps * presence - 1)
 
 
-def best_of_names(maps: Tensor, class_index: Tensor, classes: int) -> Tensor:
-    """The best name of each class at each pixel, (P, h, w) to (K, h, w)."""
-    found = maps.new_full((classes, *maps.shape[1:]), -torch.inf)
-    index = class_index[:, None, None].expand_as(maps)
-    return found.scatter_reduce(0, index, maps, reduce='amax', include_self=True)
+def take_best_of_names(best: Tensor, maps: Tensor, class_index: Tensor) -> None:
+    """Let further names of classes count: the best name of each class at each pixel.
+
+    Args:
+        best: Of the names before; changed.
+        maps: Of the further names.
+        class_index: Their classes.
+
+    Shape:
+        - best: :math:`(K, h, w)`; maps: :math:`(P, h, w)`; class_index: :math:`(P,)`
+    """
+    best.scatter_reduce_(0, class_index[:, None, None].expand_as(maps), maps, reduce='amax', include_self=True)
 
 
 def distinct(masks: Tensor, scores: Tensor, labels: Tensor, names: Tensor) -> Tensor:

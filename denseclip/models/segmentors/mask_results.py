@@ -37,6 +37,10 @@ class MaskTasks:
             Mask2Former's family: yes where semantic is the only task.
         keep_logits: Semantic: also write ``seg_logits``, K x H x W numbers, which test-time augmentation needs.
 
+    Attributes:
+        least_score: Instance: the caller looks at those from this score on; a model that leaves out what it takes for
+            no object goes down to it. None: the caller does not say.
+
     Raises:
         ValueError: If a task is unknown or there is none.
     """
@@ -57,6 +61,7 @@ class MaskTasks:
         self.merge_first = merge_first
         self.keep_logits = keep_logits
         self.score_request: ScoreRequest | None = None
+        self.least_score: float | None = None
         self.set_task(task)
 
     def set_task(self, task: str | Sequence[str]) -> None:

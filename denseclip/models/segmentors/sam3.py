@@ -19,7 +19,7 @@ from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.placement import Placement, size_of, upper_left
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
-from denseclip.models.functional.concepts import FUSIONS, best_of_names, fused_maps, gated_maps
+from denseclip.models.functional.concepts import FUSIONS, fused_maps, gated_maps, take_best_of_names
 from denseclip.models.sam3_concepts import MEAN, STD, SAM3Concepts
 from denseclip.models.text_encoders.concept_text import ConceptText
 
@@ -143,11 +143,13 @@ class SAM3Segmentor(WritesTasks, LabelMapInference, TakesWords, BaseSegmentor):
             Gated maps of the names (P, h, w), and the objects.
         """
         first, index = 0, self.text.class_index(image.device)
+        asked = self.tasks.least_score if 'instance' in self.tasks.tasks else None
+        least = self.threshold if asked is None else min(self.threshold, asked)
         for found in self.sam.find(image, self.text.features(self.sam)):
             count = len(found.presence)
             maps = fused_maps(found.masks, found.scores, found.semantic, self.threshold, self.fusion)
             names = torch.arange(first, first + count, device=image.device)
-            yield gated_maps(maps, found.presence, self.presence), FoundObjects.of(found, names, index, self.threshold)
+            yield gated_maps(maps, found.presence, self.presence), FoundObjects.of(found, names, index, least)
             first += count
 
     def class_maps(self, image: Tensor) -> tuple[Tensor, list[FoundObjects]]:
@@ -160,8 +162,9 @@ class SAM3Segmentor(WritesTasks, LabelMapInference, TakesWords, BaseSegmentor):
         maps: Tensor | None = None
         objects: list[FoundObjects] = []
         for planes, found in self.look(image):
-            part = best_of_names(planes, index[first : first + len(planes)], self.num_channels())
-            maps = part if maps is None else torch.maximum(maps, part)
+            if maps is None:
+                maps = planes.new_full((self.num_channels(), *planes.shape[1:]), -torch.inf)
+            take_best_of_names(maps, planes, index[first : first + len(planes)])
             first += len(planes)
             if self.tasks.tasks != ('semantic',):
                 objects.append(found.chosen())

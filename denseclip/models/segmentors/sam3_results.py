@@ -132,12 +132,14 @@ class ConceptResults:
         things = torch.zeros(self.classes, dtype=torch.bool, device=maps.device)
         things[: len(self.vocabulary)] = self.is_thing[: len(self.vocabulary)].to(maps.device)
         found = found.chosen(things[found.labels])
-        found = found.chosen(distinct(found.masks > 0, found.scores, found.labels, found.names)[: self.tasks.topk])
+        kept = distinct(found.masks > 0, found.scores, found.labels, found.names)  # surest first
         if 'instance' in self.tasks.tasks:
-            masks = self._inside(found.masks, placement)
+            surest = found.chosen(kept[: self.tasks.topk])
+            masks = self._inside(surest.masks, placement)
             sample.pred_instances = InstanceData(
-                masks=masks, labels=found.labels, scores=found.scores.float(), bboxes=mask_boxes(masks)
+                masks=masks, labels=surest.labels, scores=surest.scores.float(), bboxes=mask_boxes(masks)
             )
+        found = found.chosen(kept)
         if 'panoptic' in self.tasks.tasks:
             self._write_panoptic(sample, found, maps, things, placement)
         if 'proposals' in self.tasks.tasks:
