@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from denseclip.core.precision import full_precision
 from denseclip.models.unsaved import leave_out_of_checkpoints
 from denseclip.weights import WeightFileError
 
@@ -29,6 +31,22 @@ PROMPTED = {
 """Models that give masks of points, asked at a grid of them; by ``model_type``."""
 QUERIES = {'eomt': 'EomtForUniversalSegmentation', 'eomt_dinov3': 'EomtDinov3ForUniversalSegmentation'}
 """Models whose queries are masks of the classes that they were trained on."""
+POINT_OPTIONS = (
+    'points_per_batch',
+    'points_per_crop',
+    'crops_n_layers',
+    'crop_overlap_ratio',
+    'crop_n_points_downscale_factor',
+    'pred_iou_thresh',
+    'stability_score_thresh',
+    'stability_score_offset',
+    'mask_threshold',
+    'max_hole_area',
+    'max_sprinkle_area',
+    'crops_nms_thresh',
+)
+"""What transformers' mask generation can be told; it drops other names without a word."""
+_AT_ONCE = 16  # masks that are enlarged together
 KINDS = ('sam3', *PROMPTED, *QUERIES)
 
 
@@ -52,6 +70,7 @@ class TransformersFinder(nn.Module):
     """
 
     not_saved_prefixes = ('',)
+    stays_in_float32 = True
 
     def __init__(
         self,
@@ -69,8 +88,7 @@ class TransformersFinder(nn.Module):
         self.options, self.least_score = options, least_score
         if self.words and kind not in ('sam3', 'sam3_video'):
             raise ValueError(f"words= are for SAM 3; '{folder}' holds {kind}, which knows no words: leave them out.")
-        if options and (self.words or kind not in PROMPTED):
-            raise ValueError(f'{", ".join(options)}: only models that are asked at points take such options.')
+        self._check_options(kind)
         self._find: Callable[[np.ndarray], Found]
         if self.words:
             self.model: Any = SAM3Concepts(pretrained_model('Sam3Model', folder, KINDS, who))
@@ -91,6 +109,21 @@ class TransformersFinder(nn.Module):
             self._find = self._by_queries
         leave_out_of_checkpoints(self)
 
+    def _check_options(self, kind: str) -> None:
+        by_points = kind in PROMPTED and not self.words
+        if self.options and not by_points:
+            raise ValueError(f'{", ".join(self.options)}: only models that are asked at points take such options.')
+        if by_points and self.least_score is not None:
+            raise ValueError(
+                f'least_score is for words and for EoMT; {kind} asked at points takes pred_iou_thresh and '
+                'stability_score_thresh.'
+            )
+        for name in self.options:
+            if name not in POINT_OPTIONS:
+                near = difflib.get_close_matches(name, POINT_OPTIONS, n=1)
+                hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(POINT_OPTIONS)}.'
+                raise ValueError(f"'{name}' is no option of transformers' mask generation: {hint}")
+
     def train(self, mode: bool = True) -> TransformersFinder:
         """Stay in evaluation mode."""
         del mode
@@ -98,8 +131,9 @@ class TransformersFinder(nn.Module):
 
     @torch.no_grad()
     def find(self, picture: Tensor) -> Found:
-        """Masks of a picture, RGB uint8 (H, W, 3)."""
-        return self._find(picture.cpu().numpy())
+        """Masks of a picture, RGB uint8 (H, W, 3); in float32, which transformers' processors ask for."""
+        with full_precision(self._device.type):
+            return self._find(picture.cpu().numpy())
 
     @property
     def _device(self) -> torch.device:
@@ -147,11 +181,10 @@ class TransformersFinder(nn.Module):
         least = 0.3 if self.least_score is None else self.least_score
         for found in self.model.find(image, self.model.encode(self.words)):
             kept = found.scores >= least
-            logits = found.masks[kept]
-            if len(logits):
-                shares = F.interpolate(logits.sigmoid()[None], size=(height, width), mode='bilinear')[0]
+            for logits in found.masks[kept].split(_AT_ONCE):  # of no mask: one part without any
+                shares = F.interpolate(logits.sigmoid()[:, None], size=(height, width), mode='bilinear')[:, 0]
                 masks.append(shares > 0.5)
-                scores.append(found.scores[kept])
+            scores.append(found.scores[kept])
         if not masks:
             return torch.zeros((0, height, width), dtype=torch.bool), torch.zeros(0)
         return torch.cat(masks), torch.cat(scores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import torch
 from denseclip.clip.folders import TRANSFORMERS, read_configuration
 from denseclip.weights import WeightFileError, WeightMismatchError, resolve
 
+PYTHON = (3, 11)
+"""The first Python that the extra is for."""
 EXTRA = "pip install 'denseclip-suite[sam]'"
-PICTURES = 'preprocessor_config.json'
+PICTURES, PICTURES_AND_WORDS = 'preprocessor_config.json', 'processor_config.json'
 _CODE = ('attn_implementation', 'experts_implementation', 'auto_map', 'quantization_config', 'custom_pipelines')
 
 
@@ -30,14 +33,21 @@ def part_of_transformers(name: str, who: str) -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise ImportError(f'{who} needs transformers: {EXTRA}.') from error
+        raise ImportError(f'{who} needs transformers: {_extra()}.') from error
     try:
         return getattr(transformers, name)
     except (AttributeError, ImportError) as error:
         raise ImportError(
             f'{who} needs {name}, which transformers {transformers.__version__} does not have or cannot load '
-            f'({error}): {EXTRA} brings one that has it.'
+            f'({error}): {_extra()} brings one that has it.'
         ) from error
+
+
+def _extra(version: tuple[int, ...] = tuple(sys.version_info[:2])) -> str:
+    """What to type; the extra is empty for older Pythons."""
+    if version >= PYTHON:
+        return EXTRA
+    return f'Python {PYTHON[0]}.{PYTHON[1]} or later (this is {version[0]}.{version[1]}) and {EXTRA}'
 
 
 def folder_of(source: str | Path) -> Path:
@@ -100,9 +110,15 @@ def _plain(value: Any) -> Any:
 
 
 def pictures_of(folder: Path) -> dict[str, Any]:
-    """What a folder says of its pictures (``image_mean``, ``size`` ...); nothing where it says nothing."""
-    file = folder / PICTURES
-    return read_configuration(file, 'configuration of pictures') if file.is_file() else {}
+    """What a folder says of its pictures (``image_mean``, ``size`` ...); nothing where it says nothing.
+
+    That is a file of its own, or a part of what the folder says of pictures and words together.
+    """
+    file, both = folder / PICTURES, folder / PICTURES_AND_WORDS
+    if file.is_file():
+        return read_configuration(file, 'configuration of pictures')
+    found = read_configuration(both, 'configuration of pictures').get('image_processor') if both.is_file() else None
+    return found if isinstance(found, dict) else {}
 
 
 def side_of(size: Any) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ from tiny_sam import SIDE, eomt_folder, sam2_folder, sam3_folder, whole_sam3_fol
 from torch import Tensor
 
 from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.engine.compute import Compute
+from denseclip.engine.compute.weights import image_encoders
+from denseclip.models import transformers_finder as module
+from denseclip.models import transformers_parts
 from denseclip.models.builder import build_module
-from denseclip.models.transformers_finder import TransformersFinder
+from denseclip.models.sam3_concepts import picture_facts
+from denseclip.models.transformers_finder import POINT_OPTIONS, TransformersFinder
 from denseclip.weights import WeightFileError, WeightMismatchError
 
 META = dict(img_shape=(32, 40))
@@ -157,6 +163,53 @@ def test_sam3_proposes_what_words_name(folders: dict[str, Path], picture: Tensor
     assert (masks[order] == objects.masks).float().mean() > 0.999
 
 
+@pytest.mark.parametrize('kind', ['sam2', 'words', 'tracker', 'eomt'])
+def test_masks_are_found_in_float32_whatever_the_model_computes_in(
+    kind: str, folders: dict[str, Path], picture: Tensor, tmp_path: Path
+) -> None:
+    options = dict(words=dict(words='lamp'), sam2=POINTS, tracker=POINTS, eomt=dict(least_score=0.0))[kind]
+    source = (
+        whole_sam3_folder(tmp_path / 'published') if kind == 'tracker' else folders[{'words': 'sam3'}.get(kind, kind)]
+    )
+    proposer = build_module(dict(type='TransformersMasks', source=str(source), **options))
+    wanted = proposer(picture, [META])
+    compute = Compute('bf16')
+    compute.prepare(proposer)
+    with compute.running(proposer):
+        found = proposer(picture, [META])
+    assert torch.equal(found.mask_logits[0], wanted.mask_logits[0]) and torch.equal(found.scores[0], wanted.scores[0])
+    assert not list(image_encoders(proposer))
+
+
+def test_masks_enlarged_some_at_a_time_are_the_same(
+    folders: dict[str, Path], picture: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, found = picture[0].byte().permute(1, 2, 0), []
+    for least, at_once in ((0.3, 16), (0.3, 1), (1.0, 16)):
+        monkeypatch.setattr(module, '_AT_ONCE', at_once)
+        found.append(TransformersFinder(folders['sam3'], words=['lamp', 'boat'], least_score=least).find(pixels))
+    assert len(found[0][0]) > 1 and all(map(torch.equal, found[0], found[1]))
+    assert found[2][0].shape == (0, 32, 48) and found[2][1].shape == (0,)
+
+
+def test_a_folder_may_say_of_pictures_and_words_together(folders: dict[str, Path], tmp_path: Path) -> None:
+    other = shutil.copytree(folders['sam3'], tmp_path / 'other')
+    facts = json.loads((other / 'preprocessor_config.json').read_text())
+    (other / 'preprocessor_config.json').unlink()
+    assert 'size' not in picture_facts(other)
+    facts = {**facts, 'image_mean': [0.1, 0.2, 0.3]}
+    (other / 'processor_config.json').write_text(json.dumps({'image_processor': facts, 'processor_class': 'X'}))
+    assert picture_facts(other)['mean'] == (0.1, 0.2, 0.3) and picture_facts(other)['size'] == (SIDE, SIDE)
+
+
+def test_options_are_those_of_transformers() -> None:
+    from transformers import MaskGenerationPipeline
+
+    given = dict.fromkeys(POINT_OPTIONS, 1)
+    taken = MaskGenerationPipeline._sanitize_parameters(None, **given)
+    assert set().union(*taken) == set(POINT_OPTIONS)
+
+
 def test_settings_that_choose_code_are_not_followed(folders: dict[str, Path], tmp_path: Path) -> None:
     other = shutil.copytree(folders['eomt'], tmp_path / 'other')
     config = json.loads((other / 'config.json').read_text())
@@ -170,6 +223,13 @@ def test_settings_that_choose_code_are_not_followed(folders: dict[str, Path], tm
     assert model.config._attn_implementation in ('sdpa', 'eager') and not hasattr(model.config, 'auto_map')
 
 
+def test_an_older_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'transformers', None)
+    with pytest.raises(ImportError, match=r"X needs transformers: pip install 'denseclip-suite\[sam\]'\.$"):
+        transformers_parts.part_of_transformers('SamModel', 'X')
+    assert transformers_parts._extra((3, 10)).startswith('Python 3.11 or later (this is 3.10) and pip install')
+
+
 def test_folders_that_cannot_be_used(folders: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='does not exist'):
         TransformersFinder(tmp_path / 'nowhere')
@@ -178,6 +238,13 @@ def test_folders_that_cannot_be_used(folders: dict[str, Path], tmp_path: Path) -
     for options, said in ((dict(words='cat'), 'knows no words'), (dict(points_per_crop=2), 'asked at points')):
         with pytest.raises(ValueError, match=said):
             TransformersFinder(folders['eomt'], **options)
+    for options, said in (
+        (dict(points_per_side=2), "'points_per_side' is no option.*did you mean points_per_crop"),
+        (dict(zzz=2), 'there are points_per_batch'),
+        (dict(least_score=0.5), 'pred_iou_thresh'),
+    ):
+        with pytest.raises(ValueError, match=said):
+            TransformersFinder(folders['sam2'], **options)
     with pytest.raises(WeightFileError, match='words='):
         TransformersFinder(folders['sam3'])
     other = shutil.copytree(folders['eomt'], tmp_path / 'other')

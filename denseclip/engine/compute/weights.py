@@ -19,8 +19,12 @@ _FEED_FORWARD = re.compile(r'(^|\.)(mlp|ffn)\.')
 
 
 def image_encoders(model: nn.Module) -> Iterator[nn.Module]:
-    """The parts of a model that look at pictures, outermost first: CLIP's towers, and what it calls its backbone."""
-    seen: set[int] = set()
+    """The parts of a model that look at pictures, outermost first: CLIP's towers, and what it calls its backbone.
+
+    Parts of a module that says ``stays_in_float32`` are none of them.
+    """
+    kept = (module for module in model.modules() if getattr(module, 'stays_in_float32', False))
+    seen = {id(inner) for module in kept for inner in module.modules()}
     for name, module in model.named_modules():
         backbone = name.rpartition('.')[2] == 'backbone' or isinstance(module, ImageTower | ImageBackbone)
         if backbone and id(module) not in seen:
