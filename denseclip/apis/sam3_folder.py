@@ -22,14 +22,14 @@ def fitted(cfg: Config, weights: str | Path | None) -> Config:
             wrote, change nothing.
 
     Raises:
-        UserError: If transformers has no SAM 3, or the folder holds another model.
+        UserError: If transformers has no SAM 3, or the folder holds another model or no safetensors.
     """
     if str(cfg.model.get('type')).rpartition('.')[2] != SEGMENTOR:
         return cfg
     from denseclip.models.sam3_concepts import architecture, picture_facts
     from denseclip.models.segmentors.sam3 import preprocessor
     from denseclip.models.transformers_parts import folder_of, part_of_transformers
-    from denseclip.weights import WeightFileError, resolve
+    from denseclip.weights import WeightFileError, resolve, weight_file
 
     try:
         part_of_transformers('Sam3Model', 'SAM 3')
@@ -47,6 +47,12 @@ def fitted(cfg: Config, weights: str | Path | None) -> Config:
         folder = folder_of(place)
         if is_ours(folder):
             return cfg
+        file = weight_file(place)
+        if not file.name.endswith(('.safetensors', '.safetensors.index.json')):
+            raise WeightFileError(
+                f"SAM 3 is read from safetensors, and '{file}' is none: fetch them with 'hf download facebook/sam3 "
+                "model.safetensors', or save the model with save_pretrained()."
+            )
         sizes, facts = architecture(folder), picture_facts(folder)
     except WeightFileError as error:
         raise UserError(str(error)) from error

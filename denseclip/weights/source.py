@@ -121,14 +121,18 @@ def _hub_snapshot(name: str, cache_dir: str | Path | None) -> Path:
     if index is not None and not any(file.name in _PREFERRED for file in _candidates(folder)):
         _fetch_shards(repository, at, cache_dir, index)
         return folder
-    if _candidates(folder):
+    held = _candidates(folder)
+    if any(file.name in _PREFERRED or file.suffix == '.safetensors' for file in held):
         return folder
-    for file in _PREFERRED:
+    # Beside weights of another name the repository may have safetensors, which are for others than its own code.
+    for file in (name for name in _PREFERRED if not held or name.endswith('.safetensors')):
         try:
             hf_hub_download(repository, file, revision=at, cache_dir=cache_dir, local_files_only=local)
         except Exception as error:  # this name is not in the repository; the next may be
             last = error
             continue
+        return folder
+    if held:
         return folder
     raise FileNotFoundError(f"'hf-hub:{name}': the repository has none of {', '.join(_PREFERRED)} ({last}).")
 

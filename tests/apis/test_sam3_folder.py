@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiny_config import tiny_config
 from tiny_sam import SIDE, sam3_folder, tiny_sam3, whole_sam3_folder
 
 from denseclip.apis import load_model
 from denseclip.apis.errors import UserError
 from denseclip.cli.main import main
+from denseclip.engine.launch import TestOptions
+from denseclip.engine.launch import test as evaluate
 from denseclip.weights import WeightMismatchError
 from denseclip.weights.convert import convert
 
@@ -66,6 +70,27 @@ def test_the_command_gives_all_tasks(folder: Path, picture: Path, tmp_path: Path
         assert any(out.iterdir())
 
 
+def test_tools_test_takes_a_folder_and_what_it_says_of_pictures(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config(Path('sam3/sam3_vit-l14_zs_voc20-1008x1008.py'), tmp_path / 'data')
+    config.model.pop('sam')  # the sizes of the published model
+    config.dump(tmp_path / 'tiny.py')
+    scores = evaluate(tmp_path / 'tiny.py', folder, TestOptions(work_dir=str(tmp_path / 'w')))
+    assert math.isfinite(scores['mIoU'])
+
+
+def test_a_lower_score_shows_more_instances(folder: Path, picture: Path) -> None:
+    options = dict(weights=folder, words=WORDS, things='all', task='instance', device='cpu')
+    model = load_model('sam3', **options, score=0.0)
+    every = np.sort(model(picture).scores)
+    assert len(every) > 1 and every[0] < 0.3
+    model.model.threshold = float(every[-2:].mean())  # one is an object; lower ones are those that are asked for
+    assert np.array_equal(np.sort(model(picture).scores), every)
+    assert len(model(picture, min_confidence=float(every[:2].mean())).scores) == len(every) - 1
+    assert len(model(picture, min_confidence=1.0).scores) == 0 and model.model.tasks.least_score is None
+    model.score = model.model.threshold
+    assert np.array_equal(model(picture).scores, every[-1:])
+
+
 def test_what_is_missing_is_said_in_one_sentence(
     folder: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +109,11 @@ def test_what_is_missing_is_said_in_one_sentence(
     save_file({name: value for name, value in state.items() if 'query_embed' not in name}, other / 'model.safetensors')
     with pytest.raises(WeightMismatchError, match='query_embed'):
         load_model('sam3', weights=other, words=WORDS, device='cpu')
+    (other / 'model.safetensors').unlink()
+    (other / 'sam3.pt').write_bytes(b'')
+    for given in (other, other / 'sam3.pt'):
+        with pytest.raises(UserError, match=r"read from safetensors, and '.*sam3\.pt' is none"):
+            load_model('sam3', weights=given, words=WORDS, device='cpu')
     monkeypatch.setitem(__import__('sys').modules, 'transformers', None)
     with pytest.raises(UserError, match=r'denseclip-suite\[sam\]'):
         load_model('sam3', weights=folder, words=WORDS, device='cpu')

@@ -71,6 +71,32 @@ def hub_cache(root, repository='org/clip', commit='a' * 40):
     return snapshot
 
 
+def test_safetensors_are_looked_for_beside_weights_of_another_name(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    snapshot = hub_cache(tmp_path)
+    (snapshot / 'open_clip_model.safetensors').unlink()
+    (snapshot / 'sam3.pt').touch()
+    asked = []
+
+    def fetch(repository, file, **_):
+        asked.append(file)
+        if file != 'model.safetensors' or not online:
+            raise FileNotFoundError(file)
+        (snapshot / file).touch()
+
+    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', fetch)
+    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
+    online = False
+    assert weight_file(resolve('hf-hub:org/clip', cache_dir=tmp_path)).name == 'sam3.pt'
+    assert asked and all(name.endswith('.safetensors') for name in asked)
+    online = True
+    assert weight_file(resolve('hf-hub:org/clip', cache_dir=tmp_path)).name == 'model.safetensors'
+    asked.clear()
+    resolve('hf-hub:org/clip', cache_dir=tmp_path)
+    assert not asked
+
+
 def test_hub_cache_works_offline(tmp_path, monkeypatch):
     import huggingface_hub.constants
 
