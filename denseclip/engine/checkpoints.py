@@ -49,6 +49,7 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         content = {**rest, 'state_dict': checkpoint.state_dict, 'meta': checkpoint.meta}
     content.setdefault('meta', {})
     _spell_out(content['meta'])
+    _keep_plain(content['meta'])
     drop_config_text(content)
     for name, module in (('denseclip', denseclip), ('dinoiser', dinoiser), ('maft', maft), ('sam3', sam3)):
         if module.is_official(content['state_dict']):
@@ -66,6 +67,27 @@ def _spell_out(meta: dict[str, Any]) -> None:
     except (ValueError, RecursionError):
         found = None
     meta['dataset_meta'] = found if isinstance(found, dict) else {}
+
+
+def _keep_plain(meta: dict[str, Any]) -> None:
+    """Drop names that are not texts, and a palette that is not of colours: a stranger's file may say anything."""
+    known = meta.get('dataset_meta')
+    if not isinstance(known, Mapping):
+        return
+    fits = {'classes': lambda value: isinstance(value, str), 'palette': _is_colour}
+    meta['dataset_meta'] = {
+        key: value
+        for key, value in known.items()
+        if key not in fits or (isinstance(value, list | tuple) and all(map(fits[key], value)))
+    }
+
+
+def _is_colour(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(isinstance(part, int) and not isinstance(part, bool) and 0 <= part <= 255 for part in value)
+    )
 
 
 def _training_entries(path: Path) -> dict[str, Any]:

@@ -52,7 +52,11 @@ def test_every_format_of_ours_is_read(tmp_path: Path) -> None:
 
 def test_names_and_palette_in_safetensors_are_data_again(tmp_path: Path) -> None:
     meta = {'classes': ['a', 'b'], 'palette': [[0, 0, 0], [1, 2, 3]]}
-    for said, wanted in ((meta, meta), ('no JSON', {}), ([1], {})):
+    cases: list[tuple[Any, Any]] = [(meta, meta), ('no JSON', {}), ([1], {})]
+    for palette in ([[0, 0]], [[0, 0, 256]], [[0, 0, -1]], ['abc'], [[0, 0, 'x']], [[0, 0, 0.5]], [0, 1], 'x', 3):
+        cases.append(({'classes': ['a'], 'palette': palette}, {'classes': ['a']}))
+    cases += [({'classes': names, 'kept': 1}, {'kept': 1}) for names in ([1], 'ab', {'a': 1}, [['a']], None)]
+    for said, wanted in cases:
         file = write_safetensors({'x': torch.zeros(1)}, tmp_path / 'x.safetensors', {'dataset_meta': said})
         assert read_training_file(str(file))['meta']['dataset_meta'] == wanted
 
