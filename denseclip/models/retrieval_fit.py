@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +22,22 @@ _HELD = 60_000  # cells that are kept to judge on, of all pictures together
 _JUDGED = 20  # pictures that are held out, each in turn
 
 
+@dataclass(frozen=True)
+class Regions:
+    """Regions of one picture.
+
+    Attributes:
+        rows: Unit-length embeddings.
+        owners: Their classes.
+
+    Shape:
+        - rows: :math:`(R, D)`; owners: :math:`(R,)`
+    """
+
+    rows: Tensor
+    owners: Tensor
+
+
 class RegionGathering:
     """Takes one labelled picture after the other; keeps a region of each of its classes, and some cells to judge on.
 
@@ -33,10 +50,11 @@ class RegionGathering:
     def __init__(self, vocabulary: Vocabulary, pictures: int, seed: int = 0) -> None:
         self.vocabulary = vocabulary
         self.kept: list[Cells] = []
-        self.regions: list[Tensor] = []
+        self.regions: list[Regions] = []
         self.halves = pictures == 1
         self.texts: list[PixelTexts] = []
         self.fit = PictureFit(seed=seed)
+        self._whole: list[Regions] = []
         self._each = max(_HELD // max(min(pictures, _JUDGED), 1), 50)
         self._random = torch.Generator(device='cpu').manual_seed(seed)
 
@@ -44,7 +62,9 @@ class RegionGathering:
         """One more picture; a single one counts as its left and its right half."""
         cells = seen.cells
         left = cells.columns < 0.5
-        self.regions += list(seen.regions) if self.halves else [seen.regions.sum(dim=0)]
+        self.regions += [regions_in(part) for part in (seen.regions if self.halves else [seen.regions.sum(dim=0)])]
+        if self.halves:
+            self._whole = [regions_in(seen.regions.sum(dim=0))]
         for group in (cells[left], cells[~left]) if self.halves else (cells,):
             if len(self.kept) < _JUDGED:
                 some = torch.randperm(len(group.labels), generator=self._random)[: self._each]
@@ -62,16 +82,15 @@ class RegionGathering:
         Raises:
             ValueError: If no pixel has a class.
         """
-        whole = [torch.stack(self.regions).sum(dim=0)] if self.halves and self.regions else self.regions
-        head = self._head(whole, space, facts)
+        head = self._head(self._whole if self.halves else self.regions, space, facts)
         return head, self._judge()
 
     def _head(
-        self, regions: list[Tensor], space: Mapping[str, str], facts: Mapping[str, Any] | None = None
+        self, regions: Sequence[Regions], space: Mapping[str, str], facts: Mapping[str, Any] | None = None
     ) -> PixelRNSHead:
-        rows, owners = regions_of(regions)
-        if not len(rows):
+        if not any(len(part.owners) for part in regions):
             raise ValueError('no pixel of the pictures has a class')
+        rows, owners = torch.cat([part.rows for part in regions]), torch.cat([part.owners for part in regions])
         seen = owners.unique()
         names = tuple(self.vocabulary.names[k] for k in seen.tolist())
         place = torch.searchsorted(seen, owners)
@@ -83,7 +102,7 @@ class RegionGathering:
         tables = torch.zeros(2, classes, classes, dtype=torch.long, device='cpu')
         for number, (cells, texts) in enumerate(zip(self.kept, self.texts, strict=True)):
             others = [part for k, part in enumerate(self.regions) if k != number]
-            if not len(cells.labels) or not any(bool(part.any()) for part in others):
+            if not len(cells.labels) or not any(len(part.owners) for part in others):
                 continue
             guesses = cells.logits.argmax(dim=1)
             found = self._head(others, {}).classifier(cells.features, guesses, self.vocabulary, texts)
@@ -93,11 +112,7 @@ class RegionGathering:
         return Choice(miou=mean_iou(tables[0]), text_miou=mean_iou(tables[1]))
 
 
-def regions_of(sums: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Unit-length regions (R, D) and their classes (R,), of the sums (K, D) of each picture; zeros are no region."""
-    if not sums:
-        return torch.zeros(0, 1, device='cpu'), torch.zeros(0, dtype=torch.long, device='cpu')
-    table = torch.stack(sums)
-    found = (table != 0).any(dim=2)
-    owners = found.nonzero()[:, 1]
-    return F.normalize(table[found].double(), dim=1).float(), owners
+def regions_in(sums: Tensor) -> Regions:
+    """The regions of a picture, of the sums (K, D) of its pixels by class; zeros are no region."""
+    owners = (sums != 0).any(dim=1).nonzero()[:, 0]
+    return Regions(F.normalize(sums[owners].double(), dim=1).float(), owners)

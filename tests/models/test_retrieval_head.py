@@ -8,7 +8,8 @@ from tiny_models import tiny_denseclip
 from tiny_open_vocab import READY, tiny_open_vocab
 
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.models.functional.picture_classifier import PictureFit
+from denseclip.models.functional import picture_classifier
+from denseclip.models.functional.picture_classifier import PictureFit, picture_rows
 from denseclip.models.pixel_head import PixelTexts
 from denseclip.models.pixel_samples import head_of, labelled_picture
 from denseclip.models.retrieval_fit import RegionGathering
@@ -84,6 +85,17 @@ def test_padding_is_not_fitted_to(slide):
     assert seen == [16 + (16 // 2) * slide]  # the window in the middle shows half of the picture once more
 
 
+def test_regions_are_retrieved_some_cells_at_a_time(monkeypatch):
+    features, regions, texts = (F.normalize(torch.randn(n, 8), dim=1) for n in (40, 9, 3))
+    guesses, owners = torch.arange(40) % 3, torch.arange(9) % 2
+    given = features, guesses, regions, owners, texts, 100.0, QUICK
+    whole = picture_rows(*given)
+    monkeypatch.setattr(picture_classifier, '_COSINES', 1)
+    parts = picture_rows(*given)
+    for name in ('features', 'targets', 'weights'):
+        torch.testing.assert_close(getattr(parts, name), getattr(whole, name))
+
+
 def test_regions_weigh_cells_by_their_pixels_and_halves_add_up():
     model = tiny_open_vocab(vocabulary=WORDS)
     truth = torch.full((64, 96), -1)
@@ -100,6 +112,7 @@ def test_regions_weigh_cells_by_their_pixels_and_halves_add_up():
         gathering = RegionGathering(WORDS, pictures)
         for _ in range(pictures):
             gathering.add(seen)
+        assert [len(part.rows) for part in gathering.regions] == ([1, 1] if pictures == 1 else [2, 2])  # no zeros
         head, choice = gathering.head({})
         assert head.names == ('sky', 'road') and head.owners.tolist() == [0, 1] * pictures
         assert 0 <= choice.miou <= 100 and choice.alpha is None

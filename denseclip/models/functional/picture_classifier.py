@@ -15,6 +15,7 @@ from torch import Tensor
 
 MIXES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.0)
 """Shares of what was seen in the mixtures of pictures and words; 0 is the words alone."""
+_COSINES = 2**24  # of cells and regions at once: 64 MB
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ def picture_rows(
     classes = len(texts)
     whole = F.normalize(features.mean(dim=0), dim=0)
     likely = (whole @ texts.T * fit.temperature).softmax(dim=0)
-    near = (features @ regions.T).topk(min(fit.neighbours, len(regions)), dim=1).indices.unique()
+    count = min(fit.neighbours, len(regions))
+    parts = features.split(max(1, _COSINES // max(1, len(regions))))
+    near = torch.cat([(part @ regions.T).topk(count, dim=1).indices.unique() for part in parts]).unique()
     kinds = owners[near].unique()
     means = F.normalize(_sums(regions, owners, classes)[kinds], dim=1)
     mixed, mixed_of = _mixtures(means, texts[kinds], kinds)

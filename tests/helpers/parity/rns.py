@@ -9,7 +9,7 @@ from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.picture_classifier import PictureFit
 from denseclip.models.pixel_head import PixelTexts
 from denseclip.models.pixel_samples import class_sums
-from denseclip.models.retrieval_fit import regions_of
+from denseclip.models.retrieval_fit import regions_in
 from denseclip.models.retrieval_head import PixelRNSHead
 
 from .fixtures import Fixture
@@ -30,7 +30,8 @@ def check_rns(fixture: Fixture) -> None:
             found[dropped] = 0
             sums.append(found)
         fixture.expect(f'{name}.regions', F.normalize(torch.stack(sums), dim=2))
-        regions, owners = regions_of(sums)
+        parts = [regions_in(one) for one in sums]
+        regions, owners = torch.cat([part.rows for part in parts]), torch.cat([part.owners for part in parts])
         words = Vocabulary.parse('; '.join(f'c{k}' for k in range(classes)))
         head = PixelRNSHead(words.names, regions, owners, {}, words, PictureFit(seed=run['seed']))
         picture, texts = fixture.input(f'{name}.picture')[None], fixture.input(f'{name}.texts')
