@@ -18,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help=".safetensors, .pth of this suite or of MMEngine, or the authors' file; none for models without training",
+        help=".safetensors, .pth of ours or MMEngine, the authors' file, a folder; none for models without training",
     )
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='DIR', help='write the predicted label maps there')
