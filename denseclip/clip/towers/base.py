@@ -64,6 +64,7 @@ class DenseReadOut:
         keys: Also return the keys of the last block: ``'raw'``, or ``'projected'`` by the output projection as in
             MaskCLIP's code.
         weights_from: Blocks whose mean attention weights are returned (ResCLIP); negative numbers count from the end.
+        weights_of_heads: Those of each head; False: their mean, as of one head.
         branch: Blocks whose mean output goes through the last block's values and the affinity, too (CorrCLIP);
             ``'corrclip'`` for those of its code, see :func:`denseclip.clip.branches.middle_blocks`.
         branch_weight: Of what comes out there, added to the pixel embeddings.
@@ -95,6 +96,7 @@ class DenseReadOut:
     ffn_inputs: tuple[int, ...] = ()
     keys: str | None = None
     weights_from: tuple[int, ...] = ()
+    weights_of_heads: bool = True
     branch: tuple[int, ...] | str = ()
     branch_weight: float = 1.0
     region_weight: float = 0.0
@@ -192,7 +194,7 @@ class TowerOutput:
         grid: Height and width of the patches in ``tokens`` and in the lists below.
         ffn_inputs: Normalised feed-forward inputs (N, 1 + hw, C), in the order asked for.
         keys: Keys of the last block (N, hw, C) or of the attention pool.
-        weights: Mean attention weights of the blocks asked for, (N, heads, 1 + hw, 1 + hw).
+        weights: Mean attention weights of the blocks asked for, (N, heads, 1 + hw, 1 + hw); one head for the mean.
         notes: What ``middle`` and ``repair`` of the read-out need; None if they are not set.
         branches: What is read beside the last block; None if nothing is.
     """

@@ -217,7 +217,6 @@ class ViTTower(ImageTower):
         With ``first_only`` the last block is run for the class token alone.
         """
         blocks: Any = self.visual.transformer.resblocks
-        weights: list[Tensor] = []
         grid, deep = _grid_of(out), self._deep
         for index in range(max(end, self._last_asked_for + 1)):
             if 0 < index < len(deep):
@@ -225,7 +224,7 @@ class ViTTower(ImageTower):
             if index == fork:
                 out.tokens = x
             if index in self.weights_from:
-                weights.append(attention_weights(blocks[index].attn, blocks[index].ln_1(x)))
+                self._add_weights(blocks[index], x, out)
             if out.notes is not None and self.read_out.looks and index == fork - 1:
                 out.notes.looks = attention_looks(blocks[index].attn, blocks[index].ln_1(x))
             if first_only and index == len(blocks) - 1:
@@ -240,9 +239,15 @@ class ViTTower(ImageTower):
             if prompts is not None:
                 own = prompts.replace_tokens(self._own(x), index + 1, grid)
                 x = torch.cat([own, x[:, own.shape[1] :]], dim=1)
-        if weights:
-            out.weights = torch.stack(weights).mean(dim=0)
         return x
+
+    def _add_weights(self, block: Any, x: Tensor, out: TowerOutput) -> None:
+        """Add a block's attention weights to the mean: those of all blocks are never there together."""
+        weights = attention_weights(block.attn, block.ln_1(x))
+        if not self.read_out.weights_of_heads:
+            weights = weights.mean(dim=1, keepdim=True)
+        weights = weights / len(self.weights_from)
+        out.weights = weights if out.weights is None else out.weights + weights
 
     def _note(self, index: int, x: Tensor, out: TowerOutput) -> None:
         """Keep what later blocks need of the tokens after a block."""
