@@ -93,6 +93,8 @@ def _open_vocabulary(model: Any) -> Capability:
         return _no('its scores travel over a graph of all windows (spread=...), which the runtime does not do.')
     if model.regions is not None:
         return _no('its labels follow regions of another program (regions=...), which the runtime does not ask.')
+    if _is(model.affinity, 'SpectralAffinity'):
+        return _no('its affinity pairs heads by what each picture shows (SpectralAffinity), which graphs do not.')
     if model.text.in_use is not None and model.text.in_use.background == 'clipn':
         return _no("its background is decided by CLIPN's second text tower; give it words with another background.")
     if model.text.in_use is not None and model.text.in_use.background == 'gda':

@@ -62,12 +62,13 @@ def test_blocks_count_from_both_ends():
     assert torch.equal(found[0], found[1]) and not torch.allclose(found[0], found[2], atol=1e-3)
 
 
-def test_repair_is_a_setting_of_every_read_out():
+@pytest.mark.parametrize('repair', [{'share': 0.2}, {'sign': 'attention', 'factor': 9.0}])
+def test_repair_is_a_setting_of_every_read_out(repair):
     images = random(1, 3, 48, 56)
     with torch.no_grad():
-        for name in ('naclip', 'pearl', 'maskclip'):
+        for name in ('naclip', 'pearl', 'maskclip', 'resclip'):
             plain = dict(preset(name).read_out)
-            before, after = (tower({**plain, **more})(images).dense for more in ({}, {'repair': {'share': 0.2}}))
+            before, after = (tower({**plain, **more}, 7)(images).dense for more in ({}, {'repair': repair}))
             assert before.shape == after.shape and not torch.allclose(before, after, atol=1e-3)
 
 

@@ -100,6 +100,8 @@ def test_resclip_cannot_be_a_graph(tmp_path):
 def test_settings_that_the_runtime_does_not_follow_are_refused():
     refined = tiny_open_vocab('maskclip', post=dict(prompt_denoising=0.5))
     assert 'post=...' in capability(refined).reason
+    spectral = tiny_open_vocab('cass', post=dict(presence=None))
+    assert 'pairs heads' in capability(spectral).reason
     rule = tiny_dinoiser(teachers=False, background_rule=True)
     assert 'background rule' in capability(rule).reason
     assert set(WAYS) >= {type(refined).__name__, type(rule).__name__}

@@ -13,6 +13,7 @@ from tiny_fcclip import TRUNKS, first_queries_match, semantic_samples, stripes, 
 
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.models.functional.vocabulary_ensemble import geometric_ensemble, out_of_vocabulary
+from denseclip.models.heads.maskformer import OpenVocabMaskFormerHead
 from denseclip.runtime.kinds import Masks
 from denseclip.runtime.mask_results import class_probabilities
 from denseclip.weights.convert import convert
@@ -69,6 +70,13 @@ def test_any_weights_take_the_correction(kind: str) -> None:
 def test_what_makes_no_sense_is_refused(kind: str, settings: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         tiny_fcclip(kind, **settings)
+
+
+def test_a_head_that_tells_no_matches_is_refused() -> None:
+    model = tiny_fcclip()
+    model.head = OpenVocabMaskFormerHead([4, 6, 8], 7, feat_channels=32, dim=16, num_queries=2, pixel_encoder_layers=1)
+    with pytest.raises(ValueError, match='OpenVocabMaskFormerHead gives none'):
+        model.set_refinement({})
 
 
 @pytest.mark.parametrize('trunk', TRUNKS)

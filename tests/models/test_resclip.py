@@ -38,6 +38,15 @@ def test_weights_add_up():
     assert torch.allclose(guide.mix.sum(-1), torch.full((1, 2, 5), 0.6))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize('sign', ['density', 'attention', 'norm'])
+def test_both_readings_may_be_of_repaired_tokens(sign):
+    plain, repaired = (
+        tiny_open_vocab('resclip', read_out=r) for r in ({}, dict(repair=dict(sign=sign, share=0.3, factor=9.0)))
+    )
+    assert not torch.allclose(repaired.dense_features(images()), plain.dense_features(images()), atol=1e-4)
+
+
 def test_it_needs_middle_blocks():
     with pytest.raises(ValueError, match='weights_from'):
         tiny_open_vocab('resclip', read_out=dict(weights_from=()))

@@ -305,7 +305,7 @@ class FCCLIP(
         """CLIP's class logits of whole pictures (N, K), as those of a mask over all of it; None: nobody asks."""
         if self._active is None or self.offered is not None or self._active.scorer == 'dense':
             return None
-        everywhere = torch.ones_like(proposals.mask_logits[:, :1])
+        everywhere = torch.full_like(proposals.mask_logits[:, :1], 20.0)
         return self.clip_logits(features, everywhere)[:, 0, :-1]
 
     def _choice(self, probabilities: Tensor, mask_logits: Tensor, picture: Tensor | None) -> ClassChoice | None:

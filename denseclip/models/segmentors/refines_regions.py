@@ -70,7 +70,7 @@ class RefinesRegions:
         self.refinement = None if settings is None else RegionRefinement(**settings)
         if self.refinement is None:
             return
-        if not hasattr(self.head, 'criterion'):
+        if not getattr(self.head, 'tells_matches', False):
             raise ValueError(
                 f'refinement needs the matches of the mask generator, and {type(self.head).__name__} gives none: '
                 'take OpenVocabMask2FormerHead, or leave refinement out.'

@@ -83,7 +83,7 @@ class ResCLIPSegmentor(OpenVocabularySegmentor):
         assert out.weights is not None and out.tokens is not None and out.grid is not None
         prior = semantic_prior(self._first_labels(padded, out))
         guide = residual_guide(out.weights, prior, self.cross, self.feedback)
-        out.dense, out.unprojected = self.tower.read_dense(out.tokens, out.grid, guide)
+        out.dense, out.unprojected = self.tower.read_dense(out.tokens, out.grid, guide, out.notes)
         return self.noted(out)
 
     @torch.no_grad()

@@ -43,6 +43,8 @@ class OpenVocabMask2FormerHead(BaseModule):
     """
 
     open_vocabulary = True
+    tells_matches = True
+    """Whether :meth:`loss` tells which queries answer for which segments (``also``)."""
 
     def __init__(
         self,
