@@ -132,6 +132,7 @@ class RegionScope:
         with full_precision(features.device.type):
             if self.as_released:
                 planes = _lowest_first(planes)
+            planes = without_empty(planes)  # merging compares all with all
             if self.merge is not None:
                 planes = merged_regions(planes, features.float(), self.merge)
             inside = planes[:, 1:].float()

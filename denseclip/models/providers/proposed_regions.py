@@ -10,9 +10,10 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from denseclip.clip.preprocess import PreprocessSpec
-from denseclip.core.placement import resize
+from denseclip.core.placement import resize, size_of
 from denseclip.models.builder import build_module
 from denseclip.models.functional.pictures import denormalize_pictures
+from denseclip.models.functional.region_scope import nearest
 from denseclip.models.unsaved import leave_out_of_checkpoints
 
 from .base import RegionProvider
@@ -22,7 +23,7 @@ ORDERS = ('small', 'large', 'sure')
 
 @MODELS.register_module()
 class ProposedRegions(RegionProvider):
-    """Each mask is a region; pixels in no mask belong to none.
+    """Each mask is a region; pixels in no mask belong to none. Masks are found in the network's input, not the photo.
 
     Args:
         masks: A :class:`~denseclip.structures.MaskProposer` or its config (``type='SuperpixelMasks'`` ...).
@@ -46,8 +47,9 @@ class ProposedRegions(RegionProvider):
     @torch.no_grad()
     def forward(self, image: Tensor, spec: PreprocessSpec, size: tuple[int, int], meta: Mapping[str, Any]) -> Tensor:
         """See :meth:`RegionProvider.forward`."""
-        picture = resize(denormalize_pictures(image[None], spec).clamp(0, 1) * 255, size)
-        found = self.masks(picture, [{'img_path': meta.get('img_path'), 'img_shape': size, 'ori_shape': size}])
+        # Masks are found and compared at the size of the input: those of a photo would take gigabytes.
+        picture, own = denormalize_pictures(image[None], spec).clamp(0, 1) * 255, size_of(image)
+        found = self.masks(picture, [{'img_path': meta.get('img_path'), 'img_shape': own, 'ori_shape': own}])
         masks, scores = found.mask_logits[0], found.scores
         scores = masks.new_ones(len(masks)) if scores is None else scores[0]
         if self.least_score is not None:
@@ -55,8 +57,8 @@ class ProposedRegions(RegionProvider):
             masks, scores = masks[kept], scores[kept]
         if not len(masks):
             return torch.full(size, -1, dtype=torch.long, device=image.device)
-        inside = resize(masks.float(), size) > 0
+        inside = resize(masks.float(), own) > 0
         area = inside.flatten(1).sum(dim=1)
         rank = {'small': -area, 'large': area, 'sure': scores}[self.first]
         inside = inside[rank.argsort(descending=True, stable=True)]  # argmax finds the first that holds
-        return torch.where(inside.any(dim=0), inside.to(torch.uint8).argmax(dim=0), -1)
+        return nearest(torch.where(inside.any(dim=0), inside.to(torch.uint8).argmax(dim=0), -1), size)
