@@ -11,7 +11,9 @@ from mmseg.structures import SegDataSample
 from tiny_fcclip import tiny_fcclip
 from tiny_open_vocab import tiny_open_vocab
 from tiny_ovseg import tiny_ovseg
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from denseclip.clip.deep_prompts import CoupledPrompts
 from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.class_purification import active_boxes, rival_groups, spread_maps, transition
@@ -154,6 +156,49 @@ def test_what_a_model_cannot_choose_by_is_refused() -> None:
         tiny_open_vocab('maskclip', model='RN50', vocabulary=WORDS).active_vocabulary = 'agreement'
     with pytest.raises(ValueError, match='reads the attention'):
         tiny_open_vocab('resclip', vocabulary=WORDS).active_vocabulary = 'agreement'
+    prompted = tiny_open_vocab('naclip', vocabulary=WORDS)
+    prompted.tower.take_prompts(CoupledPrompts(16, 32, 2, 2))
+    with pytest.raises(ValueError, match='deep prompts'):
+        prompted.active_vocabulary = 'agreement'
+
+
+@pytest.mark.parametrize('scorer', ['dense', 'mixed', 'agreement'])
+def test_windows_of_padding_alone_have_no_say(scorer) -> None:
+    choose = dict(scorer=scorer, per='window', **(dict(most=3) if scorer != 'agreement' else {}))
+    model = tiny_open_vocab('naclip', vocabulary=WORDS, test_cfg=dict(SLIDE, active_vocabulary=choose))
+    found = []
+    for width in (112, 64):  # two columns of windows, of which the second shows padding; and the first alone
+        meta = dict(ori_shape=(80, 52), img_padding_size=(0, width - 52, 0, 0))
+        with torch.no_grad():
+            found += model.predict(pictures()[..., :width], [SegDataSample(metainfo=meta)])
+    assert torch.equal(found[0].class_choice.kept, found[1].class_choice.kept)
+    assert found[0].pred_sem_seg.data.shape == (1, 80, 52)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Numbers of the largest tensor that is made."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.size = max(self.size, out.numel() if isinstance(out, torch.Tensor) else 0)
+        return out
+
+
+@torch.no_grad()
+def test_attention_of_all_blocks_is_never_there_together(naclip) -> None:
+    naclip.active_vocabulary = 'agreement'
+    tower, images = naclip.tower, torch.cat([pictures()] * 2, dim=2)
+    with LargestTensor() as largest:
+        found = tower(images).weights
+    tokens, heads, blocks = found.shape[-1], 4, len(tower.weights_from)
+    assert found.shape[1] == 1 and blocks == 10 and tokens == 71
+    assert heads * tokens**2 <= largest.size < 2 * heads * tokens**2
+    with tower.reading(weights_of_heads=True):
+        each = tower(images).weights
+    assert each.shape[1] == heads
+    torch.testing.assert_close(each.mean(dim=1, keepdim=True), found)
 
 
 @pytest.mark.parametrize(('count', 'kept'), [(3, 3), (5, 5), (10, 5), (32, 7), (150, 30), (847, 40)])

@@ -5,7 +5,7 @@ import torch
 from mmseg.structures import SegDataSample
 from tiny_open_vocab import CLASSES, READY, TINY_DINO, tiny_open_vocab
 
-from denseclip.core.placement import resize
+from denseclip.core.placement import Placement, resize, size_of
 from denseclip.models.functional.open_vocab import merge_names
 from denseclip.models.functional.pamr import pamr
 
@@ -22,13 +22,20 @@ def labels(model, images, ori_shape=None):
     return torch.cat([s.pred_sem_seg.data for s in model.predict(images, samples)])
 
 
+def read(model, images, what='head_logits'):
+    """What a model says of pictures without padding while it is shown their regions."""
+    placements = [Placement.of({}, size_of(images)) for _ in images]
+    with model.viewing(images, [SegDataSample() for _ in images], placements):
+        return getattr(model, what)(images)
+
+
 @pytest.mark.parametrize('name', READY)
 @torch.no_grad()
 def test_every_preset_answers_alike_in_any_batch(name):
     model = tiny_open_vocab(name)
     images = pictures(4)
-    together = model.head_logits(images)
-    alone = torch.cat([model.head_logits(image[None]) for image in images])
+    together = read(model, images)
+    alone = torch.cat([read(model, image[None]) for image in images])
     assert together.shape[:2] == (4, model.num_channels())
     assert torch.allclose(together, alone, atol=1e-5)
     assert together.flatten(2).std(dim=2).amax() > 1e-4  # the picture matters
@@ -37,7 +44,7 @@ def test_every_preset_answers_alike_in_any_batch(name):
 def test_presets_differ():
     images = pictures()
     with torch.no_grad():
-        dense = {name: tiny_open_vocab(name).dense_features(images) for name in READY}
+        dense = {name: read(tiny_open_vocab(name), images, 'dense_features') for name in READY}
     same = {(a, b) for a in dense for b in dense if a < b and dense[a].shape == dense[b].shape}
     equal = {pair for pair in same if torch.allclose(dense[pair[0]], dense[pair[1]], atol=1e-4)}
     # These differ in words, padding and what is done to scores.

@@ -5,6 +5,7 @@ import torch
 from mmseg.structures import SegDataSample
 from tiny_open_vocab import tiny_open_vocab
 
+from denseclip.models.functional import presence
 from denseclip.models.functional.presence import Presence, likeliest_of_groups, name_groups
 
 SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(32, 32), window_batch=3)
@@ -38,8 +39,8 @@ def test_windows_know_the_whole_picture_and_batches_change_nothing():
     samples = [SegDataSample(metainfo={'ori_shape': (64, 128)}) for _ in images]
     results = {}
     for of in ('picture', 'window'):
-        presence = dict(weight=0.7, move=0.3, of=of)
-        model = tiny_open_vocab('naclip', post=dict(presence=presence), test_cfg={**SLIDE, 'keep_logits': True})
+        shares = dict(weight=0.7, move=0.3, of=of)
+        model = tiny_open_vocab('naclip', post=dict(presence=shares), test_cfg={**SLIDE, 'keep_logits': True})
         together = torch.stack([s.seg_logits.data for s in model.predict(images, samples)])
         alone = torch.stack([model.predict(i[None], samples[:1])[0].seg_logits.data for i in images])
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
@@ -52,3 +53,27 @@ def test_windows_know_the_whole_picture_and_batches_change_nothing():
 def test_wrong_settings_are_refused_at_once(wrong):
     with pytest.raises(ValueError, match='presence: '):
         tiny_open_vocab('naclip', post=dict(presence=wrong))
+
+
+def test_other_towers_are_refused_at_once():
+    with pytest.raises(ValueError, match="CLIP's own transformers, not for ResNetTower"):
+        tiny_open_vocab('maskclip', model='RN50', post=dict(presence={}))
+
+
+@torch.no_grad()
+def test_names_are_grouped_once_per_vocabulary(monkeypatch):
+    calls = []
+    monkeypatch.setattr(presence, 'name_groups', lambda *args: calls.append(args) or name_groups(*args))
+    model = tiny_open_vocab('cass', test_cfg=SLIDE)
+    for _ in range(2):
+        model.predict(random(1, 3, 64, 160))
+    assert len(calls) == 1
+    model.set_vocabulary(['cat', 'dog'])
+    model.predict(random(1, 3, 64, 64))
+    assert len(calls) == 2
+
+
+def test_the_likeliest_of_each_group_is_that_of_a_mask():
+    scores, groups = random(3, 40), torch.arange(40) * 7 % 40 % 6
+    masked = scores[:, None].masked_fill(groups != torch.arange(6)[:, None], float('-inf'))
+    assert torch.equal(likeliest_of_groups(scores, groups), masked.argmax(dim=2))

@@ -1,5 +1,7 @@
 """Attention that ends at the borders of regions, and what CorrCLIP reads beside it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from tiny_open_vocab import TINY_DINO, Quarters, tiny_open_vocab
 from denseclip.clip.branches import middle_blocks
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.towers import DenseReadOut
+from denseclip.models.functional import region_scope
 from denseclip.models.functional.region_scope import RegionMaps, RegionScope, merged_regions, nearest, without_empty
+from denseclip.models.pixel_samples import head_of, passing
 from denseclip.models.providers import ProposedRegions, RegionFiles
 from denseclip.structures.mask_proposals import MaskProposals
 
@@ -117,8 +121,9 @@ def test_half_precision_and_settings():
         assert model.predict(images)[0].pred_sem_seg.data.shape == (1, 72, 128)
         model.keep_logits = True
         assert torch.isfinite(model.predict(images)[0].seg_logits.data).all()
-    plain = tiny_open_vocab('corrclip', read_out=dict(branch=(), region_weight=0.0))
-    beside = tiny_open_vocab('corrclip', read_out=dict(branch=(-3,), branch_weight=0.5, region_weight=0.0))
+    free = dict(affinity=dict(dino=TINY_DINO, scope=None), regions=None)
+    plain = tiny_open_vocab('corrclip', **free, read_out=dict(branch=(), region_weight=0.0))
+    beside = tiny_open_vocab('corrclip', **free, read_out=dict(branch=(-3,), branch_weight=0.5, region_weight=0.0))
     assert not torch.allclose(plain.dense_features(images), beside.dense_features(images))
     assert [len(middle_blocks(depth)) for depth in (12, 24, 32, 8)] == [5, 12, 28, 4]
     assert middle_blocks(12) == (5, 6, 7, 8, 9)
@@ -142,8 +147,11 @@ def test_what_is_refused():
 class TwoMasks(torch.nn.Module):
     """Overlapping masks; the smaller one is less sure."""
 
+    seen = None
+
     def forward(self, images, metas):
         assert images.max() <= 255 and metas[0]['img_path'] == 'a.jpg'
+        self.seen = tuple(images.shape[2:])
         masks = torch.full((1, 2, *images.shape[2:]), -12.0)
         masks[0, 0, :3], masks[0, 1, :2, :2] = 12.0, 12.0
         return MaskProposals(masks, scores=torch.tensor([[0.9, 0.2]]))
@@ -153,9 +161,11 @@ class TwoMasks(torch.nn.Module):
     ('options', 'corner'), [({}, 0), (dict(first='large'), 0), (dict(first='sure'), 0), (dict(least_score=0.5), 0)]
 )
 def test_masks_as_regions(options, corner):
-    found = ProposedRegions(TwoMasks(), **options)(
-        torch.zeros(3, 4, 6), PreprocessSpec(), (4, 6), {'img_path': 'a.jpg'}
+    provider = ProposedRegions(TwoMasks(), **options)
+    found, photo = (
+        provider(torch.zeros(3, 4, 6), PreprocessSpec(), size, {'img_path': 'a.jpg'}) for size in ((4, 6), (400, 600))
     )
+    assert provider.masks.seen == (4, 6) and torch.equal(photo, nearest(found, (400, 600)))  # one map grows, no masks
     assert found[0, 0] == corner and (found[3] == -1).all()
     assert (found[0, 0] == found[2, 5]) == bool(options)  # else the smaller mask has a region of its own
 
@@ -175,3 +185,47 @@ def test_many_regions_are_counted_per_window():
     few = without_empty(torch.cat([planes, planes.flip(1)]))
     assert few.shape == (2, 34, 64) and torch.equal(few[0], planes[0, :34]) and few[1, 0].sum() == 0
     assert torch.equal(few.sum(dim=1), torch.cat([planes, planes.flip(1)]).sum(dim=1))
+
+
+def test_regions_that_a_window_does_not_see_are_compared_with_none(monkeypatch):
+    features = torch.randn(1, 5, 8, 8, generator=torch.Generator().manual_seed(0))
+    logits = torch.zeros(1, 64, 64)
+    planes = RegionMaps(torch.arange(64).view(1, 8, 8) // 4 * 50, 1000).planes((8, 8), (8, 8))
+    wanted = without_empty(merged_regions(planes, features, 0.3))
+    sizes = []
+
+    def recorded(some, *args):
+        sizes.append(some.shape[1])
+        return merged_regions(some, *args)
+
+    monkeypatch.setattr(region_scope, 'merged_regions', recorded)
+    _, found = RegionScope(merge=0.3)(logits, features, planes)
+    assert sizes == [17]
+    assert torch.equal(found[:, : wanted.shape[1]], wanted) and not found[:, wanted.shape[1] :].any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ('name', 'said'), [('corrclip', 'affinity.scope'), ('cass', "post.presence.of='picture' needs the whole")]
+)
+def test_side_entrances_say_what_they_do_not_know(name, said):
+    model, images = tiny_open_vocab(name, test_cfg=SLIDE), pictures(2)
+    calls = [partial(model.slide_inference, images, [])]
+    if name == 'corrclip':
+        calls += [partial(f, images) for f in (model.extract_feat, model.encode_decode, model._forward)]
+    for call in calls:
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', ['corrclip', 'cass'])
+def test_what_passes_a_head_is_what_labels_come_from(name):
+    model, images = tiny_open_vocab(name, test_cfg=SLIDE), pictures(1, 64, 96)
+    seen = []
+    with head_of(model, lambda logits, *_: seen.append(logits) or logits):
+        model.predict(images, [SegDataSample(metainfo=dict(ori_shape=(64, 96)))])
+    windows = list(passing(model, images, SegDataSample(metainfo=dict(ori_shape=(64, 96))))[2])
+    assert len(windows) == len(seen) == 2
+    for window, logits in zip(windows, seen, strict=True):
+        torch.testing.assert_close(window.logits, logits)

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from denseclip.clip.blocks import run_block
 from denseclip.clip.towers import TowerOutput, ViTTower
-from denseclip.core.placement import Placement, size_of, slide_boxes
+from denseclip.core.placement import Box, Placement, size_of, slide_boxes
 from denseclip.models.functional.label_map import Size
+from denseclip.models.functional.open_vocab import region_labels
 from denseclip.models.functional.propagation import Propagation, propagate
 from denseclip.models.segmentors.post_processing import class_probabilities
+from denseclip.models.segmentors.score_maps import ScoreMaps
 
 from .patching import wrapped
 
@@ -56,37 +58,58 @@ def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor, N
         for i, sample in enumerate(samples):
             picture = padded[i : i + 1]
             placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
-            full = _slide(model, picture)[0] if slide else _full(model, picture)[0]
+            with model.viewing(picture, [sample], [placement]) as (regions,):
+                full = _full(model, picture, placement, slide)
+            # The reference resizes even where the size is right already, and refines in the picture's own size.
+            size = placement.result_size(full)
+            scores, seen = (_resize(placement.cut(planes), size) for planes in (full, picture))
             if model.post.propagation is not None:
                 how, text = Propagation(**model.post.propagation), model.class_embeddings().embeddings
-                full = propagate(picture, full[None], text, how)[0]
-            scores = model.post.refine(full, padded[i])
-            # The reference resizes even where the size is right already.
-            scores = _resize(placement.cut(scores[None]), placement.result_size(scores))[0]
-            yield *_labels(model, scores), None
+                scores = propagate(seen, scores, text, how)
+            scores = model.post.refine(scores[0], seen[0])
+            labels, scores = _labels(model, scores)
+            yield labels if regions is None else region_labels(labels, regions, model.num_classes), scores, None
 
     return run
 
 
-def _slide(model: Any, picture: Tensor) -> Tensor:
-    """MMSegmentation's ``slide_inference``: mean of the windows' scores, (1, K, H, W)."""
+def _full(model: Any, picture: Tensor, placement: Placement, slide: bool) -> Tensor:
+    """Scores (1, K, H, W) of a padded picture, of all of it at once or of windows."""
+    size = size_of(picture)
+    boxes = slide_boxes(size, model.test_cfg.crop_size, model.test_cfg.stride) if slide else None
+    windows = _windows(model, picture, boxes)
+    if model.spread is not None:
+        maps = ScoreMaps([scores[0] for scores in windows], boxes)
+        found = model.spread(maps, picture[0], model.affinity, model.tower.preprocess, placement)
+        boxes, windows = found.boxes, (scores[None] for scores in found.maps)
+    return _resize(next(windows), size) if boxes is None else _mean(windows, boxes, size)
+
+
+def _windows(model: Any, picture: Tensor, boxes: Sequence[Box] | None) -> Iterator[Tensor]:
+    if boxes is None:
+        yield model.head_logits(picture)
+        return
     if model.join is not None:  # no reference runs such windows one by one
-        return model.slide_inference(picture, [])
-    height, width = size_of(picture)
-    total: Tensor | None = None
-    count = picture.new_zeros(1, 1, height, width)
-    for top, bottom, left, right in slide_boxes((height, width), model.test_cfg.crop_size, model.test_cfg.stride):
-        scores = _full(model, picture[:, :, top:bottom, left:right])
-        if total is None:
-            total = picture.new_zeros(1, scores.shape[1], height, width)
+        for logits, _ in model._windows(picture)[1]:
+            yield from logits.split(1)
+        return
+    for top, bottom, left, right in boxes:
+        model.look_at([(top, bottom, left, right)])
+        yield model.head_logits(picture[:, :, top:bottom, left:right])
+
+
+def _mean(windows: Iterator[Tensor], boxes: Sequence[Box], size: Size) -> Tensor:
+    """MMSegmentation's ``slide_inference``: mean of the windows' scores, (1, K, H, W)."""
+    height, width = size
+    total: Any = 0
+    count: Any = None
+    for scores, (top, bottom, left, right) in zip(windows, boxes, strict=True):
+        scores = _resize(scores, (bottom - top, right - left))
+        if count is None:
+            total, count = scores.new_zeros(1, scores.shape[1], *size), scores.new_zeros(1, 1, *size)
         total += F.pad(scores, (left, width - right, top, height - bottom))
         count[:, :, top:bottom, left:right] += 1
-    assert total is not None
     return total / count
-
-
-def _full(model: Any, picture: Tensor) -> Tensor:
-    return _resize(model.head_logits(picture), size_of(picture))
 
 
 def _resize(scores: Tensor, size: Size) -> Tensor:
@@ -115,7 +138,7 @@ def _whole_tower(tower: ViTTower, forward: Callable[..., TowerOutput]) -> Callab
         for block in tower.visual.transformer.resblocks[-tower.read_out.layers :]:
             x = run_block(block, x)
         tower.pool(x)
-        tower.read_dense(out.tokens, out.grid, guide)
+        tower.read_dense(out.tokens, out.grid, guide, out.notes, out.branches)
         return out
 
     return run

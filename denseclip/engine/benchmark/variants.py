@@ -23,12 +23,16 @@ def require_plain(model: nn.Module) -> None:
     """Raise if a model has no plain version to compare with.
 
     Raises:
-        OptionError: If it neither caches text nor makes label maps without logits.
+        OptionError: If it neither caches text nor makes label maps without logits, or chooses classes.
     """
     if not hasattr(model, 'class_text') and not hasattr(model, 'keep_logits') and not isinstance(model, AnoVL):
         raise OptionError(
             f'--against baseline: {type(model).__name__} has no text branch, no chunked label maps and no views, it is '
             'the plain version; leave the option out'
+        )
+    if is_open_vocabulary(model) and model.active_vocabulary is not None:
+        raise OptionError(
+            '--against baseline: the plain version knows no choice of classes (active_vocabulary); leave either out'
         )
 
 

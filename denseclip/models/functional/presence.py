@@ -36,23 +36,30 @@ class Presence:
         if not 0 <= self.weight <= 1 or not 0 <= self.move <= 1 or self.group < 0 or self.near < 1:
             raise ValueError('presence: weight and move must lie between 0 and 1, group be 0 or more, near 1 or more.')
 
-    def cosines(self, dense: Tensor, pooled: Tensor, names: Tensor) -> Tensor:
+    def groups(self, names: Tensor) -> Tensor:
+        """Groups of names (P,), from their embeddings (P, E); see :func:`name_groups`."""
+        with full_precision(names.device.type):
+            return name_groups(F.normalize(names.float(), dim=-1), self.group)
+
+    def cosines(self, dense: Tensor, pooled: Tensor, names: Tensor, groups: Tensor | None = None) -> Tensor:
         """Cosines of patches with names, some of them moved. Computed in float32 under autocast.
 
         Args:
             dense: Pixel embeddings.
             pooled: Embeddings of the pictures as a whole, or of one for all windows.
             names: Embeddings of the names.
+            groups: Of the names, see :meth:`groups`; None: they are made now.
 
         Shape:
             - dense: :math:`(N, E, h, w)`; pooled: :math:`(N, E)` or :math:`(1, E)`; names: :math:`(P, E)`
             - result: :math:`(N, P, h, w)`
         """
+        groups = self.groups(names) if groups is None else groups
         with full_precision(dense.device.type):
             patches, texts = F.normalize(dense.float().flatten(2), dim=1), F.normalize(names.float(), dim=-1)
             there = F.normalize(pooled.float(), dim=-1) @ texts.T
             plain = texts @ patches
-            chosen = likeliest_of_groups(there, name_groups(texts, self.group)).expand(len(patches), -1)
+            chosen = likeliest_of_groups(there, groups).expand(len(patches), -1)
             few = plain.gather(1, chosen[..., None].expand(-1, -1, plain.shape[2]))
             nearest = few.topk(min(self.near, plain.shape[2]), dim=2).indices
             rows = patches.transpose(1, 2)
@@ -74,8 +81,11 @@ def likeliest_of_groups(scores: Tensor, groups: Tensor) -> Tensor:
         - scores: :math:`(N, P)`; groups: :math:`(P)`; result: :math:`(N, G)`
     """
     count = len(groups) if groups.is_meta or isinstance(groups, FakeTensor) else int(groups.max()) + 1
-    inside = groups == torch.arange(count, device=groups.device)[:, None]
-    return scores[:, None].masked_fill(~inside, float('-inf')).argmax(dim=2)
+    owner, shape, last = groups.expand_as(scores), (len(scores), count), scores.shape[1] - 1
+    best = scores.new_full(shape, float('-inf')).scatter_reduce(1, owner, scores, 'amax')
+    number = torch.arange(last + 1, device=groups.device).expand_as(scores)
+    number = number.where(scores == best.gather(1, owner), last)
+    return number.new_full(shape, last).scatter_reduce(1, owner, number, 'amin')
 
 
 def name_groups(names: Tensor, distance: float) -> Tensor:

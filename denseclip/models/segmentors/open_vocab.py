@@ -141,6 +141,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         if (self._guided or self.spread is not None) != (self.affinity is not None):
             raise ValueError("attention='external' (or spread=) and affinity= need each other: give both or none.")
         self.check_regions()
+        self.check_presence()
         self.post.check(self._gives_probabilities)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
@@ -228,7 +229,8 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         text = self.class_embeddings()
         seen = self.remove_prompts(dense)
         whole = pooled if self._of_picture is None else self._of_picture
-        cosines = self.post.denoise(self.post.cosines(seen, text.embeddings, whole), self.scale)
+        moved_names = self.post.cosines(seen, text.embeddings, whole, self.name_groups(text))
+        cosines = self.post.denoise(moved_names, self.scale)
         if self.pixel_head is not None or self._trail is not None:  # every name of a class moves as the class does
             logits = text.class_scores(cosines) * self.scale
             moved = (self.by_head(logits, dense, self._class_texts(text)) - logits) / self.scale

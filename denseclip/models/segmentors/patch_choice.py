@@ -96,7 +96,7 @@ class Chooser:
             return self._choice(self.active.keep(scores), scores), maps
         each = torch.stack([score(self, [view], view.image) for view in views])
         kept = torch.stack([self.active.keep(row) for row in each])
-        return self._per_window(kept, each, maps)
+        return self._per_window(kept, each, maps, views)
 
     def class_logits(self, pooled: Tensor) -> Tensor:
         """Logits (n, K) of image embeddings (n, E)."""
@@ -126,11 +126,18 @@ class Chooser:
     def _choice(self, kept: Tensor, scores: Tensor) -> ClassChoice:
         return ClassChoice(self.active.scorer, kept, scores.float()).with_class(self.always)
 
-    def _per_window(self, kept: Tensor, scores: Tensor, maps: ScoreMaps) -> tuple[ClassChoice, ScoreMaps]:
-        """Classes that a window has not kept get its lowest score; those that no window has are left out."""
+    def _per_window(
+        self, kept: Tensor, scores: Tensor, maps: ScoreMaps, views: Sequence[View]
+    ) -> tuple[ClassChoice, ScoreMaps]:
+        """Classes that a window has not kept get its lowest score; those that no window has are left out.
+
+        Windows of padding alone have no say, and stay as they are.
+        """
+        shows = torch.stack([view.inside.any() for view in views])[:, None]
+        kept, scores = kept & shows, scores.masked_fill(~shows, float('-inf'))
         if self.always is not None:
             kept[:, self.always] = True
-        rows = [self._rows(one, len(plane)) for one, plane in zip(kept, maps.maps, strict=True)]
+        rows = [self._rows(one, len(plane)) for one, plane in zip(kept | ~shows, maps.maps, strict=True)]
         masked = [
             torch.where(row[:, None, None], plane, plane.amin()) for plane, row in zip(maps.maps, rows, strict=True)
         ]
@@ -160,7 +167,8 @@ class Chooser:
         rows = [self.active.keep(one, may_be_none=True) for one in scores]
         if self.active.overlap is not None:
             rows = [self.without_rivals(*some) for some in zip(rows, after, views, strict=True)]
-        return self._per_window(torch.stack(rows), scores, replace(maps, maps=after) if self.active.relabel else maps)
+        maps = replace(maps, maps=after) if self.active.relabel else maps
+        return self._per_window(torch.stack(rows), scores, maps, views)
 
     @staticmethod
     def _spread(probabilities: Tensor, view: View) -> Tensor:

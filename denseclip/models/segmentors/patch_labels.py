@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -59,6 +60,11 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
                 f"active_vocabulary: '{active.scorer}' reads each window to its end, which join does not; choose "
                 "'dense' or 'crops'."
             )
+        if active.scorer == 'agreement' and getattr(self.tower, 'deep_prompts', None) is not None:
+            raise ValueError(
+                "active_vocabulary: 'agreement' compares patches with each other, and deep prompts (MaPLe) stand among "
+                'those here; choose another scorer.'
+            )
         if active.relabel and self.output != 'probabilities':
             raise ValueError("active_vocabulary: relabel=True needs output='probabilities'.")
 
@@ -79,7 +85,7 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
             self.tower.read_also(pooled=True)
         if active is not None and active.scorer == 'agreement':
             assert isinstance(self.tower, ViTTower)
-            self.tower.read_also(weights_from=tuple(range(len(self.tower.drop_rates) - 1)))
+            self.tower.read_also(weights_from=tuple(range(len(self.tower.drop_rates) - 1)), weights_of_heads=False)
 
     def noted(self, out: TowerOutput) -> TowerOutput:
         """The same output; what a choice needs of it is kept."""
@@ -90,7 +96,7 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
         pooled = out.pooled if active.scorer in _NEEDS_POOLED else None
         weights = None
         if active.scorer == 'agreement' and out.weights is not None:
-            weights = out.weights.mean(dim=1)[:, 1:, 1:]
+            weights = out.weights[:, 0, 1:, 1:]
         for n in range(count):
             self._seen.append(
                 Seen(None if pooled is None else pooled[n], None if weights is None else weights[n].contiguous())
@@ -134,6 +140,14 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
             return len(self.vocabulary)
         label = self._background_label(self.vocabulary.least_score)
         return label if label is not None and label < len(self.text.names) else None
+
+    @contextmanager
+    def viewing(
+        self, inputs: Tensor, samples: Sequence[SegDataSample], placements: Sequence[Placement]
+    ) -> Iterator[list[Tensor | None]]:
+        """See :meth:`SeesRegions.viewing` and :meth:`WholePictureInference.knowing`."""
+        with super().viewing(inputs, samples, placements) as regions, self.knowing(inputs):
+            yield regions
 
     # --- pictures one by one ------------------------------------------------------------------------------------
 

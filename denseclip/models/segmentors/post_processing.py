@@ -101,13 +101,14 @@ class PostProcessing:
         """What :attr:`presence` says."""
         return None if self.presence is None else Presence(**self.presence)
 
-    def cosines(self, dense: Tensor, names: Tensor, pooled: Tensor | None) -> Tensor:
+    def cosines(self, dense: Tensor, names: Tensor, pooled: Tensor | None, groups: Tensor | None = None) -> Tensor:
         """Cosines (N, P, h, w) of pixel embeddings with names, moved where :attr:`presence` says so.
 
         Args:
             dense: Pixel embeddings, (N, E, h, w).
             names: Embeddings of the names, (P, E).
             pooled: Image embeddings, (N, E) or (1, E).
+            groups: Of the names, (P,); None: they are made where they are needed.
 
         Raises:
             ValueError: If names are to be moved, and the image embedding is not known.
@@ -117,7 +118,7 @@ class PostProcessing:
             return cosine_scores(dense, names)
         if pooled is None:
             raise ValueError('post.presence needs the embedding of the whole picture, which this model does not make.')
-        return how.cosines(dense, pooled, names)
+        return how.cosines(dense, pooled, names, groups)
 
     def denoise(self, cosines: Tensor, scale: float) -> Tensor:
         """Cosines after prompt denoising, (N, K, h, w)."""

@@ -49,9 +49,18 @@ class SeesRegions:
             )
 
     def guide(self, images: Tensor) -> Guide | None:
-        """What the pictures add to the attention of the last blocks."""
+        """What the pictures add to the attention of the last blocks.
+
+        Raises:
+            ValueError: If regions narrow it, and nobody shows those of the pictures.
+        """
         if self.affinity is None or not self._guided:
             return None
+        if self.scoped and self.in_view is None:
+            raise ValueError(
+                f'{type(self).__name__} reads pictures within regions (affinity.scope), which are not known here: call '
+                'predict(), or set affinity.scope=None.'
+            )
         seen = [self.in_view] if self.scoped else []  # not every provider takes regions
         return Guide(affinity=self.affinity(images, self.tower.preprocess, *seen))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
@@ -11,9 +12,11 @@ import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from denseclip.clip.towers import TowerOutput
+from denseclip.clip.text_bank import TextEmbeddings
+from denseclip.clip.towers import TowerOutput, ViTTower
 from denseclip.clip.towers.joined import Anchors, JoinedWindows, check_joinable
 from denseclip.core.placement import Box, size_of, slide_boxes, upper_left
+from denseclip.models.functional.presence import Presence
 from denseclip.models.functional.window_seams import window_disagreement
 
 from .label_inference import LabelMapInference
@@ -78,6 +81,8 @@ class WholePictureInference(LabelMapInference):
     """Embedding (1, E) of the picture whose windows are run."""
     _joined: Tensor | None = None
     """Pixel embeddings of the windows that :meth:`head_scores` is asked for next."""
+    _groups: tuple[Tensor, Presence, Tensor] | None = None
+    """Embeddings of names, how they were grouped, and their groups."""
 
     def accept_join(self, settings: Mapping[str, Any] | None) -> WindowJoin | None:
         """How windows are joined; refused where the tower cannot."""
@@ -145,15 +150,63 @@ class WholePictureInference(LabelMapInference):
 
     def _slide(self, inputs: Tensor, sample: SegDataSample) -> tuple[ScoreMaps, list[Comparison] | None]:
         """See :class:`LabelMapInference`."""
-        presence = self.post.presence_settings
-        if presence is not None and presence.of == 'picture':
-            self.need_weights()  # type: ignore[attr-defined]
-            self._of_picture = self.tower.pooled_of_tokens(self.tower.embed(inputs)[0])
-        try:
-            # Joined windows are never run one by one, as refinement would.
-            found = super()._slide(inputs, sample) if self.join is None else gather(*self._windows(inputs))
-        finally:
-            self._of_picture = None
+        # Joined windows are never run one by one, as refinement would.
+        found = super()._slide(inputs, sample) if self.join is None else gather(*self._windows(inputs))
         if self.test_cfg.get('seams', False):
             sample.set_metainfo({'window_seams': window_disagreement(found[0].maps, found[0].boxes or [])})
         return found
+
+    def name_groups(self, text: TextEmbeddings) -> Tensor | None:
+        """Groups of the names for ``post.presence``, made anew when other words or settings come; None: no need."""
+        how, names = self.post.presence_settings, text.embeddings
+        if how is None:
+            return None
+        if self._groups is None or self._groups[0] is not names or self._groups[1] != how:
+            self._groups = names, how, how.groups(names)
+        return self._groups[2]
+
+    def check_presence(self) -> None:
+        """Refuse ``post.presence`` where the tower cannot tell what the picture as a whole shows.
+
+        Raises:
+            ValueError: With what to take.
+        """
+        if self.post.presence is not None and not isinstance(self.tower, ViTTower):
+            raise ValueError(
+                f"post.presence is for CLIP's own transformers, not for {type(self.tower).__name__}: take another "
+                'model, or set post.presence=None.'
+            )
+
+    @contextmanager
+    def knowing(self, inputs: Tensor) -> Iterator[None]:
+        """Know the picture as a whole while its windows are read.
+
+        Args:
+            inputs: The padded input; one picture, if windows slide over it.
+        """
+        if self._needs_picture:
+            self.need_weights()  # type: ignore[attr-defined]
+            self._of_picture = self.tower.pooled_of_tokens(self.tower.embed(inputs)[0])
+        try:
+            yield
+        finally:
+            self._of_picture = None
+
+    @property
+    def _needs_picture(self) -> bool:
+        """Whether windows need what the picture as a whole shows."""
+        presence = self.post.presence_settings
+        return presence is not None and presence.of == 'picture' and self.test_cfg.mode == 'slide'
+
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """See :class:`LabelMapInference`.
+
+        Raises:
+            ValueError: If windows need the whole picture and nobody shows it.
+        """
+        if self._needs_picture and self._of_picture is None:
+            raise ValueError(
+                f"{type(self).__name__} with post.presence.of='picture' needs the whole picture beside its windows: "
+                'call predict().'
+            )
+        return super().slide_inference(inputs, batch_img_metas)
