@@ -7,7 +7,7 @@ from pathlib import Path
 
 from denseclip.cli.options import add_trust
 
-HELP = 'a CLIP as its authors publish it (Long-CLIP, SLIP, CLOOB, DIVA, MaPLe ...) as a folder for local-dir:'
+HELP = 'a CLIP as its authors publish it (Long-CLIP, SLIP, DIVA, MaPLe, Talk2DINO ...) as a folder for local-dir:'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--base',
         metavar='TAG',
-        help='whole CLIP, a tag of open_clip or a file, that a part of one is laid over: an image tower alone, MaPLe',
+        help='whole CLIP, a tag of open_clip or a file, that a part of one is laid over: an image tower alone, MaPLe, '
+        "Talk2DINO's mapping of words (default there: OpenAI's)",
+    )
+    parser.add_argument(
+        '--dino', metavar='FILE', help="DINO that Talk2DINO's mapping belongs to (dinov2_vitb14_reg4_pretrain.pth ...)"
     )
     parser.add_argument('--tag', metavar='NAME', help='which weights these are (longclip-b ...), see docs/towers.md')
     add_trust(parser)
@@ -34,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.target)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not args.force):
         raise UserError(f"'{folder}' exists; choose another folder or pass --force.")
-    loaded = read_family(args.source, args.clip, base=args.base, tag=args.tag, trust=args.trust)
+    loaded = read_family(args.source, args.clip, base=args.base, tag=args.tag, dino=args.dino, trust=args.trust)
     folder.mkdir(parents=True, exist_ok=True)
     file = write_clip_folder(loaded, folder, half=False)
     numbers = sum(p.numel() for p in loaded.model.parameters()) / 1e6

@@ -25,6 +25,7 @@ CONVERTER_NAMES = (
     'openai_clip',
     'ovseg',
     'sam3',
+    'talk2dino',
     'transformers_clip',
     'trunk',
 )

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from denseclip.weights import read_checkpoint, resolve, weight_file
 from denseclip.weights.convert import convert, maple
+from denseclip.weights.convert import talk2dino as talk2dino_layout
 from denseclip.weights.convert.clip_family import no_tower_state
 
 from .deep_prompts import CoupledPrompts
+from .dino_text import talk2dino
 from .known_weights import known
 from .loading import LoadedCLIP, load_clip
 
@@ -19,6 +21,7 @@ def read_family(
     *,
     base: str | Path | None = None,
     tag: str | None = None,
+    dino: str | Path | None = None,
     trust: bool = False,
 ) -> LoadedCLIP:
     """Load a file of a known family; MaPLe's prompts and CLIPN's second text tower come along.
@@ -28,12 +31,21 @@ def read_family(
         architecture: Of open_clip; None is that of ``tag``, or is told from the tensors.
         base: See :func:`load_clip`; None is that of ``tag`` where the file holds a part of a CLIP.
         tag: Name of ``denseclip.clip.known_weights``, or a tag of open_clip.
+        dino: Weights of the DINO that Talk2DINO's mapping belongs to, see :func:`.dino_text.talk2dino`.
         trust: See :func:`load_clip`.
+
+    Raises:
+        ValueError: If a DINO is named for weights that have an image tower of their own.
     """
     text = str(source)
     if text.startswith(('hf-hub:', 'local-dir:')):
+        _need_no(dino, text)
         return load_clip(text)
     file = weight_file(resolve(text))
+    state = read_checkpoint(file, trust=trust).state_dict
+    if talk2dino_layout.is_official(state):
+        return talk2dino(state, dino, source=str(file), architecture=architecture, base=base, trust=trust)
+    _need_no(dino, text)
     row = known(tag) if tag is not None else None
     if architecture is None and row is not None and row.architecture != '-':
         architecture = row.architecture
@@ -41,8 +53,12 @@ def read_family(
         base = row.base
     model, weights = (str(file), None) if architecture is None else (architecture, file)
     loaded = load_clip(model, weights, tag=tag, base=base, trust=trust)
-    state = read_checkpoint(file, trust=trust).state_dict
     loaded.no_text = no_tower_state(state)
     if maple.is_official(state):
         loaded.deep_prompts = CoupledPrompts.of_state(convert(state, 'maple'), file)
     return loaded
+
+
+def _need_no(dino: str | Path | None, source: str) -> None:
+    if dino is not None:
+        raise ValueError(f"'{source}' has an image tower of its own: no DINO goes with it, leave --dino (dino=) out.")

@@ -27,16 +27,19 @@ from .finding import Found, find
 from .folders import has_tokenizer
 from .hf_text import encoder_folder, text_width
 from .preprocess import PreprocessSpec
-from .slip import LOOKS, QUICK_GELU, resize_trunk, slip_config
+from .slip import LOOKS, QUICK_GELU, SMALLEST_TRUNK, resize_trunk, slip_config
 from .text import (
     CLIPTextTower,
     FullLengthTextTower,
+    MappedText,
+    MappedTextTower,
     MissingTokenizer,
     TextTower,
     default_tokenizer,
     hub_tokenizer,
     wrap_tokenizer,
 )
+from .text.mapped import mapping_of
 from .towers import DenseReadOut, ImageTower, build_image_tower
 
 __all__ = ['LoadedCLIP', 'UnknownModelError', 'build_clip', 'fit_state', 'load_clip', 'read_clip']
@@ -117,6 +120,10 @@ class LoadedCLIP:
             tokenizer = self.tokenizer
         except FileNotFoundError as error:  # said when a text is to be encoded
             tokenizer = MissingTokenizer(str(error))
+        if isinstance(text, MappedText):
+            if self.deep_prompts is not None:
+                raise ValueError(f"'{self.name}' maps its text into another space: it takes no deep prompts.")
+            return MappedTextTower(CLIPTextTower(text.tower, tokenizer), text.mapping)
         if CLIPTextTower.supports(text):
             tower = CLIPTextTower(text, tokenizer)
             if self.deep_prompts is not None:
@@ -274,11 +281,18 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
         parts['vision_cfg']['timm_model_pretrained'] = False
     if 'hf_model_name' in parts['text_cfg']:
         parts['text_cfg']['hf_model_pretrained'] = False
-    trunk = parts['vision_cfg'].pop('timm_kwargs', None)
+    trunk, named = parts['vision_cfg'].pop('timm_kwargs', None), dict(parts['vision_cfg'])
+    if trunk is not None:
+        parts['vision_cfg']['timm_model_name'] = SMALLEST_TRUNK  # stands there until the real one is made
+    mapping = parts.pop('text_mapping', None)
+    if mapping is not None:  # what it maps to is the joint space, what it maps from the size of open_clip's module
+        custom, parts['embed_dim'] = True, int(mapping['widths'][0])
     kind = open_clip.CoCa if 'multimodal_cfg' in parts else open_clip.CustomTextCLIP if custom else open_clip.CLIP
     clip = kind(**parts)
     if trunk is not None:
-        resize_trunk(clip, trunk, parts['embed_dim'])
+        resize_trunk(clip, named, trunk, parts['embed_dim'])
+    if mapping is not None:
+        clip.text = MappedText(clip.text, mapping_of(mapping))
     return clip
 
 

@@ -187,6 +187,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             side=448,
             needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/16 in the paper)',
         ),
+        'talk2dino': Preset(
+            "Barsellotti et al., ICCV 2025: patches of DINO as trained, compared with CLIP's words in DINO's space",
+            {'attention': 'qk', **_SIZE, 'antialias': True},
+            {**_COSINES_40, 'templates': 'tcl'},
+            **_LARGE,
+        ),
         'dinoiser': Preset(
             'Wysoczanska et al., ECCV 2024: MaskCLIP pooled along correlations that two convolutions read from CLIP',
             {'attention': 'value', **_SIZE},

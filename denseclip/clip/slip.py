@@ -17,7 +17,7 @@ LOOKS = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD, 'interpolation': 'bilinear'
 QUICK_GELU = True  # of the text tower; timm's own activation is the exact one
 _HEADS = {384: 12, 768: 12, 1024: 16}
 """Heads by width, where norms of queries do not tell: those of SLIP's models, whose small one has twice timm's."""
-_NAME = 'vit_tiny_patch16_224'
+SMALLEST_TRUNK = 'vit_tiny_patch16_224'
 
 
 def slip_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def slip_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     hidden = state[f'{trunk}blocks.0.mlp.fc1.weight'].shape[0]
     sizes = dict(img_size=side, patch_size=patch, embed_dim=width, depth=depth, num_heads=heads)
     vision = {
-        'timm_model_name': _NAME,
+        'timm_model_name': SMALLEST_TRUNK,
         'timm_pool': 'token',
         'timm_proj': 'linear',
         'image_size': side,
@@ -54,16 +54,21 @@ def slip_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def resize_trunk(clip: nn.Module, kwargs: Mapping[str, Any], embed_dim: int) -> None:
+def resize_trunk(clip: nn.Module, vision: Mapping[str, Any], kwargs: Mapping[str, Any], embed_dim: int) -> None:
     """Give a CLIP around a trunk of timm a trunk of other sizes, with fresh weights.
 
     Args:
         clip: Of open_clip.
+        vision: Its ``vision_cfg``, which names the trunk and its pool.
         kwargs: Arguments of the trunk.
         embed_dim: Size of the joint space.
     """
     import timm
 
     visual: Any = clip.visual
-    visual.trunk = timm.create_model(_NAME, pretrained=False, num_classes=0, global_pool='token', **kwargs)
-    visual.head.proj = nn.Linear(visual.trunk.num_features, embed_dim, bias=visual.head.proj.bias is not None)
+    pool = vision.get('timm_pool', 'token')
+    visual.trunk = timm.create_model(
+        vision['timm_model_name'], pretrained=False, num_classes=0, global_pool=pool, **kwargs
+    )
+    if hasattr(visual.head, 'proj'):
+        visual.head.proj = nn.Linear(visual.trunk.num_features, embed_dim, bias=visual.head.proj.bias is not None)

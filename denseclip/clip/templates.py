@@ -29,11 +29,21 @@ _IN_THE_SCENE = (
     'this is the {} in the scene.',
     'this is one {} in the scene.',
 )
+_TCL = (
+    'itap of a {}.',
+    'a bad photo of a {}.',
+    'a origami {}.',
+    'a photo of the large {}.',
+    'a {} in a video game.',
+    'art of the {}.',
+    'a photo of the small {}.',
+)
 _SETS = {
     'plain': ('{}',),
     'photo': ('a photo of a {}.',),
     'laion': ('a photo of a {}', 'a photo of an {}'),
     'vild': _VILD,
+    'tcl': _TCL,
 }
 
 
@@ -43,7 +53,8 @@ def template_sets() -> dict[str, tuple[str, ...]]:
 
     ``plain`` the bare name (DenseCLIP); ``photo`` one sentence; ``laion`` two articles (CLIP-DINOiser); ``vild`` the 14
     sentences of ViLD as FC-CLIP and MAFT+ use them; ``openai_imagenet`` the 80 and ``openai_simple`` the 7 sentences of
-    CLIP's ImageNet evaluation; ``maskclip`` those 80 and five about a scene, as MaskCLIP's code.
+    CLIP's ImageNet evaluation; ``tcl`` those 7 as TCL, FreeDA and Talk2DINO write them; ``maskclip`` those 80 and five
+    about a scene, as MaskCLIP's code.
     """
     from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 

@@ -77,7 +77,8 @@ class TextEmbeddings:
 class TextBank:
     """Embeds vocabularies with a text tower and remembers the results.
 
-    For each name: every template is filled and encoded, the embeddings are normalised, averaged, and normalised again.
+    For each name: every template is filled and encoded, the embeddings are normalised, averaged, and normalised again
+    (towers that map text into another space average before they map, see :meth:`TextTower.encode_sets`).
     The names of a class are merged by the mean of their embeddings (normalised again), or kept apart so that the
     caller takes the best score (:meth:`TextEmbeddings.class_scores`). Where all classes are described, their score is
     the mean of the sentences' scores, as in "Visual Classification via Description": the mean is not normalised again.
@@ -199,5 +200,4 @@ class TextBank:
 
     def _run_tower(self, prompts: tuple[str, ...]) -> Tensor:
         sentences = [fill(template, name) for name in prompts for template in self.templates]
-        embeddings = F.normalize(self.tower.encode(sentences, self.batch_size), dim=-1)
-        return F.normalize(embeddings.unflatten(0, (len(prompts), -1)).mean(dim=1), dim=-1)
+        return self.tower.encode_sets(sentences, len(prompts), self.batch_size)

@@ -122,7 +122,8 @@ def test_config_says_what_the_protocol_says(name: str, set_name: str) -> None:
         return
     setting, config = rules.settings[set_name], cell_config('sclip', set_name, name, CellOptions())
     model = config.model
-    assert model.clip == dict(preset='sclip', model=rules.weights[0], pretrained=rules.weights[1], **rules.clip)
+    tag = {} if rules.weights[1] is None else dict(pretrained=rules.weights[1])  # a folder brings its own
+    assert model.clip == dict(preset='sclip', model=rules.weights[0], **tag, **rules.clip)
     assert model.get('templates', 'openai_imagenet') == rules.templates
     assert ('data_preprocessor' in model) == (rules.normalisation is not None)
     assert model.vocabulary == setting.vocabulary
@@ -169,7 +170,7 @@ def test_learned_background_is_for_models_that_have_one(tmp_path: Path) -> None:
 def test_every_preset_makes_a_cell(name: str) -> None:
     cells, _ = make_cells([name], ['voc20'], ['own'], CellOptions())
     assert cells[0].config['model']['clip']['preset'] == name
-    assert cells[0].weights == ' '.join(PROTOCOLS[cells[0].protocol].weights)
+    assert cells[0].weights == ' '.join(filter(None, PROTOCOLS[cells[0].protocol].weights))
     cells, _ = make_cells([name], ['miniworld'], ['own'], CellOptions())
     assert (cells[0].protocol, cells[0].weights) == ('miniworld', 'local-dir:checkpoints/miniworld_clip')
     assert 'pretrained' not in cells[0].config['model']['clip']

@@ -3,6 +3,7 @@
 from .base import PromptTooLongError, TextTower
 from .causal import CLIPTextTower
 from .full_length import FullLengthTextTower
+from .mapped import MappedText, MappedTextTower, TextMapping
 from .no_tower import NoTextTower
 from .sentence import SentenceTextTower
 from .tokenizers import (
@@ -21,10 +22,13 @@ __all__ = [
     'FileTokenizer',
     'FullLengthTextTower',
     'HubTokenizer',
+    'MappedText',
+    'MappedTextTower',
     'MissingTokenizer',
     'NoTextTower',
     'PromptTooLongError',
     'SentenceTextTower',
+    'TextMapping',
     'TextTower',
     'default_tokenizer',
     'hub_tokenizer',

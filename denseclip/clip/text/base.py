@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .tokenizers import fill
@@ -130,6 +131,20 @@ class TextTower(nn.Module):
             tokens = self._pad([lists[i] for i in batch]).to(parameter.device)
             out[torch.tensor(batch, device=parameter.device)] = self.encode_tokens(tokens)[0].to(out.dtype)
         return out
+
+    def encode_sets(self, sentences: Sequence[str], sets: int, batch_size: int = 256) -> Tensor:
+        """One embedding per set of sentences that say the same: the mean of unit embeddings.
+
+        Args:
+            sentences: Those of the first set, then those of the second, and so on.
+            sets: Number of sets, all of one size.
+            batch_size: See :meth:`encode`.
+
+        Returns:
+            Unit-length rows (sets, E).
+        """
+        embeddings = F.normalize(self.encode(sentences, batch_size), dim=-1)
+        return F.normalize(embeddings.unflatten(0, (sets, -1)).mean(dim=1), dim=-1)
 
     def fingerprint(self) -> str:
         """Hash of all that decides the embeddings: class, settings, tokenizer, every parameter's and buffer's bytes.

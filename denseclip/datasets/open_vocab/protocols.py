@@ -54,6 +54,7 @@ class EvaluationProtocol:
 
 _LAION, _OPENAI = ('ViT-B-16', 'laion2b_s34b_b88k'), ('ViT-B-16', 'openai')
 _METACLIP = ('ViT-B-16-quickgelu', 'metaclip_fullcc')
+_TALK2DINO = ('local-dir:clips/talk2dino', None)
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 _FROM_ABOVE = ('mess_floodnet', 'mess_uavid')
 _OF_ALL = ('context60', 'cityscapes', 'context59', 'ade20k', 'coco_stuff')
@@ -218,6 +219,13 @@ def _lposs() -> dict[str, Setting]:
     return found
 
 
+def _talk2dino() -> dict[str, Setting]:
+    plain = Setting('', (2048, 448), (448, 448), (224, 224))
+    names = {'voc20': 'voc20_ovseg', 'context59': 'context59_ovseg'}  # "pottedplant" and the like, as mmseg has them
+    sets = (name for name, entry in SETS.items() if not entry.has_background)
+    return {name: replace(plain, vocabulary=names.get(name, name)) for name in sets}
+
+
 def _maskclip_orig() -> dict[str, Setting]:
     sizes = {
         'voc20': (2048, 512),
@@ -331,6 +339,18 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 _lposs(),
             ),
             EvaluationProtocol(
+                'talk2dino',
+                'Talk2DINO (Barsellotti et al., ICCV 2025), lorebianchi98/Talk2DINO at 4918c2d, '
+                'src/open_vocabulary_segmentation/: windows of 448 at short side 448, without PAMR',
+                _TALK2DINO,
+                _talk2dino(),
+                templates='tcl',
+                notes=(
+                    'sets with background need the attention of single heads there, which is not built, and PAMR runs '
+                    'window by window: neither is part of this protocol',
+                ),
+            ),
+            EvaluationProtocol(
                 'maskclip_orig',
                 "MaskCLIP (Zhou et al., ECCV 2022), the paper's code at 245d31f: whole pictures",
                 _OPENAI,
@@ -415,6 +435,7 @@ _DEFAULTS = {
     'glaclip': 'glaclip',
     'cass': 'cass',
     'sfp': 'sfp',
+    'talk2dino': 'talk2dino',
 }
 
 
