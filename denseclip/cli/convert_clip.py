@@ -7,7 +7,7 @@ from pathlib import Path
 
 from denseclip.cli.options import add_trust
 
-HELP = 'a CLIP as its authors publish it (Long-CLIP, SLIP, DIVA, MaPLe, Talk2DINO ...) as a folder for local-dir:'
+HELP = 'a CLIP as its authors publish it (Long-CLIP, SLIP, MaPLe, Talk2DINO, dino.txt ...) as a folder for local-dir:'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +19,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--base',
         metavar='TAG',
         help='whole CLIP, a tag of open_clip or a file, that a part of one is laid over: an image tower alone, MaPLe, '
-        "Talk2DINO's mapping of words (default there: OpenAI's)",
+        "Talk2DINO's mapping of words (default there: OpenAI's); for dino.txt the file of its text tower",
     )
     parser.add_argument(
-        '--dino', metavar='FILE', help="DINO that Talk2DINO's mapping belongs to (dinov2_vitb14_reg4_pretrain.pth ...)"
+        '--dino',
+        metavar='FILE',
+        help="DINO that Talk2DINO's mapping or dino.txt's head belongs to (dinov2_vitb14_reg4_pretrain.pth ...)",
     )
     parser.add_argument('--tag', metavar='NAME', help='which weights these are (longclip-b ...), see docs/towers.md')
     add_trust(parser)

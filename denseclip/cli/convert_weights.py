@@ -13,6 +13,7 @@ CONVERTER_NAMES = (
     'denseclip',
     'dino',
     'dinoiser',
+    'dinotxt',
     'efficientnet_lite',
     'found',
     'maft',

@@ -81,7 +81,7 @@ def talk2dino(
     load_into(model.visual.trunk, trunk, source=file)  # type: ignore[union-attr,arg-type]
     load_into(model.text.tower, words, source=text.name)  # type: ignore[union-attr,arg-type]
     load_into(model.text.mapping, state, source=source)  # type: ignore[union-attr,arg-type]
-    return LoadedCLIP(model, _looks(), f'{source} on {file.name}', config, text.folder)
+    return LoadedCLIP(model, dino_preprocess(SIDE), f'{source} on {file.name}', config, text.folder)
 
 
 def dino_config(state: Mapping[str, Tensor], source: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def dino_config(state: Mapping[str, Tensor], source: str) -> dict[str, Any]:
             f'{width} is no multiple of {HEAD_WIDTH}.'
         )
     depth = len({name.split('.')[1] for name in state if name.startswith('blocks.')})
-    sizes = dict(patch_size=patch, embed_dim=width, depth=depth, num_heads=width // HEAD_WIDTH)
+    sizes: dict[str, Any] = dict(patch_size=patch, embed_dim=width, depth=depth, num_heads=width // HEAD_WIDTH)
     sizes['mlp_ratio'] = len(first) / width
     positions, registers = state.get('pos_embed'), state.get('reg_token')
     if positions is None:
@@ -133,6 +133,7 @@ def _text_of(architecture: str | None, base: str | Path | None, trust: bool) -> 
     return load_clip(architecture or TEXT, weights, trust=trust)
 
 
-def _looks() -> PreprocessSpec:
+def dino_preprocess(side: int) -> PreprocessSpec:
+    """How pictures must look to a DINO; ``side`` is the size at which words were compared with it."""
     plain = PreprocessSpec(mean=tuple(IMAGENET_MEAN), std=tuple(IMAGENET_STD), interpolation='bilinear')
-    return replace(plain, size=(SIDE, SIDE))
+    return replace(plain, size=(side, side))

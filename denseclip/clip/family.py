@@ -6,11 +6,13 @@ from pathlib import Path
 
 from denseclip.weights import read_checkpoint, resolve, weight_file
 from denseclip.weights.convert import convert, maple
+from denseclip.weights.convert import dinotxt as dinotxt_layout
 from denseclip.weights.convert import talk2dino as talk2dino_layout
 from denseclip.weights.convert.clip_family import no_tower_state
 
 from .deep_prompts import CoupledPrompts
 from .dino_text import talk2dino
+from .dinotxt import dinotxt
 from .known_weights import known
 from .loading import LoadedCLIP, load_clip
 
@@ -31,7 +33,8 @@ def read_family(
         architecture: Of open_clip; None is that of ``tag``, or is told from the tensors.
         base: See :func:`load_clip`; None is that of ``tag`` where the file holds a part of a CLIP.
         tag: Name of ``denseclip.clip.known_weights``, or a tag of open_clip.
-        dino: Weights of the DINO that Talk2DINO's mapping belongs to, see :func:`.dino_text.talk2dino`.
+        dino: Weights of the DINO that Talk2DINO's mapping or dino.txt's head belongs to, see
+            :func:`.dino_text.talk2dino` and :func:`.dinotxt.dinotxt`.
         trust: See :func:`load_clip`.
 
     Raises:
@@ -45,6 +48,8 @@ def read_family(
     state = read_checkpoint(file, trust=trust).state_dict
     if talk2dino_layout.is_official(state):
         return talk2dino(state, dino, source=str(file), architecture=architecture, base=base, trust=trust)
+    if dinotxt_layout.is_head(state):
+        return dinotxt(state, dino, source=str(file), base=base, trust=trust)
     _need_no(dino, text)
     row = known(tag) if tag is not None else None
     if architecture is None and row is not None and row.architecture != '-':

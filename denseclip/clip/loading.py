@@ -284,13 +284,18 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
     trunk, named = parts['vision_cfg'].pop('timm_kwargs', None), dict(parts['vision_cfg'])
     if trunk is not None:
         parts['vision_cfg']['timm_model_name'] = SMALLEST_TRUNK  # stands there until the real one is made
-    mapping = parts.pop('text_mapping', None)
+    mapping, head = parts.pop('text_mapping', None), parts['vision_cfg'].pop('head_blocks', None)
     if mapping is not None:  # what it maps to is the joint space, what it maps from the size of open_clip's module
         custom, parts['embed_dim'] = True, int(mapping['widths'][0])
     kind = open_clip.CoCa if 'multimodal_cfg' in parts else open_clip.CustomTextCLIP if custom else open_clip.CLIP
     clip = kind(**parts)
     if trunk is not None:
         resize_trunk(clip, named, trunk, parts['embed_dim'])
+    if head is not None:
+        from .dinotxt import add_head  # which builds on this module
+
+        visual: Any = clip.visual
+        add_head(visual.trunk, head)
     if mapping is not None:
         clip.text = MappedText(clip.text, mapping_of(mapping))
     return clip

@@ -193,6 +193,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             {**_COSINES_40, 'templates': 'tcl'},
             **_LARGE,
         ),
+        'dinotxt': Preset(
+            'Jose et al., CVPR 2025: patches of DINO after two blocks that were trained with a text tower, as trained',
+            {'attention': 'qk', **_SIZE, 'antialias': True},
+            {'scale': 100.0, 'output': 'cosines', 'templates': 'openai_imagenet'},
+            side=512,
+            window=384,
+            stride=192,
+        ),
         'dinoiser': Preset(
             'Wysoczanska et al., ECCV 2024: MaskCLIP pooled along correlations that two convolutions read from CLIP',
             {'attention': 'value', **_SIZE},

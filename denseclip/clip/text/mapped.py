@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from .base import TextTower
 
-ACTIVATIONS = {'tanh': torch.tanh, 'relu': F.relu, 'sigmoid': torch.sigmoid}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {'tanh': torch.tanh, 'relu': F.relu, 'sigmoid': torch.sigmoid}
 
 
 class TextMapping(nn.Module):
-    """Linear layers with an activation between them.
+    """Linear layers with an activation between them; ``widths`` are their sizes.
 
     Args:
         widths: Sizes from the text embedding to the wanted space; two or more.
@@ -24,7 +24,7 @@ class TextMapping(nn.Module):
     Raises:
         ValueError: If the activation is unknown or there is no layer.
 
-    Source: Barsellotti et al., "Talking to DINO", ICCV 2025, section 3.2, equation 2.
+    Source: Barsellotti et al., "Talking to DINO", ICCV 2025.
     """
 
     def __init__(self, widths: Sequence[int], activation: str = 'tanh') -> None:
@@ -34,13 +34,8 @@ class TextMapping(nn.Module):
                 f'a text mapping needs two widths or more and one of {", ".join(ACTIVATIONS)}, not {list(widths)} and '
                 f"'{activation}'."
             )
-        self.activation = activation
+        self.activation, self.widths = activation, tuple(widths)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Sizes from the text embedding to the wanted space."""
-        return (self.layers[0].in_features, *(layer.out_features for layer in self.layers))  # type: ignore[return-value]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map embeddings, (..., C) to (..., E)."""

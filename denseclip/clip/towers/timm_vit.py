@@ -100,10 +100,13 @@ class TimmViTTower(ImageTower):
         if not 0 < self.changed <= len(trunk.blocks):
             raise NoReadOutError(f'read_out.layers={self.changed}: this tower has {len(trunk.blocks)} blocks.')
         last = trunk.blocks[-self.changed :]
-        if not all(map(is_known_timm_block, last)):
+        strange = next((block for block in last if not is_known_timm_block(block)), None)
+        if strange is not None:
+            inside = getattr(strange, 'attn', None)
+            what = type(strange).__name__ + (f' with {type(inside).__name__}' if inside is not None else '')
             raise NoReadOutError(
-                f'blocks of type {type(last[-1]).__name__} with {type(last[-1].attn).__name__} can only be read as '
-                "trained: take preset='clip' here."
+                f'layers of type {what} among the last {self.changed} can only be read as trained: take '
+                "preset='clip' here."
             )
         if read_out.attention == 'external' and getattr(last[-1].attn, 'gate', None) is not None:
             raise NoReadOutError("attention='external' is not for gated attention: gates have a grid of their own.")
@@ -147,6 +150,11 @@ class TimmViTTower(ImageTower):
         return trunk.norm_pre(torch.cat([*special, tokens], dim=1)), grid
 
     @property
+    def _unplaced(self) -> int:
+        """How many of the last layers know no rotary positions (:func:`denseclip.clip.dinotxt.add_head`)."""
+        return getattr(self.visual.trunk, 'head_blocks', 0)
+
+    @property
     def _special(self) -> tuple[Tensor | None, Tensor | None]:
         """Class token and registers."""
         trunk: Any = self.visual.trunk
@@ -173,7 +181,7 @@ class TimmViTTower(ImageTower):
                 out.tokens = x
             if index == end:
                 break
-            x = block(x, **extra)
+            x = block(x, **(extra if index < count - self._unplaced else {}))
             if index in self.indices:
                 out.stages.append(x[:, prefix:].transpose(1, 2).unflatten(2, grid))
             if prompts is not None:
@@ -185,7 +193,7 @@ class TimmViTTower(ImageTower):
             tokens = last[:, prefix:]
             if self.changed:
                 assert out.tokens is not None
-                tokens, grid = self._changed_tokens(out.tokens, grid, guide, extra)
+                tokens, grid = self._changed_tokens(out.tokens, grid, guide, {} if self._unplaced else extra)
             out.dense = self._embeddings(tokens).transpose(1, 2).unflatten(2, grid)
         return out
 
