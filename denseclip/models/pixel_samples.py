@@ -96,12 +96,10 @@ def passing(model: Any, inputs: Tensor, sample: Any) -> tuple[Placement, list[Bo
 
     def run() -> Iterator[Recorder]:
         with model.viewing(padded, [sample], [placement]):
-            for box in boxes:
-                top, bottom, left, right = box
+            for window in model.one_by_one(padded, boxes):
                 recorder = Recorder()
-                model.look_at([box])
                 with head_of(model, recorder):
-                    model.head_logits(padded[:, :, top:bottom, left:right])
+                    model.head_logits(window)
                 yield recorder
 
     return placement, boxes, run()

@@ -219,7 +219,7 @@ def test_side_entrances_say_what_they_do_not_know(name, said):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('name', ['corrclip', 'cass'])
+@pytest.mark.parametrize('name', ['corrclip', 'cass', 'glaclip'])
 def test_what_passes_a_head_is_what_labels_come_from(name):
     model, images = tiny_open_vocab(name, test_cfg=SLIDE), pictures(1, 64, 96)
     seen = []

@@ -272,6 +272,12 @@ class LabelMapInference:
 
         return boxes, run()
 
+    def one_by_one(self, inputs: Tensor, boxes: Sequence[Box]) -> Iterator[Tensor]:
+        """Pixels (1, 3, h, w) of each window in turn, for ``head_logits`` as long as the next is not asked for."""
+        for box in boxes:
+            self.look_at([box])
+            yield inputs[:, :, box[0] : box[1], box[2] : box[3]]
+
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Mean of the windows' logits in the input's size, (N, K, H, W); equal to MMSeg's, in batches of windows."""
         del batch_img_metas

@@ -148,6 +148,19 @@ class WholePictureInference(LabelMapInference):
 
         return boxes, run()
 
+    def one_by_one(self, inputs: Tensor, boxes: Sequence[Box]) -> Iterator[Tensor]:
+        """See :class:`LabelMapInference`."""
+        if self.join is None or len(boxes) == 1:
+            yield from super().one_by_one(inputs, boxes)
+            return
+        picture, seen = self._join(inputs, boxes), self.join.seen(boxes)
+        try:
+            for n, window in enumerate(super().one_by_one(inputs, boxes)):
+                self._joined = picture.dense(n, seen[n])
+                yield window
+        finally:
+            self._joined = None
+
     def _slide(self, inputs: Tensor, sample: SegDataSample) -> tuple[ScoreMaps, list[Comparison] | None]:
         """See :class:`LabelMapInference`."""
         # Joined windows are never run one by one, as refinement would.
