@@ -161,7 +161,8 @@ def test_files_hold_scores_and_what_was_left_out(words_of_model: Any, tmp_path: 
     rows = list(csv.DictReader(result.save(tmp_path)[2].open()))
     for row, name, score in zip(rows, plain.names, plain.scores, strict=True):
         assert row['class'] == name and float(row['confidence']) == pytest.approx(score, abs=1e-4)
-        assert row['remark'] == ('left out' if name in result.left_out else 'no better than chance')
+        chance = 'no better than chance' if name in result.no_better_than_chance else ''
+        assert row['remark'] == ('left out' if name in result.left_out else chance)
         assert (int(row['pixels']) > 0) <= (name not in result.left_out)
     assert f'left out: {result.left_out[0]} (' in format_areas(result)
     nothing = words_of_model.segment(PICTURE, WORDS, min_confidence=1.0)

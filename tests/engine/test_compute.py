@@ -57,6 +57,7 @@ GRAPHS = {
     'AnoVL': 3,
     'WinCLIP': 6,
     'AprilGAN': 2,
+    'SAM 3': 0,  # of transformers
 }
 """Graphs of the first picture: one for each region, where blocks alike share one."""
 
@@ -271,9 +272,9 @@ def test_a_region_is_compiled_for_its_module_alone() -> None:
     assert calls[0] is False and counters['stats']['unique_graphs'] == 1
 
 
-VALUES_DECIDE = ('two stages', 'OVSeg', 'PMP, Mask2Former')
+VALUES_DECIDE = ('two stages', 'OVSeg', 'PMP, Mask2Former', 'SAM 3')
 """Models that fake tensors cannot run: the crops of two stages are chosen by values, and MMDetection's pixel decoder
-asks for a size as a tensor."""
+and transformers' SAM 3 ask for a size as a tensor."""
 
 
 @pytest.mark.slow

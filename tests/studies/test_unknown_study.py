@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from drawn_heads import WORDS, gaussians
+from drawn_heads import gaussians
 from mmengine.registry import init_default_scope
 from tiny_open_vocab import tiny_open_vocab
 
@@ -43,14 +43,18 @@ def test_scores_rise_with_doubt() -> None:
 
 
 def test_labels_are_those_of_the_policies() -> None:
-    """What the study computes from one look is what a user gets from each policy."""
+    """What the study computes from one look is what a user gets from each policy, for classes of one name each.
+
+    Of several names the study takes the best before it resizes, a model after.
+    """
     init_default_scope('mmseg')
-    head = gaussians(WORDS.names, 16)
+    words = Vocabulary.parse('sky; car; road')
+    head = gaussians(words.names, 16)
 
     def load(words: Vocabulary, **options: object) -> Inferencer:
         return Inferencer.from_model(tiny_open_vocab('naclip', vocabulary=words), [{'type': 'PackSegInputs'}])
 
-    judge = Judge(load, Fold(WORDS, np.array([0, 1, 2, -1])), ())
+    judge = Judge(load, Fold(words, np.array([0, 1, 2, -1])), ())
     judge.head = head
     picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
     views = judge.views(Picture.of(picture))
