@@ -197,7 +197,10 @@ class Judge:
         labels |= {'gda': headed, 'gda, labels by words alone': logits.argmax(dim=0)}
         whole, seen = looks(self.prompts, picture)
         planes = whole([w[1][0] for w in seen])
-        unknown['prompts'], labels['prompts'] = planes.softmax(dim=0)[-1], planes.argmax(dim=0)
+        unknown['prompts'] = planes.softmax(dim=0)[-1]
+        # The background has several names, of which a model takes the best after it has resized them.
+        said = self.prompts.segment(picture.rgb, channel_order='rgb', scores=False).label_map
+        labels['prompts'] = torch.from_numpy(said.astype(np.int64)).to(planes.device)
         for name, inferencer in self.clipn.items():
             whole, seen = looks(inferencer, picture)
             planes = whole([w[0] for w in seen])
