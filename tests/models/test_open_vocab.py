@@ -48,7 +48,8 @@ def test_presets_differ():
     same = {(a, b) for a in dense for b in dense if a < b and dense[a].shape == dense[b].shape}
     equal = {pair for pair in same if torch.allclose(dense[pair[0]], dense[pair[1]], atol=1e-4)}
     # These differ in words, padding and what is done to scores.
-    assert equal == {('maskclip', 'maskclip_orig'), ('lposs', 'maskclip'), ('lposs', 'maskclip_orig')}
+    as_values = {('maskclip', 'maskclip_orig'), ('lposs', 'maskclip'), ('lposs', 'maskclip_orig')}
+    assert equal == {*as_values, ('dinotxt', 'talk2dino')}
 
 
 @pytest.mark.parametrize('name', ['maskclip', 'sclip'])
