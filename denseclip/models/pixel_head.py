@@ -18,7 +18,7 @@ from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional.gaussian import gaussian_classifier, mix_scores
 from denseclip.models.functional.open_vocab import unit_length
 
-_BESIDE_DENSE = ('out_indices', 'dense', 'pooled', 'ffn_inputs', 'keys', 'weights_from')
+_BESIDE_DENSE = ('out_indices', 'dense', 'pooled', 'ffn_inputs', 'keys', 'weights_from', 'weights_of_heads')
 _LOOKED_AT = 4096  # numbers of each weight that a fingerprint is made of
 
 
