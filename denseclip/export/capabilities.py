@@ -222,6 +222,7 @@ WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(
         'OpenVocabularySegmentor': _open_vocabulary,
         'CLIPDINOiser': _open_vocabulary,
         'DinoCLIP': _open_vocabulary,
+        'SPAR': _open_vocabulary,
         'MaskCLIPPlus': _maskclip_plus,
         'FCCLIP': _masks,
         'MAFTPlus': _masks,

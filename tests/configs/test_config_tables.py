@@ -128,6 +128,9 @@ def test_config_is_consistent(path: Path) -> None:
     if is_mask_model(config):
         check_mask_config(config, (height, width))
         return
+    if config.model.type == 'SPAR':
+        check_any_size_config(config, (height, width))
+        return
     assert tuple(config.model.data_preprocessor.size) == (height, width)
     crops = [tuple(p['crop_size']) for p in dicts(pipelines(config)) if p.get('type') == 'RandomCrop']
     assert set(crops) == {(height, width)}
@@ -146,6 +149,18 @@ def test_config_is_consistent(path: Path) -> None:
         checked = {step['num_classes'] for step in steps if step['type'] == 'CheckLabelRange'}
         labelled = any(step['type'] in ('LoadAnnotations', 'LoadWideAnnotations') for step in steps)
         assert checked == ({classes} if labelled else set())
+
+
+def check_any_size_config(config: Config, least: tuple[int, int]) -> None:
+    """Pictures have whole patches and no less than the name says, windows fit into them, and the schedule ends."""
+    parts = [step for step in dicts(config.train_dataloader.dataset) if step.get('type') == 'RandomPart']
+    assert [(step['least'],) * 2 for step in parts] == [least]
+    assert config.model.data_preprocessor.size_divisor == parts[0]['multiple']
+    assert config.model.window < min(least) and config.model.window % parts[0]['multiple'] == 0
+    assert max(s['end'] for s in config.param_scheduler) == config.train_cfg.max_iters
+    checked = {p['num_classes'] for p in dicts(config.test_dataloader.dataset) if p.get('type') == 'CheckLabelRange'}
+    assert checked == {num_classes(config)}
+    assert config.test_dataloader == config.val_dataloader and config.test_evaluator == config.val_evaluator
 
 
 def check_detection_config(config: Config, scale: tuple[int, int]) -> None:

@@ -34,11 +34,12 @@ def quick(*names: str) -> list[Any]:
     return [pytest.param(n, marks=[] if n in names else [pytest.mark.slow]) for n in EVERY_MODEL]
 
 
-TRAINED = ['DenseCLIP', 'FC-CLIP', 'MAFT+', 'Mask-Adapter', 'OVSeg']
+TRAINED = ['DenseCLIP', 'FC-CLIP', 'MAFT+', 'Mask-Adapter', 'OVSeg', 'SPAR']
 GRAPHS = {
     'MaskCLIP': 2,
     'ResCLIP': 3,
     'CLIP-DINOiser': 4,
+    'SPAR': 3,
     'DinoCLIP': 4,
     'MaskCLIP+': 4,
     'DenseCLIP': 7,

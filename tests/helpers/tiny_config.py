@@ -152,6 +152,8 @@ def crop_size(config: Config) -> tuple[int, int]:
     for part in dicts(config.train_dataloader.dataset):
         if part.get('type') == 'RandomCrop':
             return tuple(part['crop_size'])
+        if part.get('type') == 'RandomPart':
+            return (part['least'],) * 2
     if is_mask_model(config):
         resize = next(p for p in dicts(config.test_dataloader.dataset) if p.get('type') == 'PillowResizeShortSide')
         return resize['short_side'], resize['max_long_side']
@@ -235,6 +237,8 @@ def cut_sizes(node: Any, factor: float) -> None:
             value = part.get(key)
             if isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(v, int) for v in value):
                 part[key] = tuple(math.ceil(v * factor) for v in value)
+        if part.get('type') == 'RandomPart':
+            part['least'] = SIDE
         for key in ('short_side', 'max_long_side'):
             if part.get(key) is not None:
                 sides = [part[key]] if isinstance(part[key], int) else part[key]
@@ -288,6 +292,8 @@ def place_data(config: Config, data: Path) -> None:
         loader.update(num_workers=0, persistent_workers=False)
     if trains(config):
         config.train_dataloader.batch_size = 2
+    if 'feature_cache' in config.model:
+        config.model.feature_cache = str(data / 'features')
 
 
 def cut_run(config: Config) -> None:

@@ -15,6 +15,7 @@ from tiny_open_vocab import tiny_open_vocab
 from tiny_ovseg import tiny_ovseg
 from tiny_pmp_hosts import tiny_host
 from tiny_sam import tiny_sam3
+from tiny_spar import tiny_spar
 from tiny_two_stage import random_masks, tiny_two_stage
 
 from denseclip.models.builder import build_module
@@ -53,6 +54,7 @@ MODELS_WITH_WORDS: dict[str, Callable[[], Any]] = {
     'MaskCLIP': _four(tiny_open_vocab),
     'ResCLIP': _four(tiny_open_vocab, 'resclip'),
     'CLIP-DINOiser': _four(tiny_dinoiser, teachers=False),
+    'SPAR': _four(tiny_spar),
     'DinoCLIP': _dino_clip,
     'MaskCLIP+': _four(tiny_maskclip_plus, data_preprocessor=PIXELS),
     'DenseCLIP': _four(tiny_denseclip, data_preprocessor=PIXELS),

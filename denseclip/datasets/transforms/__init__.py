@@ -8,6 +8,7 @@ from denseclip.datasets.transforms.label_range import CheckLabelRange, LabelRang
 from denseclip.datasets.transforms.labels_if_any import LabelsIfAny
 from denseclip.datasets.transforms.panoptic import LoadPanopticSegments, PackPanopticInputs
 from denseclip.datasets.transforms.pillow_resize import PillowResizeShortSide
+from denseclip.datasets.transforms.random_part import DrawnOnce, RandomPart
 from denseclip.datasets.transforms.regions import (
     CutRegion,
     PackRegion,
@@ -27,6 +28,7 @@ __all__ = [
     'CheckLabelRange',
     'LabelRangeError',
     'CutRegion',
+    'DrawnOnce',
     'IgnoreDoubtful',
     'LabelsIfAny',
     'LoadWideAnnotations',
@@ -39,6 +41,7 @@ __all__ = [
     'PackPanopticInputs',
     'PillowResizeShortSide',
     'RandomBrightness',
+    'RandomPart',
     'SuppressLabels',
     'SyntheticDefect',
 ]

@@ -18,6 +18,7 @@ from denseclip.weights.publish import to_half
 
 from ..anomaly.base import AnomalyModel
 from ..region_classifier import PROMPTS_FILE
+from ..segmentors.spar import SPAR
 from .contrastive import ContrastiveCLIP
 from .dino import DINOPretraining
 from .mask_adaptation import MaskAdaptedCLIP
@@ -61,6 +62,8 @@ def export_pretrained(
         return export_yes_no(model, folder, half=half)
     if isinstance(model, RefinedCLIP):
         return write_clip_folder(model.parts[0].clip, folder, half=half)
+    if isinstance(model, SPAR):
+        return write_clip_folder(model.parts.clip, folder, half=half)
     if isinstance(model, AnomalyModel) and model.pair is not None:
         return model.pair.write(folder / PAIR_FILE)
     raise ValueError(f"the config's model is {type(model).__name__}; only pretrainings and adapted CLIPs export")

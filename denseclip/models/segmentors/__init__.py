@@ -12,6 +12,7 @@ from .pmp import PMPFCCLIP, PMPMAFTPlus, PMPOVSeg
 from .pmp_mask2former import PMPMask2Former
 from .resclip import ResCLIPSegmentor
 from .sam3 import SAM3Segmentor
+from .spar import SPAR
 from .tta import DenseSegTTAModel, ScoreAverageTTAModel
 from .two_stage import TwoStageSegmentor
 
@@ -32,6 +33,7 @@ __all__ = [
     'PMPOVSeg',
     'ResCLIPSegmentor',
     'SAM3Segmentor',
+    'SPAR',
     'ScoreAverageTTAModel',
     'TwoStageSegmentor',
 ]
