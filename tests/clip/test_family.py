@@ -88,7 +88,7 @@ def test_cloob(tmp_path, clip, nested):
     assert loaded.model.logit_scale == clip.logit_scale
 
 
-@pytest.mark.parametrize('prefix', ['class_model.model.', 'model.', 'module.clip.'])
+@pytest.mark.parametrize('prefix', ['class_model.model.', 'segmentor.net.model.', 'model.', 'module.clip.'])
 @torch.no_grad()
 def test_a_trainer_around_the_model(tmp_path, clip, prefix):
     state = {f'{prefix}{k}': v for k, v in clip.state_dict().items()}

@@ -5,52 +5,13 @@ Two numbers can be compared only if protocol, weights and set agree; ``docs/prot
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from denseclip.datasets.open_vocab.evaluation_protocol import EvaluationProtocol
 from denseclip.datasets.open_vocab.sets import DOMAIN_SETS, LARGE_SETS, MESS_SETS, MINIWORLD, SETS
 from denseclip.datasets.open_vocab.setting import Setting
-
-
-@dataclass(frozen=True)
-class EvaluationProtocol:
-    """One way to take the numbers.
-
-    Attributes:
-        name: Its name in options.
-        source: Where it is documented.
-        weights: CLIP model and pretrained tag of its published numbers; no tag where the model is a folder.
-        settings: By name of the set; sets that it was not published for are missing.
-        templates: Sentences for class names.
-        pamr: Settings of PAMR on the scores, where the protocol has it.
-        clip: Settings of the model's ``clip`` that it was run with, where they are not those of the weights.
-        normalisation: Mean and standard deviation of RGB in 0..255; None is what the weights were trained with.
-        notes: What to know before comparing.
-    """
-
-    name: str
-    source: str
-    weights: tuple[str, str | None]
-    settings: Mapping[str, Setting]
-    templates: str = 'openai_imagenet'
-    pamr: Mapping[str, Any] | None = None
-    clip: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
-    notes: tuple[str, ...] = field(default=())
-
-    def setting(self, set_name: str) -> Setting:
-        """What it does with a set.
-
-        Raises:
-            KeyError: If it was not published for the set.
-        """
-        if set_name not in self.settings:
-            raise KeyError(
-                f"protocol '{self.name}' is not defined for '{set_name}', only for {', '.join(self.settings)}"
-            )
-        return self.settings[set_name]
-
 
 _LAION, _OPENAI = ('ViT-B-16', 'laion2b_s34b_b88k'), ('ViT-B-16', 'openai')
 _METACLIP = ('ViT-B-16-quickgelu', 'metaclip_fullcc')
@@ -105,6 +66,16 @@ def _sclip() -> dict[str, Setting]:
     }
     plain = Setting('', (2048, 336), (224, 224), (112, 112), logit_scale=40.0)
     return _family(plain, {}, thresholds=dict(voc21=0.1, context60=0.1, coco_object=0.1), special=special)
+
+
+def _spar() -> dict[str, Setting]:
+    whole = dict(scale=(2048, 672), crop=None, stride=None)
+    special = {'cityscapes': dict(scale=(2048, 1024))}
+    return {
+        name: replace(setting, **{**whole, **special.get(name, {})})
+        for name, setting in _sclip().items()
+        if name not in ('coco_object', 'coco_stuff')
+    }
 
 
 def _clearclip() -> dict[str, Setting]:
@@ -349,6 +320,13 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                     'sets with background need the attention of single heads there, which is not built, and PAMR runs '
                     'window by window: neither is part of this protocol',
                 ),
+            ),
+            EvaluationProtocol(
+                'spar',
+                'SPAR (Kombol et al., CVPR 2026), naomikombol/SPAR at 0f63ff2, configs/maskclip: whole pictures at '
+                'short side 672, Cityscapes at 1024, names and thresholds of SCLIP',
+                _LAION,
+                _spar(),
             ),
             EvaluationProtocol(
                 'maskclip_orig',

@@ -216,6 +216,14 @@ PUBLISHED: tuple[Published, ...] = (
         'cass',
         "object presence tuned per set; mean 44.4 here, in PEARL's re-run 40.1 with DINOv2 and 42.2 with DINOv3",
     ),
+    _row(
+        'SPAR',
+        'SigLIP2 ViT-B-16 or dino.txt ViT-L-16, not said which',
+        'list of benchmark results at wizwand.com, second-hand',
+        '51.2 37.1 - 91.5 40.1 41.5 26.1 -',
+        note="the last blocks are trained on pictures without labels; mean of these six 47.9; the paper's means of "
+        'OpenCLIP ViT-B-16 are 27.7 before and 34.4 after, of SigLIP2 33.1 and 43.6, second-hand, too',
+    ),
     _row('FreeCP on MaskCLIP', _B16, _README, '64.4 34.7 36.2 84.1 32.5 36.6 17.6 23.3', note=_FREECP),
     _row('FreeCP on GEM', _B16, _README, '64.7 35.5 36.9 80.6 35.7 39.1 17.8 25.8', note=_FREECP),
     _row('FreeCP on SCLIP', _B16, _README, '65.8 35.3 37.2 84.3 33.3 38.0 18.4 24.9', note=_FREECP),

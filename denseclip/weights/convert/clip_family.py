@@ -17,8 +17,8 @@ from ..io import strip_prefix
 from . import transformers_clip
 from .registry import Converter, State, register
 
-PREFIXES = ('class_model.model.', 'clip_model.', 'model.', 'clip.')
-"""What training code puts before the names of a CLIP (DIVA: ``class_model.model.``)."""
+PREFIXES = ('class_model.model.', 'segmentor.net.model.', 'clip_model.', 'model.', 'clip.')
+"""What training code puts before the names of a CLIP (DIVA: ``class_model.model.``, SPAR: ``segmentor.net.model.``)."""
 NO_PARTS = (
     ('transformer_no.', 'tower.transformer.'),
     ('token_embedding_no.', 'tower.token_embedding.'),
