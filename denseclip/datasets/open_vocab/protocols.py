@@ -69,8 +69,8 @@ def _sclip() -> dict[str, Setting]:
 
 
 def _spar() -> dict[str, Setting]:
-    whole = dict(scale=(2048, 672), crop=None, stride=None)
-    special = {'cityscapes': dict(scale=(2048, 1024))}
+    whole: dict[str, Any] = dict(scale=(2048, 672), crop=None, stride=None)
+    special: dict[str, dict[str, Any]] = {'cityscapes': dict(scale=(2048, 1024))}
     return {
         name: replace(setting, **{**whole, **special.get(name, {})})
         for name, setting in _sclip().items()
