@@ -37,6 +37,8 @@ class WindowSeams(BaseMetric):
             self.results.append(tuple(sample['window_seams']))
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
-        """Share in percent; nan where no pixel was seen twice."""
+        """Share in percent, nan where no pixel was seen twice; nothing of no picture."""
+        if not results:
+            return {}
         different, seen = (sum(column) for column in zip(*results, strict=True))
         return {'window_seams': 100.0 * different / seen if seen else float('nan')}

@@ -276,7 +276,7 @@ def check_config_call(node: ast.Call) -> None:
 
 def test_plug_in_page_lists_every_registered_part():
     text = (ROOT / 'docs' / 'plug_in.md').read_text(encoding='utf-8')
-    kinds = {'model', 'dataset', 'transform', 'hook'}
+    kinds = {'model', 'dataset', 'transform', 'hook', 'metric'}
     parts = {
         name
         for registry in registries()

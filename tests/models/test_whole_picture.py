@@ -128,6 +128,7 @@ def test_seams_are_counted_pair_by_pair():
     metric = WindowSeams()
     metric.process(None, [dict(window_seams=(2, 8)), dict(window_seams=(1, 2)), dict(window_seams=(0, 0))])
     assert metric.compute_metrics(metric.results) == {'window_seams': 30.0}
+    assert metric.compute_metrics([]) == {}
     with pytest.raises(ValueError, match='test_cfg.seams'):
         metric.process(None, [{}])
 
