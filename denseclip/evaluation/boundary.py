@@ -15,6 +15,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
+from denseclip.recipes import ignored_label
+
 RATIO = 0.02
 """Width of the band along edges, as a part of the picture's diagonal: the paper's."""
 
@@ -134,7 +136,7 @@ class BoundaryIoUMetric(BaseMetric):
             data_samples: Data samples as dicts with ``pred_sem_seg`` and ``gt_sem_seg``.
         """
         count = len((self.dataset_meta or {})['classes'])
-        ignored = self.ignore_index if self.ignore_index is not None else 255 if count <= 255 else 65535
+        ignored = ignored_label(count) if self.ignore_index is None else self.ignore_index
         for sample in data_samples:
             found = torch.zeros(3, count, dtype=torch.long, device='cpu')
             if 'gt_sem_seg' in sample:

@@ -13,6 +13,8 @@ from mmengine.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
+from denseclip.recipes import ignored_label
+
 from .confusion import DIVISORS, SemanticScores, confusion_matrix, scores_of_confusion
 from .label_files import OutputNames, write_label_map
 
@@ -78,7 +80,7 @@ class SemanticMetric(BaseMetric):
             data_samples: Data samples as dicts with ``pred_sem_seg`` and ``gt_sem_seg``.
         """
         count = len(self.classes)
-        ignored = self.ignore_index if self.ignore_index is not None else 255 if count <= 255 else 65535
+        ignored = ignored_label(count) if self.ignore_index is None else self.ignore_index
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
             if self.output_dir is not None:

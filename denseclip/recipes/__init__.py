@@ -11,6 +11,7 @@ from .pipelines import (
     box_train_steps,
     crop_train_steps,
     eval_steps,
+    ignored_label,
     tta_steps,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     'crop_train_steps',
     'efficientnet_lite0',
     'eval_steps',
+    'ignored_label',
     'imagenet_r50',
     'sentence_guidance',
     'text_guidance',

@@ -9,6 +9,11 @@ Step = dict[str, Any]
 """One transform of a pipeline."""
 
 
+def ignored_label(num_classes: int) -> int:
+    """Label of ignored pixels: 255, or 65535 beyond 255 classes, whose label maps have 16 bits."""
+    return 65535 if num_classes > 255 else 255
+
+
 def eval_steps(resize: Step, num_classes: int | None, *, wide: bool = False) -> list[Step]:
     """Measure against label maps at the size of the files.
 

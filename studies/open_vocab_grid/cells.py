@@ -260,10 +260,7 @@ def _use_protocol(
     kind = MODELS.get(model['type'])
     if kind is not None and issubclass(kind, CorrelationPoolingSegmentor):
         model['background_rule'] = setting.background == 'learned'
-    wide = entry.ignore_index != 255
-    pipeline = setting.pipeline(wide=wide)
-    check = dict(type='CheckLabelRange', num_classes=entry.num_classes)
-    pipeline.insert(-1, {**check, 'ignore_index': entry.ignore_index} if wide else check)
+    pipeline = setting.pipeline(entry.num_classes, wide=entry.ignore_index != 255)
     return {**entry.dataset(options.data_roots.get(entry.name)), 'pipeline': pipeline}
 
 

@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, Subset
 from denseclip.compat.logs import quiet
 from denseclip.engine.benchmark.memory import high_water_bytes
 from denseclip.engine.checkpoints import load_weights, read_training_file
-from denseclip.evaluation.boundary import boundary_counts, boundary_ious
+from denseclip.evaluation.boundary import boundary_counts, mean_boundary_iou
 from denseclip.files.atomic import write_text
 from denseclip.models.functional.open_vocab import region_labels
+from denseclip.recipes import ignored_label
 
 from .cells import Cell
 
@@ -150,7 +151,7 @@ def evaluate_cell(
             started = time.perf_counter()
             found, maps, pairs = _areas(model, batch, len(classes), cell.oracle)
             spent = time.perf_counter() - started  # what edges cost is none of the method's time
-            areas += np.concatenate([found, boundary_counts(*maps, len(classes), _ignored(len(classes)))])
+            areas += np.concatenate([found, boundary_counts(*maps, len(classes), ignored_label(len(classes)))])
             seams = [before + now for before, now in zip(state.seams, pairs, strict=True)]
             state = replace(state, done=state.done + 1, seconds=state.seconds + spent, seams=seams)
             if tick is not None:
@@ -177,7 +178,7 @@ def score(areas: np.ndarray, classes: list[str]) -> tuple[dict[str, float], dict
     found = IoUMetric.total_area_to_metrics(*torch.from_numpy(areas[:4]), metrics=['mIoU'])
     iou, accuracy = (np.asarray(found[key], dtype=np.float64) * 100 for key in ('IoU', 'Acc'))
     scores = {'mIoU': _mean(iou), 'aAcc': round(float(found['aAcc']) * 100, 2), 'mAcc': _mean(accuracy)}
-    scores['mBIoU'] = _mean(boundary_ious(areas[4:]))
+    scores['mBIoU'] = round(mean_boundary_iou(areas[4:]), 2)
     values = [None if np.isnan(value) else round(float(value), 4) for value in iou]
     return scores, dict(zip(classes, values, strict=True))
 
@@ -201,18 +202,13 @@ def _areas(
         sample = model.test_step(batch)[0]
     prediction = sample.pred_sem_seg.data.squeeze(0)
     label = sample.gt_sem_seg.data.squeeze(0).to(prediction)
-    ignored = _ignored(num_classes)
+    ignored = ignored_label(num_classes)
     if oracle == 'masks':
         prediction = region_labels(prediction, torch.where(label == ignored, -1, label), num_classes)
     found = IoUMetric.intersect_and_union(prediction, label, num_classes, ignore_index=ignored)
     areas = np.stack([np.asarray(row.cpu(), dtype=np.float64) for row in found])
     seams = sample.metainfo.get('window_seams', (0, 0))
     return areas, (prediction.cpu().numpy(), label.cpu().numpy()), seams
-
-
-def _ignored(num_classes: int) -> int:
-    """Label of ignored pixels: label maps of more than 255 classes have 16 bits."""
-    return 65535 if num_classes > 255 else 255
 
 
 def _ready_model(cell: Cell, dataset: Any, device: torch.device | str) -> Any:

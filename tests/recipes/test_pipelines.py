@@ -38,6 +38,11 @@ def test_evaluation_as_it_is_spelled_out(name: str) -> None:
     assert recipes.eval_steps(resize((2048, 448)), num_classes=classes) == written.test_pipeline
 
 
+@pytest.mark.parametrize(('num_classes', 'label'), [(2, 255), (255, 255), (256, 65535), (847, 65535)])
+def test_no_class_has_the_label_of_ignored_pixels(num_classes: int, label: int) -> None:
+    assert recipes.ignored_label(num_classes) == label >= num_classes
+
+
 def test_boxes_as_they_are_spelled_out() -> None:
     coco = Config.fromfile(CONFIGS / '_base_/datasets/coco_detection_1333x800.py')
     assert recipes.box_eval_steps(coco.img_scale) == coco.test_pipeline

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.recipes import ignored_label
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class EvaluationSet:
 
     @property
     def ignore_index(self) -> int:
-        """Label of ignored pixels: label maps of more than 255 classes have 16 bits."""
-        return 65535 if self.num_classes > 255 else 255
+        """Label of ignored pixels."""
+        return ignored_label(self.num_classes)
 
     def dataset(self, data_root: str | None = None) -> dict[str, Any]:
         """Config of the data set, without a pipeline.

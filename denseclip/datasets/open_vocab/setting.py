@@ -48,13 +48,14 @@ class Setting:
         if (self.crop is None) != (self.stride is None):
             raise ValueError('crop and stride need each other')
 
-    def pipeline(self, *, wide: bool = False) -> list[dict[str, Any]]:
+    def pipeline(self, num_classes: int | None = None, *, wide: bool = False) -> list[dict[str, Any]]:
         """Test pipeline; labels are read after resizing, so that the score is taken in the original size.
 
         Args:
+            num_classes: Ids below it may occur; None leaves them unchecked.
             wide: Labels are 16-bit.
         """
-        return eval_steps(dict(type='Resize', scale=self.scale, keep_ratio=True), num_classes=None, wide=wide)
+        return eval_steps(dict(type='Resize', scale=self.scale, keep_ratio=True), num_classes, wide=wide)
 
     def test_cfg(self) -> dict[str, Any]:
         """The model's ``test_cfg``."""
