@@ -14,7 +14,7 @@ from denseclip.clip.blocks import run_block
 from denseclip.clip.towers import TowerOutput, ViTTower
 from denseclip.core.placement import Box, Placement, size_of, slide_boxes
 from denseclip.models.functional.label_map import Size
-from denseclip.models.functional.open_vocab import region_labels
+from denseclip.models.functional.open_vocab import merge_names, region_labels
 from denseclip.models.functional.propagation import Propagation, propagate
 from denseclip.models.segmentors.post_processing import class_probabilities
 from denseclip.models.segmentors.score_maps import ScoreMaps
@@ -119,13 +119,19 @@ def _resize(scores: Tensor, size: Size) -> Tensor:
 def _labels(model: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax over the classes, then labels; thresholds as the model has them."""
     text, threshold = model.class_embeddings(), model.vocabulary.least_score
-    if not model._gives_probabilities:
-        scores = class_probabilities(scores, text, model.scale)
-    elif threshold is None and not model.post.needs_scores:
-        # Averaged probabilities go through another softmax there, which only costs time: the order stays, up to ties
-        # that its rounding makes, so labels are taken before it.
-        return scores.argmax(dim=0), scores.softmax(dim=0)
-    return model.post.labels(scores, threshold, model._background_label(threshold))
+    # A softmax keeps the order, up to ties that its rounding makes: labels are taken before it (of averaged
+    # probabilities, which go through another one there, it only costs time).
+    by_scores = threshold is None and not model.post.needs_scores
+    if model._gives_probabilities:
+        if by_scores:
+            return scores.argmax(dim=0), scores.softmax(dim=0)
+        return model.post.labels(scores, threshold, model._background_label(threshold))
+    shares = class_probabilities(scores, text, model.scale)
+    labels, shares = model.post.labels(shares, threshold, model._background_label(threshold))
+    if by_scores:
+        by_class = scores if text.merge == 'mean' else merge_names(scores, text.class_index, len(text))
+        labels = by_class.argmax(dim=0)
+    return labels, shares
 
 
 def _whole_tower(tower: ViTTower, forward: Callable[..., TowerOutput]) -> Callable[..., TowerOutput]:
