@@ -162,9 +162,9 @@ class TransformersFinder(nn.Module):
         scores, labels = probabilities.max(dim=-1)
         least = 0.5 if self.least_score is None else self.least_score
         kept = (labels < probabilities.shape[-1] - 1) & (scores >= least)
+        if not bool(kept.any()):  # no size is made of no channel
+            return torch.zeros((0, height, width), dtype=torch.bool, device=scores.device), scores[kept]
         logits = F.interpolate(out.masks_queries_logits[:, kept], size=(side, side), mode='bilinear')
-        if not bool(kept.any()):
-            return torch.zeros((0, height, width), dtype=torch.bool), scores[kept]
         logits = torch.stack(self._processor.unpad_image(logits, [(height, width)], square))[0]
         return logits > 0, scores[kept]
 

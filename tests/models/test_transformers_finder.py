@@ -129,6 +129,11 @@ def test_where_sam2_is_sure_of_nothing_there_are_no_masks(folders: dict[str, Pat
     assert masks.shape == (0, 32, 48) and scores.shape == (0,)
 
 
+def test_where_eomt_is_sure_of_nothing_there_are_no_masks(folders: dict[str, Path], picture: Tensor) -> None:
+    masks, scores, regions = found_by('eomt', folders['eomt'], picture, least_score=1.0)
+    assert not masks.any() and not scores.any() and (regions == -1).all()
+
+
 def test_eomts_queries_are_those_of_transformers(folders: dict[str, Path], picture: Tensor) -> None:
     from transformers import EomtForUniversalSegmentation, EomtImageProcessor
 
