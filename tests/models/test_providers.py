@@ -74,10 +74,11 @@ class FakeGenerator:
         self.points = points_per_side
 
     def generate(self, picture):
-        assert picture.dtype == np.uint8 and picture.shape == (4, 6, 3)
-        large, small = (np.zeros((4, 6), bool) for _ in range(2))
-        large[:3], small[:2, :2] = True, True
-        return [{'segmentation': large}, {'segmentation': small}] if self.points else []
+        assert picture.dtype == np.uint8 and picture.shape == (8, 12, 3)
+        large, small = (np.zeros((8, 12), bool) for _ in range(2))
+        large[:6], small[:4, :4] = True, True
+        found = ({'segmentation': large, 'predicted_iou': 0.9}, {'segmentation': small, 'predicted_iou': 0.8})
+        return list(found) if self.points else []
 
 
 def test_sam_through_its_package(monkeypatch):

@@ -63,7 +63,8 @@ def found_by(kind: str, source: Path, picture: Tensor, **options: Any) -> tuple[
     proposals = proposer(picture, [META])
     masks = proposals.mask_logits[0] > 0
     assert masks.shape[1:] == (32, 48) and not masks[:, :, 40:].any(), kind
-    provider = build_module(dict(type='TransformersRegions', source=str(source), **options))
+    masks_of = dict(type='TransformersMasks', source=str(source), **options)
+    provider = build_module(dict(type='ProposedRegions', masks=masks_of))
     regions = provider(picture[0, :, :, :40] / 255, SPEC, (32, 40), {})
     assert not provider.state_dict()
     return masks[:, :, :40], proposals.scores[0], regions
@@ -112,14 +113,14 @@ def test_regions_and_masks_serve_other_models(folders: dict[str, Path], picture:
     from tiny_open_vocab import tiny_open_vocab
     from tiny_two_stage import tiny_two_stage
 
-    settings = dict(source=str(folders['sam2']), **POINTS)
-    model = tiny_open_vocab('maskclip', regions=dict(type='TransformersRegions', **settings))
+    masks = dict(type='TransformersMasks', source=str(folders['sam2']), **POINTS)
+    model = tiny_open_vocab('maskclip', regions=dict(type='ProposedRegions', masks=masks))
     inside = picture[..., :40] / 255
     labels = model.predict(inside)[0].pred_sem_seg.data[0]
     regions = model.regions(inside[0], model.tower.preprocess, (32, 40), {})
     assert all(len(labels[regions == number].unique()) == 1 for number in regions.unique().tolist() if number >= 0)
     named = tiny_two_stage()
-    named.proposer = build_module(dict(type='TransformersMasks', **settings))
+    named.proposer = build_module(masks)
     assert named.predict(picture)[0].pred_sem_seg.data.shape == (1, 32, 48)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from denseclip.models.providers import SAMRegions
+from denseclip.models.unsaved import leave_out_of_checkpoints
+from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 
 from .base import PictureProposer
 
@@ -25,16 +27,35 @@ class SAMMasks(PictureProposer):
 
     Raises:
         ImportError: If the package is not installed.
+        ValueError: If it has no such model.
     """
+
+    not_saved_prefixes = ('',)
 
     def __init__(self, model: str = 'vit_b', pretrained: str | None = None, **options: Any) -> None:
         super().__init__()
-        self.sam = SAMRegions(model, pretrained, **options)
+        try:
+            import segment_anything
+        except ImportError as error:
+            raise ImportError(
+                'Segment Anything needs the package segment_anything (pip install segment-anything); or take '
+                'TransformersMasks with a folder of SAM, SAM 2, SAM 3 or EoMT, or write masks or regions into files '
+                'with any program and use MaskFiles or RegionFiles.'
+            ) from error
+        if model not in segment_anything.sam_model_registry:
+            known = ', '.join(segment_anything.sam_model_registry)
+            raise ValueError(f"segment_anything has no model '{model}'; choose from {known}.")
+        self.sam: Any = segment_anything.sam_model_registry[model](checkpoint=None).eval().requires_grad_(False)
+        if pretrained is not None:
+            file: Path = weight_file(resolve(pretrained))
+            load_into(self.sam, read_state_dict(file), source=file)
+        self._generator = segment_anything.SamAutomaticMaskGenerator(self.sam, **options)
+        leave_out_of_checkpoints(self)
 
     def find(self, picture: Tensor, meta: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """See :meth:`PictureProposer.find`."""
         del meta
-        found = self.sam.generate(picture.cpu().numpy())
+        found = self._generator.generate(picture.cpu().numpy())
         if not found:
             return torch.zeros((0, *picture.shape[:2]), dtype=torch.bool), None
         masks = torch.stack([torch.as_tensor(entry['segmentation']).bool() for entry in found])

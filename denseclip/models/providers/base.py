@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denseclip.clip.attention import Affinity
 from denseclip.clip.head_affinity import HeadAffinity
 from denseclip.clip.preprocess import PreprocessSpec
-from denseclip.models.functional.pictures import denormalize_pictures
 from denseclip.models.functional.region_scope import RegionMaps
 
 
@@ -65,33 +62,3 @@ class RegionProvider(nn.Module):
             Integers (height, width).
         """
         raise NotImplementedError
-
-
-class MaskRegions(RegionProvider):
-    """Regions from masks that may overlap: where they do, the smaller one counts. Subclasses override :meth:`masks`."""
-
-    def masks(self, picture: Tensor, meta: Mapping[str, Any]) -> Tensor:
-        """Masks of a picture.
-
-        Args:
-            picture: RGB, uint8.
-            meta: Meta information of the data sample.
-
-        Returns:
-            Boolean, on any device.
-
-        Shape:
-            - picture: :math:`(H, W, 3)`; result: :math:`(Q, H, W)`
-        """
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def forward(self, image: Tensor, spec: PreprocessSpec, size: tuple[int, int], meta: Mapping[str, Any]) -> Tensor:
-        """See :meth:`RegionProvider.forward`."""
-        picture = denormalize_pictures(image[None], spec).clamp(0, 1)
-        picture = F.interpolate(picture, size=size, mode='bilinear', align_corners=False)[0]
-        masks = self.masks((picture * 255).round().byte().permute(1, 2, 0), meta).to(image.device)
-        if not len(masks):
-            return torch.full(size, -1, dtype=torch.long, device=image.device)
-        masks = masks[masks.flatten(1).sum(dim=1).argsort()]  # smallest first: argmax finds the first that holds
-        return torch.where(masks.any(dim=0), masks.to(torch.uint8).argmax(dim=0), -1)
