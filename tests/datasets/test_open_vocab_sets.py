@@ -76,7 +76,9 @@ def test_the_real_class_reads_the_generated_layout(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize('name', SETS)
-@pytest.mark.parametrize('ending', ['', '_aliases', '_maskclip', '_sclip', '_clearclip', '_proxyclip', '_corrclip'])
+@pytest.mark.parametrize(
+    'ending', ['', '_aliases', '_maskclip', '_sclip', '_clearclip', '_proxyclip', '_corrclip', '_sfp']
+)
 def test_lists_have_the_classes_in_label_order(name: str, ending: str) -> None:
     if f'{name}{ending}' not in available():
         assert ending and {f'{name}_aliases', f'{name}_sclip'} & set(available())
@@ -102,6 +104,9 @@ def test_lists_have_the_classes_in_label_order(name: str, ending: str) -> None:
         'context59_corrclip': {36: 'people'},
         'cityscapes_corrclip': {11: 'people'},
         'ade20k_corrclip': {12: 'people'},
+        'voc21_sfp': {0: 'sky', 4: 'ship', 11: 'table', 15: 'people', 20: 'television monitor'},
+        'voc20_sfp': {3: 'ship', 10: 'table', 14: 'people', 19: 'television monitor'},
+        'cityscapes_sfp': {11: 'people'},
     }.get(f'{name}{ending}', {})
     differing = {k: n for k, (n, c) in enumerate(zip(names, classes, strict=True)) if _plain(n) != _plain(c)}
     assert differing == renamed

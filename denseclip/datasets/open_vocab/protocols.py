@@ -133,7 +133,7 @@ def _pearl() -> dict[str, Setting]:
 def _glaclip() -> dict[str, Setting]:
     return _family(
         Setting('', (2048, 336), (224, 224), (112, 112)),
-        dict.fromkeys(('voc21', 'voc20', 'coco_object'), 'glaclip'),
+        {},
         thresholds=dict(voc21=0.1, context60=0.1, coco_object=0.1),
         special={'cityscapes': dict(scale=(2048, 560))},
     )
