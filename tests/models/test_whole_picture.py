@@ -7,8 +7,9 @@ from tiny_open_vocab import tiny_open_vocab
 
 from denseclip.clip import token_repair
 from denseclip.clip.attention import gaussian_bias
+from denseclip.clip.deep_prompts import CoupledPrompts
 from denseclip.clip.errors import NoReadOutError
-from denseclip.clip.towers.joined import JoinedWindows
+from denseclip.clip.towers.joined import JoinedWindows, check_joinable
 from denseclip.core.placement import slide_boxes
 from denseclip.evaluation import WindowSeams
 from denseclip.export.capabilities import capability
@@ -66,6 +67,14 @@ def test_nearness_goes_over_the_edges_of_windows():
         torch.testing.assert_close(joined._nearness(n, [0, 1], 5.0), torch.cat(parts, dim=1))
 
 
+@torch.no_grad()
+def test_stages_after_the_last_block_change_no_tokens_before_it():
+    tower = tiny_open_vocab('naclip', join={}).tower
+    wanted = tower.before_last(pictures(32, 48)).tokens
+    staged = tiny_open_vocab('naclip', join={}, read_out=dict(out_indices=(10,))).tower
+    assert torch.equal(staged.before_last(pictures(32, 48)).tokens, wanted)
+
+
 @pytest.mark.parametrize('name', ['naclip', 'glaclip'])
 @torch.no_grad()
 def test_batches_and_rows_change_nothing_and_other_windows_do(name, monkeypatch):
@@ -108,6 +117,10 @@ def test_refusals():
         tiny_open_vocab('clip', join={})
     with pytest.raises(NoReadOutError, match='not of a ResNetTower'):
         tiny_open_vocab('maskclip', model='RN50', join={})
+    prompted = tiny_open_vocab('naclip').tower
+    prompted.take_prompts(CoupledPrompts(16, 32, 2, 2))
+    with pytest.raises(NoReadOutError, match='deep prompts .* leave join out'):
+        check_joinable(prompted)
     with pytest.raises(ValueError, match='join: far is unknown; it takes beta'):
         tiny_open_vocab('naclip', join=dict(far=3))
     with pytest.raises(ValueError, match='1 or more'):

@@ -214,6 +214,11 @@ def check_joinable(tower: nn.Module) -> ViTTower:
             'without parallel, iterations, keys, middle, weights_from, ffn_inputs, branch and region_weight; not '
             f"attention='{read_out.attention}' and these settings."
         )
+    if tower.deep_prompts is not None:
+        raise NoReadOutError(
+            'join looks at patches alone, and deep prompts (MaPLe) stand among them: leave join out, or take a CLIP '
+            'without.'
+        )
     if read_out.as_trained:
         raise NoReadOutError('join needs a last block that is read in another way than it was trained: take a preset.')
     return tower

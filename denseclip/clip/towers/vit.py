@@ -175,6 +175,8 @@ class ViTTower(ImageTower):
         out = TowerOutput(grid=grid, notes=MiddleNotes())
         fork = self._fork(None, None)
         x = self._walk(x, out, fork, fork, False, None)
+        # A stage after those blocks takes the walk farther than what is read here.
+        x = x if out.tokens is None else out.tokens
         out.tokens = repaired(self.read_out, x, grid, out.notes)[0]
         return out
 
