@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from denseclip.core.precision import full_precision
 
 from ..attention import attention_terms, resize_values
-from ..blocks import ffn_branch, projections
+from ..blocks import ffn_branch, project_one, projections, split_heads
 from ..errors import NoReadOutError
 from ..token_repair import parts_of_rows
 from .base import DenseReadOut
@@ -115,14 +115,17 @@ class JoinedWindows:
         self.tower, self.read_out, self.grid = tower, tower.read_out, grid
         self.block: Any = tower.visual.transformer.resblocks[-1]
         self.tokens, self.places = tokens[:, 1:], list(places)
-        self.sides = projections(self.block.attn, self.block.ln_1(self.tokens))
         self.anchors = anchors if anchors is not None else Anchors()
         self.features: Tensor | None = None
-        if features is not None:
-            with full_precision(features.device.type):
-                self.features = F.normalize(features.float().flatten(2).transpose(1, 2), dim=2)
-            self.fine = (features.shape[2], features.shape[3])
-            self.values = resize_values(self.sides[2], grid, self.fine)
+        attn, normed = self.block.attn, self.block.ln_1(self.tokens)
+        if features is None:
+            self.sides = dict(zip('qkv', projections(attn, normed), strict=True))
+            return
+        with full_precision(features.device.type):
+            self.features = F.normalize(features.float().flatten(2).transpose(1, 2), dim=2)
+        self.fine = (features.shape[2], features.shape[3])
+        values = resize_values(split_heads(project_one(attn, normed, 'v'), attn.num_heads), grid, self.fine)
+        self.values = values.transpose(1, 2).flatten(2).float()  # (B, h'w', C)
 
     def dense(self, index: int, seen: Sequence[int]) -> Tensor:
         """Joint-space embeddings of one window, (1, E, h, w) or (1, E, h', w').
@@ -141,14 +144,15 @@ class JoinedWindows:
     def _by_itself(self, index: int, seen: list[int]) -> Tensor:
         """Patches (1, hw, C) after the block's own attention over all windows."""
         read_out, block = self.read_out, self.block
-        own = dict(zip('qkv', (side[index : index + 1] for side in self.sides), strict=True))
-        others = dict(zip('qkv', (_all(side[seen]) for side in self.sides), strict=True))
-        factor = read_out.scale * own['q'].shape[-1] ** -0.5
+        factor = read_out.scale * self.sides['v'].shape[-1] ** -0.5
         near = None if read_out.gaussian is None else self._nearness(index, seen, read_out.gaussian)
         terms = attention_terms(read_out.attention)
+        others = {side: _all(self.sides[side][seen]) for side in {'v', *(term[1] for term in terms)}}
         heads = torch.stack(
             [
-                F.scaled_dot_product_attention(own[term[0]], others[term[1]], others['v'], attn_mask=near, scale=factor)
+                F.scaled_dot_product_attention(
+                    self.sides[term[0]][index : index + 1], others[term[1]], others['v'], attn_mask=near, scale=factor
+                )
                 for term in terms
             ]
         )
@@ -176,9 +180,10 @@ class JoinedWindows:
         """Patches (1, h'w', C) averaged by what another network saw in all windows."""
         assert self.features is not None
         with full_precision(self.features.device.type):
-            keys = self.features[seen].flatten(0, 1)
+            # Where every window is seen, as in most pictures, nothing is copied.
+            every = seen == list(range(len(self.features)))
+            keys, values = ((t if every else t[seen]).flatten(0, 1) for t in (self.features, self.values))
             own = self.features[index]
-            values = _all(self.values[seen]).float()[0].transpose(0, 1).flatten(1)
             mean = keys.mean(dim=0).square().sum()
             start = seen.index(index) * len(own)
             number = torch.arange(start, start + len(own), device=own.device)
