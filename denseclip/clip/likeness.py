@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +56,7 @@ class Likeness:
         """
         with full_precision(v.device.type):
             values = v.float().transpose(1, 2).flatten(2)
-            mean = self._mean()
+            mean = self._mean
             number = torch.arange(values.shape[1], device=v.device)
             parts = []
             for rows, cosines in self._rows():
@@ -68,18 +69,20 @@ class Likeness:
     def _cut(self, cosines: Tensor) -> Tensor:
         return torch.where(cosines < self.least, 0.0, cosines)
 
+    @cached_property
     def _mean(self) -> Tensor:
         """Mean of all cosines of a picture, (N, 1, 1)."""
         if not self.cut_first:
-            return self._unit().mean(dim=1).square().sum(dim=-1)[:, None, None]
+            return self._unit.mean(dim=1).square().sum(dim=-1)[:, None, None]
         total = torch.stack([self._cut(cosines).sum(dim=(1, 2)) for _, cosines in self._rows()]).sum(dim=0)
         return (total / self.tokens.shape[1] ** 2)[:, None, None]
 
+    @cached_property
     def _unit(self) -> Tensor:
         return F.normalize(self.tokens.float(), dim=-1)
 
     def _rows(self) -> Iterator[tuple[slice, Tensor]]:
-        unit = self._unit()
+        unit = self._unit
         batch, length, _ = unit.shape
         for rows in parts_of_rows(length, batch * length):
             yield rows, unit[:, rows] @ unit.transpose(1, 2)

@@ -60,18 +60,17 @@ def calibrated_patches(
         raise ValueError('read_out.middle needs the tokens of middle blocks, which this method does not keep.')
     alike = notes.tokens[how.alike][:, 1:]
     likeness = _likeness(how, alike if bad is None else mend(alike, bad, grid))
-    afterwards = _likeness(how, notes.tokens[how.after][:, 1:])
 
     def through(patches: Tensor, class_token: Tensor, settings: DenseReadOut) -> Tensor:
         out = changed_blocks([block], settings, patches, grid, Guide(likeness=likeness), special=0)
-        return afterwards.gather(out + how.class_token * class_token)
+        return out + how.class_token * class_token
 
     result = through(likeness.gather(tokens[:, 1:]), tokens[:, :1], read_out)
-    if not how.summed:
-        return result
-    total = torch.stack([notes.tokens[index] for index in how.summed]).sum(dim=0)
-    again = replace(read_out, attention=how.summed_attention or read_out.attention)
-    return result + through(total[:, 1:], total[:, :1], again)
+    if how.summed:
+        total = torch.stack([notes.tokens[index] for index in how.summed]).sum(dim=0)
+        again = replace(read_out, attention=how.summed_attention or read_out.attention)
+        result = result + through(total[:, 1:], total[:, :1], again)
+    return _likeness(how, notes.tokens[how.after][:, 1:]).gather(result)  # linear, so once for both
 
 
 def _likeness(how: MiddleLayers, tokens: Tensor) -> Likeness:
