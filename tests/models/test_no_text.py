@@ -98,6 +98,22 @@ def test_the_state_dict_is_that_of_clip_and_other_words_are_denied_anew(weights)
     assert model.num_classes == 3 and model.head_logits(pictures()).shape[1] == 3
 
 
+@pytest.mark.filterwarnings('ignore:.*which activation')
+@pytest.mark.parametrize('per', ['picture', 'window'])
+@torch.no_grad()
+def test_spread_maps_have_no_plane_of_what_is_none_of_the_classes(weights, per):
+    model = made(weights, output='probabilities')
+    samples = [SegDataSample(metainfo={'ori_shape': (64, 80)})]
+    model.active_vocabulary = dict(scorer='agreement', relabel=True, per=per, most=1)
+    with pytest.raises(ValueError, match="relabel=True.*background='clipn'"):
+        model.predict(pictures(), samples)
+    model.offered = torch.tensor([True, False, True])  # a choice that was made by hand spreads nothing
+    assert set(model.predict(pictures(), samples)[0].pred_sem_seg.data.unique().tolist()) <= {0, 2, 3}
+    model.offered = None
+    model.active_vocabulary = dict(scorer='agreement', per=per)
+    assert model.predict(pictures(), samples)[0].class_choice.kept.shape == (3,)
+
+
 def test_weights_without_a_second_tower_are_refused(tmp_path):
     model = tiny_open_vocab('maskclip')
     with pytest.raises(ValueError, match='second text tower'):

@@ -116,6 +116,11 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
         given = self.given_choice(image.device)
         if given is not None or self._active is None:
             return given, maps
+        if self._active.relabel and self._says_no:
+            raise ValueError(
+                "active_vocabulary: relabel=True makes maps of the classes alone, and background='clipn' has one more: "
+                'set relabel=False, or choose another background.'
+            )
         text = self.class_embeddings()
         rows, classes = self._class_logits(maps)
         insides = patches_inside(maps, placement)
