@@ -152,3 +152,7 @@ def test_models_count_seams_where_they_are_asked_to():
         result = model.predict(images := pictures(64, 128), samples(images))[0]
     different, seen = result.window_seams
     assert seen == 2 * 64 * 32 and 0 <= different <= seen
+    model.keep_logits, model.test_cfg['refine'] = False, dict(budget=0.0)
+    with torch.no_grad():
+        result = model.predict(images, samples(images))[0]
+    assert result.window_seams == (different, seen) and 'refinement' not in result.metainfo  # all windows were run

@@ -52,11 +52,6 @@ class LabelMapInference:
     """What is wanted of the embeddings of pixels besides labels; a background by a head asks for strangeness anyway."""
     _trail: PixelTrail | None = None
 
-    @property
-    def scoped(self) -> bool:
-        """Whether patches are read with what :meth:`viewing` knows of their window."""
-        return False
-
     def viewing(
         self, inputs: Tensor, samples: Sequence[SegDataSample], placements: Sequence[Placement]
     ) -> AbstractContextManager[Any]:
@@ -257,8 +252,8 @@ class LabelMapInference:
     @property
     def _needs_all_windows(self) -> bool:
         """Whether more is wanted than a label map."""
-        asked = self.score_request is not None or self._trail is not None or getattr(self, '_active', None) is not None
-        return asked or self.keep_logits or self._least_score is not None or self.scoped
+        asked = self.score_request is not None or self._trail is not None
+        return asked or self.keep_logits or self._least_score is not None
 
     def _windows(self, inputs: Tensor) -> tuple[list[Box], Iterator[tuple[Tensor, Comparison | None]]]:
         """Boxes of all windows, and their :meth:`head_scores` (windows x N, ...) in batches of ``window_batch``."""

@@ -154,6 +154,11 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
         with super().viewing(inputs, samples, placements) as regions, self.knowing(inputs):
             yield regions
 
+    @property
+    def _needs_all_windows(self) -> bool:
+        """See :class:`.label_inference.LabelMapInference`: a choice, and regions in view, are of all windows."""
+        return super()._needs_all_windows or self._active is not None or self.scoped
+
     # --- pictures one by one ------------------------------------------------------------------------------------
 
     def _results(

@@ -21,7 +21,7 @@ from denseclip.models.functional.window_seams import window_disagreement
 
 from .label_inference import LabelMapInference
 from .score_maps import ScoreMaps
-from .word_scoring import Comparison, gather
+from .word_scoring import Comparison
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,15 @@ class WholePictureInference(LabelMapInference):
 
     def _slide(self, inputs: Tensor, sample: SegDataSample) -> tuple[ScoreMaps, list[Comparison] | None]:
         """See :class:`LabelMapInference`."""
-        # Joined windows are never run one by one, as refinement would.
-        found = super()._slide(inputs, sample) if self.join is None else gather(*self._windows(inputs))
+        found = super()._slide(inputs, sample)
         if self.test_cfg.get('seams', False):
             sample.set_metainfo({'window_seams': window_disagreement(found[0].maps, found[0].boxes or [])})
         return found
+
+    @property
+    def _needs_all_windows(self) -> bool:
+        """See :class:`LabelMapInference`: joined windows look at each other, and seams are between all."""
+        return super()._needs_all_windows or self.join is not None or bool(self.test_cfg.get('seams', False))
 
     def name_groups(self, text: TextEmbeddings) -> Tensor | None:
         """Groups of the names for ``post.presence``, made anew when other words or settings come; None: no need."""
