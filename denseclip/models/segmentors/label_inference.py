@@ -80,7 +80,8 @@ class LabelMapInference:
         Returns:
             Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W). With
             :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities. With
-            :attr:`pixel_request`, ``strangeness`` (1, H, W), and ``pixel_windows`` in the meta information.
+            :attr:`pixel_request`, ``strangeness`` (1, H, W), and ``pixel_windows`` in the meta information. Models
+            that choose classes add ``class_choice``, see :class:`.choosing.ChoosesClasses`.
         """
         if isinstance(self.pixel_head, PixelRNSHead):
             return self._predict_each(inputs, data_samples)
@@ -222,13 +223,8 @@ class LabelMapInference:
     ) -> tuple[Tensor, WordScores | None, Tensor | None]:
         """What :attr:`score_request` asks of one picture."""
         request = self.score_request
-        blanks = self._least_score is not None
         if request is None:
-            return (
-                self._blanked(placement.finish(maps.full(placement))) if blanks else maps.label_map(placement),
-                None,
-                None,
-            )
+            return self._labels(maps, placement), None, None
         words = score_words(request, maps.maps, patches_inside(maps, placement), others)
 
         def label(left_out: Tensor | None) -> Tensor:

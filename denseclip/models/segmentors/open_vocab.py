@@ -25,7 +25,6 @@ from denseclip.models.builder import build_module
 from denseclip.models.functional.open_vocab import cosine_scores
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
 from denseclip.models.pixel_head import PixelTexts
-from denseclip.models.retrieval_head import PixelRNSHead
 
 from .model_settings import model_settings
 from .no_text import NoText
@@ -290,28 +289,9 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         """Number of planes of :meth:`head_logits`."""
         return len(self.text.names) + self._says_no if self._gives_probabilities else self.text.num_rows
 
-    def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
-        """Segment a batch.
-
-        Args:
-            inputs: Preprocessed pictures, (N, 3, H, W).
-            data_samples: Their meta information; without it results have the input's size.
-
-        Returns:
-            Data samples with ``pred_sem_seg`` (1, H, W) and, with ``keep_logits``, ``seg_logits`` (K, H, W). With
-            :attr:`score_request`, ``word_scores`` and, if asked for, ``pixel_scores`` (K, H, W): probabilities. With
-            :attr:`pixel_request`, ``strangeness`` (1, H, W), and ``pixel_windows`` in the meta information. With
-            :attr:`active_vocabulary`, ``class_choice``.
-        """
-        if isinstance(self.pixel_head, PixelRNSHead):
-            return self._predict_each(inputs, data_samples)
+    def _predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> list[SegDataSample]:
+        """See :class:`.label_inference.LabelMapInference`."""
         samples = data_samples or [SegDataSample() for _ in inputs]
-        with self._keeping_trail() as trail:
-            self._label(inputs, samples)
-        return self._after_trail(trail, inputs, samples)
-
-    def _label(self, inputs: Tensor, samples: Sequence[SegDataSample]) -> None:
-        """Give data samples what :meth:`predict` says, without what pixels leave behind."""
         scored = self.keep_logits or any(s.metainfo.get('flip') for s in samples)
         wanted = self.score_request
         for sample, (labels, scores, words) in zip(samples, self._results(inputs, samples, scored), strict=True):
@@ -322,6 +302,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
                 sample.set_data({'word_scores': words})
             if wanted is not None and wanted.pixel_scores:
                 sample.set_data({'pixel_scores': PixelData(data=scores)})
+        return samples
 
     # --- MMSeg's other entrances --------------------------------------------------------------------------------
 
