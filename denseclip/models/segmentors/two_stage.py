@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -313,24 +313,26 @@ class TwoStageSegmentor(ChoosesClasses, ComparesPairs, LabelMapInference, TakesW
                 given = self.given_choice(inputs.device)
                 self._results(placement.from_picture(), given).write_scores(sample, placement.cut(scores), scored)
             return samples
-        pictures = self.colours(inputs)
-        for n, (sample, found) in enumerate(zip(samples, self._masks_of(inputs, samples), strict=True)):
-            placement, masks, classes = found
-            choice = self._choice(placement.cut(pictures[n]), masks, classes)
+        for sample, found in zip(samples, self._masks_of(inputs, samples), strict=True):
+            placement, picture, masks, classes = found
+            choice = self._choice(picture, masks, classes)
             self._results(placement.from_picture(), choice).write(sample, classes, masks, scored)
         return samples
 
-    def _masks_of(self, inputs: Tensor, samples: Sequence[Any]) -> Any:
-        """Placement, mask probabilities in the unpadded input's size, and classes of each picture in turn."""
+    def _masks_of(
+        self, inputs: Tensor, samples: Sequence[Any]
+    ) -> Iterator[tuple[Placement, Tensor, Tensor, MaskClasses]]:
+        """Of each picture in turn: placement; colours, and mask probabilities, without padding; and their classes."""
         proposals = _at_least_one(self.propose(inputs, samples))
         pictures = self.colours(inputs)
         for n, sample in enumerate(samples):
             placement = self._placement(sample, inputs)
+            picture = placement.cut(pictures[n])
             masks = placement.cut(placement.enlarge(proposals.mask_logits[n])).sigmoid()
             embeddings, scores = (
                 None if value is None else value[n] for value in (proposals.class_embeddings, proposals.scores)
             )
-            yield placement, masks, self.classify(placement.cut(pictures[n]), masks, embeddings, scores)
+            yield placement, picture, masks, self.classify(picture, masks, embeddings, scores)
 
     def _placement(self, sample: Any, inputs: Tensor) -> Placement:
         return Placement.of(sample.metainfo, size_of(inputs), whole_multiples(size_of(inputs), self.size_divisor))
@@ -369,7 +371,7 @@ class TwoStageSegmentor(ChoosesClasses, ComparesPairs, LabelMapInference, TakesW
         """Class scores (N, K, H, W) in the size of the input; zero where the vocabulary's background is."""
         samples = [SegDataSample() for _ in inputs]
         found = self._masks_of(inputs, samples)
-        return torch.stack([self._results(Placement()).planes(classes, masks) for _, masks, classes in found])
+        return torch.stack([self._results(Placement()).planes(classes, masks) for _, _, masks, classes in found])
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
         """See :meth:`head_logits`."""
