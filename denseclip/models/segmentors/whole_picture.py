@@ -80,7 +80,7 @@ class WholePictureInference(LabelMapInference):
     _of_picture: Tensor | None = None
     """Embedding (1, E) of the picture whose windows are run."""
     _joined: Tensor | None = None
-    """Pixel embeddings of the windows that :meth:`head_scores` is asked for next."""
+    """Pixel embeddings of the windows that :meth:`read` is asked for next, whatever pixels it is given."""
     _groups: tuple[Tensor, Presence, Tensor] | None = None
     """Embeddings of names, how they were grouped, and their groups."""
 
@@ -93,14 +93,14 @@ class WholePictureInference(LabelMapInference):
 
     def read(self, images: Tensor) -> TowerOutput:
         """Run the image tower on pictures padded to whole patches."""
+        if self._joined is not None:
+            return self.noted(TowerOutput(dense=self._joined))
         self.need_weights()  # type: ignore[attr-defined]
         padded = self.pad(images)  # type: ignore[attr-defined]
         if self.join is None:
             return self.noted(self.tower(padded, self.guide(padded)))  # type: ignore[attr-defined]
-        dense = self._joined
-        if dense is None:
-            alone = [upper_left(size_of(padded))]
-            dense = torch.cat([self._join(image[None], alone).dense(0, [0]) for image in padded])
+        alone = [upper_left(size_of(padded))]
+        dense = torch.cat([self._join(image[None], alone).dense(0, [0]) for image in padded])
         return self.noted(TowerOutput(dense=dense))
 
     def noted(self, out: TowerOutput) -> TowerOutput:
