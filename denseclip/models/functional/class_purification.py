@@ -61,11 +61,12 @@ def spread_maps(maps: Tensor, travel: Tensor) -> Tensor:
     Shape:
         - maps and result: :math:`(K, h, w)`; travel: :math:`(hw, hw)`
     """
-    inside = torch.zeros_like(maps)
-    for plane, mask in zip(maps.cpu(), inside, strict=True):
+    planes = maps.cpu()
+    inside = torch.zeros_like(planes)  # written where the boxes are found, and moved once
+    for plane, mask in zip(planes, inside, strict=True):
         for top, bottom, left, right in active_boxes(plane):
             mask[top:bottom, left:right] = 1
-    spread = ((maps * inside).float().flatten(1) @ travel.T).view(maps.shape)
+    spread = ((maps * inside.to(maps.device)).float().flatten(1) @ travel.T).view(maps.shape)
     low, high = (value[:, None, None] for value in (spread.flatten(1).amin(dim=1), spread.flatten(1).amax(dim=1)))
     return (spread - low) / (high - low + _TINY)
 
