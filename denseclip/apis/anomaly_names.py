@@ -51,11 +51,10 @@ class RegionNamer:
         sentences = [frame.replace('{}', state.replace('{}', object_name)) for state in states for frame in _FRAMES]
         usual = state_prompts(object_name, model.prompts).normal if len(self.words) == 1 else ()
         with turn_of(model), torch.no_grad():
-            bad = F.normalize(model.text_tower.encode(sentences).float(), dim=-1).unflatten(0, (-1, len(_FRAMES)))
-            rows = [bad.mean(dim=1)]
+            rows = [model.text_tower.encode_sets(sentences, len(states))]
             if usual:
-                rows.append(F.normalize(model.text_tower.encode(usual).float(), dim=-1).mean(dim=0, keepdim=True))
-        self.text = F.normalize(torch.cat(rows), dim=-1)
+                rows.append(model.text_tower.encode_sets(usual, 1))
+        self.text = torch.cat(rows).float()
 
     def __call__(self, result: AnomalyResult) -> tuple[Words, ...]:
         """Words for each of the result's boxes, the highest score first; the hottest twenty are named."""
