@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 MIXES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.0)
 """Shares of what was seen in the mixtures of pictures and words; 0 is the words alone."""
@@ -130,8 +130,8 @@ def _mixtures(seen: Tensor, texts: Tensor, labels: Tensor) -> tuple[Tensor, Tens
 def start_weights(classes: int, dim: int, seed: int) -> Tensor:
     """The weights (K, D) that fitting starts from, on the CPU: those of ``torch.manual_seed`` and Kaiming's rule."""
     generator = torch.Generator(device='cpu').manual_seed(seed)
-    bound = math.sqrt(6 / dim)
-    return torch.empty(classes, dim, dtype=torch.float32, device='cpu').uniform_(-bound, bound, generator=generator)
+    empty = torch.empty(classes, dim, dtype=torch.float32, device='cpu')
+    return nn.init.kaiming_uniform_(empty, generator=generator)
 
 
 def fit_rows(rows: Rows, fit: PictureFit) -> tuple[Tensor, Tensor]:
