@@ -58,18 +58,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Window:
-    """What passes a head in a window, and which of its cells show something of the picture, (hw,)."""
+    """What passes a head in a window, and which of its cells show something of the picture, (h, w)."""
 
-    logits: Tensor
-    features: Tensor
-    texts: Any
+    seen: Any
     inside: Tensor
 
     @classmethod
-    def of(cls, found: Any, placement: Any, box: Any) -> Window:
+    def of(cls, seen: Any, placement: Any, box: Any) -> Window:
         """From a recorder."""
-        inside = cells_inside(placement, box, size_of(found.features)).flatten()
-        return cls(found.logits, found.features, found.texts, inside)
+        return cls(seen, cells_inside(placement, box, size_of(seen.features)))
+
+    @property
+    def logits(self) -> Tensor:
+        """By the words, (1, K, h, w)."""
+        return self.seen.logits
+
+    @property
+    def features(self) -> Tensor:
+        """Embeddings of the cells, (1, D, h, w)."""
+        return self.seen.features
 
 
 def fit_probe(features: Tensor, labels: Tensor, classes: int, penalty: float, steps: int = 60) -> tuple[Tensor, Tensor]:
@@ -132,9 +139,7 @@ def rows_of(
 
 def _by_head(windows: Sequence[Window], head: AnyPixelHead, vocabulary: Any) -> list[Tensor]:
     if isinstance(head, PixelRNSHead):  # one classifier for all windows of the picture
-        cells = [F.normalize(w.features[0].flatten(1).T, dim=1)[w.inside] for w in windows]
-        guesses = [w.logits[0].argmax(dim=0).flatten()[w.inside] for w in windows]
-        linear = head.classifier(torch.cat(cells), torch.cat(guesses), vocabulary, windows[0].texts)
+        linear = head.classifier_of(((w.seen, w.inside) for w in windows), vocabulary)
         return [linear(w.logits, w.features, vocabulary) for w in windows]
     return [head(w.logits, w.features, vocabulary) for w in windows]
 

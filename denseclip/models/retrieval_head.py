@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +16,11 @@ from denseclip.core.placement import Box, Placement, Size, size_of
 from denseclip.core.precision import full_precision
 from denseclip.models.functional.picture_classifier import PictureFit, fit_rows, picture_rows
 
-from .pixel_head import KnowsClasses, PixelTexts
+from .pixel_head import KnowsClasses, PixelTexts, Recorder
 from .pixel_samples import head_of, passing
 from .pixel_trail import frame
+
+_NEEDS_TEXTS = 'a head of regions needs the embeddings of the words.'
 
 
 @dataclass(eq=False)
@@ -70,6 +72,27 @@ class PixelRNSHead(KnowsClasses):
             rows = picture_rows(features, guesses, regions, owners[known], words, texts.scale, self.fit)
             return LinearHead(*fit_rows(rows, self.fit))
 
+    def classifier_of(self, windows: Iterable[tuple[Recorder, Tensor]], vocabulary: Vocabulary) -> LinearHead:
+        """The classifier of one picture that is labelled in windows.
+
+        Args:
+            windows: What passes in each, and which of its cells show something of the picture, (h, w) bool.
+            vocabulary: See :meth:`classifier`.
+
+        Raises:
+            ValueError: If nobody says what pixels were compared with.
+        """
+        parts, texts = [], None
+        for seen, inside in windows:
+            assert seen.features is not None and seen.logits is not None
+            chosen = inside.flatten().to(seen.features.device)
+            parts.append(_cells(seen.logits[0], seen.features[0], chosen))
+            texts = seen.texts
+        if texts is None:
+            raise ValueError(_NEEDS_TEXTS)
+        features, guesses = (torch.cat(part) for part in zip(*parts, strict=True))
+        return self.classifier(features, guesses, vocabulary, texts)
+
     def __call__(
         self,
         logits: Tensor,
@@ -86,7 +109,7 @@ class PixelRNSHead(KnowsClasses):
             ValueError: If nobody says what pixels were compared with.
         """
         if texts is None:
-            raise ValueError('a head of regions needs the embeddings of the words.')
+            raise ValueError(_NEEDS_TEXTS)
         found = []
         for n, (scores, cells) in enumerate(zip(logits, features, strict=True)):
             chosen = slice(None) if inside is None else inside[n].flatten().to(cells.device)
@@ -151,15 +174,16 @@ def fitted_to(model: Any, inputs: Tensor, sample: Any) -> Iterator[None]:
         with head_of(model, _WholePicture(head, placement, boxes[0])):
             yield
         return
-    parts = []
-    for box, seen in zip(boxes, passing(model, inputs, sample)[2], strict=True):
-        assert seen.features is not None and seen.logits is not None and seen.texts is not None
-        inside = cells_inside(placement, box, size_of(seen.features)).flatten().to(seen.features.device)
-        parts.append(_cells(seen.logits[0], seen.features[0], inside))
-        texts = seen.texts
-    features, guesses = (torch.cat(part) for part in zip(*parts, strict=True))
-    with head_of(model, head.classifier(features, guesses, model.vocabulary, texts)):
+    with head_of(model, head.classifier_of(_windows(model, inputs, sample), model.vocabulary)):
         yield
+
+
+def _windows(model: Any, inputs: Tensor, sample: Any) -> Iterator[tuple[Recorder, Tensor]]:
+    """What passes in each window of a picture, and which of its cells show something of the picture."""
+    placement, boxes, windows = passing(model, inputs, sample)
+    for box, seen in zip(boxes, windows, strict=True):
+        assert seen.features is not None
+        yield seen, cells_inside(placement, box, size_of(seen.features))
 
 
 def cells_inside(placement: Placement, box: Box, grid: Size) -> Tensor:
