@@ -202,8 +202,9 @@ def gather(
                 f'{labels.shape[1]}x{labels.shape[0]}: they must have one size.'
             )
         with inferencer.prepared(picture) as (inputs, sample):
-            seen = labelled_picture(inferencer.model, inputs, sample, labels, len(vocabulary))
-        gathering.add(seen.cells if method == 'gda' else seen)
+            classes = len(vocabulary) if gathering.wants_regions else None
+            seen = labelled_picture(inferencer.model, inputs, sample, labels, classes)
+        gathering.add(seen)
         counts += torch.bincount(seen.cells.labels, minlength=len(vocabulary))
         if progress is not None:
             progress(number + 1, len(pictures))

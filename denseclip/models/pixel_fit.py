@@ -26,7 +26,7 @@ from denseclip.models.functional.gaussian import (
 )
 
 from .pixel_head import PixelGDAHead
-from .pixel_samples import Cells
+from .pixel_samples import Cells, LabelledPicture
 
 ALPHAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Weights of the Gaussian scores; 1 is Bayes' rule with the text as a prior."""
@@ -85,7 +85,12 @@ class Gathering:
         vocabulary: The classes.
         pictures: How many there will be.
         seed: Of the choice of the cells that are kept.
+
+    Attributes:
+        wants_regions: Whether pictures need the sums over the regions of their classes.
     """
+
+    wants_regions = False
 
     def __init__(self, vocabulary: Vocabulary, pictures: int, seed: int = 0) -> None:
         self.vocabulary = vocabulary
@@ -97,8 +102,9 @@ class Gathering:
         self._random = torch.Generator(device='cpu').manual_seed(seed)
         self._count = 0
 
-    def add(self, cells: Cells) -> None:
-        """The cells of one more picture."""
+    def add(self, seen: LabelledPicture) -> None:
+        """One more picture, of which the cells count."""
+        cells = seen.cells
         if not self.statistics:
             empty = ClassStatistics.empty(len(self.vocabulary), cells.features.shape[1])
             self.statistics = [empty] * self._parts

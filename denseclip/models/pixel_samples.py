@@ -58,7 +58,7 @@ class LabelledPicture:
     Attributes:
         cells: Cells with a class.
         regions: Sum of the unit-length embeddings of each class's pixels in the left and in the right half; cells count
-            by the pixels of the class in them.
+            by the pixels of the class in them. None: nobody asked.
         texts: What its pixels were compared with.
 
     Shape:
@@ -66,8 +66,8 @@ class LabelledPicture:
     """
 
     cells: Cells
-    regions: Tensor
-    texts: PixelTexts | None
+    regions: Tensor | None = None
+    texts: PixelTexts | None = None
 
 
 @contextmanager
@@ -107,10 +107,12 @@ def passing(model: Any, inputs: Tensor, sample: Any) -> tuple[Placement, list[Bo
 
 def labelled_cells(model: Any, inputs: Tensor, sample: Any, truth: Tensor) -> Cells:
     """Cells of one picture that have a class; arguments as for :func:`labelled_picture`."""
-    return labelled_picture(model, inputs, sample, truth, int(truth.max().clamp_min(0)) + 1).cells
+    return labelled_picture(model, inputs, sample, truth).cells
 
 
-def labelled_picture(model: Any, inputs: Tensor, sample: Any, truth: Tensor, classes: int) -> LabelledPicture:
+def labelled_picture(
+    model: Any, inputs: Tensor, sample: Any, truth: Tensor, classes: int | None = None
+) -> LabelledPicture:
     """What one labelled picture shows.
 
     Args:
@@ -118,14 +120,14 @@ def labelled_picture(model: Any, inputs: Tensor, sample: Any, truth: Tensor, cla
         inputs: The preprocessed picture.
         sample: Its meta information.
         truth: Class of each pixel of the picture, -1 for none.
-        classes: How many there are.
+        classes: How many there are, for the sums over their regions; None: these are not made.
 
     Shape:
         - inputs: :math:`(1, 3, H, W)`; truth: :math:`(H', W')`, int64
     """
     placement, boxes, windows = passing(model, inputs, sample)
     labels = _in_input(truth, placement)
-    parts, sums, texts = [], [], None
+    parts, texts, regions = [], None, None
     for box, seen in zip(boxes, windows, strict=True):
         assert seen.features is not None and seen.logits is not None
         top, bottom, left, right = box
@@ -135,10 +137,12 @@ def labelled_picture(model: Any, inputs: Tensor, sample: Any, truth: Tensor, cla
         columns = (centres / labels.shape[1]).repeat(grid[0])
         logits = seen.logits[0].flatten(1).T[chosen]
         parts.append(Cells(features, logits.float().cpu(), known, columns[chosen.cpu()]))
-        sides = [torch.where(columns < 0.5, 1.0, 0.0), torch.where(columns < 0.5, 0.0, 1.0)]
-        sums.append(class_sums(seen.features[0], labels[top:bottom, left:right], classes, torch.stack(sides)).cpu())
         texts = seen.texts
-    return LabelledPicture(Cells.together(parts), torch.stack(sums).sum(dim=0), texts)
+        if classes is not None:
+            sides = torch.stack([columns < 0.5, columns >= 0.5]).float()
+            sums = class_sums(seen.features[0], labels[top:bottom, left:right], classes, sides).cpu()
+            regions = sums if regions is None else regions + sums
+    return LabelledPicture(Cells.together(parts), regions, texts)
 
 
 def class_sums(features: Tensor, labels: Tensor, classes: int, sides: Tensor) -> Tensor:

@@ -45,7 +45,12 @@ class RegionGathering:
         vocabulary: The classes.
         pictures: How many there will be.
         seed: Of the choice of the cells that are kept, and of the classifiers.
+
+    Attributes:
+        wants_regions: Whether pictures need the sums over the regions of their classes.
     """
+
+    wants_regions = True
 
     def __init__(self, vocabulary: Vocabulary, pictures: int, seed: int = 0) -> None:
         self.vocabulary = vocabulary
@@ -60,11 +65,12 @@ class RegionGathering:
 
     def add(self, seen: LabelledPicture) -> None:
         """One more picture; a single one counts as its left and its right half."""
-        cells = seen.cells
+        assert seen.regions is not None
+        cells, whole = seen.cells, regions_in(seen.regions.sum(dim=0))
         left = cells.columns < 0.5
-        self.regions += [regions_in(part) for part in (seen.regions if self.halves else [seen.regions.sum(dim=0)])]
+        self.regions += [regions_in(half) for half in seen.regions] if self.halves else [whole]
         if self.halves:
-            self._whole = [regions_in(seen.regions.sum(dim=0))]
+            self._whole = [whole]
         for group in (cells[left], cells[~left]) if self.halves else (cells,):
             if len(self.kept) < _JUDGED:
                 some = torch.randperm(len(group.labels), generator=self._random)[: self._each]

@@ -19,6 +19,7 @@ from denseclip.models.pixel_head import differing, feature_space
 from denseclip.models.pixel_head_file import read_head, write_head
 from denseclip.models.pixel_samples import (
     Cells,
+    LabelledPicture,
     description_rows,
     fired_descriptions,
     head_of,
@@ -120,7 +121,7 @@ def test_the_weight_is_chosen_by_what_is_held_out(pictures):
     for words in ('right', 'nothing'):
         gathering = Gathering(WORDS, pictures)
         for _ in range(pictures):
-            gathering.add(spread(means, words, [40, 20, 0], generator))  # nobody shows a road
+            gathering.add(LabelledPicture(spread(means, words, [40, 20, 0], generator)))  # nobody shows a road
         head, choice = gathering.head({'model': 'x'}, {'a': 1})
         assert head.names == ('sky', 'car')
         assert (choice.alpha == 0) is (words == 'right')  # of equals the first: the words alone
@@ -132,7 +133,7 @@ def test_strange_pixels_are_far_from_all_classes():
     means = torch.eye(3, 8)
     gathering = Gathering(WORDS, 4)
     for _ in range(4):
-        gathering.add(spread(means, 'nothing', [50, 50, 50], generator))
+        gathering.add(LabelledPicture(spread(means, 'nothing', [50, 50, 50], generator)))
     head, _ = gathering.head({})
     known = spread(means, 'nothing', [300, 300, 300], generator).features.T[None, :, :, None]
     there = head.strangeness(known).flatten()
@@ -248,7 +249,7 @@ def test_a_background_with_prompts_takes_no_part_in_the_choice():
     found = []
     for planes in (logits, torch.cat([logits, torch.full((120, 1), 50.0)], dim=1)):
         gathering = Gathering(WORDS, 2)
-        gathering.add(Cells(features, planes, labels, columns))
-        gathering.add(Cells(features.flip(0), planes.flip(0), labels.flip(0), columns))
+        gathering.add(LabelledPicture(Cells(features, planes, labels, columns)))
+        gathering.add(LabelledPicture(Cells(features.flip(0), planes.flip(0), labels.flip(0), columns)))
         found.append(gathering.head({})[1])
     assert found[0].text_miou == found[1].text_miou > 0

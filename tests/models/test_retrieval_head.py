@@ -104,6 +104,7 @@ def test_regions_weigh_cells_by_their_pixels_and_halves_add_up():
     picture = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
         seen = labelled_picture(model, picture, sample, truth, 3)
+        assert labelled_picture(model, picture, sample, truth).regions is None
         unit = F.normalize(model.dense_features(picture)[0], dim=0)
     expected = unit[:, :, 0].sum(1) * 256 + unit[:, :, 1].sum(1) * 128
     torch.testing.assert_close(seen.regions.sum(0)[0], expected, rtol=1e-4, atol=1e-3)
