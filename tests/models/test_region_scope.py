@@ -229,3 +229,26 @@ def test_what_passes_a_head_is_what_labels_come_from(name):
     assert len(windows) == len(seen) == 2
     for window, logits in zip(windows, seen, strict=True):
         torch.testing.assert_close(window.logits, logits)
+
+
+class Counted(Quarters):
+    """Quarters that know how often they were asked for."""
+
+    calls = 0
+
+    def forward(self, *given):
+        self.calls += 1
+        return super().forward(*given)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('name', 'looks'), [('corrclip', 1), ('naclip', 0)])
+@pytest.mark.parametrize('mode', [SLIDE, dict(mode='whole')])
+def test_regions_are_looked_for_once_and_only_where_they_are_used(name, looks, mode):
+    provider, images = Counted(), pictures(2)
+    model = tiny_open_vocab(name, test_cfg=mode, regions=provider)
+    samples = [SegDataSample(metainfo=dict(ori_shape=(72, 128))) for _ in images]
+    model.predict(images, samples)
+    assert provider.calls == 2
+    list(passing(model, images[:1], samples[0])[2])  # embeddings alone: regions count where the tower reads them
+    assert provider.calls == 2 + looks

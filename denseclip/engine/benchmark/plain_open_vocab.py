@@ -58,7 +58,8 @@ def _plain_results(model: Any) -> Callable[..., Iterator[tuple[Tensor, Tensor, N
         for i, sample in enumerate(samples):
             picture = padded[i : i + 1]
             placement = Placement.of(sample.metainfo, size_of(inputs), size_of(padded))
-            with model.viewing(picture, [sample], [placement]) as (regions,):
+            regions = model.regions_of(picture[0], placement, sample)
+            with model.viewing(picture, [sample], [placement], [regions]):
                 full = _full(model, picture, placement, slide)
             # The reference resizes even where the size is right already, and refines in the picture's own size.
             size = placement.result_size(full)

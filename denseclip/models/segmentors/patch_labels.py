@@ -148,11 +148,15 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
 
     @contextmanager
     def viewing(
-        self, inputs: Tensor, samples: Sequence[SegDataSample], placements: Sequence[Placement]
-    ) -> Iterator[list[Tensor | None]]:
+        self,
+        inputs: Tensor,
+        samples: Sequence[SegDataSample],
+        placements: Sequence[Placement],
+        regions: Sequence[Tensor | None] | None = None,
+    ) -> Iterator[None]:
         """See :meth:`SeesRegions.viewing` and :meth:`WholePictureInference.knowing`."""
-        with super().viewing(inputs, samples, placements) as regions, self.knowing(inputs):
-            yield regions
+        with super().viewing(inputs, samples, placements, regions), self.knowing(inputs):
+            yield
 
     @property
     def _needs_all_windows(self) -> bool:
@@ -171,15 +175,16 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
         whole, self._seen = None, []
         try:
             if not slide:
-                with self.viewing(padded, samples, placements) as regions:
+                regions = [self.regions_of(*one) for one in zip(padded, placements, samples, strict=True)]
+                with self.viewing(padded, samples, placements, regions):
                     whole = self.head_scores(padded)
             for i, (sample, placement) in enumerate(zip(samples, placements, strict=True)):
                 if whole is not None:
                     maps, seen, own = ScoreMaps([whole[0][i]], None), self._seen[i : i + 1], regions[i]
                     others = None if whole[1] is None else [whole[1].split()[i]]
                 else:
-                    self._seen = []
-                    with self.viewing(padded[i : i + 1], [sample], [placement]) as (own,):
+                    self._seen, own = [], self.regions_of(padded[i], placement, sample)
+                    with self.viewing(padded[i : i + 1], [sample], [placement], [own]):
                         maps, others = self._slide(padded[i : i + 1], sample)
                     seen = self._seen
                 yield self._wanted_results(maps, others, seen, placement, padded[i], sample, scored, own)

@@ -73,20 +73,22 @@ class SeesRegions:
 
     @contextmanager
     def viewing(
-        self, inputs: Tensor, samples: Sequence[SegDataSample], placements: Sequence[Placement]
-    ) -> Iterator[list[Tensor | None]]:
-        """Show the tower the regions of a batch while it reads it.
+        self,
+        inputs: Tensor,
+        samples: Sequence[SegDataSample],
+        placements: Sequence[Placement],
+        regions: Sequence[Tensor | None] | None = None,
+    ) -> Iterator[None]:
+        """Show the tower the regions of a batch while it reads it, if those narrow what patches look at.
 
         Args:
             inputs: The padded input, (N, 3, H, W).
             samples: Meta information of the pictures.
             placements: Where they lie in the input.
-
-        Yields:
-            The regions, see :meth:`regions_of`.
+            regions: Those of the pictures, see :meth:`regions_of`; None: they are looked for if they are needed.
         """
-        found = [self.regions_of(*one) for one in zip(inputs, placements, samples, strict=True)]
         if self.scoped:
+            found = regions or [self.regions_of(*one) for one in zip(inputs, placements, samples, strict=True)]
             size, turned, boxes = size_of(inputs), [], []
             for numbers, placement in zip(found, placements, strict=True):
                 assert numbers is not None
@@ -95,7 +97,7 @@ class SeesRegions:
             self._in_pictures = RegionMaps.of(turned, boxes, size)
             self.in_view = self._in_pictures
         try:
-            yield found
+            yield
         finally:
             self.in_view = self._in_pictures = None
 
