@@ -8,7 +8,7 @@ from typing import Any
 
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from denseclip.apis.errors import UserError
@@ -56,15 +56,6 @@ def inference_config(config: str | Path | Config | Mapping[str, Any]) -> Config:
         )
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     return cfg
-
-
-def model_class(cfg: Config) -> Any:
-    """The class of a config's model, or None if the registry has no such type (building it says so)."""
-    kind = cfg.model.get('type')
-    if not isinstance(kind, str):
-        return kind
-    with MODELS.switch_scope_and_registry(cfg.get('default_scope') or 'mmseg') as registry:
-        return registry.get(kind)
 
 
 def inference_steps(cfg: Config) -> list[dict[str, Any]]:

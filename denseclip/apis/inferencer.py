@@ -28,13 +28,14 @@ from denseclip.apis.turns import Turn, builds, turn_of
 from denseclip.apis.zoo import default_model
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.checkpoints import load_weights, read_training_file
+from denseclip.engine.model_class import fitted
 from denseclip.models.functional.ensemble import DECIDERS
 from denseclip.models.functional.label_map import label_dtype
 from denseclip.models.pixel_trail import PixelRequest
 from denseclip.models.segmentors.word_scoring import score_sample
 from denseclip.structures.word_scores import Calibration, ScoreRequest
 from denseclip.visualization.palette import palette_for
-from denseclip.weights import Uninitialised
+from denseclip.weights import Uninitialised, WeightFileError
 
 MAX_SIDE = 2048
 """Longest side of pictures whose pipeline does not resize them."""
@@ -104,6 +105,10 @@ class Inferencer(ChoosesWords, TakesPixelHead, Predictor):
         weights = weights or cfg.get('load_from')
         if not weights:
             raise UserError(f"no weights for config '{cfg.filename or 'in memory'}'; give its checkpoint (--weights).")
+        try:
+            cfg = fitted(cfg, weights, 'mmseg')
+        except (FileNotFoundError, ImportError, WeightFileError) as error:
+            raise UserError(str(error)) from error
         checkpoint = read_training_file(str(weights), trust=trust)  # first: a large model takes its time to be built
         # Weights come from the checkpoint, whatever the config says about pretraining; the bundled one holds them all.
         with Uninitialised() if bundled else nullcontext():

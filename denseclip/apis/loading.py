@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from denseclip.apis.anomaly import AnomalyInferencer
 from denseclip.apis.catalogue import ModelCard, find_card, is_config, is_shared
-from denseclip.apis.config import inference_config, model_class
+from denseclip.apis.config import inference_config
 from denseclip.apis.detector import Detector
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
@@ -22,7 +22,6 @@ from denseclip.apis.pixel_heads import check_unknown, given_head
 from denseclip.apis.plug_ins import plug_ins
 from denseclip.apis.predictor import Predictor
 from denseclip.apis.presets import DEFAULT_CLIP
-from denseclip.apis.sam3_folder import fitted
 from denseclip.apis.turns import keep_last
 from denseclip.apis.two_stage import ovseg_inferencer
 from denseclip.apis.zoo import default_target, find_model, ours
@@ -30,6 +29,7 @@ from denseclip.compat.logs import without_advice
 from denseclip.core.precision import Precision
 from denseclip.core.words import TakesWords
 from denseclip.engine.compute import Compute, Layout
+from denseclip.engine.model_class import model_class
 from denseclip.models.pixel_head_file import AnyPixelHead
 
 ConfigLike: TypeAlias = str | Path | Config | Mapping[str, Any]
@@ -289,8 +289,8 @@ def _ovseg(order: _Order, settings: dict[str, Any]) -> Inferencer:
 def _by_config(order: _Order) -> Predictor:
     """The model of a config; its class says of what kind it is."""
     order.refuse(_MASK_OPTIONS, _ONLY_OVSEG)
-    cfg = fitted(inference_config(order.config), order.weights)
-    kind = model_class(cfg)
+    cfg = inference_config(order.config)
+    kind = model_class(cfg, 'mmseg')
     if hasattr(kind, 'set_object'):
         return _anomaly(cfg, order)
     order.refuse(

@@ -21,8 +21,9 @@ from denseclip.apis.confidence import SUFFIX, TRAINED, save_calibrations
 from denseclip.apis.errors import UserError
 from denseclip.apis.predictor import Predictor
 from denseclip.apis.pretrained_card import card_of
-from denseclip.apis.pretrained_config import CARD, CONFIG, LIBRARY, WEIGHTS, decoded, encoded
+from denseclip.apis.pretrained_config import CARD, WEIGHTS, decoded, encoded
 from denseclip.files.names import shown
+from denseclip.files.shared_folder import CONFIG, LIBRARY
 from denseclip.weights import write_safetensors
 
 _CONFIDENCE = Path(WEIGHTS).stem + SUFFIX
@@ -277,6 +278,7 @@ def _load(folder: Path, options: Mapping[str, Any]) -> Predictor:
 
 
 def _takes_tasks(cfg: Config) -> bool:
-    from denseclip.apis.config import inference_config, model_class
+    from denseclip.apis.config import inference_config
+    from denseclip.engine.model_class import model_class
 
-    return not hasattr(model_class(inference_config(cfg)), 'with_bbox')
+    return not hasattr(model_class(inference_config(cfg), 'mmseg'), 'with_bbox')

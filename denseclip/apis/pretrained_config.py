@@ -15,10 +15,10 @@ from typing import Any
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.pretrained_types import HOST_TYPES, OWN, UNREGISTERED, found_types
+from denseclip.files.shared_folder import CONFIG, LIBRARY
 from denseclip.version import __version__
 
-CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
-LIBRARY = 'denseclip'
+WEIGHTS, CARD = 'model.safetensors', 'README.md'
 _SCOPES = ('mmseg', 'mmdet', 'mmengine', 'mmpretrain')
 _REFUSED = ('custom_imports', '_scope_', '_base_', 'trust')
 _LEFT_OUT = ('init_cfg',)  # how to begin a training: it may name files, and weights come from the folder
@@ -54,15 +54,6 @@ def _plain(value: Any, place: str, tuples: list[str]) -> Any:
         f"the config cannot be shared: '{place[1:]}' is {type(value).__name__}, and JSON holds text, numbers, lists "
         'and dictionaries; name classes by text in the config.'
     )
-
-
-def is_ours(folder: Path) -> bool:
-    """Whether the config in a folder is one that :func:`encoded` wrote; one that cannot be read is not."""
-    try:
-        content = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get('library') == LIBRARY
 
 
 def decoded(path: Path) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from .config import (
 from .data.samples import require_data
 from .hooks.pixel_head import PixelHeadHook
 from .hooks.vocabulary_check import unwrap_model
+from .model_class import fitted
 from .own_weights import require_checkpoint
 from .predictions import keep_predictions, name_results, whole_files
 from .provenance import write_provenance
@@ -199,7 +200,7 @@ def test(
     if checkpoint is not None and not Path(checkpoint).exists():
         checkpoint = shipped(checkpoint) or checkpoint
     require_checkpoint(checkpoint, config)
-    config = _fitted(config, checkpoint)
+    config = fitted(config, checkpoint)
     vocabulary = read_vocabulary(options.vocabulary) if options.vocabulary else None
     if options.head and not Path(options.head).is_file():
         raise OptionError(f"--head: '{options.head}' does not exist; make it with 'denseclip adapt'")
@@ -232,13 +233,6 @@ def test(
         if out is not None:
             name_results(runner)
         return runner.test()
-
-
-def _fitted(config: Config, checkpoint: str | Path | None) -> Config:
-    """The config as the folder of the weights wants it, where the model follows one."""
-    from denseclip.apis.sam3_folder import fitted
-
-    return fitted(config, checkpoint)
 
 
 def _score_boundaries(config: Config) -> None:

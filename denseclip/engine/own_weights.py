@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
 from .config import OptionError
+from .model_class import model_class
 
 
 def require_checkpoint(checkpoint: str | Path | None, config: Config) -> None:
@@ -25,7 +24,7 @@ def require_checkpoint(checkpoint: str | Path | None, config: Config) -> None:
     elif config.get('train_dataloader') is not None:
         raise OptionError('this config trains a model: name the checkpoint to test')
     elif not names_its_weights(config):
-        kind = _model_class(config)
+        kind = model_class(config)
         asked = [name for name in getattr(kind, 'weights_named_by', ()) if config.model.get(name) is None]
         hint = f', or give model.{" and model.".join(asked)}' if asked else ''
         raise OptionError(
@@ -39,19 +38,8 @@ def names_its_weights(config: Config) -> bool:
 
     Models for which that is possible have an attribute ``weights_named_by``: the arguments that must be given then.
     """
-    kind = _model_class(config)
+    kind = model_class(config)
     if kind is None or (config.model.get('init_cfg') or {}).get('type') == 'Pretrained':
         return True  # what nobody knows is refused when it is built
     named_by = getattr(kind, 'weights_named_by', ())
     return bool(named_by) and all(config.model.get(name) is not None for name in named_by)
-
-
-def _model_class(config: Config) -> Any:
-    kind = config.model.get('type')
-    if not isinstance(kind, str):
-        return kind
-    with (
-        DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmengine'),
-        MODELS.switch_scope_and_registry(None) as registry,
-    ):
-        return registry.get(kind)

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
-from denseclip.apis.config import inference_config, inference_steps, model_class
+from denseclip.apis.config import inference_config, inference_steps
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer, choose_device
 from denseclip.apis.loading import CONFIG_HAS_CLIP
@@ -18,6 +18,7 @@ from denseclip.clip.presets import PRESETS
 from denseclip.core.lazy_weights import LazyWeights
 from denseclip.core.precision import Precision
 from denseclip.engine.compute import Compute, Layout
+from denseclip.engine.model_class import model_class
 from denseclip.models.builder import with_own_settings
 from denseclip.models.clip_weights import spec_of
 
@@ -82,7 +83,7 @@ def zero_shot_model(
     except ValueError as error:
         raise UserError(str(error)) from error
     config = inference_config(config)
-    kind = model_class(config)
+    kind = model_class(config, 'mmseg')
     if hasattr(kind, 'set_object') or hasattr(kind, 'with_bbox'):
         raise UserError(f'{kind.__name__} labels no pixels by classes: stress needs a segmentor.')
     if trust:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample
@@ -25,6 +25,7 @@ from denseclip.models.text_encoders.concept_text import ConceptText
 
 from .label_inference import LabelMapInference
 from .mask_results import MaskTasks, WritesTasks
+from .sam3_folder import fitted_to_folder, preprocessor
 from .sam3_results import ConceptResults, FoundObjects
 from .score_maps import ScoreMaps
 from .word_scoring import gather
@@ -99,6 +100,11 @@ class SAM3Segmentor(WritesTasks, LabelMapInference, TakesWords, BaseSegmentor):
         self.register_load_state_dict_post_hook(_forget_text)
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, things)
+
+    @classmethod
+    def fitted(cls, cfg: Config, weights: str | Path | None) -> Config:
+        """See :func:`fitted_to_folder`."""
+        return fitted_to_folder(cfg, weights)
 
     # --- vocabulary ---------------------------------------------------------------------------------------------
 
@@ -228,12 +234,6 @@ class SAM3Segmentor(WritesTasks, LabelMapInference, TakesWords, BaseSegmentor):
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """Nothing is learned here."""
         raise NotImplementedError(f'{type(self).__name__} is used as it is: transformers trains SAM 3.')
-
-
-def preprocessor(mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
-    """Data preprocessor for a normalisation of 0..1."""
-    scaled = {'mean': [255.0 * value for value in mean], 'std': [255.0 * value for value in std]}
-    return {'type': 'SegDataPreProcessor', 'bgr_to_rgb': True, 'pad_val': 0, **scaled}
 
 
 def _at_once(placement: Placement, image: Tensor, maps: Tensor) -> Placement:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny_config import tiny_config
 from tiny_sam import SIDE, sam3_folder, tiny_sam3, whole_sam3_folder
 
-from denseclip.apis import load_model
+from denseclip.apis import Inferencer, load_model
 from denseclip.apis.errors import UserError
 from denseclip.cli.main import main
 from denseclip.engine.launch import TestOptions
@@ -49,6 +49,8 @@ def test_a_folder_of_transformers_is_a_checkpoint(folder: Path, picture: Path, t
     maps = tiny_sam3(vocabulary=WORDS).head_logits(given)
     wanted = torch.nn.functional.interpolate(maps, size=(60, 90), mode='bilinear')[0].argmax(dim=0)
     assert (torch.from_numpy(found.label_map.astype(np.int64)) == wanted).float().mean() > 0.999
+    direct = Inferencer('configs/sam3/sam3_vit-l14_zs_ade20k-1008x1008.py', folder, 'cpu', WORDS)
+    assert np.array_equal(direct(picture).label_map, found.label_map)
     saved = model.save_pretrained(tmp_path / 'ours')
     again = load_model(saved, device='cpu', words=WORDS)
     assert np.array_equal(again(picture).label_map, found.label_map)
