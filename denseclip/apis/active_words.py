@@ -42,7 +42,7 @@ class ChoosesWords:
 
 
 def choice_of(sample: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    """What a result says of the choice that a data sample holds: arguments of ``Segmentation``."""
+    """What a result says of the choice that a data sample holds: arguments of a :class:`Result`."""
     found: ClassChoice | None = getattr(sample, 'class_choice', None)
     if found is None:
         return {}

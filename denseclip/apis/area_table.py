@@ -32,9 +32,7 @@ def format_areas(result: Segmentation) -> str:
         absent = [area for area in absent if area.name in result.active]
     lines += _listed('not found', [area for area in absent if area.name not in left_out])
     lines += _listed(LEFT_OUT, [area for area in absent if area.name in left_out])
-    if result.active is not None:
-        took_part = f'{len(result.active)} of {result.considered} took part'
-        lines.append(f'  classes chosen by {result.active_by}: {took_part}')
+    lines += result.chosen_lines()
     if title and result.score_kind != CALIBRATED:
         lines.append(f'  {title}: {MEANINGS[result.score_kind or ""]}')
     return '\n'.join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +29,7 @@ class Detections(Result):
         palette: RGB of every class, ``uint8``.
         image: the picture, ``H x W x 3`` RGB, ``uint8``.
         source: the picture's file, if it came from one.
+        active: see :class:`Result`, as ``active_by``.
     """
 
     kind: ClassVar[str] = 'instance'
@@ -41,6 +42,8 @@ class Detections(Result):
     palette: np.ndarray
     image: np.ndarray
     source: Path | None = None
+    active: Mapping[str, float | None] | None = None
+    active_by: str | None = None
 
     @classmethod
     def from_supervision(
@@ -121,4 +124,5 @@ class Detections(Result):
         """How many objects of which class, for the terminal."""
         height, width = self.image.shape[:2]
         lines = [f'{shown(self.source)}  {width} x {height}  {len(self)} objects']
-        return '\n'.join([*lines, *(f'  {count:>5} x {shown(name)}' for name, count in self.counts().items())])
+        lines += [f'  {count:>5} x {shown(name)}' for name, count in self.counts().items()]
+        return '\n'.join([*lines, *self.chosen_lines()])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from denseclip.apis.active_words import choice_of
 from denseclip.apis.confidence import Wishes
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
@@ -174,11 +176,12 @@ class MaskInferencer(Inferencer):
     ) -> Segmentation | PanopticSegmentation | Detections:
         height, width = pixels.shape[:2]
         vocabulary, palette = words.vocabulary, words.palette
+        chosen = choice_of(sample, vocabulary.names)
         if 'pred_panoptic_seg' in sample:
             found = sample.pred_panoptic_seg
             ids = found.data[0, :height, :width].cpu().numpy()
             result = PanopticSegmentation.of(ids, found.segments_info, vocabulary, palette, pixels, source)
-            return result.above(wishes.min_confidence or 0.0, wishes.min_area or 0.0)
+            return replace(result, **chosen).above(wishes.min_confidence or 0.0, wishes.min_area or 0.0)
         if 'pred_instances' not in sample:
             return super()._result(sample, words, pixels, source, wishes)
         objects = sample.pred_instances
@@ -193,4 +196,5 @@ class MaskInferencer(Inferencer):
             palette,
             pixels,
             source,
+            **chosen,
         ).above(self.score if wishes.min_confidence is None else wishes.min_confidence, wishes.min_area or 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,6 +51,7 @@ class PanopticSegmentation(AreaResult):
         palette: RGB of every class, ``uint8``.
         image: the picture, ``H x W x 3`` RGB, ``uint8``.
         source: the picture's file, if it came from one.
+        active: see :class:`Result`, as ``active_by``.
     """
 
     kind: ClassVar[str] = 'panoptic'
@@ -61,6 +62,8 @@ class PanopticSegmentation(AreaResult):
     palette: np.ndarray
     image: np.ndarray
     source: Path | None = None
+    active: Mapping[str, float | None] | None = None
+    active_by: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -111,7 +114,8 @@ class PanopticSegmentation(AreaResult):
             {'id': s.id, 'category_id': s.label, 'isthing': s.is_thing, 'score': s.score} for s in kept
         ]
         ids = np.where(np.isin(self.ids, [s.id for s in kept]), self.ids, 0)
-        return type(self).of(ids, found, self.vocabulary, self.palette, self.image, self.source)
+        result = type(self).of(ids, found, self.vocabulary, self.palette, self.image, self.source)
+        return replace(result, active=self.active, active_by=self.active_by)
 
     def mask(self, title: str) -> np.ndarray:
         """Where a segment is.
@@ -194,4 +198,4 @@ def format_segments(result: PanopticSegmentation) -> str:
     free = int((result.ids == 0).sum())
     if free:
         lines.append(f'  {"(no segment)":<{room}}  {free:>12,}  {format_share(free / result.ids.size):>8}')
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *result.chosen_lines()])

@@ -77,9 +77,7 @@ class Segmentation(AreaResult):
             labelled pixels that are more like them, 0..1, ``float32``; if ``unknown`` was asked for.
         descriptions: Which descriptions the pixels of each class are most like, with cosines, best first; if the
             classes have descriptors and ``explain`` was asked for.
-        active: the classes that took part, with the scores that they were chosen by (None: not known), where the model
-            chose them before it labelled pixels (``active_vocabulary``); None: all took part.
-        active_by: what they were chosen by, such as ``'mixed'``.
+        active: see :class:`Result`, as ``active_by``.
     """
 
     kind: ClassVar[str] = 'semantic'
@@ -217,20 +215,11 @@ class Segmentation(AreaResult):
                 yield Region.of_mask(label, name, self.label_map == label, self._score(label))
 
     def to_dict(self) -> dict[str, Any]:
-        """See :meth:`Result.to_dict`; where there are scores with ``score_kind`` and ``left_out``, names and scores.
-
-        Where classes were chosen with ``active_vocabulary``: the scorer, how many classes were considered, those kept.
-        """
+        """See :meth:`Result.to_dict`; where there are scores with ``score_kind`` and ``left_out``, names and scores."""
         found = super().to_dict()
         if self.scores is not None:
             left_out = [{'class': name, 'score': self.score(name)} for name in self.left_out]
             found |= {'score_kind': self.score_kind, 'left_out': left_out}
-        if self.active is not None:
-            found['active_vocabulary'] = {
-                'scorer': self.active_by,
-                'considered': self.considered,
-                'kept': [{'class': name, 'score': score} for name, score in self.active.items()],
-            }
         if self.descriptions:
             found['descriptions'] = {
                 name: [{'text': text, 'score': score} for text, score in best]

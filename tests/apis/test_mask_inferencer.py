@@ -92,6 +92,22 @@ def test_panoptic_results_fit_together_and_are_written(inferencer, tmp_path, sur
         found.save(tmp_path, 'x')
 
 
+def test_all_results_tell_which_classes_took_part(inferencer, sure):
+    inferencer.active_vocabulary = dict(scorer='dense', most=2)
+    for task in ('semantic', 'panoptic', 'instance'):
+        inferencer.set_task(task)
+        found = inferencer.segment(PICTURE, 'bus; dog; cat')
+        assert len(found.active) == 2 and found.active_by == 'dense', task
+        assert {region.title.split()[0] for region in found.regions()} <= set(found.active)
+        said = found.to_dict()['active_vocabulary']
+        assert said['considered'] == 3 and [entry['class'] for entry in said['kept']] == list(found.active)
+        assert 'classes chosen by dense: 2 of 3 took part' in found.summary()
+        if task != 'semantic':
+            assert found.above(1.0).active == found.active
+    inferencer.active_vocabulary = None
+    assert inferencer.segment(PICTURE).active is None
+
+
 def test_things_follow_what_is_said(files, inferencer):
     inferencer.set_task('panoptic')
     inferencer.set_vocabulary('bus; sky')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -63,6 +63,9 @@ class Result(ABC):
         source: The picture's file, if it came from one.
         scores: How sure the model is: a number for each class, segment or object, or of the picture, 0..1; None for
             models that give none.
+        active: The classes that took part, with the scores that they were chosen by (None: not known), where the model
+            chose them first (``active_vocabulary``); None: all took part.
+        active_by: What they were chosen by, such as ``'mixed'``.
     """
 
     kind: ClassVar[str]
@@ -70,6 +73,8 @@ class Result(ABC):
     image: np.ndarray
     source: Path | None
     scores: np.ndarray | None
+    active: Mapping[str, float | None] | None = None
+    active_by: str | None = None
 
     @abstractmethod
     def regions(self) -> Iterator[Region]:
@@ -88,17 +93,36 @@ class Result(ABC):
         """Name of files that are written without one: that of the picture's file, or ``picture``."""
         return self.source.stem if self.source else 'picture'
 
+    @property
+    def considered(self) -> int:
+        """How many classes could take part."""
+        return len(self.names)
+
+    def chosen_lines(self) -> list[str]:
+        """How many classes took part, a line for the terminal; none where nobody chose."""
+        if self.active is None:
+            return []
+        return [f'  classes chosen by {self.active_by}: {len(self.active)} of {self.considered} took part']
+
     def to_dict(self) -> dict[str, Any]:
         """All that was found as numbers and text, fit for JSON.
 
         Returns:
             ``kind``, ``source``, ``width``, ``height``, ``classes``, and ``objects``: for each ``class``, ``label``,
             ``box`` (``x1, y1, x2, y2``), ``area`` (pixels), ``score`` where there is one, and ``mask`` in COCO's
-            compressed run lengths where there is one.
+            compressed run lengths where there is one. Where classes were chosen, ``active_vocabulary``: the
+            ``scorer``, how many were ``considered``, and those ``kept``.
         """
         from denseclip.apis.results.exchange import dictionary
 
-        return dictionary(self)
+        found = dictionary(self)
+        if self.active is not None:
+            found['active_vocabulary'] = {
+                'scorer': self.active_by,
+                'considered': self.considered,
+                'kept': [{'class': name, 'score': score} for name, score in self.active.items()],
+            }
+        return found
 
     def to_coco(self, polygons: bool = False) -> dict[str, Any]:
         """A data set of this one picture in COCO's format, which pycocotools and annotation tools read.

@@ -123,7 +123,8 @@ class MaskTasks:
             info = {'segments_info': found.segments_info()}
             sample.pred_panoptic_seg = PixelData(metainfo=info, data=found.ids.unsqueeze(0))
         if 'instance' in self.tasks:
-            objects = instance_predictions(class_probs, mask_logits, placement, is_thing=things, topk=self.topk)
+            wanted = things if kept is None else things & kept  # where few classes remain, others would fill up topk
+            objects = instance_predictions(class_probs, mask_logits, placement, is_thing=wanted, topk=self.topk)
             sample.pred_instances = InstanceData(
                 masks=objects.masks, labels=objects.labels, scores=objects.scores, bboxes=mask_boxes(objects.masks)
             )
