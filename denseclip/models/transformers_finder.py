@@ -185,8 +185,6 @@ class TransformersFinder(nn.Module):
                 shares = F.interpolate(logits.sigmoid()[:, None], size=(height, width), mode='bilinear')[:, 0]
                 masks.append(shares > 0.5)
             scores.append(found.scores[kept])
-        if not masks:
-            return torch.zeros((0, height, width), dtype=torch.bool), torch.zeros(0)
         return torch.cat(masks), torch.cat(scores)
 
 

@@ -198,6 +198,7 @@ def test_of_any_objects_those_without_a_surer_rival_stay() -> None:
     draw = torch.Generator().manual_seed(0)
     masks = torch.rand(24, 3, 4, generator=draw) > 0.4
     scores, labels, names = (torch.rand(24, generator=draw), *torch.randint(0, 3, (2, 24), generator=draw))
+    assert distinct(masks[:0], scores[:0], labels[:0], names[:0]).tolist() == []
     kept = distinct(masks, scores, labels, names).tolist()
 
     def rivals(one: int, other: int) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 FUSIONS = ('max', 'objects', 'semantic')
 _SAME = 0.5
+_PAIRS = 64
 
 
 def fused_maps(masks: Tensor, scores: Tensor, semantic: Tensor, threshold: float, fusion: str) -> Tensor:
@@ -83,14 +84,15 @@ def distinct(masks: Tensor, scores: Tensor, labels: Tensor, names: Tensor) -> Te
     """
     order = scores.argsort(descending=True, stable=True)
     kind, name = labels[order], names[order]
-    rivals = (kind[:, None] == kind[None]) & (name[:, None] != name[None])
-    left = torch.ones(len(order), dtype=torch.bool, device='cpu')
-    for number in rivals.any(dim=1).nonzero()[:, 0].tolist():
-        if not left[number]:
-            continue
-        others = (rivals[number] & left.to(rivals.device)).nonzero()[:, 0]
-        others = others[others > number]  # less sure ones
-        mine, theirs = masks[order[number]].flatten(), masks[order[others]].flatten(1)
-        both = (theirs & mine).sum(dim=1)
-        left[others[both > _SAME * ((theirs | mine).sum(dim=1))].cpu()] = False
-    return order[left.to(order.device)]
+    rivals = ((kind[:, None] == kind[None]) & (name[:, None] != name[None])).triu()
+    surer, other = rivals.nonzero(as_tuple=True)
+    planes = masks.flatten(1)[order]
+    area = planes.sum(dim=1)
+    # Few pairs of many objects are rivals, so no matrix of all of them; and one wait for the device, not one for each.
+    pairs = zip(surer.split(_PAIRS), other.split(_PAIRS), strict=True)
+    both = torch.cat([(planes[one] & planes[two]).sum(dim=1) for one, two in pairs])
+    same = (both > _SAME * (area[surer] + area[other] - both)).cpu()
+    left = [True] * len(order)
+    for one, two in zip(surer.cpu()[same].tolist(), other.cpu()[same].tolist(), strict=True):
+        left[two] &= not left[one]  # by surer ones first: they are settled
+    return order[torch.tensor(left, dtype=torch.bool, device=order.device)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,38 +142,27 @@ class SAM3Segmentor(WritesTasks, LabelMapInference, TakesWords, BaseSegmentor):
 
     # --- from pictures to maps ----------------------------------------------------------------------------------
 
-    def look(self, image: Tensor) -> Iterator[tuple[Tensor, FoundObjects]]:
-        """What SAM 3 finds of the names in a normalised picture (3, H, W), some names at a time.
-
-        Yields:
-            Gated maps of the names (P, h, w), and the objects.
-        """
-        first, index = 0, self.text.class_index(image.device)
-        asked = self.tasks.least_score if 'instance' in self.tasks.tasks else None
-        least = self.threshold if asked is None else min(self.threshold, asked)
-        for found in self.sam.find(image, self.text.features(self.sam)):
-            count = len(found.presence)
-            maps = fused_maps(found.masks, found.scores, found.semantic, self.threshold, self.fusion)
-            names = torch.arange(first, first + count, device=image.device)
-            yield gated_maps(maps, found.presence, self.presence), FoundObjects.of(found, names, index, least)
-            first += count
-
     def class_maps(self, image: Tensor) -> tuple[Tensor, list[FoundObjects]]:
         """Scores of the classes of a normalised picture, and the objects of those tasks that want some.
 
         Shape:
             - image: :math:`(3, H, W)`; scores: :math:`(K, h, w)`, at the resolution of SAM 3's masks
         """
-        index, first = self.text.class_index(image.device), 0
+        first, index = 0, self.text.class_index(image.device)
+        asked = self.tasks.least_score if 'instance' in self.tasks.tasks else None
+        least = self.threshold if asked is None else min(self.threshold, asked)
         maps: Tensor | None = None
         objects: list[FoundObjects] = []
-        for planes, found in self.look(image):
+        for found in self.sam.find(image, self.text.features(self.sam)):  # some phrases at a time
+            planes = fused_maps(found.masks, found.scores, found.semantic, self.threshold, self.fusion)
+            planes = gated_maps(planes, found.presence, self.presence)
             if maps is None:
                 maps = planes.new_full((self.num_channels(), *planes.shape[1:]), -torch.inf)
-            take_best_of_names(maps, planes, index[first : first + len(planes)])
-            first += len(planes)
+            names = torch.arange(first, first + len(planes), device=image.device)
+            take_best_of_names(maps, planes, index[names])
             if self.tasks.tasks != ('semantic',):
-                objects.append(found.chosen())
+                objects.append(FoundObjects.of(found, names, index, least).chosen())
+            first += len(planes)
         assert maps is not None  # a vocabulary has at least one class
         return maps, objects
 

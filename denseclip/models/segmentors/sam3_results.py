@@ -148,10 +148,8 @@ class ConceptResults:
     @staticmethod
     def _inside(masks: Tensor, placement: Placement) -> Tensor:
         """Pixels of the result where masks are likelier than not, bool (N, H, W); a few full-size masks at a time."""
-        parts = [placement.apply(part.float().sigmoid()) > 0.5 for part in masks.split(_AT_ONCE)]
-        if parts:
-            return torch.cat(parts)
-        return torch.zeros((0, *placement.result_size(masks)), dtype=torch.bool, device=masks.device)
+        # Of no mask there is one part, without any.
+        return torch.cat([placement.apply(part.float().sigmoid()) > 0.5 for part in masks.split(_AT_ONCE)])
 
     def _write_panoptic(
         self, sample: Any, found: FoundObjects, maps: Tensor, things: Tensor, placement: Placement

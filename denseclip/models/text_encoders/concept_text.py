@@ -47,11 +47,6 @@ class ConceptText(nn.Module):
         known = self._known()
         return known.names + (('background',) if known.background_names else ())
 
-    @property
-    def num_rows(self) -> int:
-        """Number of phrases."""
-        return len(self._known().prompts)
-
     def class_index(self, device: torch.device) -> Tensor:
         """Class of each phrase, (P,)."""
         return self._known().class_index.to(device)
