@@ -139,14 +139,15 @@ def load_model(
         raise UserError(str(error)) from error
     if score is not None and not 0 <= score <= 1:
         raise UserError(f'the least score (--score, score=) is {score:g}; it must be between 0 and 1.')
-    check_unknown(unknown, head)
-    if head is not None and words is None:
-        words = given_head(head)[0].vocabulary
+    found, name_of_head = (None, '') if head is None else given_head(head)
+    check_unknown(unknown, found)
+    if found is not None and words is None:
+        words = found.vocabulary
     order = _Order(config, weights, clip, pretrained, words, things, task, score, masks, stage, device, trust, dino)
     with without_advice():
         model = _load(name, order, settings)
-        if head is not None:
-            _give_head(model, head, unknown)
+        if found is not None:
+            _give_head(model, found, name_of_head, unknown)
     if compute != Compute():
         try:
             model.use(compute)
@@ -155,10 +156,10 @@ def load_model(
     return model
 
 
-def _give_head(model: Predictor, head: AnyPixelHead | str | Path, unknown: float | None) -> None:
+def _give_head(model: Predictor, head: AnyPixelHead, name: str, unknown: float | None) -> None:
     if not isinstance(model, Inferencer):
         raise UserError(f'{type(model.model).__name__} labels no pixels by words: leave --head (head=) out.')
-    model.use_head(head, unknown)
+    model.take_head(head, name, unknown)
 
 
 def _load(name: ConfigLike | None, order: _Order, settings: dict[str, Any]) -> Predictor:

@@ -86,14 +86,14 @@ def without_unknown(labels: np.ndarray, strangeness: np.ndarray, most: float, la
     return np.where(strangeness > most, np.asarray(label, dtype=labels.dtype), labels)
 
 
-def check_unknown(unknown: float | None, head: Any) -> None:
+def check_unknown(unknown: float | None, head: AnyPixelHead | None) -> None:
     """Refuse a share that is none, or one without a head.
 
     Raises:
         UserError: Then.
     """
     check_share('unknown (--unknown)', unknown)
-    if unknown is not None and (head is None or not isinstance(given_head(head)[0], PixelGDAHead)):
+    if unknown is not None and not isinstance(head, PixelGDAHead):
         raise UserError(NEEDS_HEAD)
 
 
@@ -133,12 +133,16 @@ class TakesPixelHead:
             UserError: If the head belongs to another model, or knows none of the classes.
             WeightFileError: If the file is no head.
         """
-        check_unknown(unknown, head)
         found, name = (None, '') if head is None else given_head(head)
+        self.take_head(found, name, unknown)
+
+    def take_head(self, head: AnyPixelHead | None, name: str, unknown: float | None) -> None:
+        """See :meth:`use_head`; the head is read, and ``name`` is what to call it."""
+        check_unknown(unknown, head)
         with self._turn:
-            if found is not None:
-                check_head(self.model, found, name, self.vocabulary)
-            self.model.pixel_head, self.unknown = found, unknown
+            if head is not None:
+                check_head(self.model, head, name, self.vocabulary)
+            self.model.pixel_head, self.unknown = head, unknown
 
     @contextmanager
     def prepared(self, picture: Picture) -> Iterator[tuple[torch.Tensor, Any]]:
