@@ -24,7 +24,6 @@ from denseclip.export.pictures import anomaly_steps, detector_steps, picture_ste
 from denseclip.export.precision import Lowered, calibration_feeds
 from denseclip.export.substitutes import ready_for_export
 from denseclip.export.words import unrelated_file
-from denseclip.models.segmentors.maft import MAFTPlus
 from denseclip.runtime.kinds import Boxes, Masks, States
 from denseclip.runtime.manifest import Manifest, Picture, file_sum
 from denseclip.version import __version__
@@ -174,7 +173,7 @@ class MaskWriting(SegmentorWriting):
         flags = model.is_thing if model.vocabulary == own else None
         pairs = None if flags is None else zip(own.names, flags, strict=True)
         masks = Masks(
-            combine='clip' if isinstance(model, MAFTPlus) and not model.ensemble else 'ensemble',
+            combine='ensemble' if model.ensemble else 'clip',
             alpha=float(model.alpha),
             beta=float(model.beta),
             seen=() if model.train_vocabulary is None else tuple(model.train_vocabulary.prompts),

@@ -101,7 +101,11 @@ class MaskAdapter(BaseModule):
         Shape:
             - pixels: :math:`(N, D, h, w)`; masks: :math:`(N, Q, H, W)`; result: :math:`(N, Q, M, h, w)`
         """
-        base, masks = self.fuse(pixels), self.at_size(pixels, [masks])
+        return self.maps(pixels, self.at_size(pixels, [masks]))
+
+    def maps(self, pixels: Tensor, masks: Tensor) -> Tensor:
+        """The same of masks (N, Q, 4h, 4w) that :meth:`at_size` has made."""
+        base = self.fuse(pixels)
         weight, bias = self._mask_weights()
         parts = masks.split(self._chunk(base, masks.shape[1]), dim=1)
         return torch.cat([self._maps(base, part, weight, bias) for part in parts], dim=1)

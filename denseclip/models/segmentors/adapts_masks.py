@@ -171,7 +171,7 @@ class AdaptsMasks:
             predicted = adapter.binary(pairs.predicted)
             masks += [predicted.masked_fill(missing, float(plan.whole_where_unmatched)), pairs.true]
             labels += [pairs.labels, pairs.labels]
-        maps = adapter(pixels, adapter.at_size(pixels, masks))
+        maps = adapter.maps(pixels, adapter.at_size(pixels, masks))
         embeddings = self.backbone.embed_activations(features, maps)
         logits = text_logits(embeddings, *self.clip_rows(features), self.clip_logit_scale)
         losses = {'loss_ce': plan.class_weight * labelled_cross_entropy(logits, torch.cat(labels, dim=1))}

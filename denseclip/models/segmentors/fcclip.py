@@ -95,10 +95,12 @@ class FCCLIP(
         backbone: Trunk, with CLIP's image tower.
         text: Embeddings of the present vocabulary.
         head: Mask generator.
+        ensemble: Whether both classifiers tell the classes of masks, not CLIP alone.
         is_thing: Which classes of the present vocabulary are countable.
     """
 
     align_corners = False
+    ensemble = True
     active_scorers = ('picture', 'dense', 'mixed')
     sourced_prefixes = ('backbone.tower.', 'text.', 'clip_logit_scale')
 
@@ -318,7 +320,7 @@ class FCCLIP(
         return ClassChoice(active.scorer, active.keep(scores), scores)
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
-        """Losses of the mask generator and of CLIP's regions where they are refined, or those of the adapter.
+        """Losses of the mask generator and of what else is trained with it, or those of the adapter.
 
         Args:
             inputs: Preprocessed pictures (N, 3, H, W).
@@ -327,9 +329,13 @@ class FCCLIP(
         with self.text.training_words():
             if self.adapter is not None:
                 return self.adapter_losses(inputs, data_samples)
-            features = self.extract_feat(inputs)
-            predictions = self.generate(features, data_samples, all_layers=True)
-            return self.generator_losses(features, predictions, self._targets(inputs, data_samples))
+            return self._losses(inputs, data_samples)
+
+    def _losses(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
+        """Losses of what is trained where there is no adapter."""
+        features = self.extract_feat(inputs)
+        predictions = self.generate(features, data_samples, all_layers=True)
+        return self.generator_losses(features, predictions, self._targets(inputs, data_samples))
 
     def _targets(self, inputs: Tensor, samples: Sequence[Any]) -> list[Any]:
         """Segments of the pictures, of the padded size."""

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from denseclip.clip.towers import ImageTower
 from denseclip.models.backbones import TrunkFeatures
-from denseclip.models.backbones.base import batch_norms_to_eval
 from denseclip.models.builder import build_module
 from denseclip.models.functional.maft_losses import compensation_loss, mask_aware_loss
 from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities, out_of_vocabulary
@@ -30,7 +29,7 @@ class MAFTPlus(FCCLIP):
     shall follow how well masks fit (mask-aware loss), and the sums of its features shall stay near those of the
     original CLIP, the teacher (representation compensation). The text rows pass through a content-dependent transfer,
     which learns from the mask-aware loss. The projection into the joint space and the text tower stay frozen. Only
-    "void" is taken from the trained classifier; there is no ensemble.
+    "void" is taken from the trained classifier, unless an ``ensemble`` is asked for.
 
     One pass through the trunk serves the mask generator, which sees its maps without gradient, and the losses of the
     trunk. The teacher is always in evaluation mode. It is made when training begins, from the CLIP named in the config,
@@ -105,11 +104,14 @@ class MAFTPlus(FCCLIP):
     def train(self, mode: bool = True) -> MAFTPlus:
         """Set the mode; what is frozen stays in evaluation mode, and the trunk too unless it drops paths."""
         super().train(mode)
-        self.backbone.tower.train(mode and self.drop_path and self.adapter is None)
-        batch_norms_to_eval(self.backbone.tower)
         if self.teacher is not None:
             self.teacher.eval()
         return self
+
+    @property
+    def trunk_drops_paths(self) -> bool:
+        """See :meth:`RefinesRegions.trunk_drops_paths`."""
+        return self.drop_path and self.adapter is None
 
     def _copy_of_trunk(self) -> ImageTower:
         return copy.deepcopy(self.backbone.tower).eval().requires_grad_(False)
@@ -145,19 +147,8 @@ class MAFTPlus(FCCLIP):
         clip = self.clip_logits(features, proposals.mask_logits)
         return out_of_vocabulary(self.trained_logits(proposals), clip, self.void_trust)
 
-    def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
-        """Losses of the mask generator, of the trunk and of the transfer; those of the adapter where there is one.
-
-        Args:
-            inputs: Preprocessed pictures (N, 3, H, W).
-            data_samples: With ``gt_sem_seg`` or ``gt_instances``, see :func:`mask_targets`.
-        """
-        with self.text.training_words():
-            if self.adapter is not None:
-                return self.adapter_losses(inputs, data_samples)
-            return self._losses(inputs, data_samples)
-
     def _losses(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
+        """Losses of the mask generator, of the trunk and of the transfer."""
         self.need_weights()
         images, targets = self.pad(inputs), self._targets(inputs, data_samples)
         # Before the student's pass: where the teacher is still to be made, its weights go through the student's.

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from denseclip.core.precision import full_precision
 from denseclip.models.backbones.base import batch_norms_to_eval
+from denseclip.models.functional.mask_adapter import labelled_cross_entropy
 
 if TYPE_CHECKING:
     from denseclip.models.backbones import CLIPMaskTrunk, TrunkFeatures
@@ -80,9 +79,14 @@ class RefinesRegions:
         self.backbone.stages_teach = self.refinement.stages_teach
         self.clip_logit_scale.requires_grad_(self.refinement.train_scale)
 
+    @property
+    def trunk_drops_paths(self) -> bool:
+        """Whether the trunk drops residual branches while the model trains."""
+        return self.refinement is not None and self.refinement.drop_path
+
     def train_trunk(self, mode: bool) -> None:
         """Set the trunk's mode: it drops paths where it is trained so, and nothing else changes."""
-        self.backbone.tower.train(mode and self.refinement is not None and self.refinement.drop_path)
+        self.backbone.tower.train(mode and self.trunk_drops_paths)
         batch_norms_to_eval(self.backbone.tower)
 
     def generator_losses(
@@ -111,9 +115,7 @@ class RefinesRegions:
         pictures = torch.cat([torch.full_like(queries, n) for n, (queries, _) in enumerate(matches)]).to(device)
         queries = torch.cat([queries for queries, _ in matches]).to(device)
         labels = torch.cat([s.labels[index.to(device)] for s, (_, index) in zip(segments, matches, strict=True)])
-        with full_precision(device.type):
-            found = logits[pictures, queries].float()
-            if self.refinement.on_probabilities:
-                found = found.softmax(dim=-1)
-            total = F.cross_entropy(found, labels.long(), reduction='sum') + 0 * logits.float().sum()
-            return self.refinement.weight * total / max(1, labels.shape[0])
+        found = logits[pictures, queries][None].float()
+        if self.refinement.on_probabilities:
+            found = found.softmax(dim=-1)
+        return self.refinement.weight * labelled_cross_entropy(found, labels[None].long())
