@@ -30,6 +30,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--amp', action='store_true', help='short for --precision fp16 on a GPU, bf16 on a CPU')
     add_compute_options(parser, training=True)
     add_grad_checkpointing(parser)
+    parser.add_argument(
+        '--fsdp',
+        action='store_true',
+        help='spread parameters, gradients and optimizer states over the processes, for models that one card cannot '
+        'train; goes with --launcher',
+    )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale learning rates to the actual batch size')
     add_cfg_options(parser, '--cfg-options')
     parser.add_argument('--seed', type=int, help='seed of the run (default: the config, else drawn and logged)')
@@ -62,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         layout=args.layout,
         compile=args.compile,
         grad_checkpointing=args.grad_checkpointing,
+        fsdp=args.fsdp,
         auto_scale_lr=args.auto_scale_lr,
         overrides=args.cfg_options,
         launcher=args.launcher,

@@ -15,7 +15,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from denseclip.core.regions import Recompute, region, runner_of
+from denseclip.core.regions import Recompute, region, runner_of, whole
 
 from .alignment import Alignment
 from .attention import Affinity, Guide, adaptive_temperature, attend, resize_values, self_self_attend
@@ -297,6 +297,35 @@ def ffn_branch(block: nn.Module, x: Tensor, normed: Tensor, drop: float = 0.0) -
     """Second half of a block: x + mlp(ln_2 x), ``normed`` being ``ln_2 x``."""
     walked: Any = block
     return x + drop_path(walked.ls_2(walked.mlp(normed)), drop, block.training)
+
+
+@whole
+def ffn_input(block: nn.Module, x: Tensor) -> Tensor:
+    """The normalised input of the feed-forward branch, ``ln_2 x``."""
+    walked: Any = block
+    return walked.ln_2(x)
+
+
+@whole
+def block_weights(block: nn.Module, x: Tensor) -> Tensor:
+    """:func:`attention_weights` of a block for its input."""
+    walked: Any = block
+    return attention_weights(walked.attn, walked.ln_1(x))
+
+
+@whole
+def block_looks(block: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`attention_looks` of a block for its input."""
+    walked: Any = block
+    return attention_looks(walked.attn, walked.ln_1(x))
+
+
+@whole
+def block_keys(block: nn.Module, x: Tensor, projected: bool = False) -> Tensor:
+    """Keys of a block for its input, heads side by side; ``projected``: through the output projection of the values."""
+    walked: Any = block
+    keys = project_one(walked.attn, walked.ln_1(x), 'k')
+    return walked.attn.out_proj(keys) if projected else keys
 
 
 @region

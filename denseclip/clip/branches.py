@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from denseclip.core.regions import whole
+
 from .attention import Affinity, Guide
 from .blocks import ffn_branch, project_one, split_heads
 
@@ -71,6 +73,7 @@ class Branches:
         self.middle = x * share if self.middle is None else self.middle + x * share
 
 
+@whole
 def look_at(block: nn.Module, queries: Tensor, x: Tensor, mask: Tensor) -> Tensor:
     """One block of tokens that look at other tokens, and not at each other.
 

@@ -17,6 +17,8 @@ from torch import distributed, nn
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 _SYNC_BN = frozenset({'SyncBN', 'MMSyncBN', 'SyncBatchNorm', nn.SyncBatchNorm})
+FULLY_SHARD = 'FullyShard'
+"""``type`` of a ``model_wrapper_cfg`` that asks for sharded training; no wrapper, so it takes no settings of one."""
 _DEFAULT_PORT = '29500'
 
 
@@ -81,6 +83,8 @@ def _adapt_config(cfg: Any) -> None:
     if cfg.get('sync_bn') is not None:  # asks mmengine to convert BN into SyncBN
         cfg['sync_bn'] = None
     wrapper = dict(cfg.get('model_wrapper_cfg') or {})
+    if wrapper.get('type') == FULLY_SHARD:
+        return
     wrapper.setdefault('type', 'MMDistributedDataParallel')
     wrapper.setdefault('broadcast_buffers', False)
     # mmengine reads this key only where it makes the wrapper itself.

@@ -23,6 +23,8 @@ from torch.utils.checkpoint import checkpoint
 P = ParamSpec('P')
 T = TypeVar('T')
 _RUNNER = '_region_runner'
+GATHER = '_run_gathered'
+"""Method of a module whose parameters are spread over processes: it runs a function while they are whole."""
 _RECOMPILE_LIMIT = 64
 """Graphs of one region: kinds of blocks times gradients on or off times fixed and dynamic shapes."""
 
@@ -114,8 +116,24 @@ def region(function: Callable[P, T]) -> Callable[P, T]:
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         if torch.compiler.is_compiling():
             return function(*args, **kwargs)
-        runner = runner_of(cast(nn.Module, args[0]))
-        return (function if runner is None else runner(function))(*args, **kwargs)
+        module = cast(nn.Module, args[0])
+        runner, gathered = runner_of(module), module.__dict__.get(GATHER)
+        inner = function if runner is None else runner(function)
+        return inner(*args, **kwargs) if gathered is None else gathered(inner, *args[1:], **kwargs)
+
+    return run
+
+
+def whole(function: Callable[P, T]) -> Callable[P, T]:
+    """Mark a function that reads parameters of the module that is its first argument, and is no region of its own.
+
+    Where they are spread over processes, they are put together around it.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        gathered = None if torch.compiler.is_compiling() else cast(nn.Module, args[0]).__dict__.get(GATHER)
+        return function(*args, **kwargs) if gathered is None else gathered(function, *args[1:], **kwargs)
 
     return run
 

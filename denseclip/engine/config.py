@@ -16,7 +16,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..compat.amp import enable_amp, lacks_bfloat16_units
-from ..compat.distributed import has_accelerator
+from ..compat.distributed import FULLY_SHARD, has_accelerator
 from ..core.precision import Precision, check_precision, low_dtype
 from ..datasets.sources import inner_datasets
 from ..files.shipped import config_file, similar_configs
@@ -249,6 +249,30 @@ def use_compute(
     settings = {key: value for key, value in asked.items() if value != usual[key]}
     if settings:
         config.custom_hooks = [*(config.get('custom_hooks') or []), ConfigDict(type='ComputeHook', **settings)]
+
+
+def use_sharding(config: Config, *, wanted: bool, launcher: str) -> None:
+    """Spread the model over the processes of a run.
+
+    Args:
+        config: Gets the ``model_wrapper_cfg`` of :mod:`denseclip.engine.sharding`.
+        wanted: Turn it on.
+        launcher: How several processes were started.
+
+    Raises:
+        OptionError: There is one process only, or the config wraps its model in another way.
+    """
+    if not wanted:
+        return
+    if launcher == 'none':
+        raise OptionError(
+            '--fsdp spreads a model over several processes: start them with torchrun --nproc_per_node N, and give '
+            '--launcher pytorch'
+        )
+    other = (config.get('model_wrapper_cfg') or {}).get('type', FULLY_SHARD)
+    if other != FULLY_SHARD:
+        raise OptionError(f"--fsdp: the config has model_wrapper_cfg.type='{other}', which is another way: remove it")
+    config.model_wrapper_cfg = ConfigDict(type=FULLY_SHARD)
 
 
 def use_tta(config: Config) -> None:

@@ -31,6 +31,7 @@ from .config import (
     set_work_dir,
     use_amp,
     use_compute,
+    use_sharding,
     use_suite_hooks,
     use_tta,
     usual_precision,
@@ -57,6 +58,8 @@ class TrainOptions:
         layout: Memory layout of convolutions, see there.
         compile: Make graphs of blocks, layers and heads, see there.
         grad_checkpointing: Compute their activations again in the backward pass, see there.
+        fsdp: Spread parameters, gradients and optimizer states over the processes, see
+            :mod:`denseclip.engine.sharding`.
         auto_scale_lr: Scale learning rates to the actual batch size.
         overrides: Dotted config keys and values.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
@@ -74,6 +77,7 @@ class TrainOptions:
     layout: Layout = 'auto'
     compile: bool | str = False
     grad_checkpointing: bool = False
+    fsdp: bool = False
     auto_scale_lr: bool = False
     overrides: Mapping[str, Any] | None = None
     launcher: str = 'none'
@@ -159,6 +163,9 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     work_dir = set_work_dir(config, options.work_dir, config_path)
     use_amp(config, wanted=options.amp, precision=options.precision)
     use_compute(config, layout=options.layout, compile=options.compile, grad_checkpointing=options.grad_checkpointing)
+    if options.fsdp and (options.compile or options.layout == 'channels_last'):
+        raise OptionError('--fsdp goes with neither --compile nor --layout channels_last: leave them out')
+    use_sharding(config, wanted=options.fsdp, launcher=options.launcher)
     if options.auto_scale_lr:
         _enable_lr_scaling(config)
     _set_resume(config, options.resume, work_dir)

@@ -7,17 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 from mmengine.device import get_device
+from mmengine.dist import is_distributed
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..compat.distributed import FULLY_SHARD, has_accelerator
 from ..compat.logs import shorten, use_plain_words
 from .checkpoints import ReviseKeys, load_weights, read_training_file
 from .config import OptionError
 from .data.samples import explained, name_samples
+from .hooks.sharded_caches import ShardedCachesHook
 from .hooks.vocabulary_check import unwrap_model
+from .sharding import is_sharded, shard, take_whole_states, whole_states
 
 _PLAIN_WRAPPER = 'MMDistributedDataParallel'
 
@@ -58,10 +65,57 @@ class SuiteRunner(Runner):
         gradients to share: its processes just test their part of the data. That goes for MMEngine's plain wrapper,
         which :func:`denseclip.compat.distributed.prepare` asks for on CPUs, and not for wrappers of other types.
         """
-        plain = (model_wrapper_cfg or {}).get('type', _PLAIN_WRAPPER) == _PLAIN_WRAPPER
-        if plain and not any(p.requires_grad for p in model.parameters()):
+        wrapper = (model_wrapper_cfg or {}).get('type', _PLAIN_WRAPPER)
+        if model_wrapper_cfg and is_distributed() and not has_accelerator():
+            model = revert_sync_batchnorm(model)  # also those that no config names
+        if wrapper == FULLY_SHARD and is_distributed():
+            self.model = model
+            super()._init_model_weights()  # whole: what draws numbers, or reads files, would make other parts
+            return shard(model, regions=(model_wrapper_cfg or {}).get('regions', True))
+        if wrapper in (_PLAIN_WRAPPER, FULLY_SHARD) and not any(p.requires_grad for p in model.parameters()):
             return model.to(get_device())
-        return super().wrap_model(model_wrapper_cfg, model)
+        return super().wrap_model(None if wrapper == FULLY_SHARD else model_wrapper_cfg, model)
+
+    def _init_model_weights(self) -> None:
+        if not is_sharded(self.model):
+            super()._init_model_weights()
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimizer, of a sharded model one that knows its parts.
+
+        Args:
+            optim_wrapper: See :meth:`mmengine.runner.Runner.build_optim_wrapper`.
+
+        Raises:
+            OptionError: The run has what does not go with a sharded model.
+        """
+        built = super().build_optim_wrapper(optim_wrapper)
+        if is_sharded(self.model) and built is not optim_wrapper:
+            self._require_shardable(built)
+            take_whole_states(built)
+            self.register_hook(ShardedCachesHook())
+        return built
+
+    def _require_shardable(self, optim_wrapper: Any) -> None:
+        """Refuse what copies or scales a whole model."""
+        if not isinstance(optim_wrapper, OptimWrapper):
+            raise OptionError('--fsdp goes with one optimizer, and this config has several: leave --fsdp out')
+        if any(isinstance(hook, EMAHook) for hook in self.hooks):
+            raise OptionError('--fsdp does not go with EMAHook, which copies the whole model: leave out one of them')
+        scaler = getattr(optim_wrapper, 'loss_scaler', None)
+        if scaler is not None and scaler.is_enabled():
+            raise OptionError('--fsdp does not go with float16, whose scale differs by part: take --precision bf16')
+
+    def save_checkpoint(self, *args: Any, save_optimizer: bool = True, **kwargs: Any) -> None:
+        """Write a checkpoint; all processes call it, the main one writes.
+
+        Args:
+            *args: See :meth:`mmengine.runner.Runner.save_checkpoint`.
+            save_optimizer: Whether the state of the optimizer is in it.
+            **kwargs: See there.
+        """
+        with whole_states(self.model, self.optim_wrapper if save_optimizer else None):
+            super().save_checkpoint(*args, save_optimizer=save_optimizer, **kwargs)
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:

@@ -152,11 +152,11 @@ class TextTower(nn.Module):
         The bytes are hashed again only after a parameter was replaced, moved or written to. Writes through ``.data``
         leave no trace in PyTorch's version counters, so one element of each parameter is compared as well.
         """
-        parameters = dict(self.named_parameters())
+        parameters = {name: _whole(parameter) for name, parameter in self.named_parameters()}
         probe = torch.stack([p.detach().flatten()[0].float() for p in parameters.values()]).tolist()
         settings = f'{type(self).__name__} {self.context_length} {self.tokenizer and self.tokenizer.identity}'
         settings = f'{settings} {self._structure()}'
-        key = (settings, *((p.data_ptr(), p._version) for p in parameters.values()), *probe)
+        key = (settings, *((p.data_ptr(), p._version) for p in self.parameters()), *probe)
         if self._identity is None or self._identity[0] != key:
             digest = hashlib.sha256(settings.encode())
             for name, value in (*parameters.items(), *self.named_buffers()):
@@ -172,6 +172,12 @@ class TextTower(nn.Module):
             plain = {key: value for key, value in sorted(vars(module).items()) if _decides(key, value)}
             parts.append(f'{name} {type(module).__name__} {plain} {module.extra_repr()}')
         return ' '.join(parts)
+
+
+def _whole(parameter: Tensor) -> Tensor:
+    """A parameter that is spread over processes, put together; any other as it is."""
+    put_together = getattr(parameter, 'full_tensor', None)
+    return parameter if put_together is None else put_together()
 
 
 def _decides(key: str, value: object) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from denseclip.core.regions import whole
+
 from ..attention import Guide
 from ..blocks import external_attention
 from ..branches import Branches, look_at, planes_at
@@ -29,8 +31,12 @@ def read_by_affinity(
     """
     block, read_out = tower.visual.transformer.resblocks[-1], tower.read_out
 
+    @whole
+    def branch(block: Any, x: Tensor) -> Tensor:
+        return block.ls_1(external_attention(block.attn, block.ln_1(x), grid, guide))
+
     def read(x: Tensor) -> Tensor:
-        return tower.after_blocks(block.ls_1(external_attention(block.attn, block.ln_1(x), grid, guide)))
+        return tower.after_blocks(branch(block, x))
 
     found, branches = read(tokens), beside if beside is not None else Branches()
     if branches.middle is not None:

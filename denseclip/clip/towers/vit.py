@@ -14,14 +14,15 @@ from denseclip.weights.positions import resize_positions
 from ..attention import Guide
 from ..blocks import (
     attention_branch,
-    attention_looks,
-    attention_weights,
+    block_keys,
+    block_looks,
+    block_weights,
     ffn_branch,
+    ffn_input,
     first_token_block,
     grid_of_result,
     has_explicit_walk,
     maybe_checkpoint,
-    project_one,
     run_block,
 )
 from ..branches import Branches, middle_indices
@@ -228,7 +229,7 @@ class ViTTower(ImageTower):
             if index in self.weights_from:
                 self._add_weights(blocks[index], x, out)
             if out.notes is not None and self.read_out.looks and index == fork - 1:
-                out.notes.looks = attention_looks(blocks[index].attn, blocks[index].ln_1(x))
+                out.notes.looks = block_looks(blocks[index], x)
             if first_only and index == len(blocks) - 1:
                 x = first_token_block(blocks[index], x)
                 break
@@ -245,7 +246,7 @@ class ViTTower(ImageTower):
 
     def _add_weights(self, block: Any, x: Tensor, out: TowerOutput) -> None:
         """Add a block's attention weights to the mean: those of all blocks are never there together."""
-        weights = attention_weights(block.attn, block.ln_1(x))
+        weights = block_weights(block, x)
         if not self.read_out.weights_of_heads:
             weights = weights.mean(dim=1, keepdim=True)
         weights = weights / len(self.weights_from)
@@ -302,7 +303,7 @@ class ViTTower(ImageTower):
         if index not in self.ffn_inputs:
             return maybe_checkpoint(self.grad_checkpointing, block, x, drop=self.drop_rates[index])
         x = attention_branch(block, x, self.drop_rates[index])
-        normed = block.ln_2(x)
+        normed = ffn_input(block, x)
         out.ffn_inputs.append(self._own(normed))
         if last and index not in self.indices:
             return x
@@ -358,9 +359,8 @@ class ViTTower(ImageTower):
 
     def _keys(self, tokens: Tensor | None) -> Tensor:
         assert tokens is not None
-        block: Any = self.visual.transformer.resblocks[-1]
-        keys = project_one(block.attn, block.ln_1(tokens[:, 1:]), 'k')
-        return block.attn.out_proj(keys) if self.read_out.keys == 'projected' else keys
+        projected = self.read_out.keys == 'projected'
+        return block_keys(self.visual.transformer.resblocks[-1], tokens[:, 1:], projected)
 
     def after_blocks(self, tokens: Tensor) -> Tensor:
         """What stands between the last block and the projection, for every token by itself.

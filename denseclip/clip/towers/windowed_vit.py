@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from denseclip.core.regions import whole
+
 from ..blocks import drop_path, ffn_branch, has_explicit_walk, projections
 from ..deep_prompts import CoupledPrompts
 from .base import TowerOutput
@@ -119,7 +121,12 @@ class WindowedViTTower(ViTTower):
         return self._run_windowed(index, x, out.grid)
 
     def _run_windowed(self, index: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        block: Any = self.visual.transformer.resblocks[index]
-        branch = block.ls_1(window_attention(block.attn, block.ln_1(x), grid, self.window_size))
-        x = x + drop_path(branch, self.drop_rates[index], block.training)
-        return ffn_branch(block, x, block.ln_2(x), self.drop_rates[index])
+        block = self.visual.transformer.resblocks[index]
+        return _windowed_block(block, x, grid, self.window_size, self.drop_rates[index])
+
+
+@whole
+def _windowed_block(block: Any, x: Tensor, grid: tuple[int, int], window_size: int, drop: float) -> Tensor:
+    branch = block.ls_1(window_attention(block.attn, block.ln_1(x), grid, window_size))
+    x = x + drop_path(branch, drop, block.training)
+    return ffn_branch(block, x, block.ln_2(x), drop)

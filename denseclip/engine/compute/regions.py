@@ -84,6 +84,16 @@ def regions_of(model: nn.Module, text: bool = False) -> tuple[list[nn.Module], l
     return whole, called
 
 
+def layers_of(model: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The regions that a model has many of, text towers included: blocks and layers.
+
+    Returns:
+        As :func:`regions_of`, each module once.
+    """
+    whole, called = regions_of(model, text=True)
+    return [module for module in whole if not isinstance(module, HEADS)], called
+
+
 def _looked_at(model: nn.Module) -> Iterator[nn.Module]:
     """Modules that see pictures."""
     for name, module in model.named_modules():

@@ -1,0 +1,158 @@
+"""Two processes that spread a model train it as two that copy it, and read each other's checkpoints."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from open_clip.transformer import ResidualAttentionBlock
+from torch import distributed, multiprocessing, nn
+from torch.distributed.tensor import DTensor
+
+from denseclip.clip.blocks import run_block
+from denseclip.engine.config import OptionError
+from denseclip.engine.launch import TrainOptions, train
+from denseclip.engine.sharding import held_bytes, is_sharded
+
+
+@MODELS.register_module()
+class BlocksNet(BaseModel):
+    """What sharding has to get right: called blocks, a scalar, a frozen layer, few rows, batch norm, dropout."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.frozen = nn.Conv2d(3, 8, 2, stride=2).requires_grad_(False)
+        self.norm = nn.BatchNorm2d(8)
+        self.place = nn.Parameter(torch.zeros(1, 16, 8))
+        self.blocks = nn.ModuleList(ResidualAttentionBlock(8, 2) for _ in range(2))
+        self.head = nn.Linear(8, 2)
+        self.text_encoder = nn.Linear(2, 2)
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
+        """Loss or hits."""
+        x = self.norm(self.frozen(torch.stack(list(inputs)))).flatten(2).transpose(1, 2) + self.place
+        for block in self.blocks:
+            x = run_block(block, x)
+        x = nn.functional.dropout(x.mean(1), 0.2, self.training)
+        logits = self.text_encoder(self.head(x)) * self.scale
+        labels = torch.tensor([sample.label for sample in data_samples])
+        if mode == 'loss':
+            return {'loss': nn.functional.cross_entropy(logits, labels)}
+        return [{'hit': bool(hit)} for hit in logits.argmax(1) == labels]
+
+
+OVERRIDES: dict[str, Any] = {
+    'model.type': 'BlocksNet',
+    'optim_wrapper.optimizer.eps': 1e-5,  # the bias of keys has no gradient; Adam would make steps of its rounding
+    'optim_wrapper.clip_grad': {'max_norm': 0.1},
+    'optim_wrapper.paramwise_cfg': {'custom_keys': {'blocks': {'lr_mult': 0.1}}},
+    'train_cfg.max_iters': 6,
+    'default_hooks.checkpoint.interval': 3,
+    'default_hooks.checkpoint.max_keep_ckpts': -1,
+    'param_scheduler.1.end': 6,
+}
+
+
+def in_two_processes(function: Callable[..., None], *args: Any) -> None:
+    """Run a function in two processes of one group; they are forked, so that nothing is imported again."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context('fork')
+    children = [context.Process(target=_child, args=(rank, port, function, args)) for rank in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    hanging = [child for child in children if child.is_alive()]
+    for child in hanging:
+        child.kill()
+    assert not hanging
+    assert [child.exitcode for child in children] == [0, 0]
+
+
+def _child(rank: int, port: int, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port)
+    )
+    torch.set_num_threads(1)
+    try:
+        function(*args)
+        distributed.destroy_process_group()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def run(config: Path, folder: Path, fsdp: bool, resume: Path | None = None, **overrides: Any) -> Any:
+    """One training in this process of two."""
+    options = {**OVERRIDES, 'experiment_name': folder.name, **overrides}
+    return train(
+        config,
+        TrainOptions(
+            work_dir=str(folder),
+            launcher='pytorch',
+            fsdp=fsdp,
+            overrides=options,
+            resume=None if resume is None else str(resume),
+        ),
+    )
+
+
+def every_way(config: Path, folder: Path) -> None:
+    """Copied, spread, spread with blocks computed again, and resumed."""
+    run(config, folder / 'copied', fsdp=False)
+    model = run(config, folder / 'spread', fsdp=True).model
+    parts = {name: p for name, p in model.named_parameters() if isinstance(p, DTensor)}
+    assert {name for name, _ in model.named_parameters()} - set(parts) == {'scale'}
+    held = sum(p.to_local().nbytes for p in parts.values()) + model.scale.nbytes
+    whole = BlocksNet()
+    assert held == held_bytes(whole, 2)['parameters'] < held_bytes(whole, 1)['parameters']
+    assert is_sharded(model.blocks[0]) and is_sharded(model)
+    assert parts['place'].to_local().numel() == parts['place'].numel() // 2  # one row, cut along another axis
+    again = {'custom_hooks': [dict(type='ComputeHook', grad_checkpointing=True)]}
+    run(config, folder / 'again', fsdp=True, **again)
+    run(config, folder / 'resumed', fsdp=True, resume=folder / 'spread/iter_3.pth')
+    with pytest.raises(OptionError, match='EMAHook'):
+        run(config, folder / 'ema', fsdp=True, custom_hooks=[dict(type='EMAHook')])
+
+
+@pytest.mark.slow
+def test_spread_training_is_copied_training(toy_config: Path, train_toy: Any, tmp_path: Path) -> None:
+    in_two_processes(every_way, toy_config, tmp_path)
+    files = {run: torch.load(tmp_path / run / 'iter_6.pth', weights_only=True) for run in ('copied', 'spread', 'again')}
+    weights = {run: file['state_dict'] for run, file in files.items()}
+    assert list(weights['spread']) == list(weights['copied'])
+    start = torch.load(tmp_path / 'copied/iter_3.pth', weights_only=True)['state_dict']
+    assert not torch.equal(start['scale'], weights['copied']['scale'])
+    for other in ('spread', 'again'):
+        torch.testing.assert_close(weights[other], weights['copied'], rtol=0, atol=1e-6)
+        moments = [files[run]['optimizer']['state'] for run in (other, 'copied')]
+        torch.testing.assert_close(*moments, rtol=0, atol=1e-6)
+    resumed = torch.load(tmp_path / 'resumed/iter_6.pth', weights_only=True)
+    for part in ('state_dict', 'optimizer'):
+        torch.testing.assert_close(resumed[part], files['spread'][part], rtol=0, atol=0)
+    alone = train_toy(tmp_path / 'alone', resume=str(tmp_path / 'spread/iter_3.pth'), **OVERRIDES)
+    assert alone.iter == 6
+
+
+def test_one_process_spreads_nothing(toy_config: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match='torchrun'):
+        train(toy_config, TrainOptions(work_dir=str(tmp_path), fsdp=True))
+    with pytest.raises(OptionError, match='--compile'):
+        train(toy_config, TrainOptions(work_dir=str(tmp_path), fsdp=True, launcher='pytorch', compile=True))
+    overrides = {'model_wrapper_cfg': dict(type='Mine')}
+    with pytest.raises(OptionError, match='Mine'):
+        train(toy_config, TrainOptions(work_dir=str(tmp_path), fsdp=True, launcher='pytorch', overrides=overrides))
