@@ -29,10 +29,10 @@ from denseclip.apis.zoo import default_model
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.engine.checkpoints import load_weights, read_training_file
 from denseclip.engine.model_class import fitted
-from denseclip.models.functional.ensemble import DECIDERS
 from denseclip.models.functional.label_map import label_dtype
 from denseclip.models.pixel_trail import PixelRequest
 from denseclip.models.segmentors.word_scoring import score_sample
+from denseclip.structures.deciders import DECIDERS
 from denseclip.structures.word_scores import Calibration, ScoreRequest
 from denseclip.visualization.palette import palette_for
 from denseclip.weights import Uninitialised, WeightFileError

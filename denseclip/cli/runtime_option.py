@@ -50,9 +50,10 @@ def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Run
         model: RuntimeModel = _masks(args, vocabulary, manifest)
     else:
         check_others(args, _OF_MASKS)
-        from denseclip.runtime.model import RuntimeModel
+        from denseclip.runtime.kinds import KINDS
 
-        model = RuntimeModel(args.runtime, vocabulary, manifest=manifest)
+        kind = KINDS['regions' if manifest.gives == 'regions' else 'labels'].load()
+        model = kind(args.runtime, vocabulary, manifest=manifest)
     _ = model.vocabulary  # said before any picture is read: there are no words
     return model
 

@@ -27,7 +27,18 @@ from denseclip.export.image_graphs import (
 )
 from denseclip.export.mask_graphs import MaskGraph
 from denseclip.export.reasons import PRE_PROMPTING, REASONS, UNKNOWN
-from denseclip.export.words import BankWords, ContextWords, DetectorWords, NameWords, NoWords, StateWords, WordSide
+from denseclip.export.region_graphs import ProposalGraph
+from denseclip.export.region_writing import RegionWriting
+from denseclip.export.words import (
+    BankWords,
+    ContextWords,
+    DetectorWords,
+    NameWords,
+    NoWords,
+    RegionWords,
+    StateWords,
+    WordSide,
+)
 from denseclip.export.writing import AnomalyWriting, BoxWriting, MaskWriting, SegmentorWriting, Writing
 from denseclip.models.segmentors.post_processing import PostProcessing
 from denseclip.runtime.manifest import Scores
@@ -121,6 +132,18 @@ def _masks(model: Any) -> Capability:
     if isinstance(model.backbone.tower, ResNetTower):
         return _no("torch.export loses the sizes of its ResNet's attention pool; ConvNeXts and transformers can.")
     return Capability(True, way=Way(MaskGraph, NameWords, MaskWriting))
+
+
+def _two_stages(model: Any) -> Capability:
+    if model.text.in_use is not None and model.text.in_use.differences:
+        return _no('its words tell pairs of classes apart, which graphs do not; give it words without such sentences.')
+    if model.proposer is not None:
+        return _no('its masks come from another program (proposer=...), which the runtime does not run.')
+    if model.test_cfg.mode == 'slide':
+        return _no("it classifies the masks of each window (mode='slide'), which the runtime does not do.")
+    if model.active_vocabulary is not None:
+        return _no('it chooses the classes of each picture (active_vocabulary), which the runtime does not do.')
+    return Capability(True, way=Way(ProposalGraph, RegionWords, RegionWriting))
 
 
 def _encoder_decoder(model: Any) -> Capability:
@@ -226,6 +249,7 @@ WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(
         'MaskCLIPPlus': _maskclip_plus,
         'FCCLIP': _masks,
         'MAFTPlus': _masks,
+        'OVSeg': _two_stages,
         'DenseCLIPRetinaNet': _retinanet,
         'DenseCLIPMaskRCNN': _mask_rcnn,
         'EncoderDecoder': _encoder_decoder,

@@ -13,6 +13,7 @@ from torch import nn
 from denseclip.export.errors import ExportError
 from denseclip.export.graphs import example_text
 from denseclip.export.image_graphs import ImageGraph
+from denseclip.export.region_graphs import RegionGraph
 from denseclip.runtime.graphs import session
 
 TOLERANCE = 1e-3
@@ -37,7 +38,7 @@ def check_image_graph(path: Path, model: ImageGraph, embed_dim: int | None, clas
     graph, worst = session(path), 0.0
     numbers = torch.Generator(device='cpu').manual_seed(0)
     for count, *sides, some in model.cases:
-        height, width = (max(side, model.least) for side in sides)
+        height, width = (-(-max(side, model.least) // model.multiple) * model.multiple for side in sides)
         feeds = [torch.randn(count, 3, height, width, generator=numbers, device='cpu')]
         names = ['images']
         if embed_dim is not None:
@@ -62,6 +63,19 @@ def check_text_graph(path: Path, model: nn.Module, prompts: list[torch.Tensor]) 
         what = f'prompts {tuple(tokens.shape)}'
         found = _run(graph, {'tokens': tokens}, what)
         worst = max(worst, _check(partial(ImageGraph(None).difference, found, wanted), what))
+    return worst
+
+
+def check_region_graph(path: Path, model: RegionGraph) -> float:
+    """Compare the second stage for several numbers of masks; see :func:`check_image_graph`."""
+    graph, worst = session(path), 0.0
+    numbers = torch.Generator(device='cpu').manual_seed(0)
+    for count in (1, 5, 3):
+        feeds = model.example(count, numbers)
+        with torch.inference_mode():
+            wanted = [model(*feeds.values()).numpy()]
+        what = f'pictures of {count} masks'
+        worst = max(worst, _check(partial(ImageGraph(None).difference, _run(graph, feeds, what), wanted), what))
     return worst
 
 

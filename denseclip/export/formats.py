@@ -39,11 +39,13 @@ class Format:
         return MappingProxyType(
             {
                 'image': f'image{self.graph}',
+                'regions': f'regions{self.graph}',
                 'text': f'text{self.graph}',
                 'tokenizer': 'tokenizer.json',
                 'embeddings': 'embeddings.npz',
                 'unrelated': 'unrelated.npz',
                 'image_weights': f'image{self.weights}',
+                'regions_weights': f'regions{self.weights}',
                 'text_weights': f'text{self.weights}',
             }
         )

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from denseclip.export.errors import ExportError
 from denseclip.export.image_graphs import ImageGraph
+from denseclip.export.region_graphs import RegionGraph
 
 OPSET = 18
 # Sides whose strides leave odd remainders at every level, and that are not the sides of a learned position grid: an
 # export keeps what is equal in its example.
 _EXAMPLE = (2, 3, 203, 267)
+_MULTIPLES = (5, 7)
+"""Sides of the example of a graph that takes whole multiples of a length only."""
 _CLASSES = 7
 
 
@@ -50,8 +53,12 @@ def write_image_graph(graph: ImageGraph, path: Path, embed_dim: int | None, clas
         classes: The only K that the model takes; None: any.
     """
     batch, channels, height, width = _EXAMPLE
+    sides: dict[int, Any] = {2: 'h', 3: 'w'}
+    if graph.multiple > 1:  # the layers' sizes are short terms then, and a graph is made in a fraction of the time
+        height, width = (graph.multiple * side for side in _MULTIPLES)
+        sides = {axis: graph.multiple * torch.export.Dim(name) for axis, name in sides.items()}
     inputs: list[Tensor] = [torch.randn(graph.batch or batch, channels, height, width, device='cpu')]
-    free: list[dict[int, str]] = [{**({} if graph.batch else {0: 'n'}), 2: 'h', 3: 'w'}]
+    free: list[dict[int, Any]] = [{**({} if graph.batch else {0: 'n'}), **sides}]
     names = ['images']
     if embed_dim is not None:
         inputs.append(example_text(classes or _CLASSES, embed_dim, graph.unit_text))
@@ -75,6 +82,17 @@ def write_text_graph(graph: nn.Module, path: Path, tokens: Tensor) -> None:
     _write(graph, [tokens], ['tokens'], ['embeddings'], [{0: 'p', 1: 'l'}], path)
 
 
+def write_region_graph(graph: RegionGraph, path: Path) -> None:
+    """Write the second stage: ``pictures (v, 3, s, s)``, and ``masks`` where it takes them, to ``embeddings (v, E)``.
+
+    Args:
+        graph: Takes pictures of masks.
+        path: The file.
+    """
+    inputs = graph.example(_EXAMPLE[0])
+    _write(graph, list(inputs.values()), list(inputs), ['embeddings'], [{0: 'v'} for _ in inputs], path)
+
+
 def example_text(count: int, embed_dim: int, unit: bool, numbers: torch.Generator | None = None) -> Tensor:
     """Class embeddings of nothing, (K, E).
 
@@ -93,7 +111,7 @@ def _write(
     inputs: Sequence[Tensor],
     names: Sequence[str],
     outputs: Sequence[str],
-    free: Sequence[dict[int, str]],
+    free: Sequence[dict[int, Any]],
     path: Path,
 ) -> None:
     with torch.no_grad(), _quiet():

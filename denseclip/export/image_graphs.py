@@ -30,6 +30,7 @@ class ImageGraph(nn.Module):
         jumps: Whether scores jump where another number crosses a threshold, which rounding can make it do.
         cases: Pictures, height, width and classes that it is compared with PyTorch for.
         least: Shortest side of a picture.
+        multiple: Sides are whole multiples of it; the runtime fills pictures up.
         batch: The only number of pictures that it takes; None: any.
         seen: Outputs that :meth:`changed` compares.
         changes: What it counts, for people.
@@ -47,6 +48,7 @@ class ImageGraph(nn.Module):
         (1, 360, 480, 11),
     )
     least = 1
+    multiple = 1
     batch: int | None = None
     seen: tuple[str, ...] = ('scores',)
     changes = 'labels'

@@ -35,7 +35,7 @@ class MaskGraph(ImageGraph):
 
     def changed(self, found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> float:
         """See :class:`ImageGraph`; labels by the trained classifier."""
-        return float((_labels(*found) != _labels(*right)).mean())
+        return float((labels_of(*found) != labels_of(*right)).mean())
 
     def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, ...]:
         """Masks and scores of pictures (N, 3, H, W) for names (R, E)."""
@@ -51,7 +51,8 @@ class MaskGraph(ImageGraph):
         return found.mask_logits, *scores, inside.to(images.dtype)
 
 
-def _labels(masks: np.ndarray, trained: np.ndarray) -> np.ndarray:
+def labels_of(masks: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """Labels (N, h, w) at the resolution of the masks, by the trained classifier alone."""
     shares = softmax(np.moveaxis(trained, -1, 0))[:-1]
     return np.einsum('knq,nqhw->nkhw', shares, 1 / (1 + np.exp(-masks))).argmax(axis=1)
 

@@ -8,6 +8,7 @@ from typing import Any
 from denseclip.apis.inferencer import MAX_SIDE
 from denseclip.export.errors import ExportError
 from denseclip.models.segmentors.fcclip import FCCLIP, MULTIPLE
+from denseclip.models.segmentors.ovseg import OVSeg
 from denseclip.runtime.manifest import Picture
 
 _UNLIMITED = 2**31
@@ -23,7 +24,7 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
     Raises:
         ExportError: If the runtime cannot do one of them.
     """
-    resize, keep_ratio = _resizing(steps)
+    resizing = _resizing(steps)
     if not hasattr(model.data_preprocessor, 'test_cfg'):
         raise ExportError(f"the runtime has no counterpart of '{type(model.data_preprocessor).__name__}'.")
     before, padding = model.data_preprocessor, model.data_preprocessor.test_cfg or {}
@@ -32,8 +33,7 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
     slide = test.get('mode', 'whole') == 'slide'
     whole, colour = _filling(model)
     return Picture(
-        resize=resize,
-        keep_ratio=keep_ratio,
+        **resizing,
         most=MAX_SIDE,
         rgb=bool(before.channel_conversion),
         mean=tuple(before.mean.flatten().tolist()) if normal else (0.0, 0.0, 0.0),
@@ -50,12 +50,11 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
 
 def detector_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
     """The test pipeline and the data preprocessor of an MMDet detector; see :func:`picture_steps`."""
-    resize, keep_ratio = _resizing(steps)
+    resizing = _resizing(steps)
     before = model.data_preprocessor
     normal = before._enable_normalize
     return Picture(
-        resize=resize,
-        keep_ratio=keep_ratio,
+        **resizing,
         most=_UNLIMITED,
         rgb=bool(before._channel_conversion),
         mean=tuple(before.mean.flatten().tolist()) if normal else (0.0, 0.0, 0.0),
@@ -91,6 +90,8 @@ def _filling(model: Any) -> tuple[tuple[int, int] | None, tuple[float, ...]]:
     black = (0.0, 0.0, 0.0)
     if isinstance(model, FCCLIP):
         return (MULTIPLE, MULTIPLE), black
+    if isinstance(model, OVSeg):
+        return (model.size_divisor, model.size_divisor), black
     if not hasattr(model, 'pad') or model.stretch:  # a stretched map is that of the padding inside the graph
         return None, black
     spec = model.tower.preprocess
@@ -98,16 +99,18 @@ def _filling(model: Any) -> tuple[tuple[int, int] | None, tuple[float, ...]]:
     return _pair(model.tower.multiple), colour
 
 
-def _resizing(steps: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int] | None, bool]:
-    """Sides that pictures are resized to, and whether they keep their shape."""
-    resize, keep_ratio = None, True
+def _resizing(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How pictures are resized, in the words of :class:`Picture`."""
+    found: dict[str, Any] = {}
     for step in steps:
         kind = step['type'].rsplit('.')[-1]
-        if kind == 'Resize' and resize is None:
-            resize, keep_ratio = _resize(step)
+        if kind == 'Resize' and not found:
+            found['resize'], found['keep_ratio'] = _resize(step)
+        elif kind == 'PillowResizeShortSide' and not found and isinstance(step.get('short_side', 800), int):
+            found = {'fit': (step.get('short_side', 800), step.get('max_long_side', 1333) or 0), 'backend': 'pillow'}
         elif kind not in ('PackSegInputs', 'PackDetInputs'):
             raise ExportError(f"the runtime has no counterpart of the test pipeline's '{kind}'.")
-    return resize, keep_ratio
+    return {'resize': None, 'keep_ratio': True, **found}
 
 
 def _resize(step: Mapping[str, Any]) -> tuple[tuple[int, int], bool]:

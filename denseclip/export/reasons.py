@@ -10,7 +10,6 @@ PRE_PROMPTING = (
 )
 UNKNOWN = 'it has not been made into a graph yet.'
 _QUERIES = 'its queries look at the classes of a call, and it may run once for each of them; not made into a graph yet.'
-_STAGES = 'it runs CLIP on every mask that a first stage found, which takes two graphs; they have not been made yet.'
 _PICTURES = 'it compares pictures with pictures, which the runtime does not keep.'
 _TRAINING = 'it exists for training and gives no results.'
 _TURNS = 'it runs another model on several copies of a picture; export that model.'
@@ -22,9 +21,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         'PMPFCCLIP': _QUERIES,
         'PMPMAFTPlus': _QUERIES,
         'PMPMask2Former': _QUERIES,
-        'TwoStageSegmentor': _STAGES,
-        'OVSeg': _STAGES,
-        'PMPOVSeg': _STAGES,
+        'PMPOVSeg': _QUERIES,
+        'TwoStageSegmentor': 'its masks come from another program, which the runtime does not run.',
         'SAM3Segmentor': 'transformers runs it, phrase by phrase; it has not been made into a graph here.',
         'ReferenceInspector': _PICTURES,
         'BatchInspector': _PICTURES,

@@ -16,6 +16,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from denseclip.export.errors import ExportError
+from denseclip.export.swin import FreePatchMerging, FreeWindowAttention, WholePadding
 
 ModuleT = TypeVar('ModuleT', bound=nn.Module)
 
@@ -95,4 +96,16 @@ def _substitute(layer: nn.Module) -> nn.Module | None:
         if isinstance(factor, tuple) or factor != int(factor):
             raise ExportError(f'a layer enlarges by {factor}, which graphs of free size cannot express.')
         return WholeUpsample(layer)
+    return _of_swin(layer)
+
+
+def _of_swin(layer: Any) -> nn.Module | None:
+    """MMSegmentation and MMDetection have layers of the same names each; the second is not imported for that."""
+    kind = type(layer).__name__ if type(layer).__module__.startswith(('mmseg.', 'mmdet.')) else ''
+    if kind == 'ShiftWindowMSA':
+        return FreeWindowAttention(layer)
+    if kind == 'PatchMerging':
+        return FreePatchMerging(layer)
+    if kind == 'AdaptivePadding' and layer.padding == 'corner' and tuple(layer.kernel_size) >= tuple(layer.stride):
+        return WholePadding(layer)
     return None

@@ -226,6 +226,21 @@ class NameWords(BankWords):
         return self.model.text().embeddings.float().numpy()
 
 
+class RegionWords(BankWords):
+    """Words of a two-stage model, which cannot be compared with unrelated ones pixel by pixel."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model, compares=False, threshold=False)
+
+    def words(self) -> Words:
+        """See :class:`WordSide`; a learned background is what no mask covers."""
+        return replace(super().words(), backgrounds=('none', 'prompts', 'learned'))
+
+    def rows(self) -> np.ndarray:
+        """See :class:`WordSide`."""
+        return self.model.text().embeddings.float().numpy()
+
+
 class StateWords(WordSide):
     """The two states of the object of an anomaly model."""
 

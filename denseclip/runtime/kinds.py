@@ -66,6 +66,49 @@ class Masks:
 
 
 @dataclass(frozen=True)
+class Regions:
+    """How masks, and pictures of them, become results of a two-stage model.
+
+    Attributes:
+        scale: Factor of the cosines before a softmax.
+        stages: Whose classes count: ``'both'``, the ``'first'`` or the ``'second'``.
+        weight: Weight of the second stage, 0..1.
+        selection: ``'all'`` masks, or the ``'best'`` one of each class.
+        threshold: A pixel is in a mask if its share is above this.
+        size: Height and width of pictures of masks, where there is a second stage.
+        mean: Of each channel of them, in 0..255.
+        std: Of each channel of them, in 0..255.
+        fill: RGB of what a mask leaves out.
+        expand: Factor of the sides of the masks' boxes.
+        matting: Whether masks are mixed in by their shares instead of cut.
+        prompted: Whether the graph ``regions`` takes masks.
+        at_once: Pictures of masks per run of it.
+        min_area: Masks that cover less of the picture are left to the first stage.
+        max_overlap: Masks that overlap another by more take its embedding; None: all have their own.
+    """
+
+    scale: float
+    stages: str
+    weight: float
+    selection: str
+    threshold: float
+    size: tuple[int, int] = (0, 0)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    fill: tuple[float, ...] = ()
+    expand: float = 1.0
+    matting: bool = False
+    prompted: bool = False
+    at_once: int = 32
+    min_area: float = 0.0
+    max_overlap: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.stages not in ('both', 'first', 'second') or self.selection not in ('all', 'best'):
+            raise ValueError(f'classes of {self.stages!r} stages and {self.selection!r} masks')
+
+
+@dataclass(frozen=True)
 class Boxes:
     """How the boxes of a detector become results.
 
@@ -107,6 +150,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         'labels': Kind(None, 'model', 'RuntimeModel', 'which segments; use: denseclip segment'),
         'masks': Kind(Masks, 'masks', 'RuntimeMaskModel', 'which segments by masks; use: denseclip segment'),
+        'regions': Kind(Regions, 'regions', 'RuntimeRegionModel', 'which segments by masks; use: denseclip segment'),
         'states': Kind(States, 'anomaly', 'RuntimeAnomalyModel', 'which finds defects; use: denseclip anomaly'),
         'boxes': Kind(Boxes, 'boxes', 'RuntimeBoxModel', 'which finds objects; use: denseclip detect'),
     }

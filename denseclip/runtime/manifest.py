@@ -25,6 +25,8 @@ class Picture:
         resize: ``(long side, short side)`` that the picture has to fit into; None: its own size.
         keep_ratio: Whether it keeps its shape then; else ``resize`` is ``(width, height)`` of the input.
         shorter: Length that its shorter side gets instead, the longer one rounded down; None: see ``resize``.
+        fit: Length that its shorter side gets instead unless the longer one grew beyond the second number, 0 for any
+            length; halves are rounded up. None: see ``resize``.
         most: Longest side that a picture without ``resize`` is scaled down to.
         rgb: Whether channels are in this order; else BGR.
         mean: Of each channel, in 0..255.
@@ -55,6 +57,7 @@ class Picture:
     whole_value: tuple[float, ...] = (0.0, 0.0, 0.0)
     shorter: int | None = None
     backend: str = 'cv2'
+    fit: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.backend not in ('cv2', 'pillow'):
@@ -223,7 +226,7 @@ def _check_file(folder: Path, manifest: Path, name: Any, wanted: str | None) -> 
 
 def _of_json(content: Mapping[str, Any]) -> Manifest:
     picture, words, own = content['picture'], content['words'], content['vocabulary']
-    pairs = {key: _pair(picture[key]) for key in ('resize', 'pad_size', 'crop', 'stride', 'whole')}
+    pairs = {key: _pair(picture[key]) for key in ('resize', 'fit', 'pad_size', 'crop', 'stride', 'whole')}
     triples = {key: tuple(float(v) for v in picture[key]) for key in ('mean', 'std', 'whole_value')}
     lists = None if words is None else {key: tuple(map(str, words[key])) for key in ('templates', 'backgrounds')}
     return Manifest(

@@ -6,7 +6,7 @@ memory does not grow with queries x picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,10 @@ class Queries:
             )
         )
         return (down, _fit(len(down), self.out[0])), (across, _fit(len(across), self.out[1]))
+
+    def only(self, kept: np.ndarray) -> Queries:
+        """Some of the masks, by numbers or bool."""
+        return Queries(self.masks[kept], self.classes[kept], self.nothing[kept], self.padded, self.valid, self.out)
 
     def bands(self, count: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Rows of the result and the logits (Q, h, W) of all masks there; ``count`` planes stand in memory."""
@@ -120,11 +124,27 @@ def _class_planes(queries: Queries, rule: Masks, left_out: np.ndarray | None) ->
     """Rows of the result and the scores (K, h, W) of the classes there."""
     classes = queries.classes if left_out is None else np.where(left_out, np.float32(-1), queries.classes)
     weights = np.ascontiguousarray(classes.T)
-    most = max(classes.shape)
     if not rule.merge_first:
-        for band, planes in queries.bands(most):
+        for band, planes in queries.bands(max(classes.shape)):
             yield band, np.tensordot(weights, _sigmoid(planes), axes=1)
         return
+    yield from merged_planes(queries, weights, _sigmoid)
+
+
+def merged_planes(
+    queries: Queries, weights: np.ndarray, shares: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of the result and weighted sums (K, h, W) there of masks, merged before they are cut and resized.
+
+    Args:
+        queries: The masks.
+        weights: Of each mask in each sum.
+        shares: Makes logits what is added up.
+
+    Shape:
+        - weights: :math:`(K, Q)`
+    """
+    most = max(weights.shape)
     (down, below), (across, beside) = queries.axes()
     columns, narrow = across.astype(np.float32), beside.astype(np.float32)
     step = max(1, _NUMBERS // (most * max(len(columns), queries.out[1])))
@@ -132,7 +152,7 @@ def _class_planes(queries: Queries, rule: Masks, left_out: np.ndarray | None) ->
         band = slice(top, min(top + step, queries.out[0]))
         used = np.flatnonzero(below[band].any(axis=0))
         rows = slice(used[0], used[-1] + 1)
-        planes = _sigmoid(down[rows].astype(np.float32) @ queries.masks @ columns.T)
+        planes = shares(down[rows].astype(np.float32) @ queries.masks @ columns.T)
         scores = np.tensordot(weights, planes, axes=1)
         yield band, below[band, rows].astype(np.float32) @ scores @ narrow.T
 
@@ -152,7 +172,7 @@ def panoptic_segments(queries: Queries, rule: Masks, things: Sequence[bool]) -> 
         return ids, []
     winner, confident = np.empty(queries.out, dtype=np.int64), np.empty(queries.out, dtype=bool)
     areas = np.zeros(count, dtype=np.int64)
-    for band, planes in _only(queries, kept).bands(count):
+    for band, planes in queries.only(kept).bands(count):
         shares = _sigmoid(planes)
         areas += (shares >= 0.5).sum(axis=(1, 2))
         winner[band] = (scores[:, None, None] * shares).argmax(axis=0)
@@ -204,7 +224,7 @@ def instances(queries: Queries, rule: Masks, things: Sequence[bool]) -> Instance
     used, place = np.unique(pairs // count, return_inverse=True)
     masks = np.zeros((len(used), *queries.out), dtype=bool)
     total, area = np.zeros(len(used)), np.zeros(len(used))
-    for band, planes in _only(queries, used).bands(len(used)):
+    for band, planes in queries.only(used).bands(len(used)):
         inside = planes > 0
         masks[:, band] = inside
         total += (_sigmoid(planes) * inside).sum(axis=(1, 2))
@@ -217,12 +237,6 @@ def instances(queries: Queries, rule: Masks, things: Sequence[bool]) -> Instance
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if len(rows) else (0, 0, 0, 0)
-
-
-def _only(queries: Queries, kept: np.ndarray) -> Queries:
-    return Queries(
-        queries.masks[kept], queries.classes[kept], queries.nothing[kept], queries.padded, queries.valid, queries.out
-    )
 
 
 def _fit(length: int, out: int) -> np.ndarray:

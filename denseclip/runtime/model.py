@@ -120,6 +120,7 @@ class RuntimeModel(RuntimeWordModel):
             self._palette(vocabulary, names),
             picture.rgb,
             picture.source,
+            found.decided_by,
             scores=None if sure is None else sure.scores,
             score_kind=None if sure is None else sure.kind,
             left_out=tuple(names[k] for k in np.flatnonzero(found.left_out)),

@@ -59,12 +59,12 @@ class OpenVINOGraph:
     def _run_before_one_word(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Attention whose first sequence has one token is wrong for all longer ones that follow (OpenVINO 2026.4).
 
-        Sequences of two in the first run prevent that. Pictures may be one: they are no sequence.
+        Sequences of two in the first run prevent that. Pictures and masks may be one: they are no sequence.
         """
         doubled = dict(inputs)
         for name, value in inputs.items():
             for axis in self._free.get(name, ()):
-                if value.shape[axis] == 1 and (axis or value.ndim < 4):
+                if value.shape[axis] == 1 and (axis or value.ndim < 3):
                     doubled[name] = np.repeat(doubled[name], 2, axis)
         if any(doubled[name] is not value for name, value in inputs.items()):
             self._model.create_infer_request().infer(doubled)

@@ -66,6 +66,8 @@ def _resized(rgb: np.ndarray, steps: Picture) -> np.ndarray:
     height, width = rgb.shape[:2]
     if steps.shorter is not None:
         return _scaled(rgb, _size(steps.shorter * side // min(height, width) for side in (height, width)), steps)
+    if steps.fit is not None:
+        return _scaled(rgb, _fitting((height, width), *steps.fit), steps)
     if steps.resize is None:
         if max(height, width) <= steps.most:
             return rgb
@@ -75,6 +77,16 @@ def _resized(rgb: np.ndarray, steps: Picture) -> np.ndarray:
         return _scaled(rgb, (steps.resize[1], steps.resize[0]), steps)
     factor = min(max(steps.resize) / max(height, width), min(steps.resize) / min(height, width))
     return _scaled(rgb, _size(max(1, int(side * float(factor) + 0.5)) for side in (height, width)), steps)
+
+
+def _fitting(size: Size, shorter: int, longer: int) -> Size:
+    """Size with this shorter side, unless the longer one would be too long."""
+    factor = float(shorter) / min(size)
+    sides = [float(shorter) if side == min(size) else factor * side for side in size]
+    if longer and max(sides) > longer:
+        factor = longer / max(sides)
+        sides = [side * factor for side in sides]
+    return _size(max(1, int(side + 0.5)) for side in sides)
 
 
 def _scaled(rgb: np.ndarray, size: Size, steps: Picture) -> np.ndarray:

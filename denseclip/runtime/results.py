@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -90,12 +90,14 @@ class Answer:
         confidences: Of the classes; None: not wished for.
         left_out: Classes that were left out, bool (K,).
         pixel_scores: (K, H, W); None: not wished for.
+        decided_by: Which part of a two-stage model a class is owed to, by its name.
     """
 
     labels: np.ndarray
     confidences: Confidences | None
     left_out: np.ndarray
     pixel_scores: np.ndarray | None
+    decided_by: Mapping[str, str] = field(default_factory=dict)
 
 
 def answer(

@@ -41,6 +41,7 @@ class RuntimeWordModel(Predictor):
         manifest: Manifest | None = None,
     ) -> None:
         self.folder = folder = Path(folder)
+        self._threads = threads
         self.manifest = Manifest.read(folder) if manifest is None else manifest
         self.manifest.check_gives(folder, self.gives)
         files = {part: folder / name for part, name in self.manifest.files.items()}

@@ -14,7 +14,7 @@ from denseclip.apis import two_stage
 from denseclip.apis.errors import UserError
 from denseclip.apis.two_stage import ovseg_inferencer
 from denseclip.cli.main import main
-from denseclip.models.functional.ensemble import DECIDERS
+from denseclip.structures.deciders import DECIDERS
 from denseclip.weights import write_safetensors
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mmseg.models.utils.wrappers import Upsample
+from mmseg.registry import MODELS
 from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
@@ -64,3 +65,40 @@ def test_the_model_itself_is_not_touched():
 def test_an_enlargement_by_a_fraction_is_refused():
     with pytest.raises(ExportError, match='enlarges by 1.5'):
         ready_for_export(nn.Sequential(Upsample(scale_factor=1.5)))
+
+
+class Swin(ImageGraph):
+    """Patches, shifted windows, and four patches merged into one."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(None)
+        kind = MODELS.get(f'{package}.SwinTransformer')
+        self.body = kind(
+            embed_dims=4, depths=[2, 1], num_heads=[1, 2], strides=(4, 2), window_size=4, out_indices=(0, 1)
+        )
+
+    def forward(self, images: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        fine, coarse = self.body(images)
+        return torch.einsum('nchw,kc->nkhw', fine, text), coarse
+
+
+@pytest.mark.parametrize('package', ['mmseg', 'mmdet'])
+def test_windows_of_swin_are_those_of_the_layers(package):
+    torch.manual_seed(0)
+    model = Swin(package).eval()
+    ready = ready_for_export(model)
+    assert not any(type(part).__name__ in ('ShiftWindowMSA', 'PatchMerging') for part in ready.modules())
+    for size in ((64, 96), (33, 57), (97, 131), (16, 16), (5, 40)):
+        images, text = torch.randn(2, 3, *size), torch.randn(3, 4)
+        with torch.no_grad():
+            for found, wanted in zip(ready(images, text), model(images, text), strict=True):
+                torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.slow
+def test_windows_of_swin_are_free_of_the_example(tmp_path):
+    """What MMSegmentation's layers are not: exported as they are, they keep the windows of the example."""
+    model, path = Swin('mmseg').eval(), tmp_path / 'graph.onnx'
+    model.outputs = ('scores', 'coarse')
+    write_image_graph(ready_for_export(model), path, 4, None)
+    assert check_image_graph(path, model, 4, None) < 1e-4

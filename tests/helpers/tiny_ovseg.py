@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from denseclip.models.segmentors import OVSeg
 
@@ -51,19 +51,35 @@ HEAD = dict(
 REGIONS = dict(threshold=0.4, prompt_depth=2)
 
 
-def tiny_ovseg(backbone: str = 'swin', *, seed: int = 0, stage2: bool = True, **settings: Any) -> OVSeg:
+class Pyramid(nn.Module):
+    """Four maps of the widths of ``HEAD``, a convolution each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths, steps = (3, 8, 16, 32, 64), (4, 2, 2, 2)
+        self.layers = nn.ModuleList(nn.Conv2d(*pair, k, k) for *pair, k in zip(widths, widths[1:], steps, strict=False))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Maps of pictures (N, 3, H, W), finest first."""
+        maps = [images]
+        for layer in self.layers:
+            maps.append(layer(maps[-1]).relu())
+        return maps[1:]
+
+
+def tiny_ovseg(backbone: str | nn.Module = 'swin', *, seed: int = 0, stage2: bool = True, **settings: Any) -> OVSeg:
     """A model in evaluation mode with random weights.
 
     Args:
-        backbone: ``'swin'`` or ``'resnet'``.
+        backbone: ``'swin'``, ``'resnet'``, or another one.
         seed: Of the weights.
         stage2: With a region classifier.
         settings: Arguments of ``OVSeg``.
     """
     init_default_scope('mmseg')
     torch.manual_seed(seed)
-    parts = dict(
-        backbone=SWIN if backbone == 'swin' else RESNET,
+    parts: dict[str, Any] = dict(
+        backbone={'swin': SWIN, 'resnet': RESNET}[backbone] if isinstance(backbone, str) else backbone,
         decode_head={**HEAD, **settings.pop('decode_head', {})},
         clip=CLIP,
         region_classifier=REGIONS if stage2 else None,

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from denseclip.models.functional.ensemble import DECIDERS, best_masks, combine_stages, deciding_stage
+from denseclip.models.functional.ensemble import best_masks, combine_stages, deciding_stage
+from denseclip.structures.deciders import DECIDERS
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from mmseg.structures import SegDataSample
 from tiny_two_stage import CLASSES, random_embeddings, random_masks, tiny_clip, tiny_two_stage
 
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.models.functional.ensemble import DECIDERS
 from denseclip.models.functional.mask_prompts import encode_with_masks
 from denseclip.models.segmentors import ScoreAverageTTAModel, TwoStageSegmentor
+from denseclip.structures.deciders import DECIDERS
 
 NOWHERE = torch.full((4, 8, 10), -20.0)
 STAGES = ('both', 'first', 'second')

@@ -10,9 +10,6 @@ from torch import Tensor
 Stages = Literal['both', 'first', 'second']
 STAGES: tuple[Stages, ...] = ('both', 'first', 'second')
 
-DECIDERS = ('both stages', 'mask generator', 'CLIP', 'their mean')
-"""Who decided about a mask, by the numbers of :func:`deciding_stage`."""
-
 
 def combine_stages(
     first: Tensor | None, second: Tensor | None, valid: Tensor, *, weight: float = 0.7, stages: Stages = 'both'
@@ -85,8 +82,8 @@ def deciding_stage(class_scores: Tensor, first: Tensor | None, second: Tensor | 
         valid: As given there.
 
     Returns:
-        Index into :data:`DECIDERS`: both name that class by themselves; only the first does, only the second does;
-        neither does, and only their mean favours it.
+        Index into :data:`denseclip.structures.deciders.DECIDERS`: both name that class by themselves; only the first
+        does, only the second does; neither does, and only their mean favours it.
 
     Shape:
         - class_scores: :math:`(Q, K)`; result: :math:`(Q,)`, int64
