@@ -18,6 +18,7 @@ from denseclip.weights.positions import exporting, resize_by_matrices
 from .alignment import Alignment, aligned_sides
 from .head_affinity import HeadAffinity
 from .likeness import Likeness
+from .nearness import near_patches
 
 SELF_TERMS = ('qk', 'qq', 'kk', 'vv', 'aligned', 'alike')
 OTHER_KINDS = ('value', 'prior', 'external')
@@ -109,11 +110,7 @@ def gaussian_bias(
     Returns:
         (special + hw, special + hw), values 0..1.
     """
-    # The Gaussian is separable: one small table per axis, and their outer product.
-    rows, columns = (torch.arange(n, dtype=torch.float32, device=device) for n in grid)
-    by_row, by_column = (torch.exp(-((t[:, None] - t[None]) ** 2) / (2 * std**2)) for t in (rows, columns))
-    patches = torch.einsum('ac,bd->abcd', by_row, by_column).flatten(2).flatten(0, 1)
-    return F.pad(patches, (special, 0, special, 0)).to(dtype)
+    return F.pad(near_patches(grid, std, device=device), (special, 0, special, 0)).to(dtype)
 
 
 def attend(

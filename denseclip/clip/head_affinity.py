@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.precision import full_precision
 
+from .nearness import near_by_axis
 from .token_repair import parts_of_rows
 
 PAIRINGS = ('released', 'matched', 'same')
@@ -182,7 +183,4 @@ def _near(grid: tuple[int, int], std: float, device: torch.device) -> tuple[Tens
     """Gaussian of the distance of each patch to all rows (hw, h) and to all columns (hw, w)."""
     rows, columns = (torch.arange(n, dtype=torch.float32, device=device) for n in grid)
     place = torch.stack(torch.meshgrid(rows, columns, indexing='ij'), dim=-1).flatten(0, 1)
-    first, second = (
-        torch.exp(-((place[:, axis, None] - line) ** 2) / (2 * std**2)) for axis, line in enumerate((rows, columns))
-    )
-    return first, second
+    return near_by_axis(place[:, 0], rows, std), near_by_axis(place[:, 1], columns, std)

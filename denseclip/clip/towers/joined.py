@@ -15,6 +15,7 @@ from denseclip.core.precision import full_precision
 from ..attention import attention_terms, resize_values
 from ..blocks import ffn_branch, project_one, projections, split_heads
 from ..errors import NoReadOutError
+from ..nearness import near_patches
 from ..token_repair import parts_of_rows
 from .base import DenseReadOut
 from .vit import ViTTower, to_map
@@ -163,18 +164,10 @@ class JoinedWindows:
 
     def _nearness(self, index: int, seen: list[int], std: float) -> Tensor:
         """Preference for near patches of whatever window, (hw, T)."""
-        device, dtype = self.tokens.device, self.tokens.dtype
-        height, width = self.grid
-        rows, columns = (torch.arange(n, dtype=torch.float32, device=device) for n in (height, width))
-        found = []
-        for other in seen:
-            down, right = (b - a for a, b in zip(self.places[index], self.places[other], strict=True))
-            by_row, by_column = (
-                torch.exp(-((line[:, None] - line[None] - shift) ** 2) / (2 * std**2))
-                for line, shift in ((rows, down), (columns, right))
-            )
-            found.append(torch.einsum('ac,bd->abcd', by_row, by_column).flatten(2).flatten(0, 1))
-        return torch.cat(found, dim=1).to(dtype)
+        top, left = self.places[index]
+        shifts = ((self.places[other][0] - top, self.places[other][1] - left) for other in seen)
+        found = [near_patches(self.grid, std, shift=shift, device=self.tokens.device) for shift in shifts]
+        return torch.cat(found, dim=1).to(self.tokens.dtype)
 
     def _by_features(self, index: int, seen: list[int]) -> Tensor:
         """Patches (1, h'w', C) averaged by what another network saw in all windows."""
