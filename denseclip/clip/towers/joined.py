@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,7 @@ class Anchors:
                     like = self._like(cosines, rows)
                 anchor = like.to(keys.dtype) @ keys / (like.sum(dim=1, keepdim=True) + 1e-6)
                 cosines = F.normalize(anchor, dim=1) @ keys.T
-            threshold = cosines.mean(dim=1, keepdim=True).clamp_min(0) * (1 + self.spread * _log1p(windows))
+            threshold = cosines.mean(dim=1, keepdim=True).clamp_min(0) * (1 + self.spread * math.log1p(windows))
             logits = (cosines - threshold) * (1 + self.small / like.sum(dim=1, keepdim=True))
         least = logits.amax(dim=1, keepdim=True).clamp_max(0)
         return logits.masked_fill(logits < least, float('-inf')).softmax(dim=1)
@@ -81,10 +82,6 @@ class Anchors:
         like = cosines > self.least
         none = ~like.any(dim=1, keepdim=True)
         return like | (none & (torch.arange(like.shape[1], device=like.device) == rows[:, None]))
-
-
-def _log1p(count: int) -> float:
-    return float(torch.log1p(torch.tensor(float(count), device='cpu')))
 
 
 class JoinedWindows:
