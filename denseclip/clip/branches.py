@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from denseclip.core.placement import nearest
 from denseclip.core.regions import whole
 
 from .attention import Affinity, Guide
@@ -103,10 +103,7 @@ def planes_at(planes: Tensor, source: tuple[int, int], target: tuple[int, int]) 
     Shape:
         - planes: :math:`(N, R, hw)`; result: :math:`(N, R, h'w')`
     """
-    rows, columns = (
-        torch.arange(wanted, device=planes.device) * own // wanted for own, wanted in zip(source, target, strict=True)
-    )
-    return planes.unflatten(2, source)[:, :, rows][..., columns].flatten(2)
+    return nearest(planes.unflatten(2, source), target).flatten(2)
 
 
 def middle_indices(wanted: Sequence[int] | str, depth: int) -> tuple[int, ...]:

@@ -48,6 +48,19 @@ def resize(planes: Tensor, size: Size, align_corners: bool = False) -> Tensor:
     return resized if planes.ndim == 4 else resized[0]
 
 
+def nearest(planes: Tensor, size: Size) -> Tensor:
+    """Planes of any type at another size, each place with what lies at its upper left corner.
+
+    Shape:
+        - planes: :math:`(..., h, w)`; result: likewise, of ``size``
+    """
+    rows, columns = (
+        torch.arange(wanted, device=planes.device) * own // wanted
+        for own, wanted in zip(size_of(planes), size, strict=True)
+    )
+    return planes[..., rows, :][..., columns]
+
+
 # --- padding ------------------------------------------------------------------------------------------------------
 
 

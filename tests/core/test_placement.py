@@ -12,6 +12,7 @@ from mmseg.utils import stack_batch
 from denseclip.core.placement import (
     Placement,
     Windows,
+    nearest,
     pad_to,
     pad_to_multiple,
     resize,
@@ -111,3 +112,10 @@ def test_windows_that_show_one_picture_have_it_as_their_mean(size: tuple, batch:
 
 def test_no_plane_at_all_has_a_size_too() -> None:
     assert resize(torch.zeros(0, 4, 5), (8, 9)).shape == (0, 8, 9)
+
+
+def test_nearest_is_that_of_pytorch() -> None:
+    planes = torch.randint(0, 9, (2, 7, 13))
+    for size in ((3, 5), (14, 26), (11, 12)):
+        wanted = F.interpolate(planes[None].float(), size=size, mode='nearest')[0].long()
+        assert torch.equal(nearest(planes, size), wanted)

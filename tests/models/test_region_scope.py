@@ -11,8 +11,9 @@ from tiny_open_vocab import TINY_DINO, Quarters, tiny_open_vocab
 from denseclip.clip.branches import middle_blocks
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.towers import DenseReadOut
+from denseclip.core.placement import nearest
 from denseclip.models.functional import region_scope
-from denseclip.models.functional.region_scope import RegionMaps, RegionScope, merged_regions, nearest, without_empty
+from denseclip.models.functional.region_scope import RegionMaps, RegionScope, merged_regions, without_empty
 from denseclip.models.pixel_samples import head_of, passing
 from denseclip.models.providers import ProposedRegions, RegionFiles
 from denseclip.structures.mask_proposals import MaskProposals
@@ -35,13 +36,6 @@ def test_numbers_of_any_kind_become_planes_and_padding_is_its_own():
     assert wider[:, 4:].all()  # what a tower pads is padding, too
     views = maps.windows([(0, 2, 0, 4), (2, 4, 4, 8)])
     assert views.numbers.shape == (4, 2, 4) and torch.equal(views.numbers[1], maps.numbers[1, :2, :4])
-
-
-def test_nearest_is_that_of_pytorch():
-    planes = torch.randint(0, 9, (2, 7, 13))
-    for size in ((3, 5), (14, 26), (11, 12)):
-        wanted = torch.nn.functional.interpolate(planes[None].float(), size=size, mode='nearest')[0].long()
-        assert torch.equal(nearest(planes, size), wanted)
 
 
 def clusters(cosines, distance):

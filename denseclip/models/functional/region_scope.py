@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from denseclip.core.placement import Box, Size, size_of
+from denseclip.core.placement import Box, Size, nearest, size_of
 from denseclip.core.precision import full_precision
 
 _FEW = 16
@@ -71,19 +71,6 @@ class RegionMaps:
         on_grid = nearest(F.pad(self.numbers, room, value=self.count - 1), grid).flatten(1)
         known = torch.arange(-1, self.count, device=on_grid.device)
         return on_grid[:, None] == known[:, None]
-
-
-def nearest(planes: Tensor, size: Size) -> Tensor:
-    """Planes of any type at another size, each place with what lies at its upper left corner.
-
-    Shape:
-        - planes: :math:`(..., h, w)`; result: likewise, of ``size``
-    """
-    rows, columns = (
-        torch.arange(wanted, device=planes.device) * own // wanted
-        for own, wanted in zip(size_of(planes), size, strict=True)
-    )
-    return planes[..., rows, :][..., columns]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from denseclip.clip.preprocess import PreprocessSpec
-from denseclip.core.placement import resize, size_of
+from denseclip.core.placement import nearest, resize, size_of
 from denseclip.models.builder import build_module
 from denseclip.models.functional.pictures import denormalize_pictures
-from denseclip.models.functional.region_scope import nearest
 from denseclip.models.unsaved import leave_out_of_checkpoints
 
 from .base import RegionProvider
