@@ -18,6 +18,7 @@ from denseclip.core.regions import whole
 
 from .attention import Affinity, Guide
 from .blocks import ffn_branch, project_one, split_heads
+from .middle_layers import block_numbers
 
 _MIDDLE = {12: 5, 24: 12, 32: 28}
 """Middle blocks that CorrCLIP reads, by depth."""
@@ -114,7 +115,4 @@ def middle_indices(wanted: Sequence[int] | str, depth: int) -> tuple[int, ...]:
     """
     if isinstance(wanted, str):
         return middle_blocks(depth)
-    found = tuple(i + depth if i < 0 else i for i in wanted)
-    if any(not 0 <= i < depth - 1 for i in found) or len(set(found)) != len(found):
-        raise ValueError(f'branch={tuple(wanted)}: give different blocks before the last of this tower of {depth}.')
-    return found
+    return block_numbers(wanted, depth, 'branch', end=depth - 1)

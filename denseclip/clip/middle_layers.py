@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -39,6 +40,28 @@ class MiddleLayers:
     def blocks(self) -> tuple[int, ...]:
         """All blocks whose tokens are needed."""
         return tuple(dict.fromkeys((self.alike, self.after, *self.summed)))
+
+
+def block_numbers(wanted: Sequence[int], depth: int, name: str, end: int | None = None) -> tuple[int, ...]:
+    """Blocks counted from the start.
+
+    Args:
+        wanted: Their numbers; negative ones count from the end.
+        depth: How many blocks there are.
+        name: Of the setting, for the message.
+        end: The first block that may not be named; None: all may.
+
+    Raises:
+        ValueError: If there are no such blocks, or one is named twice.
+    """
+    end = depth if end is None else end
+    found = tuple(i + depth if i < 0 else i for i in wanted)
+    if any(not 0 <= i < end for i in found) or len(set(found)) != len(found):
+        raise ValueError(
+            f'{name}={tuple(wanted)}: give different blocks from 0 to {end - 1} of this tower of {depth}, or count '
+            'them from its end.'
+        )
+    return found
 
 
 @dataclass

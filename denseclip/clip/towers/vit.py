@@ -29,7 +29,7 @@ from ..branches import Branches, middle_indices
 from ..deep_prompts import CoupledPrompts
 from ..errors import NoReadOutError
 from ..mask_prompts import MaskPrompts
-from ..middle_layers import MiddleNotes
+from ..middle_layers import MiddleNotes, block_numbers
 from ..preprocess import PreprocessSpec
 from .affinity_read import read_by_affinity
 from .attention_pool import pooler_values
@@ -60,8 +60,8 @@ class ViTTower(ImageTower):
         super().__init__(visual, read_out, preprocess)
         blocks = visual.transformer.resblocks
         self.indices = self.checked_indices(len(blocks), ())
-        self.ffn_inputs = _positive(self.read_out.ffn_inputs, len(blocks), 'ffn_inputs')
-        self.weights_from = _positive(self.read_out.weights_from, len(blocks), 'weights_from')
+        self.ffn_inputs = block_numbers(self.read_out.ffn_inputs, len(blocks), 'ffn_inputs')
+        self.weights_from = block_numbers(self.read_out.weights_from, len(blocks), 'weights_from')
         self._middle = before_last(self.read_out, len(blocks))
         self._branch = middle_indices(self.read_out.branch, len(blocks))
         if self.read_out.keys is not None and (self.read_out.as_trained or self.read_out.layers != 1):
@@ -87,7 +87,7 @@ class ViTTower(ImageTower):
         blocks = self.visual.transformer.resblocks
         if not self.read_out.fits_any_tower and not all(map(has_explicit_walk, blocks)):
             raise NoReadOutError(f'blocks of type {type(blocks[-1]).__name__} do not tell their attention.')
-        self.weights_from = _positive(self.read_out.weights_from, len(blocks), 'weights_from')
+        self.weights_from = block_numbers(self.read_out.weights_from, len(blocks), 'weights_from')
 
     @property
     def _last_asked_for(self) -> int:
@@ -393,14 +393,6 @@ def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
 def _grid_of(out: TowerOutput) -> tuple[int, int]:
     assert out.grid is not None
     return out.grid
-
-
-def _positive(indices: tuple[int, ...], count: int, name: str) -> tuple[int, ...]:
-    """Block numbers counted from the start."""
-    found = tuple(i + count if i < 0 else i for i in indices)
-    if any(not 0 <= i < count for i in found) or len(set(found)) != len(found):
-        raise ValueError(f'{name}={indices}: give different numbers from {-count} to {count - 1} for this tower.')
-    return found
 
 
 def build_vit(
