@@ -20,12 +20,12 @@ from .attention import Affinity, Guide
 from .blocks import ffn_branch, project_one, split_heads
 from .middle_layers import block_numbers
 
-_MIDDLE = {12: 5, 24: 12, 32: 28}
+_MIDDLE = {12: 5, 24: 12}
 """Middle blocks that CorrCLIP reads, by depth."""
 
 
 def middle_blocks(depth: int) -> tuple[int, ...]:
-    """Blocks before the last two whose mean CorrCLIP reads: 5 of 12, 12 of 24, 28 of 32, all but four otherwise."""
+    """Blocks before the last two whose mean CorrCLIP reads: 5 of 12, 12 of 24, all but four otherwise (28 of 32)."""
     count = _MIDDLE.get(depth, depth - 4)
     return tuple(range(depth - 2 - count, depth - 2))
 

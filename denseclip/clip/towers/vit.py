@@ -91,7 +91,7 @@ class ViTTower(ImageTower):
 
     @property
     def _last_asked_for(self) -> int:
-        return max([-1, *self.indices, *self.ffn_inputs, *self.weights_from, *self._branch])
+        return max([-1, *self.indices, *self.ffn_inputs, *self.weights_from])
 
     def take_prompts(self, prompts: CoupledPrompts) -> None:
         """See :meth:`ImageTower.take_prompts`.
