@@ -77,7 +77,7 @@ def _likeness(how: MiddleLayers, tokens: Tensor) -> Likeness:
     return Likeness(tokens, how.least, how.sharpness, how.cut_first)
 
 
-def before_last(read_out: DenseReadOut, count: int) -> dict[int, list[int]]:
+def named_blocks(read_out: DenseReadOut, count: int) -> dict[int, list[int]]:
     """Middle blocks that a read-out needs, each with the numbers that the read-out calls it by.
 
     Raises:

@@ -34,7 +34,7 @@ from ..preprocess import PreprocessSpec
 from .affinity_read import read_by_affinity
 from .attention_pool import pooler_values
 from .base import DenseReadOut, ImageTower, TowerOutput
-from .calibrated import before_last, calibrated_patches, repaired
+from .calibrated import calibrated_patches, named_blocks, repaired
 from .changed_blocks import changed_blocks
 
 
@@ -62,7 +62,7 @@ class ViTTower(ImageTower):
         self.indices = self.checked_indices(len(blocks), ())
         self.ffn_inputs = block_numbers(self.read_out.ffn_inputs, len(blocks), 'ffn_inputs')
         self.weights_from = block_numbers(self.read_out.weights_from, len(blocks), 'weights_from')
-        self._middle = before_last(self.read_out, len(blocks))
+        self._middle = named_blocks(self.read_out, len(blocks))
         self._branch = middle_indices(self.read_out.branch, len(blocks))
         if self.read_out.keys is not None and (self.read_out.as_trained or self.read_out.layers != 1):
             raise ValueError('read_out.keys needs a changed last block and layers=1.')
