@@ -24,6 +24,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from denseclip.files.archives import require_whole
+
 from .errors import UntrustedWeightsError, WeightFileError
 from .inert import leftovers_ignored
 from .matching import LoadReport, load_into
@@ -195,6 +197,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _unpickle(path: Path, trust: bool) -> Any:
+    """The content of a PyTorch file; without ``trust`` data only."""
     with path.open('rb') as file:  # given a path, torch.load goes by the ending of its name
         return torch.load(file, map_location='cpu', weights_only=not trust)
 
@@ -203,6 +206,7 @@ def _torch_load(path: Path, trust: bool) -> Any:
     from safetensors import SafetensorError
 
     try:
+        require_whole(path)
         try:
             return _unpickle(path, trust)
         except pickle.UnpicklingError:

@@ -8,6 +8,7 @@ constructors a TorchScript archive consists of and refuses everything else, so n
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 import sys
@@ -72,7 +73,7 @@ class _ArchiveUnpickler(pickle.Unpickler):
     """Unpickler limited to the constructors of a TorchScript ``data.pkl``."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(archive.open(f'{root}/data.pkl'))
+        super().__init__(io.BytesIO(archive.read(f'{root}/data.pkl')))  # read to its end, so that its sum is compared
         self._archive = archive
         self._root = root
         self._storages: dict[str, Tensor] = {}

@@ -99,6 +99,17 @@ def test_mask_files_that_are_cut_off_are_named(tmp_path, picture, suffix, left):
         MaskFiles(tmp_path, suffix)(picture, [META])
 
 
+@pytest.mark.parametrize('write', [np.savez, np.savez_compressed])
+def test_a_damaged_archive_of_masks_is_named(tmp_path, picture, write):
+    path = tmp_path / 'street.npz'
+    write(path, masks=np.random.default_rng(0).integers(0, 2, (3, 32, 40)))
+    content = path.read_bytes()
+    for place in range(70, len(content) // 2, 31):  # inside the data, and where the compressed code begins
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x16]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"street\.npz' holds no masks"):
+            MaskFiles(tmp_path, '.npz')(picture, [META])
+
+
 def test_shares_in_a_mask_file_are_cut_at_one_half(tmp_path, picture):
     np.save(tmp_path / 'street.npy', np.full((1, 4, 4), 0.3))
     assert not inside(MaskFiles(tmp_path)(picture, [META])).any()

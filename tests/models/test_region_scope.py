@@ -246,3 +246,14 @@ def test_regions_are_looked_for_once_and_only_where_they_are_used(name, looks, m
     assert provider.calls == 2
     list(passing(model, images[:1], samples[0])[2])  # embeddings alone: regions count where the tower reads them
     assert provider.calls == 2 + looks
+
+
+@pytest.mark.parametrize('write', [np.savez, np.savez_compressed])
+def test_a_damaged_archive_of_regions_is_named(tmp_path, write):
+    path = tmp_path / 'a.npz'
+    write(path, instance_mask=np.random.default_rng(0).integers(0, 9, (40, 40)))
+    content = path.read_bytes()
+    for place in range(70, len(content) // 2, 31):  # inside the data, and where the compressed code begins
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x16]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"a\.npz' holds no region numbers"):
+            RegionFiles(tmp_path, '.npz').read('a.jpg')

@@ -223,3 +223,30 @@ def test_bytes_of_no_format_are_one_line_whatever_the_name(tmp_path, content, na
     with pytest.raises(WeightFileError, match=name) as caught:
         read_checkpoint(tmp_path / name)
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('kind', ['torch', 'torchscript'])
+def test_a_changed_bit_of_a_tensor_is_damage(tmp_path, kind):
+    path = tmp_path / 'flipped.pth'
+    values = torch.arange(1, 401).float().reshape(20, 20)
+    if kind == 'torch':
+        torch.save({'weight': values}, path)
+    else:
+        layer = torch.nn.Linear(20, 20)
+        layer.weight.data = values
+        torch.jit.save(torch.jit.script(layer), str(path))
+    content = path.read_bytes()
+    place = content.index(values.numpy().tobytes()) + 6
+    path.write_bytes(content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :])
+    with pytest.raises(WeightFileError, match=r"flipped\.pth' is .*damaged.*CRC-32"):
+        read_state_dict(path)
+
+
+def test_files_that_were_written_without_sums_are_read(tmp_path, state):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, tmp_path / 'w.pth')
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert_same(read_state_dict(tmp_path / 'w.pth'), state)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -14,6 +14,8 @@ import torch
 from mmengine.registry import MODELS
 from pycocotools import mask as coco_masks
 from torch import Tensor
+
+from denseclip.files.archives import require_whole
 
 from .base import PictureProposer
 
@@ -66,7 +68,7 @@ class MaskFiles(PictureProposer):
         path = self.file_of(meta['img_path'])
         try:
             masks, scores = _READERS[path.suffix](path, tuple(picture.shape[:2]))
-        except (ValueError, KeyError, EOFError, BadZipFile) as error:  # cut off, or of another make
+        except (ValueError, KeyError, EOFError, TokenError) as error:  # cut off, damaged, or of another make
             raise ValueError(f"'{path}' holds no masks that can be read: {error}") from error
         if masks.ndim != 3 or (scores is not None and scores.shape != masks.shape[:1]):
             raise ValueError(f"'{path}' must hold masks (Q, H, W) and at most one score for each.")
@@ -76,6 +78,7 @@ class MaskFiles(PictureProposer):
 
 
 def _read_npz(path: Path, _: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+    require_whole(path)
     with np.load(path, allow_pickle=False) as content:
         if 'masks' not in content:
             raise ValueError(f"'{path}' has no 'masks'; it holds {', '.join(content)}.")

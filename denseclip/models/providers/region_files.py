@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.files.archives import require_whole
 
 from .base import RegionProvider
 
@@ -49,7 +50,7 @@ class RegionFiles(RegionProvider):
             raise FileNotFoundError(f"no regions for '{picture}': '{path}' does not exist.")
         try:
             numbers = _read(path)
-        except (ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (ValueError, KeyError, EOFError, TokenError) as error:
             raise ValueError(f"'{path}' holds no region numbers that can be read: {error}") from error
         if numbers is None or numbers.ndim != 2 or not np.issubdtype(numbers.dtype, np.integer):
             raise ValueError(f"'{path}' holds no (H, W) map of whole numbers; write region numbers into it.")
@@ -79,5 +80,6 @@ class RegionFiles(RegionProvider):
 def _read(path: Path) -> np.ndarray | None:
     if path.suffix == '.png':
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    require_whole(path)
     content = np.load(path, allow_pickle=False)
     return content if path.suffix == '.npy' else content['instance_mask']
