@@ -15,6 +15,7 @@ from typing import Any
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.pretrained_types import HOST_TYPES, OWN, UNREGISTERED, found_types
+from denseclip.compat.addresses import is_address
 from denseclip.files.shared_folder import CONFIG, LIBRARY
 from denseclip.version import __version__
 
@@ -48,6 +49,11 @@ def _plain(value: Any, place: str, tuples: list[str]) -> Any:
         return [_plain(item, f'{place}/{number}', tuples) for number, item in enumerate(value)]
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, str) and is_address(value) and place.startswith('/model/'):
+        raise UserError(
+            f"the config cannot be shared: '{place[1:]}' is the address {value:.80}, which loading the "
+            'model would ask; build the model with a file in its place.'
+        )
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise UserError(
@@ -105,6 +111,9 @@ def check(content: Mapping[str, Any], name: str) -> None:
                 raise UserError(
                     f"'{name}' asks for '{key}' in '{place or 'the config'}', which could run code: refused."
                 )
+        for key, value in mapping.items():
+            if isinstance(value, str) and is_address(value) and place.split('/')[1:2] == ['model']:
+                raise UserError(f"'{name}' asks for the address {value:.80} in '{place[1:]}/{key}': refused.")
         if isinstance(mapping.get('class_weight'), str):  # the hosts' losses take text for a file, and unpickle it
             raise UserError(
                 f"'{name}' gives 'class_weight' in '{place or 'the config'}' as text, which names a file: refused. A "

@@ -30,6 +30,8 @@ def install() -> None:
     - ``mmcv._ext``: operators from :mod:`denseclip.compat.ops`, unless mmcv has its compiled extension;
     - ``pkg_resources``: a small replacement, unless setuptools still has it;
     - ``torch.load``: mmengine's own checkpoints load with ``weights_only=True``;
+    - addresses of weights (``https://``, ``torchvision://`` ...): compared with their sums, read as data only;
+    - YAML: plain values only;
     - ``CPUAmpOptimWrapper`` in mmengine's registry;
     - ``Config.dump`` and ``Config.pretty_text``: names come back as they were;
     - registries: where they find the suite's modules.
@@ -42,6 +44,8 @@ def install() -> None:
     after_import.register('mmengine.optim', _register_amp)
     after_import.register('mmengine.config', _write_configs_safely)
     after_import.register('mmengine.registry', _add_locations)
+    after_import.register('mmengine.fileio.handlers.yaml_handler', _read_yaml_as_data)
+    after_import.register('mmengine.runner.checkpoint', _read_addresses_safely)
 
 
 def _allow_checkpoints() -> None:
@@ -58,3 +62,11 @@ def _write_configs_safely() -> None:
 
 def _add_locations() -> None:
     import_module('denseclip.compat.registration').add_locations(sys.modules['mmengine.registry'])
+
+
+def _read_addresses_safely() -> None:
+    import_module('denseclip.compat.addresses').install()
+
+
+def _read_yaml_as_data() -> None:
+    import_module('denseclip.compat.yaml_data').install()

@@ -13,6 +13,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from denseclip.compat.addresses import is_address
 from denseclip.core.lazy_weights import from_source
 
 from ..weights import load_into, read_checkpoint, resolve, weight_file
@@ -26,8 +27,8 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
     """Read a checkpoint with everything that MMEngine's Runner keeps in it.
 
     Args:
-        source: A file (ours, MMEngine's, or the authors'), any source of :func:`denseclip.weights.resolve`, or a URL
-            that MMEngine knows (``https://``, ``open-mmlab://`` ...).
+        source: A file (ours, MMEngine's, or the authors'), any source of :func:`denseclip.weights.resolve`, or a name
+            that MMEngine knows (``open-mmlab://`` ...).
         trust: Allow a pickle that runs code while it is read.
 
     Returns:
@@ -38,8 +39,9 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         denseclip.weights.WeightFileError: It cannot be read.
         denseclip.weights.UntrustedWeightsError: Reading it would run code, and ``trust`` is False.
+        denseclip.files.download.DownloadError: It cannot be fetched, or is not the file that its address names.
     """
-    if '://' in source:
+    if '://' in source and not is_address(source):
         content = CheckpointLoader.load_checkpoint(source, map_location='cpu')
         content = dict(content) if 'state_dict' in content else {'state_dict': dict(content)}
     else:

@@ -59,7 +59,7 @@ def fetch(
     Args:
         url: ``https:``, ``http:`` or ``file:``.
         target: File to make; its folder is made if need be. An existing one is replaced.
-        sha256: What the content must sum to.
+        sha256: What the content must sum to, or the first digits of it.
         progress: Called with the bytes that are here and, if it is known, how many there will be.
 
     Returns:
@@ -79,7 +79,7 @@ def fetch(
     resumed = _receive(url, partial, mark, known_sum=sha256 is not None, progress=progress)
     found, size = digest(partial), partial.stat().st_size
     mark.unlink(missing_ok=True)
-    if sha256 is not None and found != sha256.lower():
+    if sha256 is not None and not found.startswith(sha256.lower()):
         partial.unlink()
         raise DownloadError(
             f"what '{url}' gives is not the expected file: its sha256 is {found}, not {sha256}. Nothing was kept; try "

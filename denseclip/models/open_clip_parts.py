@@ -108,7 +108,7 @@ class OpenCLIPParts:
         spec = {} if self._source is None else spec_of(self._source)
         state = {}
         if spec and not tag_config(self._source, self.model):
-            place = resolve(here_or_shipped(str(spec['source'])))
+            place = resolve(spec['source'])
             beside, trust = place / NO_TEXT, spec.get('trust', False)
             if place.is_dir() and beside.is_file():
                 state = read_checkpoint(beside).state_dict

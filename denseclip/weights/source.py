@@ -5,6 +5,7 @@
 ``local-dir:DIR``          a folder with ``open_clip_config.json`` and weights
 ``hf-hub:org/name[@rev]``  a snapshot in the Hugging Face hub cache; fetched when online, found there when offline
 ``package:module/path``    a file or folder inside an installed Python package, found without importing it
+``https://...``            a file, fetched once; ``#sha256=DIGITS`` behind it, or digits in its name, are its sum
 =========================  =================================================================
 
 A path that does not exist here and begins with ``checkpoints/`` is looked for among the files that come with the
@@ -16,6 +17,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path, PurePosixPath
 
+from denseclip.compat.addresses import fetched, is_address
 from denseclip.files.shipped import here_or_shipped
 
 from .errors import WeightFileError
@@ -46,8 +48,11 @@ def resolve(source: str | Path, *, cache_dir: str | Path | None = None) -> Path:
     Raises:
         FileNotFoundError: If it is not there; the message says what to type.
         ValueError: If the name after a scheme is empty or leaves the package.
+        denseclip.files.download.DownloadError: An address cannot be fetched, or gives another file than it names.
     """
     text = str(source)
+    if is_address(text):
+        return fetched(text)
     scheme, _, rest = text.partition(':')
     if f'{scheme}:' in SCHEMES:
         if not rest:

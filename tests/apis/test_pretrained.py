@@ -224,6 +224,8 @@ ASKS_FOR_CODE = {
     'another scope': (('model', '_scope_'), 'mine'),
     'another default scope': (('default_scope',), 'mine'),
     'trust': (('model', 'neck'), {'pretrained': {'source': 'x.pt', 'trust': True}}),
+    'an address': (('model', 'neck'), {'pretrained': 'http://127.0.0.1:9/net.pth'}),
+    'an address deeper down': (('model', 'neck'), {'pretrained': {'source': 'https://127.0.0.1:9/net.pth'}}),
     'another library': (('library',), 'other'),
     'no model': (('model',), 'none'),
 }
@@ -269,3 +271,5 @@ def test_a_config_survives_json(tmp_path):
     assert found['model'] == content['model'] and found['path'] == 'a/b'
     with pytest.raises(UserError, match='model/type'):
         encoded(dict(model=dict(type=Path)))
+    with pytest.raises(UserError, match='model/pretrained.*address'):
+        encoded(dict(model=dict(pretrained='https://some.where/net.pth')))
