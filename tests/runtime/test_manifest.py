@@ -58,6 +58,14 @@ def test_a_manifest_that_is_none_is_refused(folder, values, says):
         Manifest.read(changed(folder, **values))
 
 
+def test_a_changed_byte_is_found(folder):
+    path = next(folder.glob('*.onnx'))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r'image\.onnx.*sha256 differs'):
+        Manifest.read(folder)
+
+
 @pytest.mark.parametrize('content', ['', '{', '[]', '"text"', '\x00'])
 def test_a_file_that_is_no_manifest_is_refused(folder, content):
     (folder / FILE).write_text(content, encoding='utf-8')
