@@ -89,6 +89,9 @@ SERVE = [
     'prometheus-client>=0.20',  # /metrics
     'pycocotools',  # masks in run lengths
 ]
+RAY = [
+    'ray[data]>=2.60',  # label --engine ray; the first one that was tried. Brings pyarrow, fsspec
+]
 TEST = [
     'pytest>=8',
     'pytest-xdist>=3.6',  # the suite on all cores
@@ -107,6 +110,7 @@ TEST = [
     *EXPORT,
     *OPENVINO,
     *SERVE,
+    *RAY,
     'httpx>=0.27',  # asks the server under test
     *SUPERPIXELS,  # also an independent count of connected regions
 ]
@@ -149,6 +153,7 @@ setup(
         'runtime-anomaly': RUNTIME_ANOMALY,
         'openvino': OPENVINO,
         'serve': SERVE,
+        'ray': RAY,
         'test': TEST,
     },
     entry_points={'console_scripts': ['denseclip=denseclip.cli.main:main']},

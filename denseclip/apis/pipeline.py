@@ -47,13 +47,20 @@ class Outcome:
     seconds: float = 0.0
 
 
-def outcomes(model: Predictor, paths: Iterable[Path], batch: BatchSize, **options: Any) -> Iterator[Outcome]:
+def outcomes(
+    model: Predictor,
+    paths: Iterable[Any],
+    batch: BatchSize,
+    read: Callable[[Any], Picture] = Picture.of,
+    **options: Any,
+) -> Iterator[Outcome]:
     """Look at pictures; those of one shape that lie close together run together.
 
     Args:
         model: Any model.
-        paths: The pictures.
+        paths: The pictures: files, or what ``read`` knows.
         batch: How many run together at most.
+        read: Gives a picture with its source; called by threads.
         **options: Of the model's calls.
 
     Yields:
@@ -62,11 +69,11 @@ def outcomes(model: Predictor, paths: Iterable[Path], batch: BatchSize, **option
     done: dict[int, Outcome] = {}
     waiting = _Waiting()
     expected = 0
-    for number, (path, read) in enumerate(_read_ahead(paths, batch)):
-        if isinstance(read, UnreadableImageError):
-            done[number] = Outcome(path, None, read)
+    for number, (path, found) in enumerate(_read_ahead(paths, batch, read)):
+        if isinstance(found, UnreadableImageError):
+            done[number] = Outcome(path, None, found)
         else:
-            waiting.add(number, read)
+            waiting.add(number, found)
             if waiting.full(batch.now):
                 _run(model, waiting.take(batch.now), batch, options, done)
         while expected in done:
@@ -145,27 +152,29 @@ class _Waiting:
         return taken
 
 
-def _read_ahead(paths: Iterable[Path], batch: BatchSize) -> Iterator[tuple[Path, Picture | UnreadableImageError]]:
+def _read_ahead(
+    paths: Iterable[Any], batch: BatchSize, read: Callable[[Any], Picture]
+) -> Iterator[tuple[Any, Picture | UnreadableImageError]]:
     """Pictures in their order, read by threads while others are looked at."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix='read') as pool:
-        ahead: deque[tuple[Path, Future[Picture | UnreadableImageError]]] = deque()
+        ahead: deque[tuple[Any, Future[Picture | UnreadableImageError]]] = deque()
         try:
             for path in paths:
-                ahead.append((path, pool.submit(_read, path)))
+                ahead.append((path, pool.submit(_tried, read, path)))
                 while len(ahead) > 2 * _READERS + batch.now:
-                    first, read = ahead.popleft()
-                    yield first, read.result()
+                    first, found = ahead.popleft()
+                    yield first, found.result()
             while ahead:
-                first, read = ahead.popleft()
-                yield first, read.result()
+                first, found = ahead.popleft()
+                yield first, found.result()
         finally:
-            for _, read in ahead:
-                read.cancel()
+            for _, found in ahead:
+                found.cancel()
 
 
-def _read(path: Path) -> Picture | UnreadableImageError:
+def _tried(read: Callable[[Any], Picture], path: Any) -> Picture | UnreadableImageError:
     try:
-        return Picture.of(path)
+        return read(path)
     except UnreadableImageError as error:
         return error
 

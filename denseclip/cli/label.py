@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.batch_sizes import AUTO, BatchSize
 from denseclip.apis.errors import check_share
+from denseclip.cli import label_cluster
 from denseclip.cli.options import (
     add_batch_option,
     add_clip_options,
@@ -58,10 +59,10 @@ _OF_MODEL = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
-    parser.add_argument('folder', metavar='FOLDER', help='the pictures, in folders of any depth')
+    parser.add_argument('folder', nargs='+', metavar='SRC', help='a folder of pictures, in folders of any depth')
     add_word_options(parser, '--words')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the labels; one that was begun goes on')
-    parser.add_argument('--to', choices=LAYOUTS, default='coco', help='layout of the labels (default: %(default)s)')
+    parser.add_argument('--to', choices=LAYOUTS, help='layout of the labels (default: coco)')
     parser.add_argument(
         '--split-regions', action='store_true', help='make every connected region of a class an object of its own'
     )
@@ -72,9 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='PIXELS',
         help='how far polygons may run from the edges of pixels (default: 0, exact; coco: run lengths then)',
     )
-    parser.add_argument(
-        '--pictures', choices=PICTURES, default='link', help='how pictures come into the folder (default: %(default)s)'
-    )
+    parser.add_argument('--pictures', choices=PICTURES, help='how pictures come into the folder (default: link)')
     parser.add_argument(
         '--confidences',
         action='store_true',
@@ -91,6 +90,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_batch_option(parser, AUTO)
     add_json_option(parser, 'a line of JSON about the folder on standard output, and nothing else there')
+    label_cluster.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_share('--min-confidence', args.min_confidence)
     check_share('--min-area', args.min_area)
+    label_cluster.check_options(args)
     if args.runtime is None:
         require_host_stack('denseclip label')
     name = model_name(args)
@@ -110,13 +111,20 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.cli.progress import track
 
     order = Order(
-        args.to,
+        args.to or 'coco',
         Rules(args.split_regions, args.min_confidence, args.min_area),
         args.tolerance,
-        args.pictures,
+        args.pictures or 'link',
         args.confidences,
         _named(args, name),
     )
+    if args.from_shards:
+        label_cluster.need_tables()
+        from denseclip.apis.labelling.cluster.collect import collect
+
+        return _say(args, collect(args.folder[0], args.out, order))
+    if args.engine == 'ray':
+        return label_cluster.run_ray(args, name, vocabulary, dict(order.model), order.rules, load_teacher)
 
     def load() -> Predictor:
         model = load_aloud(lambda: load_teacher(args, name, vocabulary))
@@ -126,15 +134,14 @@ def run(args: argparse.Namespace) -> int:
         return model
 
     found = label_folder(
-        args.folder,
+        args.folder[0],
         args.out,
         load,
         order,
         batch=BatchSize(args.batch_size),
         track=lambda items, total: track(items, total, 'labelling'),
     )
-    _say(args, found)
-    return EXIT_ERROR if found.failures else 0
+    return _say(args, found)
 
 
 def load_teacher(args: argparse.Namespace, name: str | None, vocabulary: Vocabulary | None) -> Predictor:
@@ -160,7 +167,9 @@ def _named(args: argparse.Namespace, name: str | None) -> dict[str, Any]:
     return {'model': name} | {key: value for key, value in given.items() if value is not None}
 
 
-def _say(args: argparse.Namespace, found: Labelled) -> None:
+def _say(args: argparse.Namespace, found: Labelled) -> int:
+    """Say what there is; returns the exit code."""
+    code = EXIT_ERROR if found.failures else 0
     failed, total = len(found.failures), len(found.records) + len(found.failures)
     if args.json:
         emit(
@@ -174,7 +183,7 @@ def _say(args: argparse.Namespace, found: Labelled) -> None:
                 'failures': [{'picture': picture, 'reason': reason} for picture, reason in found.failures],
             },
         )
-        return
+        return code
     counts = found.counts()
     kinds = ', '.join(f'{shown(name)} {count:,}' for name, count in counts.items())
     earlier = len(found.records) - found.new
@@ -182,8 +191,9 @@ def _say(args: argparse.Namespace, found: Labelled) -> None:
     print(f'  {sum(counts.values()):,} objects' + (f': {kinds}' * bool(kinds)))
     print(f'  as {found.run.layout}: {shown(found.folder)}')
     if not failed:
-        return
+        return code
     sys.stderr.write(
         f'denseclip: error: {failed} of {total} pictures failed, see {shown(found.folder)}/failures.csv:\n'
     )
     sys.stderr.writelines(f'  {shown(reason)}\n' for _, reason in found.failures[:_SHOWN])
+    return code

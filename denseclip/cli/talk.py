@@ -55,6 +55,11 @@ def is_quiet() -> bool:
     return _quiet
 
 
+def is_verbose() -> bool:
+    """Whether the running command says more."""
+    return _verbose
+
+
 def remark(text: str) -> None:
     """Say something on standard error that only those who want more are told."""
     if _verbose:

@@ -23,7 +23,6 @@ from denseclip.apis.labelling.objects import Rules, confidences_of, objects_of
 from denseclip.apis.labelling.store import Record, Run, Store
 from denseclip.apis.pipeline import Beside, Outcome, beside, outcomes
 from denseclip.apis.predictor import Predictor
-from denseclip.apis.results.base import Result
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.converters.ours import ConversionError, check_apart
 from denseclip.files.atomic import replacing
@@ -138,7 +137,7 @@ def label_folder(
     if out.exists() and not out.is_dir():
         raise UserError(f"--out '{out}' is a file; choose another folder.")
     model = load()
-    run = _run_of(model, folder, order)
+    run = run_of(model, readable(os.path.realpath(folder)), order)
     layout.check(run.names)
     store = Store(out)
     try:
@@ -150,9 +149,9 @@ def label_folder(
             found = list(sources(folder, relatives, known))
             wanted = [source for source in found if source.relative not in known]
             failures: list[tuple[str, str]] = []
-            writer = _Writer(store, layout, run, order)
+            writer = Writer(store, layout, run, order)
             by_path = {source.path: source for source in wanted}
-            results = outcomes(model, by_path, batch or BatchSize(), **_call_options(model, order))
+            results = outcomes(model, by_path, batch or BatchSize(), **call_options(model, order))
             with _writing(failures) as work:
                 for outcome in track(results, len(wanted)):
                     work.give(lambda outcome=outcome: writer.write(by_path[outcome.path], outcome))  # type: ignore[misc]
@@ -214,8 +213,13 @@ def _bytes(content: bytes | str) -> bytes:
     return content.encode('utf-8') if isinstance(content, str) else content
 
 
-def _run_of(model: Predictor, folder: Path, order: Order) -> Run:
+def run_of(model: Predictor, source: str, order: Order) -> Run:
     """What the labels depend on.
+
+    Args:
+        model: What labels.
+        source: What the pictures' place is called.
+        order: What is asked for.
 
     Raises:
         UserError: If the model gives no labels, or none that the layout can hold.
@@ -232,11 +236,10 @@ def _run_of(model: Predictor, folder: Path, order: Order) -> Run:
         names = tuple(model.names)  # type: ignore[attr-defined]
         words, background = {'classes': {name: [] for name in names}, 'background': 'none'}, False
     background = background or (model.task == 'instance' and order.layout == 'masks')
-    source = readable(os.path.realpath(folder))
     return Run(source, order.layout, tuple(names), background, words, dict(order.model), order.options())
 
 
-def _call_options(model: Predictor, order: Order) -> dict[str, Any]:
+def call_options(model: Predictor, order: Order) -> dict[str, Any]:
     """Options of the model's calls; what it does not know is heeded when objects are made."""
     rules = order.rules
     if hasattr(model, 'detect'):
@@ -250,7 +253,7 @@ def _call_options(model: Predictor, order: Order) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Writer:
+class Writer:
     """Writes what belongs to a picture; called by threads."""
 
     store: Store
@@ -266,28 +269,41 @@ class _Writer:
         result = outcome.result
         height, width = result.image.shape[:2]
         objects = objects_of(result, self.order.rules, rest=self.run.background)
-        if self.layout.needs_masks and any(entry.code is None for entry in objects):
-            raise UserError(f'this model finds boxes without masks, which --to {self.layout.name} cannot hold.')
-        self._place(source, result)
         record = Record(
             source.relative, source.name, source.file, source.split, (int(height), int(width)), tuple(objects)
         )
-        for name, content in self.layout.of_picture(record, self.run):
-            put(self.store.folder / name, content)
+        self.check(record)
+        self.place(source, lambda: result.image)
         confidences = confidences_of(result) if self.order.confidences else None
-        if confidences is not None:
-            put(self.store.folder / CONFIDENCES / f'{source.name}.png', _png(confidences))
-        self.store.add(record)
+        self.keep(record, {} if confidences is None else {f'{CONFIDENCES}/{source.name}.png': _png(confidences)})
         return None
 
-    def _place(self, source: Source, result: Result) -> None:
-        """Bring the picture into the folder."""
-        target = self.store.folder / self.layout.place(source.file, source.split)
+    def check(self, record: Record) -> None:
+        """Refuse a picture that the layout cannot hold.
+
+        Raises:
+            UserError: If it has boxes alone and masks are needed.
+        """
+        if self.layout.needs_masks and any(entry.code is None for entry in record.objects):
+            raise UserError(f'this model finds boxes without masks, which --to {self.layout.name} cannot hold.')
+
+    def keep(self, record: Record, more: Mapping[str, bytes] | None = None) -> None:
+        """Write a picture's label files, more files of it, and then its record."""
+        self.check(record)
+        for name, content in self.layout.of_picture(record, self.run):
+            put(self.store.folder / name, content)
+        for name, content in (more or {}).items():
+            put(self.store.folder / name, content)
+        self.store.add(record)
+
+    def place(self, source: Source, pixels: Callable[[], np.ndarray]) -> None:
+        """Bring the picture into the folder; ``pixels`` are asked for where it has to be written anew."""
+        target = self._target(source)
         if self.order.pictures == 'none':
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.made:
-            put(target, _png(result.image))
+            put(target, _png(pixels()))
         elif self.order.pictures == 'copy':
             put(target, source.path.read_bytes())
         elif self.layout.follows_links:
@@ -296,6 +312,13 @@ class _Writer:
                 target.symlink_to(source.path.resolve())
         elif not target.exists():
             _one_file(source.path.resolve(), target)
+
+    def copy(self, source: Source, content: bytes) -> None:
+        """Bring a picture into the folder that lies in no file of its own."""
+        put(self._target(source), content)
+
+    def _target(self, source: Source) -> Path:
+        return self.store.folder / self.layout.place(source.file, source.split)
 
 
 def _one_file(source: Path, target: Path) -> None:

@@ -97,6 +97,12 @@ class Run:
         """Plain data."""
         return {'format': FORMAT, **vars(self), 'names': list(self.names)}
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Run:
+        """See :meth:`to_json`."""
+        kept = {key: data[key] for key in ('source', 'layout', 'background', 'words', 'model', 'options')}
+        return cls(names=tuple(data['names']), **kept)
+
     def differences(self, other: Run) -> list[str]:
         """What another run says otherwise, in words."""
         mine, others = self.to_json(), other.to_json()
@@ -172,8 +178,7 @@ class Store:
             return None
         if data.get('format') != FORMAT:
             raise UserError(f"'{self.folder}' was labelled by another version of denseclip; label into another folder.")
-        kept = {key: data[key] for key in ('source', 'layout', 'background', 'words', 'model', 'options')}
-        return Run(names=tuple(data['names']), **kept)
+        return Run.from_json(data)
 
     def opened(self) -> Run:
         """How the folder was begun.

@@ -1,0 +1,198 @@
+"""The pictures of a shard, one by one: bytes are fetched when a picture's turn comes."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from denseclip.apis.errors import UserError
+from denseclip.apis.images import Picture, UnreadableImageError
+from denseclip.apis.inputs import image_suffixes
+from denseclip.apis.labelling.cluster.places import is_local
+from denseclip.apis.labelling.cluster.sources import Piece, Source, joined
+from denseclip.files.names import readable
+
+KEYS = ('key', '__key__', 'id', 'image_id', 'file_name', 'path')
+COLUMNS = ('image', 'img', 'jpg', 'jpeg', 'png', 'webp', 'bytes')
+_ROWS = 64  # of a table that are read at a time
+_KEY = re.compile(r'((?:.*/)?[^./]+)\.([^/]*)')
+"""What WebDataset takes for the key of a member: all up to the first dot of its name; the rest is the ending."""
+
+
+class BrokenFileError(Exception):
+    """A table or archive that cannot be read on; what lies behind in it is lost."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"'{file}' cannot be read on: {reason}")
+        self.file = file
+
+
+class SourceError(UserError):
+    """A source that is not as it has to be."""
+
+
+class NotFetchedError(UnreadableImageError):
+    """Bytes that did not come though they should be there: the store does not answer, or refuses."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A picture of a shard.
+
+    Attributes:
+        key: What it is called.
+        file: The picture's file, or the table or archive that holds it.
+        fetch: Gives its bytes, or its file.
+    """
+
+    key: str
+    file: str
+    fetch: Callable[[], bytes | Path]
+
+    def picture(self) -> Picture:
+        """Its pixels.
+
+        Raises:
+            UnreadableImageError: If there are none.
+        """
+        try:
+            data = self.fetch()
+        except FileNotFoundError as error:
+            raise UnreadableImageError(self.key, 'it is gone. Put it back, or label what is there now anew.') from error
+        except OSError as error:
+            raise NotFetchedError(self.key, f'{error.strerror or error}. Look whether its store answers.') from error
+        if isinstance(data, Path):
+            return Picture.of(data)
+        return Picture(Picture.of_bytes(data, self.key).rgb, Path(self.key))
+
+
+def members(source: Source, pieces: Sequence[Piece]) -> Iterator[Member]:
+    """Pictures of a shard, in the order of the source.
+
+    Raises:
+        BrokenFileError: If a table or an archive is damaged; what was given before is good.
+        OSError: If a file is gone, or its store does not answer.
+        SourceError: If there is no column of pictures.
+    """
+    system, root = source.system()
+    for piece in pieces:
+        path = joined(root, piece.file)
+        if source.kind == 'pictures':
+            yield Member(readable(piece.file), readable(piece.file), _fetch(system, path))
+            continue
+        with system.open(path, 'rb') as file:
+            inside = _rows(file, source, piece) if source.kind == 'tables' else _samples(file, source, piece)
+            try:
+                yield from inside
+            except (tarfile.TarError, EOFError, pa.ArrowInvalid) as error:
+                raise BrokenFileError(readable(piece.file), str(error) or type(error).__name__) from error
+
+
+def _fetch(system: Any, path: str) -> Callable[[], bytes | Path]:
+    if is_local(system):
+        return lambda: Path(path)
+    return lambda: system.cat_file(path)
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _rows(file: IO[bytes], source: Source, piece: Piece) -> Iterator[Member]:
+    """Rows of a table; the groups they lie in are read a few rows at a time."""
+    table = pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
+    column, key = columns_of(table.schema_arrow, source, piece.file)
+    first, groups = _groups(table.metadata, piece)
+    names = [column] if key is None else [column, key]
+    row = first
+    for batch in table.iter_batches(_ROWS, row_groups=groups, columns=names):
+        begin, row = row, row + batch.num_rows
+        low, high = max(piece.start - begin, 0), min(piece.stop - begin, batch.num_rows)
+        if low < high:
+            yield from _cells(batch.slice(low, high - low), column, key, piece.file, begin + low)
+
+
+def _cells(batch: pa.RecordBatch, column: str, key: str | None, file: str, row: int) -> Iterator[Member]:
+    keys = [None] * batch.num_rows if key is None else batch.column(key).to_pylist()
+    for number, (cell, name) in enumerate(zip(batch.column(column), keys, strict=True), start=row):
+        data = cell.as_py()
+        inner = data.get('path') if isinstance(data, dict) else None
+        data = data.get('bytes') if isinstance(data, dict) else data
+        title = name if name is not None else inner
+        title = title.decode('utf-8', 'backslashreplace') if isinstance(title, bytes) else title
+        yield Member(f'{file}#{number}' if title is None else str(title), readable(file), lambda data=data: data or b'')
+
+
+def columns_of(schema: pa.Schema, source: Source, file: str) -> tuple[str, str | None]:
+    """Names of the columns of pictures and of keys; None: rows are numbered.
+
+    Raises:
+        SourceError: If there is no such column.
+    """
+    pictures = [field.name for field in schema if _holds_bytes(field.type)]
+    for asked in (source.column, source.key):
+        if asked is not None and asked not in schema.names:
+            raise SourceError(f"'{file}' has no column '{asked}'; it has {', '.join(schema.names)}.")
+    column = source.column or next((name for name in COLUMNS if name in pictures), None)
+    if column is None and len(pictures) == 1:
+        column = pictures[0]
+    if column not in pictures:
+        raise SourceError(
+            f"'{file}' has {'no' if not pictures else 'more than one'} column of bytes that could be pictures "
+            f'({", ".join(schema.names)}); name one with --image-column.'
+        )
+    return column, source.key or next((name for name in KEYS if name in schema.names and name != column), None)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):  # as Hugging Face's data sets have pictures
+        index = kind.get_field_index('bytes')
+        return index >= 0 and _holds_bytes(kind.field(index).type)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _groups(facts: Any, piece: Piece) -> tuple[int, list[int]]:
+    """Row groups that hold the rows of a piece, and the first row of the first of them."""
+    found, row, first = [], 0, 0
+    for number in range(facts.num_row_groups):
+        end = row + facts.row_group(number).num_rows
+        if row < piece.stop and piece.start < end:
+            first = first if found else row
+            found.append(number)
+        row = end
+    return first, found
+
+
+# --- archives -------------------------------------------------------------------------------------------------------
+
+
+def _samples(file: IO[bytes], source: Source, piece: Piece) -> Iterator[Member]:
+    """A picture of each sample of a WebDataset."""
+    sample, found = None, {}  # type: ignore[var-annotated]
+    with tarfile.open(fileobj=file, mode='r|*') as archive:
+        for member in archive:
+            parts = _KEY.fullmatch(member.name.removeprefix('./')) if member.isfile() else None
+            if parts is None:
+                continue
+            key, ending = parts[1], parts[2].lower()
+            if key != sample:
+                yield from _picture(sample, found, piece)
+                sample, found = key, {}
+            if ending == source.column or (source.column is None and f'.{ending}' in image_suffixes()):
+                content = archive.extractfile(member)
+                found[ending] = b'' if content is None else content.read()
+    yield from _picture(sample, found, piece)
+
+
+def _picture(key: str | None, found: dict[str, bytes], piece: Piece) -> Iterator[Member]:
+    """The picture of a sample; where there are several endings, the first of :data:`COLUMNS`: masks are often PNGs."""
+    if key is None or not found:
+        return
+    ending = next((name for name in COLUMNS if name in found), next(iter(found)))
+    yield Member(readable(key), readable(piece.file), lambda: found[ending])

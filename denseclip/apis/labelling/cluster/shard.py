@@ -1,0 +1,178 @@
+"""A shard from its pictures to its part: at full speed first, picture by picture where something is wrong."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from denseclip.apis.batch_sizes import BatchSize
+from denseclip.apis.labelling.cluster import parts
+from denseclip.apis.labelling.cluster.members import BrokenFileError, Member, NotFetchedError, SourceError, members
+from denseclip.apis.labelling.cluster.parts import Facts, Letter
+from denseclip.apis.labelling.cluster.places import Place
+from denseclip.apis.labelling.cluster.plan import pieces_of
+from denseclip.apis.labelling.cluster.sources import Piece, Source
+from denseclip.apis.labelling.cluster.tries import MOST, Tries
+from denseclip.apis.labelling.objects import Rules, objects_of
+from denseclip.apis.labelling.store import Record, Run
+from denseclip.apis.labelling.tables import mask_picture
+from denseclip.apis.pipeline import Outcome, outcomes
+from denseclip.apis.predictor import Predictor
+from denseclip.files.names import readable
+
+DIED = 'its process died while it looked at this picture: out of memory, or a crash in native code'
+
+
+_ALL_FAIL = 10  # pictures of a shard without a result that speak against the model
+
+
+class ShardError(Exception):
+    """Nothing of a shard could be labelled, and its pictures are not to blame: it stays for the next run."""
+
+
+class UnusableProcessError(Exception):
+    """The device is in no state to go on; a new process is needed."""
+
+
+@dataclass
+class _Ledger:
+    """What has become of the pictures of a shard, by their places in it."""
+
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    letters: list[Letter] = field(default_factory=list)
+    unfetched: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    """Pictures that did not come, and those that the model failed at, with the reasons."""
+
+    def check(self, careful: bool) -> None:
+        """Refuse a shard whose pictures are not to blame.
+
+        Raises:
+            ShardError: If a store does not answer, or the model fails at everything.
+        """
+        if self.unfetched and not (careful and self.rows):
+            raise ShardError(self.unfetched[0])
+        if len(self.failed) >= _ALL_FAIL and not self.rows:
+            raise ShardError(self.failed[0])
+
+
+@dataclass
+class ShardWorker:
+    """Labels shards, one after the other.
+
+    Attributes:
+        place: The output.
+        source: What there is to label.
+        run: What the output was begun with.
+        rules: Which findings become objects.
+        model: The model.
+        call: Options of the model's calls.
+        batch: How many pictures run together.
+    """
+
+    place: Place
+    source: Source
+    run: Run
+    rules: Rules
+    model: Predictor
+    call: dict[str, Any]
+    batch: BatchSize
+
+    def label(self, shard: int) -> tuple[Facts, bool]:
+        """Label a shard, unless it is finished.
+
+        Returns:
+            What its part says of itself, and whether it is new.
+
+        Raises:
+            ShardError: If nothing could be labelled for a reason that is not in the pictures.
+            OSError: If a file is gone or a store does not answer.
+            SourceError: If the source is not as it has to be.
+            UnusableProcessError: If the process cannot go on.
+        """
+        if self.place.has(parts.name_of(shard)):
+            return parts.read_facts(self.place, shard, self.run), False
+        pieces = pieces_of(self.place, shard)
+        tries, ledger = Tries(self.place, shard), _Ledger()
+        if tries.careful or not self._all(pieces, ledger):
+            self._rest(pieces, ledger, tries)
+        ledger.check(tries.careful)
+        rows = [ledger.rows[index] for index in sorted(ledger.rows)]
+        facts = parts.write(self.place, shard, rows, sorted(ledger.letters, key=lambda letter: letter.index), self.run)
+        tries.clear()
+        return facts, True
+
+    def _all(self, pieces: list[Piece], ledger: _Ledger) -> bool:
+        """Look at all pictures in batches; whether each has a row now."""
+        coming: deque[Member] = deque()
+
+        def noted() -> Iterator[Member]:
+            for member in members(self.source, pieces):
+                coming.append(member)
+                yield member
+
+        whole = True
+        found = outcomes(self.model, noted(), self.batch, read=Member.picture, **self.call)
+        try:
+            for index, outcome in enumerate(found):
+                member = coming.popleft()
+                if outcome.result is None:
+                    whole = False
+                else:
+                    ledger.rows[index] = self._row(member, index, outcome)
+        except (OSError, SourceError):
+            raise
+        except Exception as error:  # of the model: which picture it was is seen when they are looked at one by one
+            _check_process(error)
+            whole = False
+        return whole
+
+    def _rest(self, pieces: list[Piece], ledger: _Ledger, tries: Tries) -> None:
+        """Look at those that have no row, one by one; those that fail again get a letter."""
+        index = -1
+        try:
+            for index, member in enumerate(members(self.source, pieces)):
+                if index in ledger.rows:
+                    continue
+                if tries.fatal(index):
+                    ledger.letters.append(Letter(member.key, member.file, index, DIED, MOST))
+                    continue
+                self._one(member, index, ledger, tries)
+        except BrokenFileError as error:
+            ledger.letters.append(Letter('', error.file, index + 1, str(error), MOST))
+
+    def _one(self, member: Member, index: int, ledger: _Ledger, tries: Tries) -> None:
+        reason, kind = '', ledger.failed
+        tries.look(index)
+        for _ in range(MOST):
+            try:
+                outcome = next(outcomes(self.model, [member], BatchSize(1), read=Member.picture, **self.call))
+                if outcome.result is not None:
+                    ledger.rows[index] = self._row(member, index, outcome)
+                    return
+                reason = ' '.join(readable(outcome.error).split())
+                kind = ledger.unfetched if isinstance(outcome.error, NotFetchedError) else []
+            except Exception as error:  # whatever a model does with a picture, the others go on
+                _check_process(error)
+                reason = ' '.join(readable(f'the model fails at it: {type(error).__name__}: {error}').split())
+                kind = ledger.failed
+        kind.append(f'{member.key}: {reason}')
+        ledger.letters.append(Letter(member.key, member.file, index, reason, MOST))
+
+    def _row(self, member: Member, index: int, outcome: Outcome) -> dict[str, Any]:
+        assert outcome.result is not None
+        height, width = (int(side) for side in outcome.result.image.shape[:2])
+        objects = objects_of(outcome.result, self.rules, rest=self.run.background)
+        found = parts.row(member.key, member.file, index, (height, width), objects, self.run)
+        if self.run.options.get('label_maps'):
+            record = Record(member.key, member.key, '', '', (height, width), tuple(objects))
+            [(_, found['label_map'])] = mask_picture(record, self.run)
+        return found
+
+
+def _check_process(error: Exception) -> None:
+    """Refuse to go on after an error of the device, which all further calls would raise again."""
+    if type(error).__name__ == 'AcceleratorError':
+        raise UnusableProcessError(str(error)) from error

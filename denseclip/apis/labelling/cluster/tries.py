@@ -1,0 +1,75 @@
+"""Marks that outlive a process: how often a shard was begun, and which picture was looked at when its process died.
+
+A process that dies tells nobody why. So a shard leaves a mark when it is begun, and takes it away when it is finished.
+From the third beginning on it goes picture by picture and marks each before it is looked at: the mark that a dead
+process leaves behind names the picture. That takes one death where halving the shard takes one per half, and a death
+costs a model that is loaded again. A picture that two processes died at is not looked at any more.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from denseclip.apis.labelling.cluster.places import Place
+
+FOLDER = 'tries'
+MOST = 2
+"""Tries of a picture, and beginnings of a shard at full speed."""
+
+
+@dataclass
+class _Mark:
+    """What is written down.
+
+    Attributes:
+        begun: How often the shard was begun.
+        looking: The picture that is looked at; None: many at a time.
+        deaths: Processes that died at a picture, by its place in the shard (JSON has text for keys).
+    """
+
+    begun: int = 0
+    looking: int | None = None
+    deaths: dict[str, int] = field(default_factory=dict)
+
+
+class Tries:
+    """The marks of a shard, which begins now.
+
+    Args:
+        place: The output.
+        shard: Number of the shard.
+    """
+
+    def __init__(self, place: Place, shard: int) -> None:
+        self._place, self._name = place, f'{FOLDER}/{shard:08d}.json'
+        content = place.get(self._name)
+        self._mark = _Mark() if content is None else _Mark(**json.loads(content))
+        self._mark.begun += 1
+        if self._mark.looking is not None:
+            last = str(self._mark.looking)
+            self._mark.deaths[last] = self._mark.deaths.get(last, 0) + 1
+            self._mark.looking = None
+        self._write()
+
+    @property
+    def careful(self) -> bool:
+        """Whether processes die of this shard, so that pictures are looked at one by one."""
+        return self._mark.begun > MOST
+
+    def fatal(self, index: int) -> bool:
+        """Whether a picture kills processes."""
+        return self._mark.deaths.get(str(index), 0) >= MOST
+
+    def look(self, index: int) -> None:
+        """Mark the picture that is looked at next."""
+        if self.careful:
+            self._mark.looking = index
+            self._write()
+
+    def clear(self) -> None:
+        """Take the mark away: the shard is finished."""
+        self._place.remove(self._name)
+
+    def _write(self) -> None:
+        self._place.put(self._name, json.dumps(asdict(self._mark)).encode('ascii'))

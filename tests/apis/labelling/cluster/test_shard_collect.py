@@ -1,0 +1,83 @@
+"""Finished shards become the labelled folder that the same pictures give without shards."""
+
+import pytest
+from drawn_shards import WORDS, archive, label, one_process, pictures, table
+from drawn_teacher import DrawnTeacher
+
+from denseclip.apis.errors import UserError
+from denseclip.apis.labelling.cluster.collect import collect
+from denseclip.apis.labelling.folder import Order, label_folder
+from denseclip.apis.labelling.layouts import LAYOUTS
+from denseclip.apis.labelling.objects import Rules
+from denseclip.clip.vocabulary import Vocabulary
+
+COUNT = 7
+
+
+@pytest.fixture
+def shots(tmp_path):
+    pictures(tmp_path / 'shots', COUNT)
+    return tmp_path / 'shots'
+
+
+def contents(folder):
+    paths = [path for path in sorted(folder.rglob('*')) if path.is_file() and '.denseclip' not in path.parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_every_layout_is_that_of_plain_labelling(shots, tmp_path):
+    rules = Rules(split_regions=True, min_area=0.01)
+    label(shots, tmp_path / 'shards', rules=rules, shard_size=3)
+    for layout in LAYOUTS:
+        label_folder(shots, tmp_path / f'plain/{layout}', lambda: DrawnTeacher(WORDS), Order(layout, rules))
+        found = collect(str(tmp_path / 'shards'), tmp_path / f'from/{layout}', Order(layout))
+        assert found.new == COUNT
+        assert contents(tmp_path / f'from/{layout}') == contents(tmp_path / f'plain/{layout}'), layout
+        assert collect(str(tmp_path / 'shards'), tmp_path / f'from/{layout}', Order(layout)).new == 0
+
+
+@pytest.mark.parametrize(
+    ('task', 'background'), [('semantic', 'prompts'), ('panoptic', 'none'), ('instance', 'none'), ('instance', 'boxes')]
+)
+def test_every_kind_of_model(shots, tmp_path, task, background):
+    extra = {'background': 'prompts', 'background_names': ('ground',)} if background == 'prompts' else {}
+    words = Vocabulary(Vocabulary.of(WORDS).classes, **extra)
+
+    def model():
+        return DrawnTeacher(words, task, background == 'boxes')
+
+    label(shots, tmp_path / 'shards', model(), shard_size=3)
+    for layout in ('coco', 'masks'):
+        if layout == 'masks' and background == 'boxes':
+            with pytest.raises(UserError, match='boxes without masks'):
+                collect(str(tmp_path / 'shards'), tmp_path / layout, Order(layout))
+            continue
+        label_folder(shots, tmp_path / f'plain/{layout}', model, Order(layout))
+        collect(str(tmp_path / 'shards'), tmp_path / layout, Order(layout))
+        assert contents(tmp_path / layout) == contents(tmp_path / f'plain/{layout}')
+
+
+@pytest.mark.parametrize('kind', ['tables', 'archives'])
+def test_pictures_come_out_of_tables_and_archives(shots, tmp_path, kind):
+    """The same key in two files is two pictures; each keeps its bytes."""
+    content = {path.relative_to(shots).as_posix(): path.read_bytes() for path in sorted(shots.rglob('*.png'))}
+    for number in range(2):
+        some = dict(list(content.items())[number::2])
+        named = {f'{place:02d}.png': data for place, data in enumerate(some.values())}
+        (table if kind == 'tables' else archive)(
+            tmp_path / f'data/{number}.{"pq" if kind == "tables" else "tar"}', named
+        )
+    label(tmp_path / 'data', tmp_path / 'shards')
+    found = collect(str(tmp_path / 'shards'), tmp_path / 'out', Order('coco'))
+    assert len(found.records) == COUNT
+    copies = [(tmp_path / 'out/images' / record.file).read_bytes() for record in found.records]
+    assert sorted(copies) == sorted(content.values())
+
+
+def test_unfinished_shards_are_not_collected(shots, tmp_path):
+    label(shots, tmp_path / 'shards', run=lambda job, shards: one_process(job, shards[:-1]))
+    with pytest.raises(UserError, match='1 of 2 shards.*not finished'):
+        collect(str(tmp_path / 'shards'), tmp_path / 'out', Order())
+    with pytest.raises(UserError, match='was not begun'):
+        collect(str(shots), tmp_path / 'out', Order())
+    assert not (tmp_path / 'out').exists()

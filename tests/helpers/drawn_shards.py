@@ -1,0 +1,68 @@
+"""Drawn pictures in folders, tables and archives, and shards that run in this process."""
+
+import io
+import tarfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from drawn_teacher import DrawnTeacher, draw_picture
+
+from denseclip.apis.labelling.cluster.run import ShardOrder, label_source
+
+WORDS = 'road; car; sky'
+
+
+class Died(BaseException):
+    """The end of a process."""
+
+
+def pictures(folder, count, size=(16, 20)):
+    """Picture files by name, bytes of each."""
+    for place in range(count):
+        draw_picture(folder / f'{place % 3}' / f'{place:02d}.png', place, (size[0] + place % 2, size[1]))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob('*.png'))}
+
+
+def archive(path, content, end=True):
+    """A tar file; without its end the last member is cut."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w') as tar:
+        for name, data in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        length = out.tell()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(out.getvalue() if end else out.getvalue()[: length - 700])
+
+
+def table(path, content, group=100):
+    """A Parquet file as Hugging Face's data sets are."""
+    rows = [{'image': {'bytes': data, 'path': name}} for name, data in content.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=group)
+
+
+def one_process(job, shards):
+    """Runs shards here; a process that ends is followed by the next, as Ray does it."""
+    for shard in shards:
+        for _ in range(20):
+            try:
+                yield job.start(1).report(shard)
+                break
+            except Died:
+                continue
+        else:
+            raise AssertionError(f'shard {shard} kills every process')
+
+
+def label(source, out, teacher=None, run=one_process, **options):
+    """Label in this process."""
+    model = teacher or DrawnTeacher(WORDS)
+    named = [str(source)] if not isinstance(source, list) else [str(name) for name in source]
+    return label_source(named, str(out), lambda: model, ShardOrder(**{'shard_size': 5, **options}), run)
+
+
+def rows_of(out):
+    """All rows of an output."""
+    return [row for path in sorted((out / 'shards').glob('*.parquet')) for row in pq.read_table(path).to_pylist()]
