@@ -22,6 +22,7 @@ from denseclip.apis.new_dataset import given_words, vocabulary_of
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.own_data import LabelMapData, recognise
 from denseclip.files.progress import Progress
+from denseclip.files.scratch import ScratchFolder
 from denseclip.models.pixel_fit import Choice, Gathering
 from denseclip.models.pixel_head import feature_space
 from denseclip.models.pixel_head_file import AnyPixelHead, write_head
@@ -143,9 +144,9 @@ def labelled_maps(
         UserError: If the words do not fit.
         ConversionError: If the folder is not understood.
     """
-    with tempfile.TemporaryDirectory(prefix='denseclip-') as made:
+    with ScratchFolder(Path(tempfile.gettempdir()), 'denseclip-maps-') as made:
         check = partial(vocabulary_of, words=words)
-        options: Reading = {**reading, 'kind': 'label maps', 'converted': Path(made) / 'maps', 'val_share': None}
+        options: Reading = {**reading, 'kind': 'label maps', 'converted': made.path / 'maps', 'val_share': None}
         data = recognise(folder, check=check, **options)
         assert isinstance(data, LabelMapData)
         yield data, vocabulary_of(data, words)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from denseclip.apis.errors import UserError
+from denseclip.files.atomic import replacing
 
 
 def prepare_folder(folder: str | Path, names: Iterable[str], force: bool = False) -> Path:
@@ -29,9 +29,8 @@ def prepare_folder(folder: str | Path, names: Iterable[str], force: bool = False
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, probe = tempfile.mkstemp(dir=folder, prefix='.write-test-')
-        os.close(handle)
-        Path(probe).unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"cannot write to '{folder}': it is a file, not a folder. Choose another folder.") from None
     except OSError as error:
@@ -62,23 +61,9 @@ def write_file(path: str | Path, content: bytes | str) -> Path:
         UserError: if it cannot be written.
     """
     path = Path(path)
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name[:40]}.', suffix='.part')
-        temporary = Path(name)
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content.encode('utf-8') if isinstance(content, str) else content)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600, which would hide the file from other users
-        temporary.replace(path)
+        with replacing(path) as partial:
+            partial.write_bytes(content.encode('utf-8') if isinstance(content, str) else content)
     except OSError as error:
         raise UserError(f"cannot write '{path}': {error.strerror or error}. Check free space and rights.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
     return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from denseclip.apis.predictor import Predictor
 from denseclip.apis.pretrained_card import card_of
 from denseclip.apis.pretrained_config import CARD, WEIGHTS, decoded, encoded
 from denseclip.files.names import shown
+from denseclip.files.scratch import ScratchFolder
 from denseclip.files.shared_folder import CONFIG, LIBRARY
 from denseclip.weights import write_safetensors
 
@@ -170,12 +170,12 @@ def save(predictor: Predictor, folder: str | Path, force: bool) -> Path:
     if there and not force:
         raise UserError(f"'{target}' holds {', '.join(there)}: name another folder, or give force=True.")
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target, prefix='.saving-') as scratch:  # whole files, or none
-        HubModel(predictor).save_pretrained(scratch)
+    with ScratchFolder(target, '.saving-') as scratch:  # whole files, or none
+        HubModel(predictor).save_pretrained(scratch.path)
         for name in FILES:
             (target / name).unlink(missing_ok=True)
-            if (Path(scratch) / name).exists():
-                shutil.move(Path(scratch) / name, target / name)
+            if (scratch.path / name).exists():
+                shutil.move(scratch.path / name, target / name)
     return target
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from denseclip.files.scratch import ScratchFolder
 from denseclip.weights.hub import hub_reachable
 
 from .folders import TRANSFORMERS, read_configuration
@@ -139,9 +140,9 @@ def encoder_folder(name: str, folder: Path | None = None) -> Iterator[str]:
     decoder = _NO_DECODER.get(config.get('model_type', ''))
     if decoder is not None:
         config[decoder] = 0
-    with tempfile.TemporaryDirectory() as place:
-        (Path(place) / TRANSFORMERS).write_text(json.dumps(config), encoding='utf-8')
-        yield place
+    with ScratchFolder(Path(tempfile.gettempdir()), 'denseclip-text-') as place:
+        (place.path / TRANSFORMERS).write_text(json.dumps(config), encoding='utf-8')
+        yield str(place.path)
 
 
 def text_width(text: Any) -> int | None:

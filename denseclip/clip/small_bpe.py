@@ -15,6 +15,8 @@ from pathlib import Path
 
 from open_clip.tokenizer import SimpleTokenizer
 
+from denseclip.files.scratch import ScratchFolder
+
 from .text.tokenizers import default_bpe
 
 FILE_NAME = 'bpe.txt.gz'
@@ -62,8 +64,8 @@ def small_tokenizer(words: Sequence[str] | str) -> SimpleTokenizer:
     Raises:
         ValueError: Another name.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / FILE_NAME
+    with ScratchFolder(Path(tempfile.gettempdir()), 'denseclip-words-') as folder:
+        path = folder.path / FILE_NAME
         path.write_bytes(bpe_file(word_list(words)))
         return SimpleTokenizer(bpe_path=str(path))
 

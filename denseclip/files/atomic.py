@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from denseclip.files.locks import create_locked
+
 PARTIAL_SUFFIX = '.partial'
 _LONGEST = 240  # bytes of a name that leave room for its sign
 # What torch.save says, without naming a cause, when the disk takes no more.
@@ -43,6 +45,9 @@ def commit(partial: Path, final: Path) -> None:
 def replacing(final: Path) -> Iterator[Path]:
     """Write a file under another name; it gets its own when it is whole, and an unfinished one is removed.
 
+    The other name is always the same: what a killed writer leaves is written over by the next one. Two that write the
+    same file do so one after the other.
+
     Args:
         final: The file; an older one is replaced. Its folder must exist.
 
@@ -53,9 +58,12 @@ def replacing(final: Path) -> Iterator[Path]:
         OSError: It cannot be written; names the file, also where the writer (torch's, Pillow's) did not.
     """
     partial = final.with_name(partial_name(final.name))
+    lock, done = None, False
     try:
+        lock = create_locked(partial)
         yield partial
         commit(partial, final)
+        done = True
     except OSError as error:
         if error.filename is None or str(error.filename) == str(partial):
             error.filename = str(final)
@@ -65,7 +73,10 @@ def replacing(final: Path) -> Iterator[Path]:
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(final)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        if not done:  # afterwards the name may be the next writer's
+            partial.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def write_text(path: Path, text: str) -> None:

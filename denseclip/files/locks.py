@@ -38,6 +38,36 @@ def lock_folder(folder: Path) -> int | None:
     return handle
 
 
+def create_locked(path: Path) -> int | None:
+    """Make an empty file that is this writer's alone until the descriptor is closed; wait for another one's end.
+
+    Returns:
+        The descriptor; None where the file system knows no locks, and the file need not be there then.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    while fcntl is not None:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            os.close(handle)
+            return None
+        if _is_still(path, handle):
+            os.ftruncate(handle, 0)
+            return handle
+        os.close(handle)  # the one before has given the file its name
+    return None
+
+
+def _is_still(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ..files.atomic import commit
+from ..files.scratch import MARKER, ScratchFolder
 from .usable import require_usable
 
 
@@ -49,18 +50,14 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     from safetensors import SafetensorError
 
     path = Path(path)
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name[:100]}.', suffix='.tmp')
-        temporary = Path(name)
-        os.close(handle)
-        yield temporary
-        with temporary.open('rb+') as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600, which would hide the file from other users
-        temporary.replace(path)
-        temporary = None
+        # A folder of its own: safetensors writes under a name of its own choice before it renames, too.
+        with ScratchFolder(path.parent, '.saving-') as scratch:
+            temporary = scratch.path / 'whole.safetensors'
+            yield temporary
+            temporary.chmod((scratch.path / MARKER).stat().st_mode)  # safetensors makes 0600: hidden from other users
+            commit(temporary, path)
     except PermissionError as error:
         raise PermissionError(
             f"no permission to write '{path}': choose another folder or change its rights."
@@ -68,9 +65,6 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, 'strerror', None) or str(error)
         raise OSError(f"'{path}' could not be written ({reason}); nothing is left of it.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def write_safetensors(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
@@ -110,9 +104,3 @@ def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         storages.add(value.untyped_storage().data_ptr())
         tensors[key] = value
     return tensors
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

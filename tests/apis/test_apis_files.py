@@ -2,7 +2,6 @@
 
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,10 +41,10 @@ def test_read_only_folder(tmp_path):
 
 
 def test_no_write_permission(tmp_path, monkeypatch):
-    def refuse(**_kwargs):
+    def refuse(*_args, **_kwargs):
         raise PermissionError(errno.EACCES, 'Permission denied')
 
-    monkeypatch.setattr(tempfile, 'mkstemp', refuse)
+    monkeypatch.setattr(os, 'open', refuse)
     with pytest.raises(UserError, match='cannot write to .*Permission denied. Choose another folder'):
         prepare_folder(tmp_path / 'out', [])
     with pytest.raises(UserError, match='cannot write .*x.txt'):
@@ -72,3 +71,15 @@ def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_file(path, 'new')
     assert path.read_text() == 'old'
     assert [p.name for p in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_what_a_killed_writer_left_is_gone_after_the_next_one(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'replace', lambda *_: os.kill(os.getpid(), 9))
+        child = os.fork()
+        if not child:
+            write_file(tmp_path / 'a.txt', 'half')
+    assert os.waitpid(child, 0)[1] == 9
+    assert len(list(tmp_path.iterdir())) == 1
+    write_file(tmp_path / 'a.txt', 'whole')
+    assert [p.name for p in tmp_path.iterdir()] == ['a.txt'] and (tmp_path / 'a.txt').read_text() == 'whole'

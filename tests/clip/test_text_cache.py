@@ -154,7 +154,7 @@ def test_a_folder_that_takes_and_shows_nothing(
         raise PermissionError(13, 'Permission denied')
 
     monkeypatch.setattr(Path, 'is_file', refuse)
-    monkeypatch.setattr('tempfile.mkstemp', refuse)
+    monkeypatch.setattr('tempfile.mkdtemp', refuse)
     with pytest.warns(UserWarning, match='not cached on disk: no permission'):
         assert len(TextBank(tower, cache_dir=tmp_path).encode(WORDS)) == 3
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,27 @@ def test_errors_name_the_file_and_not_the_unfinished_one(tmp_path: Path) -> None
     with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / 'gone/a.txt') as partial:
         partial.write_text('x')
     assert caught.value.filename == str(tmp_path / 'gone/a.txt')
+
+
+def test_two_writers_of_a_file_do_not_mix(tmp_path: Path) -> None:
+    """The later one waits: never is there a file of both, and each finds its own work whole."""
+    target, first_is_in = tmp_path / 'a.txt', threading.Event()
+
+    def write(text: str) -> None:
+        with replacing(target) as partial:
+            first_is_in.set()
+            for _ in range(5):
+                with partial.open('a') as file:
+                    file.write(text)
+                time.sleep(0.01)
+
+    others = [threading.Thread(target=write, args=(letter,)) for letter in 'abcd']
+    for other in others:
+        other.start()
+    first_is_in.wait()
+    while any(other.is_alive() for other in others):
+        assert not target.exists() or target.read_text() in {5 * letter for letter in 'abcd'}
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def _save_under_a_limit(target: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from denseclip.weights import (
     usable_target,
     write_safetensors,
 )
+from denseclip.weights.writing import whole_file
 
 BAD: dict[str, tuple[Callable[[], Tensor], str]] = {
     'meta': (lambda: torch.empty(2, device='meta'), "'layer.bad' without its numbers"),
@@ -64,3 +67,17 @@ def test_targets_that_cannot_be_used(tmp_path: Path) -> None:
     assert usable_target(tmp_path / 'new' / 'w.safetensors')
     assert not (tmp_path / 'new').exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ['file', 'folder.safetensors']
+
+
+def test_others_may_read_it_and_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
+    path = tmp_path / 'w.safetensors'
+    child = os.fork()
+    if not child:
+        with whole_file(path) as temporary:
+            temporary.write_text('half')
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL and not path.exists() and any(tmp_path.iterdir())
+    write_safetensors({'w': torch.ones(2)}, path)
+    (tmp_path / 'plain').touch()
+    assert path.stat().st_mode == (tmp_path / 'plain').stat().st_mode
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['plain', 'w.safetensors']
