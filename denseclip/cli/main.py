@@ -18,6 +18,7 @@ from denseclip.cli.options import common_options
 from denseclip.cli.output import shown_output
 from denseclip.cli.programs import EXIT_ERROR, explain
 from denseclip.cli.talk import talking
+from denseclip.files.scratch import exit_on_signals
 from denseclip.version import __version__
 
 
@@ -28,9 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; by default those of the process.
 
     Returns:
-        Exit code: 0 on success, 2 when something could not be done, 130 after Ctrl-C.
+        Exit code: 0 on success, 2 when something could not be done, 130 after Ctrl-C. A request to terminate
+        (SIGTERM) raises ``SystemExit`` with 143 after everything was cleaned up.
     """
-    with shown_output():
+    with shown_output(), exit_on_signals():
         return _run(argv)
 
 

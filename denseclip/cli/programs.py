@@ -1,7 +1,7 @@
 """What all programs of the suite share: errors are one line, exit codes mean the same, ``--debug`` shows more.
 
 Exit codes: 0 for done, 1 where a program's answer is "no" (an audit with findings, a comparison that differs), 2 for
-what could not be done, 130 after Ctrl-C.
+what could not be done, 130 after Ctrl-C, 143 after a request to terminate.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from denseclip.cli.output import shown_output
 from denseclip.cli.sentences import one_line
+from denseclip.files.scratch import exit_on_signals
 
 DEBUG = '--debug'
 EXIT_ERROR = 2
@@ -103,7 +104,7 @@ def program(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
         arguments = list(sys.argv[1:] if argv is None else argv)
-        with shown_output():
+        with shown_output(), exit_on_signals():
             try:
                 code = main(arguments) or 0
                 sys.stdout.flush()

@@ -29,6 +29,10 @@ MARKER = '.made-by-denseclip'
 _RANDOM = r'[a-z0-9_]{8}'  # what mkdtemp appends
 
 
+class Terminated(SystemExit):
+    """The process was asked to end; ``code`` is 128 + the signal's number, as shells tell it."""
+
+
 class ScratchFolder:
     """A new folder that nobody else uses, gone after :meth:`close`, at the end of the process, or after a kill.
 
@@ -109,7 +113,7 @@ def exit_on_signals() -> Iterator[None]:
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)  # a second one must not stop the cleaning
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
 
 
 def _make(parent: Path, prefix: str) -> tuple[Path, int | None]:
