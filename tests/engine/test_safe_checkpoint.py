@@ -147,7 +147,7 @@ def test_death_at_every_change_of_the_disk(die_at, tmp_path: Path, monkeypatch: 
         assert finished is not None and finished['meta']['iter'] == 4
         left = {path.name for path in work_dir.iterdir()}
         assert not [name for name in left if name.endswith(PARTIAL_SUFFIX)]
-        assert set(expected) <= left, f'killed at change {number}: {sorted(left)}'
+        assert set(expected) == left, f'killed at change {number}: {sorted(left)}'
 
 
 def test_keeps_the_newest_and_the_best(tmp_path: Path) -> None:

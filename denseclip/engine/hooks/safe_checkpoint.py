@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ...files.atomic import partial_name, remove_partial_files, replacing, write_text
+
+_OUTDATED_BEST = 'outdated_best_ckpts'  # in the message hub, which checkpoints hold
 
 
 @HOOKS.register_module()
@@ -51,6 +54,7 @@ class SafeCheckpointHook(CheckpointHook):
             Path(self.out_dir).mkdir(parents=True, exist_ok=True)
             for path in remove_partial_files(Path(self.out_dir)):
                 runner.logger.info(f'removed the unfinished checkpoint {path.name} of an interrupted run')
+            self._remove_best(runner.message_hub.get_info(_OUTDATED_BEST, []))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         """Save the state of one step; the only place from which the parent class saves periodic checkpoints."""
@@ -119,15 +123,21 @@ class SafeCheckpointHook(CheckpointHook):
             runner.message_hub.update_info(f'best_ckpt{suffix}', path)
             self._write(runner, name, by_epoch=False, meta=dict(meta), save_optimizer=False, save_param_scheduler=False)
             runner.logger.info(f'best {key} so far: {score:.4f}, saved to {name}')
+        # As with periodic ones, the checkpoint lists what is outdated: a run that dies before removing it leaves it to
+        # the next.
+        outdated = [Path(old).name for old, new in replaced if old and Path(old).name != Path(new).name]
+        if improved:
+            runner.message_hub.update_info(_OUTDATED_BEST, outdated)
         if improved and self.last_ckpt is not None:
             # The periodic checkpoint of this step was written before the validation and knows the old best only.
             self._save_checkpoint_with_step(runner, step, meta)
         if is_main_process():
-            for old, new in replaced:
-                # By name in this run's folder: a copied work directory still names the original's files.
-                here = Path(self.out_dir) / Path(old).name if old else None
-                if here is not None and here != Path(new):
-                    here.unlink(missing_ok=True)
+            self._remove_best(outdated)
+
+    def _remove_best(self, names: Sequence[str]) -> None:
+        """Remove outdated best files; by name in this run's folder: a copied one still names the original's files."""
+        for name in names:
+            (Path(self.out_dir) / name).unlink(missing_ok=True)
 
     def _score(self, metrics: dict[str, Any], key: str) -> Any:
         if key not in metrics:
