@@ -41,6 +41,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, help='seed of the run (default: the config, else drawn and logged)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
     parser.add_argument(
+        '--on-damaged',
+        choices=['stop', 'skip'],
+        help='what to do about a picture or label map that is missing or damaged: stop and name it (the default), or '
+        'take another sample in its place, name it and count it',
+    )
+    parser.add_argument(
         '--tracker',
         action='append',
         default=[],
@@ -75,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         deterministic=args.deterministic,
         trust=args.trust,
+        on_damaged=args.on_damaged,
         trackers=tuple(args.tracker),
         verbose=args.verbose,
     )

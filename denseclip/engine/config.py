@@ -19,6 +19,7 @@ from ..compat.amp import enable_amp, lacks_bfloat16_units
 from ..compat.distributed import FULLY_SHARD, has_accelerator
 from ..core.precision import Precision, check_precision, low_dtype
 from ..datasets.sources import inner_datasets
+from ..files.scratch import Terminated
 from ..files.shipped import config_file, similar_configs
 from .config_shape import faults
 
@@ -28,6 +29,7 @@ _SUITE_HOOKS = {
     'vocabulary_check': 'VocabularyCheckHook',
     'non_finite_loss': 'NonFiniteLossHook',
     'recipe_check': 'RecipeCheckHook',
+    'damaged_files': 'DamagedFilesHook',
 }
 _CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
@@ -59,6 +61,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None, *,
         raise OptionError(f"config file '{path}' must end in {', '.join(_CONFIG_SUFFIXES)}")
     try:
         config = Config.fromfile(str(file))
+    except Terminated:
+        raise
     except (Exception, SystemExit) as error:  # a config is a program: it can fail in any way, or end
         raise OptionError(f"config file '{path}' cannot be read: {_told(error)}") from error
     if overrides:
@@ -154,7 +158,7 @@ def use_suite_hooks(config: Config) -> None:
 
     A plain ``CheckpointHook`` becomes a ``SafeCheckpointHook`` with the same arguments; MMEngine's own training loops
     become the resumable ones. The guards appear under ``default_hooks`` as ``training_state``, ``vocabulary_check``,
-    ``non_finite_loss`` and ``recipe_check``. Set one to ``None`` to do without it, or write
+    ``non_finite_loss``, ``recipe_check`` and ``damaged_files``. Set one to ``None`` to do without it, or write
     ``mmengine.CheckpointHook`` or ``mmengine.IterBasedTrainLoop`` to keep MMEngine's.
 
     Args:
@@ -170,6 +174,24 @@ def use_suite_hooks(config: Config) -> None:
             del hooks[name]
         elif hook_type not in named_elsewhere:
             hooks.setdefault(name, ConfigDict(type=hook_type))
+
+
+def use_on_damaged(config: Config, on_damaged: str | None) -> None:
+    """Say what training does about a picture or label map that cannot be read.
+
+    Args:
+        config: Changed in place; :func:`use_suite_hooks` was there before.
+        on_damaged: ``'stop'`` or ``'skip'``; None: as ``train_cfg.on_damaged`` says, else stop.
+
+    Raises:
+        OptionError: The config has another training loop than the suite's.
+    """
+    if on_damaged is None:
+        return
+    kind = config.train_cfg.get('type')
+    if kind not in _RESUMABLE.values():
+        raise OptionError(f"--on-damaged goes with the suite's training loops, the config has train_cfg.type='{kind}'")
+    config.train_cfg.on_damaged = on_damaged
 
 
 def _use_resumable_loop(config: Config) -> None:

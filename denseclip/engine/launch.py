@@ -31,6 +31,7 @@ from .config import (
     set_work_dir,
     use_amp,
     use_compute,
+    use_on_damaged,
     use_sharding,
     use_suite_hooks,
     use_tta,
@@ -66,6 +67,8 @@ class TrainOptions:
         seed: Seed of the run; default: the config's, else drawn (and logged).
         deterministic: Use deterministic algorithms only.
         trust: Allow a checkpoint that runs code while it is read, to resume from or to start from.
+        on_damaged: ``'stop'`` at a picture or label map that cannot be read, or ``'skip'`` it; default: the config's
+            ``train_cfg.on_damaged``, else stop.
         trackers: Experiment trackers, see :data:`denseclip.engine.trackers.TRACKERS`.
         verbose: Show config and environment on the terminal, too.
     """
@@ -84,6 +87,7 @@ class TrainOptions:
     seed: int | None = None
     deterministic: bool = False
     trust: bool = False
+    on_damaged: str | None = None
     trackers: tuple[str, ...] = ()
     verbose: bool = False
 
@@ -171,6 +175,7 @@ def train(config_path: str | Path, options: TrainOptions | None = None) -> Runne
     _set_resume(config, options.resume, work_dir)
     use_trackers(config, options.trackers, Path(work_dir))
     use_suite_hooks(config)
+    use_on_damaged(config, options.on_damaged)
     config.verbose = options.verbose
     with without_advice():
         runner = _build_runner(config, options.launcher)

@@ -25,12 +25,15 @@ def sampler_seed(runner: Runner) -> int:
     return int(runner.seed) - (int(runner.rank) if per_rank else 0)
 
 
-def build_resumable_loader(runner: Runner, dataloader: DataLoader | dict[str, Any]) -> ResumableDataLoader:
+def build_resumable_loader(
+    runner: Runner, dataloader: DataLoader | dict[str, Any], on_damaged: str = 'stop'
+) -> ResumableDataLoader:
     """Build the training data loader of a config around per-sample seeds.
 
     Args:
         runner: Gives the seed.
         dataloader: A config or a loader that has not been iterated.
+        on_damaged: What to do about damaged samples: ``'stop'`` or ``'skip'``.
 
     Returns:
         The loader.
@@ -38,7 +41,7 @@ def build_resumable_loader(runner: Runner, dataloader: DataLoader | dict[str, An
     if isinstance(dataloader, ResumableDataLoader):
         return dataloader
     seed = sampler_seed(runner)
-    return make_resumable(runner.build_dataloader(dataloader, seed=seed), seed)
+    return make_resumable(runner.build_dataloader(dataloader, seed=seed), seed, on_damaged)
 
 
 class _ResumableLoopMixin:
@@ -57,7 +60,8 @@ class _ResumableLoopMixin:
         if self.dataloader.seeded.seed == seed or not isinstance(config, dict):
             return
         config = {**config, 'dataset': self.dataloader.seeded.dataset}
-        self.dataloader = make_resumable(self.runner.build_dataloader(config, seed=seed), seed)
+        loader = self.runner.build_dataloader(config, seed=seed)
+        self.dataloader = make_resumable(loader, seed, self.dataloader.seeded.on_damaged)
 
     def validation_was_missed(self, now: int) -> bool:
         """Whether the loaded checkpoint was written just before a validation that never finished."""
@@ -73,12 +77,20 @@ class ResumableIterTrainLoop(_ResumableLoopMixin, IterBasedTrainLoop):
         runner: The runner.
         dataloader: Config of the training data loader.
         max_iters: Iterations to train.
+        on_damaged: ``'stop'`` at a picture or label map that cannot be read, or ``'skip'`` it.
         **kwargs: See :class:`mmengine.runner.IterBasedTrainLoop`.
     """
 
-    def __init__(self, runner: Runner, dataloader: DataLoader | dict[str, Any], max_iters: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict[str, Any],
+        max_iters: int,
+        on_damaged: str = 'stop',
+        **kwargs: Any,
+    ) -> None:
         self._loader_config = dataloader
-        super().__init__(runner, build_resumable_loader(runner, dataloader), max_iters, **kwargs)
+        super().__init__(runner, build_resumable_loader(runner, dataloader, on_damaged), max_iters, **kwargs)
 
     def run(self) -> nn.Module:
         """Train to ``max_iters``, from the iteration of the loaded checkpoint if there is one."""
@@ -128,12 +140,20 @@ class ResumableEpochTrainLoop(_ResumableLoopMixin, EpochBasedTrainLoop):
         runner: The runner.
         dataloader: Config of the training data loader.
         max_epochs: Epochs to train.
+        on_damaged: ``'stop'`` at a picture or label map that cannot be read, or ``'skip'`` it.
         **kwargs: See :class:`mmengine.runner.EpochBasedTrainLoop`.
     """
 
-    def __init__(self, runner: Runner, dataloader: DataLoader | dict[str, Any], max_epochs: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict[str, Any],
+        max_epochs: int,
+        on_damaged: str = 'stop',
+        **kwargs: Any,
+    ) -> None:
         self._loader_config = dataloader
-        super().__init__(runner, build_resumable_loader(runner, dataloader), max_epochs, **kwargs)
+        super().__init__(runner, build_resumable_loader(runner, dataloader, on_damaged), max_epochs, **kwargs)
 
     def run(self) -> nn.Module:
         """Train to ``max_epochs``, from the epoch and batch of the loaded checkpoint if there is one."""

@@ -13,7 +13,15 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
 from denseclip.engine.config import OptionError
-from denseclip.engine.data.samples import NamedPipeline, SampleError, explained, name_samples, require_data
+from denseclip.engine.data import SeededDataset, SeededIndex
+from denseclip.engine.data.samples import (
+    DamagedSampleError,
+    NamedPipeline,
+    SampleError,
+    explained,
+    name_samples,
+    require_data,
+)
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -46,6 +54,7 @@ FAULTS = {
     'cut picture': (PICTURE, 60, 'is empty, damaged or no picture'),
     'text for a picture': (PICTURE, b'hello', 'is empty, damaged or no picture'),
     'no picture': (PICTURE, None, "picture '.*train_000000.png' does not exist"),
+    'cut labels': (LABELS, 60, "label map '.*trainannot/train_000000.png' is empty, damaged or no picture"),
     'empty labels': (LABELS, b'', "label map '.*trainannot/train_000000.png' is empty, damaged or no picture"),
     'no labels': (LABELS, None, "label map '.*train_000000.png' does not exist"),
     'small labels': (LABELS, np.zeros((12, 16), np.uint8), r"is 16 x 12, its picture '.*' is 32 x 24"),
@@ -65,10 +74,44 @@ def test_the_sample_that_cannot_be_read_is_named(root: Path, fault: str) -> None
         Image.fromarray(content).save(file)
     else:
         file.write_bytes(whole[:content] if isinstance(content, int) else content)
-    with pytest.raises(SampleError, match=message) as caught:
+    with pytest.raises(DamagedSampleError, match=message) as caught:
         dataset[0]
     assert '\n' not in str(caught.value)
     assert dataset[1]['inputs'].shape[-1] == 32  # the others are read as before
+
+
+def test_another_sample_stands_in_for_a_damaged_one_if_that_is_wished(root: Path) -> None:
+    whole = (root / LABELS).read_bytes()
+    (root / LABELS).write_bytes(whole[:60])
+    dataset = build(config(root))
+    with pytest.raises(DamagedSampleError, match='train_000000'):
+        SeededDataset(dataset, 3)[SeededIndex(0, (0, 5))]
+    lenient = pickle.loads(pickle.dumps(SeededDataset(dataset, 3, 'skip')))
+    sample = lenient[SeededIndex(0, (0, 5))]
+    assert sample['data_samples'].img_path.endswith('train_000001.png')
+    assert 'train_000000.png' in sample['data_samples'].damaged[0]
+    assert 'damaged' not in lenient[SeededIndex(1, (0, 6))]['data_samples']
+    for name in ('train_000000.png', 'train_000001.png'):
+        (root / 'trainannot' / name).write_bytes(b'')
+    with pytest.raises(SampleError, match='11 samples in a row are damaged'):
+        lenient[SeededIndex(0, (0, 5))]
+    with pytest.raises(ValueError, match="'ignore'"):
+        SeededDataset(dataset, 3, 'ignore')
+
+
+def test_what_other_files_would_fail_on_alike_is_no_damage(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that does not answer, and a step of the pipeline that is wrong: nothing is skipped for them."""
+    wrong = {**config(root), 'pipeline': [*PIPELINE[:2], dict(type='Normalize', mean=[0.0, 0.0], std=[1.0] * 3)]}
+    with pytest.raises(SampleError, match='Normalize') as caught:
+        SeededDataset(build(wrong), 3, 'skip')[SeededIndex(0, (0, 5))]
+    assert not isinstance(caught.value, DamagedSampleError)
+
+    def dead(*args: object, **options: object) -> bytes:
+        raise OSError(5, 'Input/output error')
+
+    monkeypatch.setattr('mmengine.fileio.get', dead)
+    with pytest.raises(SampleError, match='cannot be read: Input/output error'):
+        SeededDataset(build(config(root)), 3, 'skip')[SeededIndex(0, (0, 5))]
 
 
 def test_errors_of_later_steps_name_picture_labels_and_step(root: Path) -> None:

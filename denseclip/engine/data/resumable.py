@@ -111,12 +111,13 @@ class ResumableDataLoader(DataLoader):
         yield from super().__iter__()
 
 
-def make_resumable(loader: DataLoader, seed: int) -> ResumableDataLoader:
+def make_resumable(loader: DataLoader, seed: int, on_damaged: str = 'stop') -> ResumableDataLoader:
     """Rebuild a data loader around per-sample seeds.
 
     Args:
         loader: Built by MMEngine from a config; it must not have been iterated yet.
         seed: The run's seed, the same in all processes.
+        on_damaged: What to do about damaged samples, see :class:`SeededDataset`.
 
     Returns:
         A loader with the same data set, batches, workers and collate function.
@@ -140,7 +141,7 @@ def make_resumable(loader: DataLoader, seed: int) -> ResumableDataLoader:
     }
     if loader.num_workers > 0:
         options.update(prefetch_factor=loader.prefetch_factor, multiprocessing_context=loader.multiprocessing_context)
-    dataset: Any = SeededDataset(loader.dataset, seed)
+    dataset: Any = SeededDataset(loader.dataset, seed, on_damaged)
     # The loader draws a base seed for its workers: from a generator of its own, not from the training's.
     generator = torch.Generator(device='cpu')
     generator.manual_seed(seed)

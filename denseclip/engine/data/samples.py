@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +11,6 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
-from PIL import UnidentifiedImageError
 
 from ...datasets.sources import how_to_get, missing_path, plain_datasets
 from ..config import OptionError
@@ -19,6 +20,10 @@ _READS_LABELS = ('LoadAnnotations', 'LoadWideAnnotations', 'LabelsIfAny')
 
 class SampleError(RuntimeError):
     """One sample of a data set cannot be read or prepared; the message names its files."""
+
+
+class DamagedSampleError(SampleError):
+    """The picture or the label map of a sample is missing, cut off, no picture, or does not fit the other."""
 
 
 class NamedPipeline(Compose):
@@ -47,7 +52,9 @@ class NamedPipeline(Compose):
                     str(f) in str(error) for f in files.values()
                 ):
                     raise  # a sentence already
-                raise SampleError(_sentence(type(transform).__name__, files, error)) from error
+                step = type(transform).__name__
+                kind = DamagedSampleError if _is_damaged(step, error) else SampleError
+                raise kind(_sentence(step, files, error)) from error
             if result is None:
                 return None
             if type(transform).__name__ in _READS_LABELS:
@@ -62,12 +69,22 @@ def _require_fit(result: dict, files: dict[str, Any]) -> None:
         return
     label_map = f"label map '{files.get('seg_map_path')}'"
     if len(labels) != 2:
-        raise SampleError(f'{label_map} holds {labels[2]} colours; a label map has one class number a pixel')
+        raise DamagedSampleError(f'{label_map} holds {labels[2]} colours; a label map has one class number a pixel')
     if tuple(labels) != tuple(picture[:2]):
-        raise SampleError(
+        raise DamagedSampleError(
             f"{label_map} is {labels[1]} x {labels[0]}, its picture '{files.get('img_path')}' is "
             f'{picture[1]} x {picture[0]}; tools/check_dataset.py lists all that do not fit'
         )
+
+
+def _is_damaged(step: str, error: Exception) -> bool:
+    """Whether a step fails on what a file holds: no other file, and no other machine, would fail alike."""
+    if step not in (*_READS_LABELS, 'LoadImageFromFile'):
+        return False
+    if isinstance(error, OSError) and error.errno is not None:  # a disk, or rights; Pillow's errors have no number
+        return isinstance(error, FileNotFoundError)
+    cut = isinstance(error, OSError | SyntaxError | EOFError | zlib.error | struct.error)
+    return cut or step == 'LoadImageFromFile'  # OpenCV gives None for what it cannot read
 
 
 def _sentence(step: str, files: dict[str, Any], error: Exception) -> str:
@@ -80,7 +97,7 @@ def _sentence(step: str, files: dict[str, Any], error: Exception) -> str:
         return f'{subject} does not exist; tools/check_dataset.py lists all that is missing'
     if step.startswith('Load') and isinstance(error, OSError) and error.strerror:
         return f'{subject} cannot be read: {error.strerror}'
-    if step == 'LoadImageFromFile' or isinstance(error, UnidentifiedImageError):
+    if _is_damaged(step, error):
         return f'{subject} is empty, damaged or no picture; tools/check_dataset.py lists all such files'
     both = f" (label map '{labels}')" if labels and step not in _READS_LABELS else ''
     return f'{subject}{both}: {step} fails with {type(error).__name__}: {error}; look with tools/check_dataset.py'

@@ -1,6 +1,7 @@
 """Hooks that MMEngine runs during training and testing."""
 
 from .compute import ComputeHook
+from .damaged_files import DamagedFilesHook
 from .non_finite_loss import NonFiniteLossHook
 from .painted_results import PaintedResultsHook
 from .pixel_head import PixelHeadHook
@@ -14,6 +15,7 @@ from .vocabulary_check import VocabularyCheckHook
 
 __all__ = [
     'ComputeHook',
+    'DamagedFilesHook',
     'NonFiniteLossHook',
     'PaintedResultsHook',
     'PixelHeadHook',
