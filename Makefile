@@ -2,6 +2,7 @@
 # make test   set up an environment and run every test
 # make lint   style and types
 # make docs   the documentation as a site, in site/
+# make chaos  faults on purpose: kills, full disks, damaged files (docs/reliability.md)
 # A ready environment is reused: make test VENV=/path/to/venv
 VENV   ?= .venv
 PYTHON ?= python3
@@ -12,7 +13,7 @@ FLAGS  ?=
 JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-fast lint docs clean
+.PHONY: demo test test-fast lint docs chaos clean
 
 demo: $(STAMP)-demo
 	$(PY) tools/demo.py
@@ -27,6 +28,9 @@ lint: $(STAMP)-test
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+chaos: $(STAMP)-test
+	nice $(PY) tests/chaos/run.py $(FLAGS)
 
 docs: $(STAMP)-docs
 	$(PY) -m sphinx -q -W --keep-going -b html docs site
