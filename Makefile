@@ -3,17 +3,21 @@
 # make lint   style and types
 # make docs   the documentation as a site, in site/
 # make chaos  faults on purpose: kills, full disks, damaged files (docs/reliability.md)
+# make page   a page that labels photographs in the browser alone, for the site (needs npm)
 # A ready environment is reused: make test VENV=/path/to/venv
 VENV   ?= .venv
 PYTHON ?= python3
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.denseclip
 FLAGS  ?=
+# Pictures that the page's model is compared on.
+PICTURES ?= docs/assets
 # Test processes; each runs its models on one thread.
 JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: demo test test-fast lint docs chaos clean
+.PHONY: demo test test-fast lint docs page clean
 
 demo: $(STAMP)-demo
 	$(PY) tools/demo.py
@@ -35,6 +39,10 @@ chaos: $(STAMP)-test
 docs: $(STAMP)-docs
 	$(PY) -m sphinx -q -W --keep-going -b html docs site
 
+page: $(STAMP)-test
+	$(PY) -m denseclip export --precision fp16 --calibrate $(PICTURES) --out build/page-export --force
+	$(PY) -m denseclip page build/page-export --out docs/browser/page --force
+
 # One environment serves all commands; `demo` needs fewer packages than `test`. An environment that already holds the
 # packages is only linked to this checkout.
 $(STAMP)-%: setup.py requirements/tested.txt
@@ -44,4 +52,4 @@ $(STAMP)-%: setup.py requirements/tested.txt
 	@touch $@
 
 clean:
-	rm -rf demo_out site docs/api build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf demo_out site docs/api docs/browser build *.egg-info .pytest_cache .ruff_cache .mypy_cache

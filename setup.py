@@ -112,6 +112,7 @@ TEST = [
     *SERVE,
     *RAY,
     'httpx>=0.27',  # asks the server under test
+    'mini-racer>=0.12',  # runs the scripts of the page for browsers
     *SUPERPIXELS,  # also an independent count of connected regions
 ]
 
@@ -131,7 +132,7 @@ setup(
     packages=[*find_packages(include=['denseclip', 'denseclip.*']), 'denseclip.checkpoints', 'denseclip.configs'],
     package_dir={'denseclip.checkpoints': 'checkpoints', 'denseclip.configs': 'configs'},
     package_data={
-        'denseclip': ['py.typed', '**/*.txt', '**/*.json', '**/*.html', 'serving/page/*'],
+        'denseclip': ['py.typed', '**/*.txt', '**/*.json', '**/*.html', 'serving/page/*', 'browser/page/*'],
         'denseclip.checkpoints': ['*.safetensors', '*.json', '*.yml', '*.md', 'miniworld_*/*'],
         'denseclip.configs': ['**/*.py', '**/*.md', '**/*.yml'],
     },

@@ -17,6 +17,8 @@ html_theme = 'sphinx_rtd_theme'
 html_title = f'{project} {release}'
 html_static_path: list[str] = []
 exclude_patterns = ['_build', 'README.md']  # the index includes it
+PAGE = Path(__file__).parent / 'browser'  # what `make page` has built
+html_extra_path = [PAGE.name] if PAGE.is_dir() else []
 
 myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 4
@@ -41,6 +43,8 @@ suppress_warnings = ['autoapi.python_import_resolution', 'ref.python']
 
 def setup(app):
     """Files outside docs/ are named, not linked: they are in the repository, and the site is not."""
+    if PAGE.is_dir():
+        app.tags.add('page')
     link = re.compile(r'\[([^\]\n]+)\]\(\.\./([^)#\n]+)(#[^)\n]*)?\)')
 
     def name_files(text):

@@ -22,6 +22,7 @@ from denseclip.cli import (
     miniworld,
     models,
     new_dataset,
+    page,
     review,
     segment,
     serve,
@@ -50,6 +51,7 @@ COMMANDS = {
     'benchmark': benchmark,
     'download': download,
     'export': export,
+    'page': page,
     'serve': serve,
     'doctor': doctor,
 }
