@@ -34,6 +34,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, 'the bundled model')
     add_clip_options(parser, 'a preset or an anomaly model')
     parser.add_argument('--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch")
+    parser.add_argument(
+        '--beside',
+        nargs='+',
+        default=(),
+        metavar='NAME',
+        help='further models that label pixels, to compare on the page',
+    )
     parser.add_argument('--classes', metavar='TEXT', help='words of requests without any (default: of the model)')
     parser.add_argument('--task', choices=SEGMENTATION_TASKS, help='usual results of a model that gives several kinds')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: this machine alone)')
@@ -70,13 +77,16 @@ def run(args: argparse.Namespace) -> int:
     with bound(args.host, args.port) as place:  # taken before a model is loaded for nothing
         model = load_aloud(lambda: _load(args, words))
         name = public_name(args.runtime or args.model or args.config)
+        others = _beside(args, words, name)
         free = 'a request brings words' if needs_words else ''
         print(f'{shown(name)}: {model.task}' + (f'; {free}' if free else ''))
+        for other in others:
+            print(f'beside it: {other}')
         for what, path in (('page', ''), ('schema', 'openapi.json')):
             print(f'{what:<7}  {address_of(place)}{path}')
         print('Ctrl-C stops it; requests that have begun are answered first.', flush=True)
         level = 'error' if is_quiet() else 'info'
-        serve(model, shown(name), place, limits, token, needs_words=needs_words, log_level=level)
+        serve(model, shown(name), place, limits, token, needs_words=needs_words, beside=others, log_level=level)
     return 0
 
 
@@ -110,16 +120,38 @@ def _is_preset(name: str | None) -> bool:
     return name is not None and not is_config(name) and find_card(name).kind == 'preset'
 
 
-def _load(args: argparse.Namespace, words: Vocabulary | None) -> Predictor:
-    """The model that the options name."""
+def _beside(args: argparse.Namespace, words: Vocabulary | None, name: str) -> dict[str, Predictor]:
+    """The models of ``--beside`` by their names.
+
+    Raises:
+        UserError: If two have one name.
+    """
+    from denseclip.apis.errors import UserError
+    from denseclip.cli.pictures import load_aloud
+
+    names = [public_name(other) for other in args.beside]
+    twice = next((one for one in names if (name, *names).count(one) > 1), None)
+    if twice is not None:
+        raise UserError(f"--beside: two models are called '{shown(twice)}'; name each once.")
+    return {
+        shown(one): load_aloud(lambda other=other: _load(args, words, other))
+        for one, other in zip(names, args.beside, strict=True)
+    }
+
+
+def _load(args: argparse.Namespace, words: Vocabulary | None, beside: str | None = None) -> Predictor:
+    """The model that the options name, or another one to stand beside it."""
     if args.runtime is not None:
         from denseclip.cli.runtime_option import check_others
         from denseclip.runtime.loading import load
 
         check_others(args, ('task',))
-        return load(args.runtime, words)
+        return load(args.runtime if beside is None else beside, words)
     use_host('denseclip serve')
     from denseclip.apis.loading import load_model
 
     some: Any = _SOME if _brings_none(args, words) else words
-    return load_model(args.model, words=some, **model_arguments(args))
+    given = model_arguments(args)
+    if beside is not None:
+        return load_model(beside, words=some or _SOME, **{**given, 'config': None, 'weights': None})
+    return load_model(args.model, words=some, **given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from importlib.resources import files
@@ -16,7 +16,7 @@ from denseclip.apis.results.formats import FORMATS, formats_of
 from denseclip.serving.asking import Asking
 from denseclip.serving.guard import Guard
 from denseclip.serving.metrics import MEDIA_TYPE, Metrics
-from denseclip.serving.problems import ProblemModel, add_handlers
+from denseclip.serving.problems import Problem, ProblemModel, add_handlers
 from denseclip.serving.schemas import (
     Boxes,
     Coco,
@@ -29,7 +29,7 @@ from denseclip.serving.schemas import (
     Segments,
     Word,
 )
-from denseclip.serving.service import ANOMALY, DETECT, SEGMENT, Service, Wanted, described
+from denseclip.serving.service import ANOMALY, DETECT, SEGMENT, Service, Wanted, check_beside, described
 from denseclip.version import __version__
 
 PAGE = {
@@ -85,6 +85,10 @@ Words = Annotated[
 ]
 Share = Annotated[float | None, Form(ge=0, le=1, allow_inf_nan=False)]
 Text = Annotated[str | None, Form(max_length=1000)]
+Named = Annotated[
+    str | None,
+    Form(description='which of the models that are served (GET /model); without it the first', max_length=200),
+]
 Shape = Annotated[
     str | None,
     Query(
@@ -95,23 +99,32 @@ Shape = Annotated[
 ]
 
 
-def make_app(service: Service, metrics: Metrics | None = None, token: str | None = None) -> FastAPI:
+def make_app(
+    service: Service, metrics: Metrics | None = None, token: str | None = None, beside: Sequence[Service] = ()
+) -> FastAPI:
     """A server's application.
 
     Args:
         service: Its model.
         metrics: Where it counts; the service should count its runs in the same.
         token: What requests must bring; None: nothing.
+        beside: Further models that requests may name, to be compared with the first.
+
+    Raises:
+        UserError: If models cannot stand beside each other.
     """
+    check_beside(service, beside)
     metrics = metrics or Metrics()
-    asking = Asking(service)
+    services = (service, *beside)
+    asking = {one.name: Asking(one) for one in services}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
         yield
-        await asyncio.to_thread(service.close)
-        asking.close()
+        for one in services:
+            await asyncio.to_thread(one.close)
+            asking[one.name].close()
 
     app = FastAPI(
         title='DenseCLIP Suite',
@@ -123,15 +136,16 @@ def make_app(service: Service, metrics: Metrics | None = None, token: str | None
         redirect_slashes=False,
     )
     add_handlers(app)
-    _add_questions(app, asking)
-    _add_information(app, service, metrics)
+    _add_questions(app, asking, service.name)
+    _add_information(app, services, metrics)
     paths = tuple(route.path for route in app.routes if hasattr(route, 'path'))
     app.add_middleware(Guard, limits=service.limits, metrics=metrics, token=token, paths=paths)
     return app
 
 
-def _add_questions(app: FastAPI, asking: Asking) -> None:
-    """The paths that ask the model."""
+def _add_questions(app: FastAPI, models: Mapping[str, Asking], first: str) -> None:
+    """The paths that ask a model."""
+    asking = models[first]
 
     @app.post('/segment', responses=_ANSWERS, summary='Label pixels by words')
     async def segment(
@@ -143,14 +157,17 @@ def _add_questions(app: FastAPI, asking: Asking) -> None:
         min_area: Share = None,
         task: Text = None,
         things: Text = None,
+        model: Named = None,
         shape: Shape = None,
     ) -> Response:
+        asked = _named(models, first, model)
+
         def wanted() -> tuple[Wanted, dict[str, Any]]:
-            return asking.segment(
+            return asked.segment(
                 words, background, task, things, {'min_confidence': min_confidence, 'min_area': min_area}
             )
 
-        return await asking.answer(SEGMENT, request, image, wanted, shape)
+        return await asked.answer(SEGMENT, request, image, wanted, shape)
 
     @app.post('/detect', responses=_ANSWERS, summary='Find objects')
     async def detect(
@@ -177,8 +194,21 @@ def _add_questions(app: FastAPI, asking: Asking) -> None:
         return await asking.answer(ANOMALY, request, image, lambda: asking.anomaly(object, domain, defects), shape)
 
 
-def _add_information(app: FastAPI, service: Service, metrics: Metrics) -> None:
+def _named(models: Mapping[str, Asking], first: str, name: str | None) -> Asking:
+    """The model that a request names.
+
+    Raises:
+        Problem: If it is not served.
+    """
+    found = models.get(name or first)
+    if found is None:
+        raise Problem(422, f"no model is called '{name:.40}' here: send model={', '.join(models)}, or leave it out.")
+    return found
+
+
+def _add_information(app: FastAPI, services: Sequence[Service], metrics: Metrics) -> None:
     """The paths that say what there is."""
+    service = services[0]
 
     @app.get('/model', summary='What is served')
     async def model() -> Model:
@@ -191,11 +221,12 @@ def _add_information(app: FastAPI, service: Service, metrics: Metrics) -> None:
             formats={kind: list(formats_of(kind)) for kind in service.kinds},
             limits=asdict(service.limits),
             version=__version__,
+            beside=[other.name for other in services[1:]],
         )
 
     @app.get('/healthz', summary='Whether it lives')
     async def healthz() -> Health:
-        return Health(status='ok', model=service.name, waiting=len(service.line))
+        return Health(status='ok', model=service.name, waiting=sum(len(one.line) for one in services))
 
     @app.get(
         '/metrics',

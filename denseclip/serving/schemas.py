@@ -132,3 +132,4 @@ class Model(BaseModel):
     formats: dict[str, list[str]]
     limits: dict[str, Any]
     version: str
+    beside: list[str]

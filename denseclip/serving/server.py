@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import signal
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from denseclip.apis.errors import UserError
@@ -92,6 +93,7 @@ def serve(
     token: str | None = None,
     *,
     needs_words: bool = False,
+    beside: Mapping[str, Predictor] | None = None,
     log_level: str = 'info',
 ) -> None:
     """Serve a model until SIGTERM or Ctrl-C; requests that have begun are answered first.
@@ -102,11 +104,13 @@ def serve(
         place: See :func:`bound`.
         limits: What a request may cost.
         token: What requests must bring; None: nothing.
-        needs_words: Whether the model brings no classes of its own.
+        needs_words: Whether the model brings no classes of its own; those beside it are taken for alike.
+        beside: Further models by their names, to be compared with the first.
         log_level: Of uvicorn.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C.
+        UserError: If models cannot stand beside each other.
     """
     import uvicorn
 
@@ -116,10 +120,13 @@ def serve(
 
     limits = limits or Limits()
     metrics = Metrics()
-    service = Service(model, name, limits, needs_words=needs_words, told=metrics.batches.observe)
+    service, *others = (
+        Service(one, title, limits, needs_words=needs_words, told=metrics.batches.observe)
+        for title, one in ((name, model), *(beside or {}).items())
+    )
     logging.getLogger('denseclip.serving').setLevel(logging.INFO)
     config = uvicorn.Config(
-        make_app(service, metrics, token),
+        make_app(service, metrics, token, others),
         log_level=log_level,
         lifespan='on',
         ws='none',

@@ -150,6 +150,29 @@ class Service:
         return self.model(list(pictures), **options)
 
 
+def check_beside(first: Service, others: Sequence[Service]) -> None:
+    """Let models answer the same words, and refuse those that cannot be compared.
+
+    Args:
+        first: The model of requests that name none.
+        others: Those that stand beside it.
+
+    Raises:
+        UserError: If one has the name of another, does not label pixels, or takes no words where the first does.
+    """
+    known = {first.name}
+    for service in (first, *others) if others else ():
+        if SEGMENT not in service.endpoints or service.kinds[0] != 'semantic':
+            raise UserError(f"'{service.name}' labels no pixels by class, so that nothing can be compared (--beside).")
+        if service.free_words != first.free_words or not (service.free_words or service.own_words == first.own_words):
+            raise UserError(f"'{service.name}' and '{first.name}' do not take the same words (--beside).")
+    for service in others:
+        if service.name in known:
+            raise UserError(f"'{service.name}' is served already: name it once (--beside).")
+        known.add(service.name)
+        service.own_words = first.own_words  # requests without words mean one list to all
+
+
 def _present_words(model: Any) -> Vocabulary | None:
     """The words that a model has now."""
     if not hasattr(model, 'segment'):

@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
+from starlette.testclient import TestClient
+from tiny_open_vocab import tiny_open_vocab
 
+from denseclip.apis import Inferencer
+from denseclip.apis.errors import UserError
 from denseclip.apis.results.formats import formats_of
 from denseclip.apis.results.sheets import Place
+from denseclip.serving import Limits, Service, make_app
 from denseclip.visualization.label_png import NAMES_KEY
 
 WORDS = 'temple; sky = heavens; trees'
@@ -288,3 +293,42 @@ def test_what_is_served_says_so(client, inferencer):
     assert found['endpoints'] == ['segment'] and found['free_words'] is True
     assert [word['name'] for word in found['words']] == list(inferencer.own_vocabulary.names)
     assert client.get('/healthz').json()['status'] == 'ok'
+
+
+@pytest.fixture
+def compared(inferencer):
+    """A server of two models, and the second of them."""
+    steps = [dict(type='Resize', scale=(128, 64), keep_ratio=True), dict(type='PackSegInputs')]
+    other = Inferencer.from_model(tiny_open_vocab(seed=1), steps)
+    services = [Service(model, name, Limits(words=20)) for name, model in (('tiny', inferencer), ('other', other))]
+    with TestClient(make_app(services[0], beside=services[1:]), raise_server_exceptions=False) as client:
+        yield client, other
+
+
+def test_requests_name_the_model_that_they_ask(compared, inferencer, picture):
+    client, other = compared
+    assert client.get('/model').json()['beside'] == ['other']
+    for model, name in ((inferencer, ''), (inferencer, 'tiny'), (other, 'other')):
+        found = ask(client, {'words': WORDS, 'model': name}).json()
+        assert [a['pixels'] for a in found['areas']] == [a.pixels for a in model(picture, WORDS).areas()]
+        assert found['model'] == (name or 'tiny')
+    answer = ask(client, {'words': WORDS, 'model': '../other'})
+    assert answer.status_code == 422 and 'send model=tiny, other' in answer.json()['detail']
+
+
+def test_a_request_without_words_means_those_of_the_first_model(compared, inferencer):
+    client, _ = compared
+    found = ask(client, {'model': 'other'}).json()
+    assert found['classes'] == list(inferencer.own_vocabulary.names)
+
+
+def test_models_that_cannot_be_compared_are_refused(inferencer):
+    first, same = (Service(inferencer, 'tiny', Limits()) for _ in range(2))
+    with pytest.raises(UserError, match='served already'):
+        make_app(first, beside=[same])
+    other = Service(inferencer, 'other', Limits())
+    other.kinds = ('panoptic', 'semantic')
+    with pytest.raises(UserError, match='labels no pixels'):
+        make_app(first, beside=[other])
+    for service in (first, same, other):
+        service.close()

@@ -6,6 +6,7 @@ const SAVES = {overlay: 'Picture, coloured', labels: 'Label map (PNG)', areas: '
   objects: 'Boxes (JSON)', mask: 'Mask (PNG)', map: 'Scores (TIFF)', json: 'All (JSON)', coco: 'COCO (JSON)', labelme: 'labelme (JSON)',
   cvat: 'CVAT (XML)', datumaro: 'Datumaro (JSON)', 'label-studio': 'Label Studio (JSON)'};
 let model = null, file = null, found = null, owner = null, photo = null, hidden = new Set(), running = null, sheet = null;
+let other = null; // what the model beside it has found: {found, owner, sheet}
 
 function say(text, bad) {
   $('said').textContent = text;
@@ -22,6 +23,8 @@ async function start() {
   $('model').textContent = `${model.name} gives ${model.kinds.map((kind) => TITLES[kind]).join(', ')}`;
   for (const kind of model.kinds) $('kind').add(new Option(TITLES[kind], kind));
   $('kinds').hidden = model.kinds.length < 2;
+  for (const name of model.beside) $('beside').add(new Option(name, name));
+  $('models').hidden = !model.beside.length;
   for (const part of document.querySelectorAll('[data-for]')) {
     part.hidden = !part.dataset.for.split(' ').some((name) => model.endpoints.includes(name));
   }
@@ -35,7 +38,7 @@ async function take(chosen) {
   if (!chosen) return;
   file = chosen;
   $('chosen').textContent = `${file.name || 'pasted picture'}, ${(file.size / 1e6).toFixed(1)} MB`;
-  found = null;
+  found = other = null;
   $('result').hidden = $('side').hidden = true;
   if (file.size > model.limits.megabytes * 1e6) {
     say(`This file is larger than the ${model.limits.megabytes} MB that this server takes.`, true);
@@ -49,7 +52,7 @@ async function take(chosen) {
   }
 }
 
-function fields() {
+function fields(name) {
   const form = new FormData();
   form.append('image', file, file.name || 'picture.png');
   const names = model.endpoints.includes('anomaly') ? ['object', 'defects']
@@ -58,13 +61,14 @@ function fields() {
     if (!$(name).disabled && $(name).value.trim()) form.append(name, $(name).value);
   }
   if (model.kinds.length > 1) form.append('task', $('kind').value);
+  if (name) form.append('model', name);
   return form;
 }
 
-async function ask(format) {
+async function ask(format, name) {
   const endpoint = model.endpoints.includes('segment') ? 'segment' : model.endpoints[0];
   const headers = $('token').value ? {Authorization: `Bearer ${$('token').value}`} : {};
-  const options = {method: 'POST', body: fields(), headers, signal: running.signal};
+  const options = {method: 'POST', body: fields(name), headers, signal: running.signal};
   const answer = await fetch(endpoint + (format ? `?format=${format}` : ''), options);
   if (answer.ok) return answer;
   if (answer.status === 401) {
@@ -97,12 +101,16 @@ async function work(what, doing) {
 
 function label() {
   work(async () => {
-    found = await (await ask()).json();
+    const beside = $('kind').value === 'semantic' && $('beside').value, first = await (await ask()).json();
+    const second = beside ? await (await ask('', beside)).json() : null;
+    found = first;
+    other = second && {found: second, owner: owners(second), sheet: null};
     hidden = new Set();
     sheet = null;
-    unpack();
+    owner = owners(found);
     show();
-    say(`${found.width} × ${found.height} pixels, ${found.seconds.toFixed(1)} s`);
+    const took = (one) => `${one.model} ${one.seconds.toFixed(1)} s`;
+    say(`${found.width} × ${found.height} pixels, ${other ? `${took(first)}, ${took(second)}` : `${found.seconds.toFixed(1)} s`}`);
   }, 'Looking at the picture …');
 }
 
@@ -136,8 +144,8 @@ function runLengths(text) {
 }
 
 // Which object each pixel belongs to, -1 for none; later objects lie over earlier ones.
-function unpack() {
-  owner = new Int16Array(found.width * found.height).fill(-1);
+function owners(found) {
+  const owner = new Int16Array(found.width * found.height).fill(-1);
   found.objects.forEach((object, number) => {
     if (!object.mask) return;
     const [height] = object.mask.size;
@@ -149,6 +157,7 @@ function unpack() {
       at += length;
     });
   });
+  return owner;
 }
 
 const colour = (object) => found.kind === 'semantic' ? found.colors[object.label] : palette(object);
@@ -163,7 +172,7 @@ function palette(object) { // objects of one class get shades of their own
 const bytes = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
 // The colours of all objects that are not hidden, opaque; one number per pixel, since photographs have millions.
-function coloured() {
+function coloured(found, owner) {
   const layer = new ImageData(found.width, found.height), pixels = new Uint32Array(layer.data.buffer);
   const values = found.objects.map((object, number) => {
     if (hidden.has(key(object, number))) return 0;
@@ -180,10 +189,19 @@ function paint() {
   canvas.width = found.width;
   canvas.height = found.height;
   if (photo) context.drawImage(photo, 0, 0, found.width, found.height);
-  if (!sheet) sheet = coloured();
+  sheet ??= coloured(found, owner);
   context.globalAlpha = $('opacity').value / 100;
-  context.drawImage(sheet, 0, 0);
+  const split = other ? Math.round(found.width * $('split').value / 100) : found.width, rest = found.width - split;
+  if (split) context.drawImage(sheet, 0, 0, split, found.height, 0, 0, split, found.height);
+  if (rest) {
+    other.sheet ??= coloured(other.found, other.owner);
+    context.drawImage(other.sheet, split, 0, rest, found.height, split, 0, rest, found.height);
+  }
   context.globalAlpha = 1;
+  if (other) {
+    context.fillStyle = '#fff';
+    context.fillRect(split - Math.max(1, found.width / 400), 0, Math.max(2, found.width / 200), found.height);
+  }
   if (found.kind === 'semantic') return;
   context.lineWidth = Math.max(2, found.width / 300);
   context.font = `${Math.max(12, Math.round(found.width / 45))}px system-ui, sans-serif`;
@@ -206,13 +224,16 @@ function rows() {
       share: object.area / total, score: object.score, key: key(object, number)}));
   }
   const all = found.areas.map((area) => ({name: area.class, colour: found.colors[area.label], share: area.share,
-    score: area.score, doubtful: area.by_chance, key: `class ${area.label}`}));
+    score: area.score, doubtful: area.by_chance, key: `class ${area.label}`,
+    beside: other && other.found.areas.find((one) => one.label === area.label).share}));
   return all.sort((one, other) => other.share - one.share);
 }
 
 function show() {
   $('result').hidden = $('side').hidden = false;
   const list = rows();
+  $('compared').hidden = !other;
+  $('sides').textContent = other ? `${found.model} | ${other.found.model}` : '';
   $('legend').replaceChildren(...list.map(entry));
   const whole = found.kind === 'anomaly' ? `Score of the picture: ${found.score.toFixed(2)}. ` : '';
   $('notes').textContent = whole + found.notes.join(' ') + (list.some((row) => row.doubtful)
@@ -230,12 +251,13 @@ function show() {
 
 function entry(row) {
   const item = document.createElement('li'), line = document.createElement('label'), box = document.createElement('input');
-  item.classList.toggle('none', !row.share);
+  item.classList.toggle('none', !row.share && !row.beside);
   box.type = 'checkbox';
   box.checked = true;
   box.addEventListener('change', () => {
     if (box.checked) hidden.delete(row.key); else hidden.add(row.key);
     sheet = null;
+    if (other) other.sheet = null;
     paint();
   });
   const swatch = document.createElement('span'), name = document.createElement('span'), numbers = document.createElement('span');
@@ -244,7 +266,8 @@ function entry(row) {
   name.className = 'name';
   name.textContent = row.name + (row.doubtful ? ' ?' : '');
   numbers.className = 'numbers';
-  numbers.textContent = percent(row.share) + (row.score === null || row.score === undefined ? '' : ` · ${row.score.toFixed(2)}`);
+  const score = row.score === null || row.score === undefined ? '' : ` · ${row.score.toFixed(2)}`;
+  numbers.textContent = percent(row.share) + (other ? ` | ${percent(row.beside)}` : score);
   numbers.title = 'part of the picture · how sure the model is, 0 to 1';
   line.append(box, swatch, name, numbers);
   item.append(line);
@@ -256,7 +279,9 @@ function under(event) {
   const x = Math.floor((event.clientX - box.left) / box.width * canvas.width);
   const y = Math.floor((event.clientY - box.top) / box.height * canvas.height);
   const inside = found && x >= 0 && y >= 0 && x < found.width && y < found.height;
-  const object = inside ? found.objects[owner[y * found.width + x]] : undefined;
+  const right = inside && other && x >= found.width * $('split').value / 100;
+  const [seen, whose] = right ? [other.found, other.owner] : [found, owner];
+  const object = inside ? seen.objects[whose[y * found.width + x]] : undefined;
   $('under').textContent = object ? object.title || object.class : '';
 }
 
@@ -265,7 +290,7 @@ $('ask').addEventListener('submit', (event) => { event.preventDefault(); label()
 $('words').addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); label(); }
 });
-$('opacity').addEventListener('input', () => { if (found) paint(); });
+for (const name of ['opacity', 'split']) $(name).addEventListener('input', () => { if (found) paint(); });
 $('canvas').addEventListener('pointermove', under);
 $('canvas').addEventListener('pointerleave', () => { $('under').textContent = ''; });
 document.addEventListener('paste', (event) => take([...event.clipboardData.files][0]));
