@@ -40,6 +40,14 @@ def plain(stream: Any) -> Any:
     return plain(stream.stream) if isinstance(stream, ShownStream) else stream
 
 
+def _shown_parts(record: logging.LogRecord, message: str) -> tuple[str, tuple[Any, ...]]:
+    """Text and arguments of a record, shown; arguments stay apart where they can, since formatters may look at them."""
+    given = record.args
+    if not isinstance(given, tuple) or not all(isinstance(value, str | int | float) for value in given):
+        return shown_lines(message), ()
+    return shown_lines(str(record.msg)), tuple(shown_lines(v) if isinstance(v, str) else v for v in given)
+
+
 @contextmanager
 def shown_output() -> Iterator[None]:
     """Show control characters in all that is printed or logged, and put a mark for what the encoding does not have."""
@@ -48,7 +56,9 @@ def shown_output() -> Iterator[None]:
 
     def record(*args: Any, **options: Any) -> logging.LogRecord:
         made = factory(*args, **options)
-        made.msg, made.args = shown_lines(made.getMessage()), ()
+        message = made.getMessage()
+        if shown_lines(message) != message:
+            made.msg, made.args = _shown_parts(made, message)
         return made
 
     for stream in before:

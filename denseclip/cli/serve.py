@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +75,14 @@ def run(args: argparse.Namespace) -> int:
         require_host_stack('denseclip serve')
     words = _words(args)
     needs_words = _brings_none(args, words)
+    name, titles = public_name(args.runtime or args.model or args.config), [public_name(one) for one in args.beside]
+    _check_names(name, titles)
     with bound(args.host, args.port) as place:  # taken before a model is loaded for nothing
         model = load_aloud(lambda: _load(args, words))
-        name = public_name(args.runtime or args.model or args.config)
-        others = _beside(args, words, name)
+        others = {
+            shown(title): load_aloud(lambda other=other: _load(args, words, other))
+            for title, other in zip(titles, args.beside, strict=True)
+        }
         free = 'a request brings words' if needs_words else ''
         print(f'{shown(name)}: {model.task}' + (f'; {free}' if free else ''))
         for other in others:
@@ -120,23 +125,18 @@ def _is_preset(name: str | None) -> bool:
     return name is not None and not is_config(name) and find_card(name).kind == 'preset'
 
 
-def _beside(args: argparse.Namespace, words: Vocabulary | None, name: str) -> dict[str, Predictor]:
-    """The models of ``--beside`` by their names.
+def _check_names(name: str, beside: Sequence[str]) -> None:
+    """Refuse models of one name, which no request could tell apart.
 
     Raises:
-        UserError: If two have one name.
+        UserError: Then.
     """
     from denseclip.apis.errors import UserError
-    from denseclip.cli.pictures import load_aloud
 
-    names = [public_name(other) for other in args.beside]
-    twice = next((one for one in names if (name, *names).count(one) > 1), None)
+    names = [name, *beside]
+    twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:
         raise UserError(f"--beside: two models are called '{shown(twice)}'; name each once.")
-    return {
-        shown(one): load_aloud(lambda other=other: _load(args, words, other))
-        for one, other in zip(names, args.beside, strict=True)
-    }
 
 
 def _load(args: argparse.Namespace, words: Vocabulary | None, beside: str | None = None) -> Predictor:

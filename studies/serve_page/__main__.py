@@ -35,7 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--words', default='temple; sky; trees')
     parser.add_argument('--browser', default='/usr/bin/chromium')
     parser.add_argument('--driver', default='/usr/bin/chromedriver')
+    parser.add_argument('--beside', help='a model that stands beside the first (serve --beside)')
     parser.add_argument('--out', type=Path, help='PNG to write')
+    parser.add_argument('--compared', type=Path, help='PNG to write of two models')
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         browser = _browser(args.browser, args.driver, folder)
@@ -97,6 +99,8 @@ def _click_through(browser: Any, args: argparse.Namespace, folder: Path) -> list
     wait('the legend has every class', lambda: all(n in ' '.join(browser.execute_script(rows)) for n in names))
     wait('shares are said', lambda: '%' in ' '.join(browser.execute_script(rows)))
     wait('every pixel is where the masks say', lambda: browser.execute_script(_PIXELS_OF_OBJECTS))
+    if args.beside:
+        _compare(browser, find, wait, args)
     coloured = browser.execute_script(_SUM)
     boxes = browser.find_elements('css selector', '#legend input')
     for box in boxes:
@@ -118,6 +122,29 @@ def _click_through(browser: Any, args: argparse.Namespace, folder: Path) -> list
         raise RuntimeError(f'the browser complains: {faults}')
     seen.append('nothing in the log of the browser')
     return seen
+
+
+def _compare(browser: Any, find: Any, wait: Any, args: argparse.Namespace) -> None:
+    """Put another model beside the first, move the border, and take it away again."""
+    choice = "const box = document.getElementById('beside'); box.value = arguments[0];"
+    move = (
+        "const bar = document.getElementById('split'); bar.value = arguments[0]; bar.dispatchEvent(new Event('input'));"
+    )
+    browser.execute_script(choice, args.beside)
+    find('go').click()
+    wait('two models are named', lambda: find('compared').is_displayed() and args.beside in find('sides').text)
+    wait('the legend has two shares', lambda: ' | ' in find('legend').text)
+    sums = []
+    for place in (0, 50, 100):
+        browser.execute_script(move, place)
+        sums.append(browser.execute_script(_SUM))
+    wait('the border divides two results', lambda: len(set(sums)) == 3)
+    browser.execute_script(move, 50)
+    if args.compared is not None:
+        browser.save_screenshot(str(args.compared))
+    browser.execute_script(choice, '')
+    find('go').click()
+    wait('one model stands alone again', lambda: not find('compared').is_displayed())
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ import pytest
 from mmengine.logging import MMLogger, print_log
 from PIL import Image
 from termcolor import colored
+from uvicorn.logging import AccessFormatter
 
 from denseclip.cli.main import main
 from denseclip.cli.output import ShownStream, plain, shown_output
@@ -89,3 +90,15 @@ def test_what_is_printed_beside_a_progress_bar(capsys: pytest.CaptureFixture) ->
     for _ in track([1, 2], 2, 'working'):
         print(HOSTILE)
     assert capsys.readouterr().out == f'{SHOWN}\n' * 2
+
+
+def test_formatters_that_look_at_arguments_find_them(caplog: pytest.LogCaptureFixture) -> None:
+    """uvicorn's lines about requests are made of the arguments, not of the message."""
+    access = AccessFormatter('%(request_line)s %(status_code)s', use_colors=False)
+    with shown_output():
+        for path in ('/segment', f'/{HOSTILE}'):
+            logging.getLogger('access').warning('%s "%s %s HTTP/%s" %d', '::1', 'POST', path, '1.1', 200)
+        logging.getLogger('access').warning('%s', ValueError(HOSTILE))
+    lines = [access.format(record) for record in caplog.records[:2]]
+    assert lines == ['POST /segment HTTP/1.1 200 OK', f'POST /{SHOWN} HTTP/1.1 200 OK']
+    assert caplog.messages[2] == SHOWN

@@ -75,3 +75,21 @@ def test_what_is_served_is_said(monkeypatch, capsys):
 )
 def test_nobody_learns_where_a_model_lies(name, public):
     assert serve.public_name(name) == public
+
+
+def test_models_beside_the_first_are_loaded_by_name(monkeypatch):
+    loaded, served = {}, {}
+    model = type('Model', (), {'task': 'semantic'})()
+    monkeypatch.setattr(
+        'denseclip.apis.loading.load_model', lambda name, **given: loaded.update({name: given}) or model
+    )
+    monkeypatch.setattr('denseclip.cli.pictures.load_aloud', lambda load: load())
+    monkeypatch.setattr('denseclip.serving.server.serve', lambda *args, **options: served.update(options))
+    given = ['--model', 'sclip', '--beside', 'naclip', 'maskclip', '--pretrained', 'x.pt']
+    assert main(['serve', '--port', '0', *given]) == 0
+    assert list(loaded) == ['sclip', *served['beside']] == ['sclip', 'naclip', 'maskclip']
+    assert all(given['pretrained'] == 'x.pt' and given['words'] for given in loaded.values())
+
+
+def test_a_model_stands_beside_another_once(refused):
+    assert "two models are called 'sclip'" in refused('--port', '0', '--model', 'sclip', '--beside', 'naclip', 'sclip')
