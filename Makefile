@@ -16,8 +16,7 @@ PICTURES ?= docs/assets
 JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-fast lint docs chaos clean
-.PHONY: demo test test-fast lint docs page clean
+.PHONY: demo test test-fast lint docs page chaos clean
 
 demo: $(STAMP)-demo
 	$(PY) tools/demo.py
