@@ -4,6 +4,8 @@
 # make docs   the documentation as a site, in site/
 # make chaos  faults on purpose: kills, full disks, damaged files (docs/reliability.md)
 # make page   a page that labels photographs in the browser alone, for the site (needs npm)
+# make sbom   a software bill of materials, sbom.cdx.json
+# make audit  known weaknesses of the tested versions, where they can be asked for
 # A ready environment is reused: make test VENV=/path/to/venv
 VENV   ?= .venv
 PYTHON ?= python3
@@ -16,7 +18,7 @@ PICTURES ?= docs/assets
 JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-fast lint docs page chaos clean
+.PHONY: demo test test-fast lint docs page sbom audit chaos clean
 
 demo: $(STAMP)-demo
 	$(PY) tools/demo.py
@@ -42,6 +44,12 @@ page: $(STAMP)-test
 	$(PY) -m denseclip export --precision fp16 --calibrate $(PICTURES) --out build/page-export --force
 	$(PY) -m denseclip page build/page-export --out docs/browser/page --force
 
+sbom: $(STAMP)-supply
+	$(PY) -m studies.supply sbom sbom.cdx.json
+
+audit: $(STAMP)-supply
+	$(PY) -m studies.supply audit
+
 # One environment serves all commands; `demo` needs fewer packages than `test`. An environment that already holds the
 # packages is only linked to this checkout.
 $(STAMP)-%: setup.py requirements/tested.txt
@@ -51,4 +59,4 @@ $(STAMP)-%: setup.py requirements/tested.txt
 	@touch $@
 
 clean:
-	rm -rf demo_out site docs/api docs/browser build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf sbom.cdx.json demo_out site docs/api docs/browser build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -116,6 +116,11 @@ TEST = [
     *SUPERPIXELS,  # also an independent count of connected regions
 ]
 
+SUPPLY = [
+    'cyclonedx-bom>=7',  # the bill of materials
+    'pip-audit>=2.9',  # advisories
+    'packaging>=24.2',  # names of licences
+]
 DOCS = ['sphinx>=8', 'myst-nb>=1.2', 'sphinx-autoapi>=3.6', 'sphinx-rtd-theme>=3', 'sphinx-copybutton']
 
 setup(
@@ -149,6 +154,7 @@ setup(
         'supervision': SUPERVISION,
         'completion': COMPLETION,
         'docs': DOCS,
+        'supply': SUPPLY,
         'export': EXPORT,
         'runtime': RUNTIME,
         'runtime-anomaly': RUNTIME_ANOMALY,
