@@ -12,6 +12,7 @@ from .pipelines import (
     crop_train_steps,
     eval_steps,
     ignored_label,
+    lsj_steps,
     tta_steps,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     'eval_steps',
     'ignored_label',
     'imagenet_r50',
+    'lsj_steps',
     'sentence_guidance',
     'text_guidance',
     'tta_steps',

@@ -69,6 +69,23 @@ def crop_train_steps(
     ]
 
 
+def lsj_steps(crop_size: tuple[int, int]) -> list[Step]:
+    """Train on panoptic segments by large-scale jitter: a picture is fitted into a tenth of the crop to twice of it.
+
+    Args:
+        crop_size: Height and width of a crop; what a picture leaves of it is padded.
+    """
+    return [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadPanopticSegments'),
+        dict(type='RandomFlip', prob=0.5),
+        dict(type='RandomResize', scale=crop_size, ratio_range=(0.1, 2.0), keep_ratio=True),
+        dict(type='RandomCrop', crop_size=crop_size),
+        dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=255)),
+        dict(type='PackPanopticInputs', with_instances=True),
+    ]
+
+
 def tta_steps(scale: tuple[int, int], ratios: Sequence[float]) -> list[Step]:
     """Test every picture at several sizes and mirrored (``--tta``).
 

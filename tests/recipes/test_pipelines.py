@@ -43,6 +43,11 @@ def test_no_class_has_the_label_of_ignored_pixels(num_classes: int, label: int) 
     assert recipes.ignored_label(num_classes) == label >= num_classes
 
 
+def test_large_scale_jitter_as_it_is_spelled_out() -> None:
+    written = Config.fromfile(CONFIGS / '_base_/datasets/coco-panoptic-lsj_1024x1024.py')
+    assert recipes.lsj_steps((1024, 1024)) == written.train_pipeline
+
+
 def test_boxes_as_they_are_spelled_out() -> None:
     coco = Config.fromfile(CONFIGS / '_base_/datasets/coco_detection_1333x800.py')
     assert recipes.box_eval_steps(coco.img_scale) == coco.test_pipeline
