@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/inputs_clip.py',
     '../_base_/datasets/pictures_512x512.py',
-    '../_base_/datasets/label_maps.py',
+    '../_base_/datasets/voc20_672x672.py',
     '../_base_/schedules/spar_250k.py',
     '../_base_/default_runtime.py',
 ]
@@ -16,7 +16,7 @@ model = dict(
         preset='maskclip',
         read_out=dict(pos_resize='bicubic+0.1'),
     ),
-    vocabulary='voc20',
+    vocabulary='voc20_sclip',
     templates='openai_imagenet',
     output='cosines',
     scale=40.0,
@@ -26,19 +26,3 @@ model = dict(
     feature_cache='data/spar_features',
     test_cfg=dict(mode='whole'),
 )
-val_dataloader = dict(
-    dataset=dict(
-        type='PascalVOC20Dataset',
-        data_root='data/VOCdevkit/VOC2012',
-        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
-        ann_file='ImageSets/Segmentation/val.txt',
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(2048, 672), keep_ratio=True),
-            dict(type='LoadAnnotations'),
-            dict(type='CheckLabelRange', num_classes=20),
-            dict(type='PackSegInputs'),
-        ],
-    ),
-)
-test_dataloader = val_dataloader

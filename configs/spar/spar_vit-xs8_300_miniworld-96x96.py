@@ -3,8 +3,8 @@
 # denseclip miniworld data/miniworld --layout ade20k --count 20 --val-count 200 --size 128x128
 _base_ = [
     '../_base_/models/inputs_clip.py',
-    '../_base_/datasets/label_maps.py',
-    '../_base_/schedules/spar_250k.py',
+    '../_base_/datasets/miniworld_128x128.py',
+    '../_base_/schedules/iterations.py',
     '../_base_/default_runtime.py',
 ]
 max_iters = 300
@@ -34,28 +34,15 @@ train_dataloader = dict(
         ],
     ),
 )
-val_dataloader = dict(
-    num_workers=1,
-    dataset=dict(
-        type='MiniworldDataset',
-        data_root='data/miniworld',
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='LoadAnnotations'),
-            dict(type='CheckLabelRange', num_classes=32),
-            dict(type='PackSegInputs'),
-        ],
-    ),
-)
+val_dataloader = dict(num_workers=1)
 test_dataloader = val_dataloader
 # Few iterations and a small network: the blocks learn faster than in the paper's recipe.
 optim_wrapper = dict(
-    _delete_=True,
     type='OptimWrapper',
     constructor='TrainableOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=1e-4),
 )
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=0, end=max_iters)]
-train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=max_iters))
+randomness = dict(seed=0)
