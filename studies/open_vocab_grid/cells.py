@@ -235,7 +235,10 @@ def _use_protocol(
     """Change a model to what a protocol does with a set; the config of the data set."""
     setting = rules.setting(entry.name)
     _use_weights(model, options, rules.weights)
-    model['clip'].update(rules.clip)
+    tuned = setting.tuned if name == rules.name else {}
+    parts = (model['clip'].get('read_out') or {}, rules.clip.get('read_out', {}), tuned.get('read_out', {}))
+    read_out = {key: value for part in parts for key, value in part.items()}
+    model['clip'].update(rules.clip, **({'read_out': read_out} if read_out else {}))
     if rules.normalisation is not None:
         mean, std = rules.normalisation
         model['data_preprocessor'] = dict(
@@ -244,9 +247,6 @@ def _use_protocol(
     own = preset(name).model.get('templates') if name in PRESETS else None
     if rules.templates != (model.get('templates') or own or 'openai_imagenet'):
         model['templates'] = rules.templates
-    tuned = setting.tuned if name == rules.name else {}
-    if 'read_out' in tuned:
-        model['clip']['read_out'] = {**(model['clip'].get('read_out') or {}), **tuned['read_out']}
     if 'affinity' in tuned:
         model['affinity'] = {**tuned['affinity'], **(model.get('affinity') or {})}
     pamr = {'pamr': dict(rules.pamr)} if rules.pamr else {}

@@ -19,7 +19,8 @@ class EvaluationProtocol:
         settings: By name of the set; sets that it was not published for are missing.
         templates: Sentences for class names.
         pamr: Settings of PAMR on the scores, where the protocol has it.
-        clip: Settings of the model's ``clip`` that it was run with, where they are not those of the weights.
+        clip: Settings of the model's ``clip`` that it was run with, where they are not those of the weights; of
+            ``read_out`` those that take the place of a preset's.
         normalisation: Mean and standard deviation of RGB in 0..255; None is what the weights were trained with.
         notes: What to know before comparing.
     """

@@ -327,6 +327,8 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 'short side 672, Cityscapes at 1024, names and thresholds of SCLIP',
                 _LAION,
                 _spar(),
+                clip=MappingProxyType(dict(read_out=dict(pos_resize='bicubic+0.1', antialias=False))),
+                notes=("positions are resized as the authors do and as the student's training does, by every preset",),
             ),
             EvaluationProtocol(
                 'maskclip_orig',
