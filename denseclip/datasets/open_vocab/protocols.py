@@ -16,6 +16,7 @@ from denseclip.datasets.open_vocab.setting import Setting
 _LAION, _OPENAI = ('ViT-B-16', 'laion2b_s34b_b88k'), ('ViT-B-16', 'openai')
 _METACLIP = ('ViT-B-16-quickgelu', 'metaclip_fullcc')
 _TALK2DINO = ('local-dir:clips/talk2dino', None)
+_DINOTXT = ('local-dir:clips/dinotxt', None)
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 _FROM_ABOVE = ('mess_floodnet', 'mess_uavid')
 _OF_ALL = ('context60', 'cityscapes', 'context59', 'ade20k', 'coco_stuff')
@@ -197,6 +198,11 @@ def _talk2dino() -> dict[str, Setting]:
     return {name: replace(plain, vocabulary=names.get(name, name)) for name in sets}
 
 
+def _dinotxt() -> dict[str, Setting]:
+    plain = Setting('', (2048, 512), (384, 384), (192, 192))
+    return {name: replace(plain, vocabulary=name) for name, entry in SETS.items() if not entry.has_background}
+
+
 def _maskclip_orig() -> dict[str, Setting]:
     sizes = {
         'voc20': (2048, 512),
@@ -322,6 +328,16 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 ),
             ),
             EvaluationProtocol(
+                'dinotxt',
+                "dino.txt (Jose et al., CVPR 2025), the notebook of its authors: windows of 384 at short side 512",
+                _DINOTXT,
+                _dinotxt(),
+                notes=(
+                    'windows average cosines, there their softmax; names of classes are those of the sets, since the '
+                    'notebook shows single pictures',
+                ),
+            ),
+            EvaluationProtocol(
                 'spar',
                 'SPAR (Kombol et al., CVPR 2026), naomikombol/SPAR at 0f63ff2, configs/maskclip: whole pictures at '
                 'short side 672, Cityscapes at 1024, names and thresholds of SCLIP',
@@ -416,6 +432,7 @@ _DEFAULTS = {
     'cass': 'cass',
     'sfp': 'sfp',
     'talk2dino': 'talk2dino',
+    'dinotxt': 'dinotxt',
 }
 
 
