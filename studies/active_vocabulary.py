@@ -4,8 +4,8 @@
 The weights of ``mixed`` and the patches of ``dense`` were chosen on pictures of seed 0; the command reports on seed 1.
 
 Example:
-    denseclip miniworld data/miniworld --layout ade20k --count 2 --val-count 160 --size 128x128 --seed 1
-    python studies/active_vocabulary.py data/miniworld --count 80
+    denseclip miniworld data/miniworld_seed1 --layout ade20k --count 2 --val-count 160 --size 128x128 --seed 1
+    python studies/active_vocabulary.py data/miniworld_seed1 --count 80
 """
 
 from __future__ import annotations
