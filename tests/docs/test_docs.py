@@ -142,9 +142,9 @@ def commands(page: Path) -> Iterator[list[str]]:
     for code in blocks(page, 'bash'):
         variables: dict[str, str] = {}
         for line in code.replace('\\\n', ' ').splitlines():
-            assignment = re.fullmatch(r'(\w+)=(\S+)', line.strip())
+            assignment = re.fullmatch(r'(\w+)=(\S+|"[^"]*"|\'[^\']*\')', line.strip())
             if assignment:
-                variables[assignment[1]] = assignment[2]
+                variables[assignment[1]] = assignment[2].strip('\'"')
                 continue
             line = re.sub(r'\$(\w+)', lambda m, known=variables: known.get(m[1], m[0]), line)
             for part in line.split(' && '):
