@@ -142,13 +142,14 @@ def test_config_says_what_the_protocol_says(name: str, set_name: str) -> None:
 
 def test_a_protocol_changes_parts_of_a_read_out_and_leaves_the_others(tmp_path: Path) -> None:
     path = tmp_path / 'mine.py'
-    path.write_text("model = dict(type='X', clip=dict(preset='talk2dino', read_out=dict(gaussian=5.0, residual=True)))\n")
+    read_out = dict(gaussian=5.0, residual=True)
+    path.write_text(f"model = dict(type='X', clip=dict(preset='talk2dino', read_out={read_out!r}))\n")
     options = CellOptions(configs={'mine': str(path)})
     of_protocol = dict(PROTOCOLS['spar'].clip['read_out'])
     assert of_protocol == dict(pos_resize='bicubic+0.1', antialias=False)
     found = cell_config('mine', 'voc20', 'spar', options).model.clip
-    assert found.read_out == dict(gaussian=5.0, residual=True, **of_protocol)
-    assert cell_config('mine', 'voc20', 'sclip', options).model.clip.read_out == dict(gaussian=5.0, residual=True)
+    assert found.read_out == {**read_out, **of_protocol}
+    assert cell_config('mine', 'voc20', 'sclip', options).model.clip.read_out == read_out
     tuned = cell_config('pearl', 'ade20k', 'pearl', CellOptions()).model.clip.read_out
     assert tuned == dict(align_kk=0.3) and PROTOCOLS['spar'].clip['read_out'] == of_protocol
 

@@ -329,7 +329,7 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
             ),
             EvaluationProtocol(
                 'dinotxt',
-                "dino.txt (Jose et al., CVPR 2025), the notebook of its authors: windows of 384 at short side 512",
+                'dino.txt (Jose et al., CVPR 2025), the notebook of its authors: windows of 384 at short side 512',
                 _DINOTXT,
                 _dinotxt(),
                 notes=(
