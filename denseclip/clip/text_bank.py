@@ -196,7 +196,7 @@ class TextBank:
         return rows
 
     def _remember(self, state: str, names: tuple[str, ...], rows: Tensor) -> None:
-        self._memory.update({(state, name): row for name, row in zip(names, rows, strict=True)})
+        self._memory.update({(state, name): row.clone() for name, row in zip(names, rows, strict=True)})
 
     def _run_tower(self, prompts: tuple[str, ...]) -> Tensor:
         sentences = [fill(template, name) for name in prompts for template in self.templates]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,18 @@ def default_cache_dir() -> Path:
     return (Path(root) if root else Path.home() / '.cache' / 'denseclip') / 'text'
 
 
+_MOST_BYTES = 1 << 30  # a list of a hundred names is 200 KB
+_MOST_ENTRIES = 10_000
+_EVERY = 50  # entries written between two looks at how much there is
+
+
 class TextCache:
     """A folder of safetensors files, one per key.
 
     Files are written under a temporary name and renamed, so that processes that write at once, or are killed, leave
     whole files only. Each holds the checksum of its rows. Nothing that goes wrong here stops a prediction: a damaged
-    entry is written anew, and a folder that takes no files is said once.
+    entry is written anew, and a folder that takes no files is said once. Entries that were not read for longest go when
+    they are more than 10,000 or take more than 1 GB: words that change with every call do not fill a disk.
 
     Args:
         folder: Where the files are; made when the first is written.
@@ -35,6 +42,7 @@ class TextCache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._has_complained = False
+        self._written = 0
 
     def path(self, key: str) -> Path:
         """File of a key."""
@@ -65,6 +73,8 @@ class TextCache:
         except (WeightFileError, OSError) as error:
             rows, fault = None, str(error)
         if fault is None:
+            with suppress(OSError):
+                os.utime(path)  # it is of use
             return rows
         warnings.warn(f"text cache entry '{path}' is unusable and will be written anew: {fault}", stacklevel=3)
         return None
@@ -74,10 +84,30 @@ class TextCache:
         try:
             meta = {**about, 'sha256': _checksum(rows), 'shape': list(rows.shape), 'dtype': str(rows.dtype)}
             write_safetensors({'embeddings': rows}, self.path(key), meta)
+            if self._written % _EVERY == 0:
+                self._trim()
+            self._written += 1
         except (WeightFileError, OSError) as error:
             if not self._has_complained:
                 self._has_complained = True
                 warnings.warn(f'text embeddings are not cached on disk: {error}', stacklevel=3)
+
+    def _trim(self) -> None:
+        """Remove the entries that were of no use for longest, down to nine tenths of what is allowed."""
+        found = []
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith('.safetensors'):
+                    with suppress(FileNotFoundError):  # another process trims, too
+                        found.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
+        room, count = sum(size for _, size, _ in found), len(found)
+        if room <= _MOST_BYTES and count <= _MOST_ENTRIES:
+            return
+        for _, size, path in sorted(found):
+            if room <= 0.9 * _MOST_BYTES and count <= 0.9 * _MOST_ENTRIES:
+                return
+            Path(path).unlink(missing_ok=True)
+            room, count = room - size, count - 1
 
 
 def _fault(rows: Tensor, meta: Mapping[str, Any], shape: tuple[int, int], dtype: torch.dtype) -> str | None:

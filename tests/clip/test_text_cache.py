@@ -189,3 +189,24 @@ def test_bfloat16_rows_have_a_checksum_too(tmp_path: Path) -> None:
     cache.write('key', rows, {})
     found = cache.read('key', (3, 4), torch.bfloat16)
     assert found is not None and torch.equal(found, rows)
+
+
+def test_words_that_change_with_every_call_do_not_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read last stays; another program's files are left alone."""
+    for name, value in (('_MOST_ENTRIES', 20), ('_EVERY', 5)):
+        monkeypatch.setattr(f'denseclip.clip.text_cache.{name}', value)
+    cache, rows = TextCache(tmp_path), torch.ones(1, 4)
+    (tmp_path / 'notes.txt').touch()
+    for number in range(60):
+        cache.write(f'key{number}', rows, {})
+        os.utime(cache.path(f'key{number}'), (1000 + number, 1000 + number))
+        assert cache.read('key0', (1, 4), rows.dtype) is not None
+    left = {path.name for path in tmp_path.glob('*.safetensors')}
+    assert 18 <= len(left) <= 25 and {'key0.safetensors', 'key59.safetensors'} <= left
+    assert (tmp_path / 'notes.txt').exists()
+    monkeypatch.setattr('denseclip.clip.text_cache._MOST_BYTES', 5 * cache.path('key0').stat().st_size)
+    for number in range(60, 66):
+        cache.write(f'key{number}', rows, {})
+    assert len(list(tmp_path.glob('*.safetensors'))) <= 5 + 5
