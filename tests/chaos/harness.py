@@ -34,7 +34,7 @@ LIMIT = 300.0
 _UNFINISHED = re.compile(
     r'\.partial$|\.part$|\.tmp$|^\.tmp|^\.write-test-|^\.saving-|^\.export-|\.new-\w{8}$|^denseclip-|^tmp'
 )
-VOLATILE = re.compile(r'(^|/)(\d{8}_\d{6}(/|$)|last_checkpoint$|\.made-by-denseclip$)')
+VOLATILE = re.compile(r'(^|/)(\d{8}_\d{6}(/|$)|last_checkpoint$|\.denseclip/run\.record$|\.made-by-denseclip$)')
 """What differs between equal runs: logs by their time, paths, and times of files."""
 
 
@@ -91,10 +91,12 @@ class Place:
     Attributes:
         here: Everything of it.
         world: Sources, which nobody may change.
+        full_cache: The cache of an undisturbed run.
     """
 
     here: Path
     world: Path
+    full_cache: Path | None = None
 
     @property
     def disk(self) -> Path:
@@ -378,7 +380,7 @@ def disturb(
         seed: Of the moment.
         fresh: New interpreters instead of forks.
     """
-    place = Place(here, undisturbed.world)
+    place = Place(here, undisturbed.world, undisturbed.cache)
     row = Row(command.name, fault.name, 'before the start', '')
     if here.exists():
         shutil.rmtree(here)
@@ -456,6 +458,7 @@ class Undisturbed:
         digests: Of what it made.
         writes: What it wrote, in events.
         seconds: How long it took.
+        cache: What it left in its cache.
     """
 
     world: Path
@@ -463,6 +466,7 @@ class Undisturbed:
     digests: dict[str, str]
     writes: int
     seconds: float
+    cache: Path
 
 
 def undisturbed(command: Command, here: Path, world: Path, *, fresh: bool = False) -> Undisturbed:
@@ -484,4 +488,4 @@ def undisturbed(command: Command, here: Path, world: Path, *, fresh: bool = Fals
         raise RuntimeError(f'{command.name} makes nothing to compare: {ended.out[-2000:]}')
     if tree(world) != sources:
         raise RuntimeError(f'{command.name} changes its sources')
-    return Undisturbed(world, sources, digests, ended.writes, ended.seconds)
+    return Undisturbed(world, sources, digests, ended.writes, ended.seconds, place.cache)

@@ -125,9 +125,21 @@ def _kill_child() -> bool:
 
 
 def install(plan: dict) -> None:
-    """Watch this process from now on; ``plan`` are the arguments of :class:`Watch`."""
+    """Watch this process from now on.
+
+    Args:
+        plan: The arguments of :class:`Watch`; with ``sign``, the fault strikes when that file appears.
+    """
     watch = Watch(Path(plan['folder']), Path(plan['disk']), plan['fault'], plan['moment'], Path(plan['report']))
     sys.addaudithook(watch)
+    if 'sign' in plan and plan['fault']:
+        threading.Thread(target=_strike_at, args=(watch, Path(plan['sign'])), daemon=True).start()
+
+
+def _strike_at(watch: Watch, sign: Path) -> None:
+    while not sign.exists():
+        time.sleep(0.05)
+    watch.strike()
 
 
 def main() -> int:

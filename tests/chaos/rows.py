@@ -28,29 +28,22 @@ WITH_TEXT = ('label', 'segment', 'anomaly')
 READERS = ('label', 'segment', 'anomaly', 'convert camvid', 'test', 'train')
 
 
-def _other_world(change: Callable[[Path], None]) -> Callable[[Place], Callable[[], None]]:
-    """Let the command read a damaged copy of the world, and the true one again when it starts anew."""
-
-    def prepare(place: Place) -> Callable[[], None]:
-        true = place.world
-        place.world = place.here / 'world'
-        shutil.copytree(true, place.world)
-        config = place.world / 'toy.py'
-        config.write_text(config.read_text().replace(str(true), str(place.world)))
-        change(place.world)
-
-        def undo() -> None:
-            place.world = true
-
-        return undo
-
-    return prepare
-
-
-def _cut_pictures(world: Path) -> None:
-    """Cut off one picture of each set."""
-    for path in (world / 'shots' / '2.jpg', *list((world / 'camvid' / 'train').glob('*.png'))[:1]):
+def _cut_pictures(place: Place) -> Callable[[], None]:
+    """Let the command read a copy of the world with a picture of each set cut off; they are whole again later."""
+    true = place.world
+    place.world = place.here / 'world'
+    shutil.copytree(true, place.world)
+    config = place.world / 'toy.py'
+    config.write_text(config.read_text().replace(str(true), str(place.world)))
+    cut = [place.world / name for name in ('shots/2.jpg', 'camvid/train/train_000000.png', 'camvid/val/val_000000.png')]
+    for path in cut:
         path.write_bytes(path.read_bytes()[:200])
+
+    def undo() -> None:
+        for path in cut:
+            shutil.copyfile(true / path.relative_to(place.world), path)
+
+    return undo
 
 
 def _poison(place: Place) -> Callable[[], None]:
@@ -60,8 +53,9 @@ def _poison(place: Place) -> Callable[[], None]:
 
 
 def _spoil_cache(place: Place) -> Callable[[], None]:
-    """A cache whose entries are damaged in three ways; the harness has filled it."""
-    spoil(place.cache)
+    """A cache whose entries are damaged in three ways."""
+    shutil.copytree(place.full_cache, place.cache)
+    assert spoil(place.cache)
     return lambda: None
 
 
@@ -97,7 +91,7 @@ SLOW = Fault('slow disk', 'slow', (0,))
 CLOCK = Fault('clock jumps back 400 days', 'clock', (0,))
 WORKER = Fault('a loading process is killed', 'worker', (2,), says='killed|worker')
 NAN = Fault('loss becomes NaN', '', (2,), _poison, during='', says='not finite')
-CUT = Fault('a picture is cut off', '', (2,), _other_world(_cut_pictures), during='')
+CUT = Fault('a picture is cut off', '', (2,), _cut_pictures, during='')
 STALE = Fault('text cache damaged', '', (0,), _spoil_cache, during='', says='unusable')
 NO_CACHE = Fault('text cache cannot be written', '', (0,), _block_cache, during='')
 
@@ -109,5 +103,6 @@ TABLE: list[tuple[str, Fault]] = [
     *((name, CLOCK) for name in ('train', 'label', 'convert camvid', 'anomaly')),
     ('train, a worker', WORKER),
     ('train', NAN),
-    *((name, NO_CACHE) for name in WITH_TEXT),
+    *((name, CUT) for name in READERS),
+    *((name, fault) for fault in (STALE, NO_CACHE) for name in WITH_TEXT),
 ]

@@ -18,16 +18,19 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import serving  # noqa: E402
 from commands import BY_NAME, build_world, import_everything  # noqa: E402
-from harness import ROOT, Place, Row, Undisturbed, disturb, run, undisturbed  # noqa: E402
+from harness import ROOT, Fault, Place, Row, Undisturbed, disturb, run, undisturbed  # noqa: E402
 from rows import TABLE  # noqa: E402
 
 
 def main() -> int:
     """Run the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--commands', nargs='+', metavar='NAME', choices=BY_NAME, default=list(BY_NAME))
-    parser.add_argument('--fault', default='', metavar='TEXT', help='only faults whose name holds it')
+    parser.add_argument(
+        '--commands', nargs='+', metavar='NAME', choices=[*BY_NAME, 'serve'], default=[*BY_NAME, 'serve']
+    )
+    parser.add_argument('--fault', nargs='+', default=[''], metavar='TEXT', help='only faults whose name holds one')
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--fresh', action='store_true', help='a new interpreter for each command: ten times as long')
     parser.add_argument('--keep', metavar='DIR', help='work there, and leave what is there')
@@ -49,7 +52,7 @@ def main() -> int:
 
 
 def _rows(args: argparse.Namespace, root: Path):
-    wanted = [(name, fault) for name, fault in TABLE if name in args.commands and args.fault in fault.name]
+    wanted = [(name, fault) for name, fault in TABLE if name in args.commands and _is_asked(fault, args.fault)]
     world = root / 'world'
     if not world.exists():
         build_world(world)
@@ -62,8 +65,9 @@ def _rows(args: argparse.Namespace, root: Path):
         command = BY_NAME[name]
         try:
             if name not in known:
-                shutil.rmtree(root / 'undisturbed', ignore_errors=True)
-                known[name] = undisturbed(command, root / 'undisturbed', world, fresh=args.fresh)
+                here = root / f'undisturbed {name}'
+                shutil.rmtree(here, ignore_errors=True)
+                known[name] = undisturbed(command, here, world, fresh=args.fresh)
             row = disturb(command, fault, known[name], root / f'row{number}', seed=args.seed, fresh=args.fresh)
         except RuntimeError as error:
             row = Row(name, fault.name, '', 'not run', complaints=[str(error)])
@@ -72,6 +76,14 @@ def _rows(args: argparse.Namespace, root: Path):
         print(_line(row), flush=True)
         print(f'{number + 1} of {len(wanted)}: {time.monotonic() - start:.0f} s', file=sys.stderr, flush=True)
         yield row
+    if 'serve' in args.commands and '' in args.fault:
+        for row in serving.rows(root, world):
+            print(_line(row), flush=True)
+            yield row
+
+
+def _is_asked(fault: Fault, texts: list[str]) -> bool:
+    return any(text in fault.name for text in texts)
 
 
 def _line(row: Row) -> str:
