@@ -104,7 +104,20 @@ COMMANDS = (
     Command('convert cityscapes', ('convert', 'cityscapes', '{world}/cityscapes', '{out}', '--force')),
     Command('convert weights', ('convert', 'weights', '{world}/toy.pth', '{out}/ours.safetensors', '--force')),
     Command('miniworld', ('miniworld', '{out}', '--layout', 'ade20k', '--count', '4', '--val-count', '2')),
-    Command('new-dataset', ('new-dataset', '{world}/mine', '--out', '{out}/mine.py', '--classes', WORDS, '--force')),
+    Command(
+        'new-dataset',
+        (
+            'new-dataset',
+            '{world}/mine',
+            '--out',
+            '{out}/mine.py',
+            '--converted',
+            '{out}/maps',
+            '--classes',
+            WORDS,
+            '--force',
+        ),
+    ),
     Command(
         'adapt',
         ('adapt', '{world}/mine', '--out', '{out}/head.safetensors', '--force', *_PRESET, '--classes', WORDS),

@@ -64,7 +64,7 @@ class Fault:
     Attributes:
         name: For the table.
         kind: Of :class:`injection.Watch`, or empty where nothing strikes inside of the process.
-        codes: Exit codes that are right then; a negative one is a signal.
+        codes: Exit codes that are right then; a negative one is a signal. 0 where it may strike after the last byte.
         prepare: Called with the place before the command starts; what it returns is called before the second start.
         during: Whether it strikes at a write (``'write'``), at a time (``'time'``), or was there before (``''``).
         silent: Whether nothing is said, as a killed process says nothing.
@@ -404,7 +404,7 @@ def disturb(
         row.ended = ending(first)
         codes = (*fault.codes, 0) if from_outside else fault.codes  # a late signal may find it done
         row.complaints += [f'first: {text}' for text in spoken(first, codes)]
-        if fault.says and not re.search(fault.says, first.err + first.out):
+        if first.code and fault.says and not re.search(fault.says, first.err + first.out):
             row.complaints.append(f'first: does not say {fault.says}: {first.err.strip()[-300:]}')
         bad = [f'{name}: {why}' for name in names_below(place.out) if (why := visible(place.out / name))]
         row.complaints += [f'half a file: {text}' for text in bad]

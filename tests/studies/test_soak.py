@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from studies.soak import Use, report, slope, use_of
+from studies.soak.__main__ import Use, report, slope, use_of
 
 
 @pytest.mark.parametrize('rate', [0.0, 0.35])

@@ -96,13 +96,13 @@ def segment() -> Iterator[None]:
 
 
 def anomaly() -> Iterator[None]:
-    """A model of defects in Python, by words; every tenth result is written."""
+    """A model of defects, by words; every twentieth call has another object, every tenth result is written."""
     import denseclip
 
     model = denseclip.load_model('anovl', clip=CLIP)
     with tempfile.TemporaryDirectory() as folder:
         for number in _numbers():
-            result = model(picture(number), f'part {number % 300}')
+            result = model(picture(number), f'part {number // 20}')
             if number % 10 == 0:
                 result.save(folder, force=True)
             yield

@@ -1,0 +1,1 @@
+"""Memory, files and threads over thousands of calls: see ``__main__``."""
