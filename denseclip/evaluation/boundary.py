@@ -6,15 +6,15 @@ Source: "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation" (
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
+from denseclip.evaluation.picture_metric import Job, PictureMetric
 from denseclip.recipes import ignored_label
 
 RATIO = 0.02
@@ -98,11 +98,11 @@ def mean_boundary_iou(counts: np.ndarray) -> float:
 
 
 @METRICS.register_module()
-class BoundaryIoUMetric(BaseMetric):
+class BoundaryIoUMetric(PictureMetric):
     """Boundary IoU over a set, beside a metric of whole areas: ``mBIoU``, the mean over the classes of the truth.
 
     Pixels of the bands are counted over all pictures before anything is divided, as for mIoU; three numbers for each
-    class are kept of a picture, and travel between processes.
+    class are kept, and travel between processes.
 
     Args:
         ratio: Width of the band along edges, as a part of the picture's diagonal.
@@ -128,25 +128,26 @@ class BoundaryIoUMetric(BaseMetric):
             raise ValueError(f'BoundaryIoUMetric: ratio={ratio} must be between 0 and 1, such as {RATIO}.')
         self.ratio, self.ignore_index = ratio, ignore_index
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Count a batch; pictures without labels count nothing.
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Count a picture; one without labels counts nothing.
 
         Args:
-            data_batch: Not used.
-            data_samples: Data samples as dicts with ``pred_sem_seg`` and ``gt_sem_seg``.
+            sample: Data sample as a dict with ``pred_sem_seg`` and ``gt_sem_seg``.
         """
         count = len((self.dataset_meta or {})['classes'])
+        if 'gt_sem_seg' not in sample:
+            return partial(np.zeros, (3, count), np.int64)
         ignored = ignored_label(count) if self.ignore_index is None else self.ignore_index
-        for sample in data_samples:
-            found = torch.zeros(3, count, dtype=torch.long, device='cpu')
-            if 'gt_sem_seg' in sample:
-                guess, truth = (_plane(sample[key]['data']) for key in ('pred_sem_seg', 'gt_sem_seg'))
-                found = torch.from_numpy(boundary_counts(guess, truth, count, ignored, self.ratio))
-            self.results.append(found)
+        maps = [sample[key]['data'] for key in ('pred_sem_seg', 'gt_sem_seg')]
+        return lambda: boundary_counts(*map(_plane, maps), count, ignored, self.ratio)
 
-    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
+    def fold(self, results: list[np.ndarray]) -> list[np.ndarray]:
+        """One sum of all counts."""
+        return [np.sum(results, axis=0)] if results else []
+
+    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
         """Score of all pictures; none where no picture has labels."""
-        total = torch.stack(results).sum(dim=0).numpy()
+        total = np.sum(results, axis=0)
         return {'mBIoU': round(mean_boundary_iou(total), 2)} if total[1].any() else {}
 
 

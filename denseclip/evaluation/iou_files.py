@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from mmseg.evaluation.metrics import IoUMetric
 
 from denseclip.evaluation.label_files import OutputNames, write_label_map
+from denseclip.evaluation.picture_metric import Job, PictureMetric
 
 
 @METRICS.register_module()
-class IoUMetricWithFiles(IoUMetric):
+class IoUMetricWithFiles(PictureMetric, IoUMetric):
     """``IoUMetric`` whose label maps are whole or absent, have 16 bits beyond 256 classes, and names of their own.
 
     Pictures in different folders may share a name. Pictures without labels get files and no score. Arguments and scores
@@ -27,22 +27,23 @@ class IoUMetricWithFiles(IoUMetric):
         self.output_names = OutputNames()
         self._folder = output_dir
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Take in a batch: write every prediction, score those with labels."""
-        for sample in data_samples:
-            if self._folder is not None:
-                self._write(sample, Path(self._folder))
-            if 'gt_sem_seg' in sample:
-                super().process(data_batch, [sample])
-            elif not self.format_only:
-                # Processes must have equally many results; these areas add nothing.
-                self.results.append((torch.zeros(len(self.dataset_meta['classes'])),) * 4)
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Areas of a picture's classes; nothing where it has no labels."""
+        count, ignored = len(self.dataset_meta['classes']), self.ignore_index
+        if self.format_only or 'gt_sem_seg' not in sample:
+            return lambda: None
+        labels, truth = (sample[key]['data'].squeeze() for key in ('pred_sem_seg', 'gt_sem_seg'))
+        return lambda: self.intersect_and_union(labels, truth.to(labels), count, ignored)
 
-    def _write(self, sample: Mapping[str, Any], folder: Path) -> None:
-        labels = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
+    def writing(self, sample: Mapping[str, Any]) -> Job | None:
+        """Write a picture's label map."""
+        if self._folder is None:
+            return None
+        labels = sample['pred_sem_seg']['data'].squeeze(0)
         shift = int(bool(sample.get('reduce_zero_label', False)))  # as IoUMetric: ids of the files start at 1
-        target = folder / f'{self.output_names.stem(sample["img_path"])}.png'
-        write_label_map(labels + shift, len(self.dataset_meta['classes']) + shift, target)
+        count = len(self.dataset_meta['classes']) + shift
+        target = Path(self._folder) / f'{self.output_names.stem(sample["img_path"])}.png'
+        return lambda: write_label_map(labels.cpu().numpy() + shift, count, target)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores of the pictures with labels; none without such."""

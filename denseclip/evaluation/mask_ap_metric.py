@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
 from denseclip.evaluation.label_files import results_folder
 from denseclip.evaluation.panoptic_metric import to_array
+from denseclip.evaluation.picture_metric import Job, PictureMetric
 from denseclip.files.atomic import write_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _STATS = ('AP', 'AP_50', 'AP_75', 'AP_s', 'AP_m', 'AP_l')
 
 
 @METRICS.register_module()
-class MaskAPMetric(BaseMetric):
+class MaskAPMetric(PictureMetric):
     """COCO's AP of masks, in percent: over IoU 0.50 to 0.95, at 0.50 and 0.75, and of small, medium, large objects.
 
     MMDetection's ``CocoMetric`` takes class ``i`` of the model for the ``i``-th category of the file, which holds only
@@ -59,41 +59,41 @@ class MaskAPMetric(BaseMetric):
         if ann_file is not None:
             self._truth = _open_coco(ann_file)
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Take in a batch.
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Take in a picture.
 
         Args:
-            data_batch: Not used.
-            data_samples: Data samples as dicts with ``pred_instances``, ``img_id`` and, without ``ann_file``,
+            sample: Data sample as a dict with ``pred_instances``, ``img_id`` and, without ``ann_file``,
                 ``gt_panoptic_seg``.
 
         Raises:
-            ValueError: If a sample lacks one of these.
+            ValueError: If it lacks one of these.
         """
-        for sample in data_samples:
-            if 'pred_instances' not in sample:
-                raise ValueError(
-                    f'{sample.get("img_path", "picture")}: the data sample has no pred_instances: set '
-                    "model.test_cfg.task='instance' (--task instance)"
-                )
-            found = sample['pred_instances']
-            codes = _encode(_masks(found['masks']))
-            rows = zip(codes, _list(found['labels']), _list(found['scores']), strict=True)
-            predictions = [{'label': int(k), 'score': float(s), 'segmentation': code} for code, k, s in rows]
-            self.results.append((sample['img_id'], predictions, self._true_objects(sample)))
-
-    def _true_objects(self, sample: Mapping[str, Any]) -> tuple[tuple[int, int], list[dict[str, Any]]] | None:
-        """Size of the picture and its things, where the truth is not in a file."""
-        if self._truth is not None:
-            return None
-        if 'gt_panoptic_seg' not in sample:
+        name = sample.get('img_path', 'picture')
+        if 'pred_instances' not in sample:
             raise ValueError(
-                f'{sample.get("img_path", "picture")}: the data sample has no gt_panoptic_seg: use a panoptic data set '
-                'with LoadPanopticSegments and PackPanopticInputs, or name ann_file.'
+                f"{name}: the data sample has no pred_instances: set model.test_cfg.task='instance' (--task instance)"
             )
+        if self._truth is None and 'gt_panoptic_seg' not in sample:
+            raise ValueError(
+                f'{name}: the data sample has no gt_panoptic_seg: use a panoptic data set with LoadPanopticSegments '
+                'and PackPanopticInputs, or name ann_file.'
+            )
+        found, image = sample['pred_instances'], sample['img_id']
+        truth = None if self._truth is not None else sample['gt_panoptic_seg']
+
+        def encode() -> tuple[Any, list[dict[str, Any]], Any]:
+            rows = zip(_encode(_masks(found['masks'])), _list(found['labels']), _list(found['scores']), strict=True)
+            predictions = [{'label': int(k), 'score': float(s), 'segmentation': code} for code, k, s in rows]
+            return image, predictions, None if truth is None else self._true_objects(truth)
+
+        return encode
+
+    def _true_objects(self, truth: Mapping[str, Any]) -> tuple[tuple[int, int], list[dict[str, Any]]]:
+        """Size of the picture and its things, where the truth is not in a file."""
         names, things = self.dataset_meta['classes'], set(self.dataset_meta['thing_classes'])
-        ids = to_array(sample['gt_panoptic_seg']['data'])
-        listed = [s for s in sample['gt_panoptic_seg']['segments_info'] if names[s['category_id']] in things]
+        ids = to_array(truth['data'])
+        listed = [s for s in truth['segments_info'] if names[s['category_id']] in things]
         masks = ids[None] == np.array([s['id'] for s in listed], dtype=ids.dtype)[:, None, None]
         return ids.shape, [
             {'label': s['category_id'], 'iscrowd': int(s['iscrowd']), 'segmentation': code, 'area': int(mask.sum())}

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
+
+from denseclip.evaluation.picture_metric import Job, PictureMetric
 
 
 def pair_measures(images: Tensor, texts: Tensor, groups: Sequence[str] | None = None) -> dict[str, float]:
@@ -40,7 +41,7 @@ def pair_measures(images: Tensor, texts: Tensor, groups: Sequence[str] | None = 
 
 
 @METRICS.register_module()
-class PairMetric(BaseMetric):
+class PairMetric(PictureMetric):
     """Modality gap, distance and recall of pictures and captions, see :func:`pair_measures`.
 
     Data samples need ``image_embedding`` and ``text_embedding`` (E), with ``ending`` behind these names, and
@@ -58,21 +59,20 @@ class PairMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ending = ending
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Take in a batch of embeddings.
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Take in a pair.
 
         Args:
-            data_batch: Not used.
-            data_samples: Data samples as dicts.
+            sample: Data sample as a dict.
 
         Raises:
-            ValueError: If a sample has no embeddings.
+            ValueError: If it has no embeddings.
         """
         keys = [f'{kind}_embedding{self.ending}' for kind in ('image', 'text')]
-        for sample in data_samples:
-            if any(sample.get(key) is None for key in keys):
-                raise ValueError(f'{sample.get("img_path", "a pair")}: the model gave no {" and ".join(keys)}')
-            self.results.append((*(sample[key].float().cpu() for key in keys), sample['caption_group']))
+        if any(sample.get(key) is None for key in keys):
+            raise ValueError(f'{sample.get("img_path", "a pair")}: the model gave no {" and ".join(keys)}')
+        result = (*(sample[key].float().cpu() for key in keys), sample['caption_group'])
+        return lambda: result
 
     def compute_metrics(self, results: list[tuple[Tensor, Tensor, str]]) -> dict[str, float]:
         """Measures of all pairs."""

@@ -9,23 +9,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 
 from denseclip.evaluation.label_files import OutputNames, results_folder
 from denseclip.evaluation.panoptic_files import write_panoptic_json, write_panoptic_png
 from denseclip.evaluation.panoptic_quality import PanopticCounts
+from denseclip.evaluation.picture_metric import Job, PictureMetric
+
+_COUNTS = ('iou', 'tp', 'fp', 'fn')
 
 
 @dataclass(frozen=True)
 class _Picture:
-    counts: PanopticCounts
+    """Counts of the classes that a picture has, and its entry in the file of results."""
+
+    labels: np.ndarray
+    counts: dict[str, np.ndarray]
     annotation: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, counts: PanopticCounts, annotation: dict[str, Any] | None) -> _Picture:
+        labels = np.flatnonzero(counts.tp + counts.fp + counts.fn)
+        return cls(labels, {name: getattr(counts, name)[labels] for name in _COUNTS}, annotation)
 
 
 @METRICS.register_module()
-class PanopticQualityMetric(BaseMetric):
+class PanopticQualityMetric(PictureMetric):
     """PQ, SQ and RQ over all classes, things (``_th``) and stuff (``_st``), in percent.
 
     Samples hold ``gt_panoptic_seg`` (see :class:`~denseclip.datasets.transforms.PackPanopticInputs`) and
@@ -58,42 +68,51 @@ class PanopticQualityMetric(BaseMetric):
         self.output_dir = results_folder(self, output_dir, keep_results)
         self.output_names = OutputNames()
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Count a batch.
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Count a picture.
 
         Args:
-            data_batch: Not used.
-            data_samples: Data samples as dicts, as MMEngine's evaluator passes them.
+            sample: Data sample as a dict.
 
         Raises:
-            ValueError: If a sample lacks the truth or the prediction.
+            ValueError: If it lacks the truth or the prediction.
             PanopticFormatError: If they do not fit together.
         """
-        num_classes = len(self._meta('classes'))
-        for sample in data_samples:
-            name = sample.get('img_path', 'picture')
-            for key, cure in (
-                ('gt_panoptic_seg', 'use LoadPanopticSegments and PackPanopticInputs in the pipeline'),
-                ('pred_panoptic_seg', "set model.test_cfg.task='panoptic' (--task panoptic)"),
-            ):
-                if key not in sample:
-                    raise ValueError(f'{name}: the data sample has no {key}: {cure}')
-            truth, prediction = sample['gt_panoptic_seg'], sample['pred_panoptic_seg']
-            ids = to_array(prediction['data'])
-            segments = prediction['segments_info']
-            counts = PanopticCounts(num_classes)
-            counts.update(to_array(truth['data']), truth['segments_info'], ids, segments)
-            self.results.append(_Picture(counts, self._write(sample, ids, segments)))
+        name = sample.get('img_path', 'picture')
+        for key, cure in (
+            ('gt_panoptic_seg', 'use LoadPanopticSegments and PackPanopticInputs in the pipeline'),
+            ('pred_panoptic_seg', "set model.test_cfg.task='panoptic' (--task panoptic)"),
+        ):
+            if key not in sample:
+                raise ValueError(f'{name}: the data sample has no {key}: {cure}')
+        counts, annotation = PanopticCounts(len(self._meta('classes'))), self._annotation(sample)
+        truth, found = sample['gt_panoptic_seg'], sample['pred_panoptic_seg']
 
-    def _write(self, sample: Mapping[str, Any], ids: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> dict | None:
-        """Write the PNG of a picture; its entry in the JSON file."""
+        def count() -> _Picture:
+            maps = to_array(truth['data']), to_array(found['data'])
+            counts.update(maps[0], truth['segments_info'], maps[1], found['segments_info'])
+            return _Picture.of(counts, annotation)
+
+        return count
+
+    def writing(self, sample: Mapping[str, Any]) -> Job | None:
+        """Write the PNG of a picture."""
         if self.output_dir is None:
             return None
-        file_name = f'{self.output_names.stem(sample["img_path"])}.png'
-        write_panoptic_png(self.output_dir / 'panoptic' / file_name, ids)
+        target, ids = self.output_dir / 'panoptic' / self._file_name(sample), sample['pred_panoptic_seg']['data']
+        return lambda: write_panoptic_png(target, to_array(ids))
+
+    def _file_name(self, sample: Mapping[str, Any]) -> str:
+        return f'{self.output_names.stem(sample["img_path"])}.png'
+
+    def _annotation(self, sample: Mapping[str, Any]) -> dict[str, Any] | None:
+        """A picture's entry in the JSON file."""
+        if self.output_dir is None:
+            return None
         category_ids = self.dataset_meta.get('category_ids') or range(len(self._meta('classes')))
+        segments = sample['pred_panoptic_seg']['segments_info']
         listed = [{'id': s['id'], 'category_id': int(category_ids[s['category_id']])} for s in segments]
-        return {'image_id': sample['img_id'], 'file_name': file_name, 'segments_info': listed}
+        return {'image_id': sample['img_id'], 'file_name': self._file_name(sample), 'segments_info': listed}
 
     def _meta(self, key: str) -> Sequence[str]:
         if key not in (self.dataset_meta or {}):
@@ -105,7 +124,8 @@ class PanopticQualityMetric(BaseMetric):
         names, things = self._meta('classes'), set(self._meta('thing_classes'))
         total = PanopticCounts(len(names))
         for picture in results:
-            total += picture.counts
+            for name, values in picture.counts.items():  # in the order of the pictures, so that sums are the same
+                getattr(total, name)[picture.labels] += values
         if self.output_dir is not None:
             annotations = [picture.annotation for picture in results if picture.annotation is not None]
             write_panoptic_json(self.output_dir / 'panoptic.json', annotations)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
+
+from denseclip.evaluation.picture_metric import Job, PictureMetric
 
 
 def best_ious(proposals: Tensor, segments: Tensor, void: Tensor | None = None) -> Tensor:
@@ -43,7 +44,7 @@ class _Picture:
 
 
 @METRICS.register_module()
-class ProposalRecallMetric(BaseMetric):
+class ProposalRecallMetric(PictureMetric):
     """Share of the true segments that some proposal covers, in percent.
 
     A segment is found if a proposal has an IoU of at least the threshold with it; no class takes part. Segments are
@@ -76,31 +77,35 @@ class ProposalRecallMetric(BaseMetric):
             raise ValueError(f'ProposalRecallMetric: thresholds={thresholds} must be IoUs within 0..1')
         self.thresholds, self.sets, self.ignore_index = tuple(thresholds), dict(sets or {}), ignore_index
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Compare the proposals of a batch with its truth.
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Compare the proposals of a picture with its truth.
 
         Args:
-            data_batch: Not used.
-            data_samples: Data samples as dicts.
+            sample: Data sample as a dict.
 
         Raises:
-            ValueError: If a sample lacks truth or proposals.
+            ValueError: If it lacks truth or proposals.
         """
-        for sample in data_samples:
-            name = sample.get('img_path', 'picture')
-            if 'pred_proposals' not in sample:
-                raise ValueError(f"{name}: the data sample has no pred_proposals: set model.test_cfg.task='proposals'")
-            masks = sample['pred_proposals']['masks']
-            labels, segments, void = self._truth(sample, name)
-            if masks.shape[-2:] != segments.shape[-2:]:
-                raise ValueError(
-                    f'{name}: proposals of {tuple(masks.shape[-2:])} pixels, truth of {tuple(segments.shape[-2:])}; '
-                    'load the truth after the resizing in the test pipeline'
-                )
-            ious = best_ious(masks, segments.to(masks.device), void.to(masks.device))
-            self.results.append(_Picture(labels.cpu(), ious.cpu()))
+        name = sample.get('img_path', 'picture')
+        if 'pred_proposals' not in sample:
+            raise ValueError(f"{name}: the data sample has no pred_proposals: set model.test_cfg.task='proposals'")
+        if 'gt_panoptic_seg' not in sample and 'gt_sem_seg' not in sample:
+            raise ValueError(f'{name}: the data sample has neither gt_panoptic_seg nor gt_sem_seg')
+        masks = sample['pred_proposals']['masks']
+        truth = {key: sample[key] for key in ('gt_panoptic_seg', 'gt_sem_seg') if key in sample}
+        return lambda: self._compared(masks, truth, name)
 
-    def _truth(self, sample: Mapping[str, Any], name: str) -> tuple[Tensor, Tensor, Tensor]:
+    def _compared(self, masks: Tensor, truth: Mapping[str, Any], name: str) -> _Picture:
+        labels, segments, void = self._truth(truth)
+        if masks.shape[-2:] != segments.shape[-2:]:
+            raise ValueError(
+                f'{name}: proposals of {tuple(masks.shape[-2:])} pixels, truth of {tuple(segments.shape[-2:])}; '
+                'load the truth after the resizing in the test pipeline'
+            )
+        ious = best_ious(masks, segments.to(masks.device), void.to(masks.device))
+        return _Picture(labels.cpu(), ious.cpu())
+
+    def _truth(self, sample: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Labels (S,), masks (S, H, W), and void pixels (H, W)."""
         if 'gt_panoptic_seg' in sample:
             truth = sample['gt_panoptic_seg']
@@ -108,13 +113,11 @@ class ProposalRecallMetric(BaseMetric):
             infos = [s for s in truth['segments_info'] if not s['iscrowd']]
             wanted = torch.tensor([s['id'] for s in infos], dtype=ids.dtype, device=ids.device)
             labels = torch.tensor([s['category_id'] for s in infos], dtype=torch.long, device=ids.device)
-        elif 'gt_sem_seg' in sample:
+        else:
             ids = torch.as_tensor(sample['gt_sem_seg']['data']).squeeze(0)
             wanted = ids.unique()
             wanted = wanted[wanted != self.ignore_index]
             labels = wanted.long()
-        else:
-            raise ValueError(f'{name}: the data sample has neither gt_panoptic_seg nor gt_sem_seg')
         segments = ids == wanted[:, None, None]
         kept = segments.flatten(1).any(dim=1)  # the resizing of a label map may have lost a segment
         return labels[kept], segments[kept], ~segments.any(dim=0)

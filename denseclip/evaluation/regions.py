@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from mmengine.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
+
+from denseclip.evaluation.picture_metric import Job, PictureMetric
 
 
 def region_accuracies(scores: Tensor, labels: Tensor, top: Sequence[int] = (1, 5)) -> dict[str, float]:
@@ -31,9 +32,14 @@ def region_accuracies(scores: Tensor, labels: Tensor, top: Sequence[int] = (1, 5
     if not len(labels):
         raise ValueError('there is no region to score')
     best = scores.topk(min(max(top), scores.shape[1]), dim=1).indices
+    return _accuracies(best, labels, scores.shape[1], top)
+
+
+def _accuracies(best: Tensor, labels: Tensor, num_classes: int, top: Sequence[int]) -> dict[str, float]:
+    """As :func:`region_accuracies`, of the best classes of each region, falling (N, k)."""
     right = best == labels[:, None]
     values = {f'top{k}': 100 * right[:, :k].any(dim=1).double().mean().item() for k in top}
-    share = class_accuracies(right[:, 0], labels, scores.shape[1])
+    share = class_accuracies(right[:, 0], labels, num_classes)
     return {**values, 'macro': 100 * share[~share.isnan()].mean().item()}
 
 
@@ -50,7 +56,7 @@ def class_accuracies(right: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 
 
 @METRICS.register_module()
-class RegionMetric(BaseMetric):
+class RegionMetric(PictureMetric):
     """Top-1, top-5 and macro accuracy of region classification.
 
     Data samples need ``gt_label`` (an integer; negative ones have no class in the vocabulary and are not scored) and
@@ -75,40 +81,38 @@ class RegionMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.top, self.per_class = tuple(top), per_class
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Take in a batch of predictions.
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Take in a prediction; the best classes of each region are kept, not the scores of all.
 
         Args:
-            data_batch: Not used.
-            data_samples: Data samples as dicts.
+            sample: Data sample as a dict.
 
         Raises:
-            ValueError: If a sample has no label or the model gave no scores.
+            ValueError: If it has no label or the model gave no scores.
         """
-        for sample in data_samples:
-            for key in ('gt_label', 'region_scores'):
-                if sample.get(key) is None:
-                    raise ValueError(f'{sample.get("img_path", "a region")}: the data sample has no {key}')
-            label = int(sample['gt_label'])
-            if label >= 0:
-                self.results.append((sample['region_scores'].cpu(), label))
+        for key in ('gt_label', 'region_scores'):
+            if sample.get(key) is None:
+                raise ValueError(f'{sample.get("img_path", "a region")}: the data sample has no {key}')
+        label, scores = int(sample['gt_label']), sample['region_scores']
+        count = min(max(self.top), len(scores))
+        return lambda: (scores.topk(count).indices.cpu(), label, len(scores)) if label >= 0 else None
 
-    def compute_metrics(self, results: list[tuple[Tensor, int]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[Tensor, int, int]]) -> dict[str, float]:
         """Accuracies of all regions."""
-        if not results:
+        found = [result for result in results if result is not None]
+        if not found:
             raise ValueError('RegionMetric: no region has a class of the vocabulary; check vocabulary= of the data set')
-        scores = torch.stack([score for score, _ in results])
-        labels = torch.tensor([label for _, label in results])
-        values = region_accuracies(scores, labels, self.top)
+        best, (labels, sizes) = torch.stack([row for row, *_ in found]), torch.tensor([rest for _, *rest in found]).T
+        num_classes = int(sizes[0])
         if self.per_class:
-            self._log(scores, labels)
-        return {**values, 'regions': len(results)}
+            self._log(best[:, 0] == labels, labels, num_classes)
+        return {**_accuracies(best, labels, num_classes, self.top), 'regions': len(found)}
 
-    def _log(self, scores: Tensor, labels: Tensor) -> None:
-        names = (self.dataset_meta or {}).get('classes') or range(scores.shape[1])
-        share = class_accuracies(scores.argmax(dim=1) == labels, labels, scores.shape[1])
+    def _log(self, right: Tensor, labels: Tensor, num_classes: int) -> None:
+        names = (self.dataset_meta or {}).get('classes') or range(num_classes)
+        share = class_accuracies(right, labels, num_classes)
         table = PrettyTable(['Class', 'Regions', 'top1'])
-        counts = torch.bincount(labels, minlength=scores.shape[1]).tolist()
+        counts = torch.bincount(labels, minlength=num_classes).tolist()
         rows = zip(names, counts, (100 * share).tolist(), strict=True)
         table.add_rows([[name, count, f'{value:.2f}'] for name, count, value in rows if count])
         print_log(f'per class results:\n{table.get_string()}', MMLogger.get_current_instance())

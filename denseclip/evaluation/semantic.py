@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from mmengine.registry import METRICS
 from prettytable import PrettyTable
@@ -17,10 +16,11 @@ from denseclip.recipes import ignored_label
 
 from .confusion import DIVISORS, SemanticScores, confusion_matrix, scores_of_confusion
 from .label_files import OutputNames, write_label_map
+from .picture_metric import Job, PictureMetric
 
 
 @METRICS.register_module()
-class SemanticMetric(BaseMetric):
+class SemanticMetric(PictureMetric):
     """mIoU by both divisors (:mod:`denseclip.evaluation.confusion`), accuracies, and the same for sets of classes.
 
     The result holds ``mIoU`` by the chosen divisor, ``mIoU_gt`` and ``mIoU_gt_or_predicted`` with the numbers of
@@ -72,40 +72,47 @@ class SemanticMetric(BaseMetric):
             raise ValueError('SemanticMetric needs the class names of the data set (dataset_meta)')
         return tuple(self.dataset_meta['classes'])
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Take in a batch of predictions.
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Count a picture's pixels by predicted and true class.
 
         Args:
-            data_batch: Not used.
-            data_samples: Data samples as dicts with ``pred_sem_seg`` and ``gt_sem_seg``.
+            sample: Data sample as a dict with ``pred_sem_seg`` and ``gt_sem_seg``.
         """
+        if not self.keep_results or ('gt_sem_seg' not in sample and self.output_dir is not None):
+            return lambda: None
         count = len(self.classes)
         ignored = ignored_label(count) if self.ignore_index is None else self.ignore_index
-        for sample in data_samples:
-            prediction = sample['pred_sem_seg']['data'].squeeze(0)
-            if self.output_dir is not None:
-                target = self.output_dir / f'{self.output_names.stem(sample["img_path"])}.png'
-                write_label_map(prediction.cpu().numpy(), count, target)
-            if self.keep_results and 'gt_sem_seg' not in sample and self.output_dir is not None:
-                # Processes must have equally many results; these counts add nothing.
-                self.results.append((torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long)))
-            elif self.keep_results:
-                truth = sample['gt_sem_seg']['data'].squeeze(0).to(prediction.device)
-                # Few of the K x K entries are filled by one picture; only those travel between processes.
-                counts = confusion_matrix(prediction, truth, count, ignored).flatten()
-                where = counts.nonzero()[:, 0]
-                self.results.append((where.cpu(), counts[where].cpu()))
+        prediction, truth = sample['pred_sem_seg']['data'].squeeze(0), sample['gt_sem_seg']['data'].squeeze(0)
+        return lambda: _counts(confusion_matrix(prediction, truth.to(prediction.device), count, ignored))
 
-    def compute_metrics(self, results: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    def writing(self, sample: Mapping[str, Any]) -> Job | None:
+        """Write a picture's label map."""
+        if self.output_dir is None:
+            return None
+        target = self.output_dir / f'{self.output_names.stem(sample["img_path"])}.png'
+        labels, count = sample['pred_sem_seg']['data'].squeeze(0), len(self.classes)
+        return lambda: write_label_map(labels.cpu().numpy(), count, target)
+
+    def fold(self, results: list[tuple[Tensor, Tensor] | None]) -> list[tuple[Tensor, Tensor] | None]:
+        """One sum: the entries of the matrix that any picture fills, and their counts."""
+        filled = [result for result in results if result is not None]
+        if not filled:
+            return []
+        where, counts = (torch.cat(parts) for parts in zip(*filled, strict=True))
+        cells, place = where.unique(return_inverse=True)
+        return [(cells, torch.zeros_like(cells).index_add_(0, place, counts))]
+
+    def compute_metrics(self, results: list[tuple[Tensor, Tensor] | None]) -> dict[str, float]:
         """Scores of all pictures."""
-        if not any(len(where) for where, _ in results):
+        total = self.fold(results)
+        if not total:
             if self.output_dir is not None:
                 print_log(
                     'no pixel has a label: label maps are written, nothing is scored', MMLogger.get_current_instance()
                 )
             return {}
         side = len(self.classes) + 1
-        where, counts = (torch.cat(parts) for parts in zip(*results, strict=True))
+        where, counts = total[0]
         confusion = torch.zeros(side * side, dtype=torch.long).index_add_(0, where, counts).view(side, side)
         self.scores = scores_of_confusion(confusion, self._set_indices())
         self._log(self.scores)
@@ -146,3 +153,10 @@ class SemanticMetric(BaseMetric):
         chosen = {'gt': 'in the ground truth', 'gt_or_predicted': 'in the ground truth or a prediction'}[self.divisor]
         divided = scores.classes_gt if self.divisor == 'gt' else scores.classes_gt_or_predicted
         print_log(f'mIoU {scores.miou(self.divisor):.2f} = sum of IoUs / {divided} classes {chosen}', logger)
+
+
+def _counts(confusion: Tensor) -> tuple[Tensor, Tensor]:
+    """Places and numbers of the entries that are not zero: one picture fills few of the K x K."""
+    entries = confusion.flatten()
+    where = entries.nonzero()[:, 0]
+    return where.cpu(), entries[where].cpu()

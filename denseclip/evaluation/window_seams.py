@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
+
+from denseclip.evaluation.picture_metric import Job, PictureMetric
 
 
 @METRICS.register_module()
-class WindowSeams(BaseMetric):
+class WindowSeams(PictureMetric):
     """Share of the pixels seen by two windows that they label differently, in percent, as ``window_seams``.
 
     Models count it where ``test_cfg.seams`` is set. Pictures that one window covers have no seams and do not count.
@@ -22,19 +23,17 @@ class WindowSeams(BaseMetric):
 
     default_prefix = None
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Take the counts of a batch.
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Take the counts of a picture.
 
         Raises:
             ValueError: If the model did not count.
         """
-        del data_batch
-        for sample in data_samples:
-            if 'window_seams' not in sample:
-                raise ValueError(
-                    "WindowSeams: the model counts no seams; set test_cfg.mode='slide' and test_cfg.seams=True."
-                )
-            self.results.append(tuple(sample['window_seams']))
+        if 'window_seams' not in sample:
+            raise ValueError(
+                "WindowSeams: the model counts no seams; set test_cfg.mode='slide' and test_cfg.seams=True."
+            )
+        return lambda: tuple(sample['window_seams'])
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
         """Share in percent, nan where no pixel was seen twice; nothing of no picture."""

@@ -13,7 +13,6 @@ from mmengine.structures import PixelData
 from PIL import Image
 
 from denseclip.evaluation.anomaly import AnomalyMetric, ExactPixels, check_pair, image_measures, pixel_measures
-from denseclip.evaluation.anomaly import metric as module
 from denseclip.structures import AnomalyDataSample
 
 RNG = np.random.default_rng(0)
@@ -139,20 +138,6 @@ def test_missing_labels_scores_and_wrong_options_are_told():
     for option in ('pixels', 'aupro', 'image_ap'):
         with pytest.raises(ValueError, match=f"{option}='best' is unknown; choose from"):
             AnomalyMetric(**{option: 'best'})
-
-
-def test_bins_of_two_processes_are_joined(monkeypatch):
-    halves = [AnomalyMetric(pixels='binned') for _ in range(2)]
-    for index in range(6):
-        halves[index % 2].process(None, [sample(index).to_dict()])
-    parts = [(len(half.results), half._binned) for half in halves]
-    monkeypatch.setattr(module, 'get_world_size', lambda: 2)
-    monkeypatch.setattr(module, 'all_gather_object', lambda own: parts)
-    halves[0].results += halves[1].results
-    with pytest.raises(ValueError, match='round_up=False'):
-        halves[0].evaluate(5)
-    found = halves[0].evaluate(6)
-    assert found['pixel_AUROC'] == round(100 * expected(range(6))['pixel_AUROC'], 2)
 
 
 def test_a_second_evaluation_starts_afresh():

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_world_size
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from PIL import Image
@@ -18,17 +17,22 @@ from PIL import Image
 from denseclip.evaluation.anomaly.binned import DEFAULT_BINS, BinnedPixels
 from denseclip.evaluation.anomaly.measures import AP_MODES, AUPRO_MODES, image_measures, pixel_measures
 from denseclip.evaluation.anomaly.pixels import ExactPixels, PixelScores, check_pair
+from denseclip.evaluation.anomaly.shared import SharedPixels
 from denseclip.evaluation.anomaly.table import ResultTable
 from denseclip.evaluation.label_files import OutputNames, results_folder, write_picture
+from denseclip.evaluation.picture_metric import Job, PictureMetric, interleaved
 from denseclip.files.atomic import write_text
 
 PIXEL_MODES = ('exact', 'binned', 'none')
 NO_CATEGORY = 'all'
 
 
+_Pixels = ExactPixels | BinnedPixels
+
+
 @dataclass(frozen=True)
 class _Picture:
-    """What is kept of one picture; map and mask in exact mode only."""
+    """What is kept of one picture; its pixels until they are joined with those of its category."""
 
     name: str
     category: str
@@ -36,12 +40,11 @@ class _Picture:
     score: float
     has_mask: bool
     size: tuple[int, ...]
-    anomaly_map: np.ndarray | None = None
-    mask: np.ndarray | None = None
+    pixels: _Pixels | None = None
 
 
 @METRICS.register_module()
-class AnomalyMetric(BaseMetric):
+class AnomalyMetric(PictureMetric):
     """AUROC, AP and best F1 of pictures and pixels, and AUPRO: per category, and their unweighted mean in percent.
 
     Samples are :class:`~denseclip.structures.AnomalyDataSample`; ``category`` of their metainfo groups them. A map and
@@ -49,8 +52,9 @@ class AnomalyMetric(BaseMetric):
     left out of the mean, and named in the log.
 
     Args:
-        pixels: ``'exact'`` keeps all scores; ``'binned'`` counts them in ``bins`` bins, so that memory does not grow
-            with the data (equal to about 1e-5); ``'none'`` measures pictures only.
+        pixels: ``'exact'`` keeps all scores, those of normal pixels in the process that made them; ``'binned'`` counts
+            scores in ``bins`` bins, so that memory does not grow with the data (equal to about 1e-5); ``'none'``
+            measures pictures only.
         bins: Most bins per category.
         aupro: ``'exact'``, or ``'anovl'`` for the 200 thresholds of AnoVL's script.
         aupro_limit: Upper end of AUPRO's false-positive rate.
@@ -94,64 +98,68 @@ class AnomalyMetric(BaseMetric):
         self.out = None if out is None else Path(out)
         self.output_dir = results_folder(self, output_dir, keep_results)
         self.output_names = OutputNames()
-        self._binned: dict[str, BinnedPixels] = {}
+        self._pixels: dict[str, _Pixels] = {}
+        self._measures: dict[str, dict[str, float]] = {}
         self.table: ResultTable | None = None
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Take in a batch of predictions.
+    def job(self, sample: Mapping[str, Any]) -> Job:
+        """Take in a prediction.
 
         Args:
-            data_batch: Not used.
-            data_samples: Data samples as dicts, as MMEngine's evaluator passes them.
+            sample: Data sample as a dict.
 
         Raises:
-            ValueError: If a sample has no label or no score, or map and mask do not fit.
+            ValueError: If it has no label or no score, or map and mask do not fit.
         """
-        for sample in data_samples:
-            self.results.append(self._picture(sample))
-
-    def _picture(self, sample: Mapping[str, Any]) -> _Picture:
-        name = str(sample.get('img_path') or f'picture {len(self.results) + 1}')
+        name = str(sample.get('img_path') or f'picture {self._taken}')
         for key, cure in (('gt_label', 'its data set has no labels'), ('pred_score', 'the model predicted nothing')):
             if sample.get(key) is None:
                 raise ValueError(f'{name}: the data sample has no {key}: {cure}')
-        category = str(sample.get('category') or NO_CATEGORY)
-        label, score = int(sample['gt_label']), float(sample['pred_score'])
+        label, score, truth = int(sample['gt_label']), float(sample['pred_score']), sample.get('gt_mask')
         if not np.isfinite(score):
             raise ValueError(f'{name}: its score is {score}')
-        if self.output_dir is not None:
-            self._write_map(self.output_dir, sample, category, name)
-        truth, size, scores, mask = sample.get('gt_mask'), (), None, None
-        if self.pixels != 'none' and truth is not None:
-            scores, mask = check_pair(_plane(sample['anomaly_map']), _plane(truth), name)
-            size = scores.shape
-            if self.pixels == 'binned':
-                self._binned.setdefault(category, BinnedPixels(self.bins)).add(scores, mask)
-                scores = mask = None
-        return _Picture(name, category, label, score, truth is not None, size, scores, mask)
+        picture = _Picture(name, _category(sample), label, score, truth is not None, ())
+        if self.pixels == 'none' or truth is None:
+            return lambda: picture
+        found = sample['anomaly_map']
 
-    def _write_map(self, folder: Path, sample: Mapping[str, Any], category: str, name: str) -> None:
+        def collect() -> _Picture:
+            scores, mask = check_pair(_plane(found), _plane(truth), name)
+            pixels = self._collector()
+            pixels.add(scores, mask)
+            return replace(picture, size=scores.shape, pixels=pixels)
+
+        return collect
+
+    def writing(self, sample: Mapping[str, Any]) -> Job | None:
+        """Write a picture's raw map."""
+        if self.output_dir is None:
+            return None
         defect = str(sample.get('defect_type') or ('anomalous' if sample['gt_label'] else 'good'))
-        target = folder / category / 'test' / defect / f'{self.output_names.stem(name)}.tiff'
-        write_picture(Image.fromarray(_plane(sample['anomaly_map']).astype(np.float32)), target)
+        stem, found = self.output_names.stem(str(sample['img_path'])), sample['anomaly_map']
+        target = self.output_dir / _category(sample) / 'test' / defect / f'{stem}.tiff'
+        return lambda: write_picture(Image.fromarray(_plane(found).astype(np.float32)), target)
 
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Measure; see :class:`mmengine.evaluator.BaseMetric`.
+    def _collector(self) -> _Pixels:
+        return BinnedPixels(self.bins) if self.pixels == 'binned' else ExactPixels()
 
-        Raises:
-            ValueError: If bins hold pictures twice because the sampler repeats some to fill up the last batch.
-        """
-        if self.pixels == 'binned' and get_world_size() > 1:
-            parts = all_gather_object((len(self.results), self._binned))
-            if sum(count for count, _ in parts) > size:
-                raise ValueError(
-                    'the sampler repeats pictures, and what was counted in bins cannot be taken out again: set '
-                    "round_up=False in test_dataloader.sampler, or pixels='exact'"
-                )
-            self._binned = _merged([binned for _, binned in parts], self.bins)
-        metrics = super().evaluate(size)
-        self._binned = {}
-        return metrics
+    def fold(self, results: list[_Picture]) -> list[_Picture]:
+        """Pictures, whose pixels are joined with those of their category."""
+        for picture in results:
+            if picture.pixels is not None:
+                self._pixels.setdefault(picture.category, self._collector()).merge(picture.pixels)
+        return [replace(picture, pixels=None) for picture in results]
+
+    def travelling(self, results: list[_Picture]) -> list[_Picture]:
+        """The pictures without their pixels; what these say is counted by all processes together."""
+        results = self.fold(results)
+        everyone = interleaved(all_gather_object(results))
+        self._measures = {}
+        for category in sorted({picture.category for picture in everyone}):
+            pixels = self._collected(category, [picture for picture in everyone if picture.category == category])
+            self._measures[category] = pixel_measures(pixels, self.aupro, self.aupro_limit)
+        self._pixels = {}
+        return results
 
     def compute_metrics(self, results: list[_Picture]) -> dict[str, float]:
         """The means in percent; the table is logged, kept as ``table``, and written where ``out`` says."""
@@ -164,7 +172,7 @@ class AnomalyMetric(BaseMetric):
             scores, labels = [p.score for p in pictures], [p.label for p in pictures]
             rows[category] = {
                 **image_measures(np.array(scores), np.array(labels), self.image_ap),
-                **pixel_measures(self._collected(category, pictures), self.aupro, self.aupro_limit),
+                **self._measures[category],
             }
         self.table = ResultTable(rows, self._protocol(sizes))
         logger.info('\n' + self.table.text())
@@ -186,13 +194,15 @@ class AnomalyMetric(BaseMetric):
             return None
         if any(picture.label and not picture.has_mask for picture in pictures):
             return None
-        if self.pixels == 'binned':
-            return self._binned[category]
-        collector = ExactPixels()
-        for picture in pictures:
-            if picture.anomaly_map is not None and picture.mask is not None:
-                collector.add(picture.anomaly_map, picture.mask)
-        return collector
+        own = self._pixels.get(category) or self._collector()
+        if get_world_size() == 1:
+            return own
+        if isinstance(own, ExactPixels):
+            return SharedPixels(own)
+        total = BinnedPixels(self.bins)
+        for part in all_gather_object(own):
+            total.merge(part)
+        return total
 
     def _protocol(self, sizes: set[tuple[int, ...]]) -> dict[str, str]:
         shown = ', '.join('x'.join(map(str, size)) for size in sorted(sizes)[:3]) + (' ...' if len(sizes) > 3 else '')
@@ -204,12 +214,8 @@ class AnomalyMetric(BaseMetric):
         }
 
 
-def _merged(parts: Sequence[Mapping[str, BinnedPixels]], bins: int) -> dict[str, BinnedPixels]:
-    merged: dict[str, BinnedPixels] = {}
-    for part in parts:
-        for category, collector in part.items():
-            merged.setdefault(category, BinnedPixels(bins)).merge(collector)
-    return merged
+def _category(sample: Mapping[str, Any]) -> str:
+    return str(sample.get('category') or NO_CATEGORY)
 
 
 def _plane(value: Any) -> np.ndarray:

@@ -81,7 +81,16 @@ class ExactPixels:
         self.num_normal += self._normal[-1].size
         self.num_regions += regions
 
-    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def merge(self, other: ExactPixels) -> None:
+        """Take in what another collector has kept."""
+        self._normal += other._normal
+        self._anomalous += other._anomalous
+        self._weights += other._weights
+        self._sorted = False
+        self.num_normal += other.num_normal
+        self.num_regions += other.num_regions
+
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Normal scores, sorted; anomalous scores; their weights. What was joined once is not joined again."""
         if len(self._normal) != 1 or not self._sorted:
             empty = np.zeros(0, np.float32)
@@ -94,23 +103,34 @@ class ExactPixels:
 
     def curve(self) -> Curve:
         """The curve of all pixels so far."""
-        normal, anomalous, weights = self._parts()
+        normal, anomalous, weights = self.parts()
         return curve_of_parts(normal, anomalous, weights, self.num_regions)
 
     def span(self) -> tuple[np.floating, np.floating]:
         """Lowest and highest score so far, in the precision of the scores."""
-        parts = [part for part in self._parts()[:2] if part.size]
+        parts = [part for part in self.parts()[:2] if part.size]
         return min(part.min() for part in parts), max(part.max() for part in parts)
 
     def above(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Normal pixels and mean region overlap strictly above each of some rising thresholds."""
-        normal, anomalous, weights = self._parts()
+        normal, anomalous, weights = self.parts()
         false = normal.size - np.searchsorted(normal, thresholds, side='right')
-        # a pixel is above the first so many thresholds: those below its score
-        passed = np.searchsorted(thresholds, anomalous, side='left')
-        mass = np.bincount(passed, weights=weights, minlength=thresholds.size + 1)
-        overlap = mass[::-1].cumsum()[::-1][1:] / max(self.num_regions, 1)
-        return false, overlap
+        return false, region_overlap(anomalous, weights, thresholds, self.num_regions)
+
+
+def region_overlap(anomalous: np.ndarray, weights: np.ndarray, thresholds: np.ndarray, num_regions: int) -> np.ndarray:
+    """Mean share of the regions strictly above each of some rising thresholds, shape (T,).
+
+    Args:
+        anomalous: Scores of the anomalous pixels, shape (P,).
+        weights: One over the area of the region of each, shape (P,).
+        thresholds: Rising, shape (T,).
+        num_regions: Number of regions.
+    """
+    # a pixel is above the first so many thresholds: those below its score
+    passed = np.searchsorted(thresholds, anomalous, side='left')
+    mass = np.bincount(passed, weights=weights, minlength=thresholds.size + 1)
+    return mass[::-1].cumsum()[::-1][1:] / max(num_regions, 1)
 
 
 def aupro_200(pixels: PixelScores, limit: float = 0.3, steps: int = 200) -> float:

@@ -1,0 +1,70 @@
+"""Jobs beside the model: order, a bounded queue, and errors with the name of their picture."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from denseclip.evaluation import SemanticMetric
+from denseclip.evaluation.beside import Beside
+
+
+def test_results_keep_the_order_of_the_jobs() -> None:
+    line = Beside(threads=3)
+    found = []
+    for number in range(20):
+        found += line.submit(str(number), lambda n=number: time.sleep(0.002 * (n % 3)) or n)
+    found += line.finish()
+    assert found == list(range(20))
+    assert line.finish() == []
+
+
+def test_no_more_jobs_wait_than_there_is_room_for() -> None:
+    line, gate, started = Beside(threads=1), threading.Event(), threading.Semaphore(0)
+    given = []
+
+    def give() -> None:
+        for number in range(12):
+            line.submit(str(number), lambda: started.release() or gate.wait(10))
+            given.append(number)
+
+    giver = threading.Thread(target=give)
+    giver.start()
+    assert started.acquire(timeout=10)
+    time.sleep(0.1)
+    held = len(given)
+    gate.set()
+    giver.join(10)
+    line.finish()
+    assert held < 12 and len(given) == 12
+
+
+def test_an_error_names_the_picture_and_ends_the_line() -> None:
+    line = Beside(threads=1)
+    with pytest.raises(ValueError, match=r'^a\.png: matmul'):
+        line.submit('a.png', lambda: np.zeros((2, 2)) @ np.zeros(3))
+        line.finish()
+    assert line.finish() == [] and not [t for t in threading.enumerate() if t.name.startswith('beside the model')]
+
+
+def test_a_label_map_that_cannot_be_written_ends_the_test(tmp_path) -> None:
+    (tmp_path / 'maps').touch()  # no folder
+    metric = SemanticMetric(output_dir=tmp_path / 'maps')
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    plane = dict(data=torch.zeros(1, 4, 4, dtype=torch.long))
+    with pytest.raises(OSError, match='maps'):
+        metric.process(None, [dict(pred_sem_seg=plane, gt_sem_seg=plane, img_path='x/p.jpg')])
+        metric.evaluate(1)
+
+
+def test_a_prediction_that_does_not_fit_is_named() -> None:
+    metric = SemanticMetric()
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    plane, wide = (dict(data=torch.zeros(1, 4, side, dtype=torch.long)) for side in (4, 5))
+    with pytest.raises(ValueError, match=r'x/p\.jpg: .* differ in shape'):
+        metric.process(None, [dict(pred_sem_seg=plane, gt_sem_seg=wide, img_path='x/p.jpg')])
+        metric.evaluate(1)
