@@ -138,8 +138,8 @@ class BoundaryIoUMetric(PictureMetric):
         if 'gt_sem_seg' not in sample:
             return partial(np.zeros, (3, count), np.int64)
         ignored = ignored_label(count) if self.ignore_index is None else self.ignore_index
-        maps = [sample[key]['data'] for key in ('pred_sem_seg', 'gt_sem_seg')]
-        return lambda: boundary_counts(*map(_plane, maps), count, ignored, self.ratio)
+        guess, truth = (sample[key]['data'] for key in ('pred_sem_seg', 'gt_sem_seg'))
+        return lambda: boundary_counts(_plane(guess), _plane(truth), count, ignored, self.ratio)
 
     def fold(self, results: list[np.ndarray]) -> list[np.ndarray]:
         """One sum of all counts."""

@@ -94,7 +94,7 @@ class PictureMetric(BaseMetric):
             self._take(self._scoring.submit(name, self.job(sample)))
             writing = self.writing(sample)
             if writing is not None:
-                self._write(name, writing)
+                self._write_file(name, writing)
 
     def _take(self, results: list[Any]) -> None:
         self._results.extend(results)
@@ -102,7 +102,7 @@ class PictureMetric(BaseMetric):
             self._results[:-1] = self.fold(self._results[:-1])
             self._fold_at = len(self._results) + _FOLD
 
-    def _write(self, name: str, writing: Job) -> None:
+    def _write_file(self, name: str, writing: Job) -> None:
         """Write the file before this one; the last one of a process may be a picture that another one writes."""
         before, self._held = self._held, (name, writing)
         if get_dist_info()[1] == 1:
@@ -152,7 +152,7 @@ class PictureMetric(BaseMetric):
         if processes == 1:
             return [part]
         if distributed.get_backend() == 'gloo':
-            parts = [None] * processes if rank == 0 else None
+            parts: list[Any] | None = [None] * processes if rank == 0 else None
             distributed.gather_object(part, parts)
             return parts or []
         # each process sends one thing, its list; MMEngine's own order and cut are for lists without gaps

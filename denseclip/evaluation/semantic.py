@@ -93,16 +93,16 @@ class SemanticMetric(PictureMetric):
         labels, count = sample['pred_sem_seg']['data'].squeeze(0), len(self.classes)
         return lambda: write_label_map(labels.cpu().numpy(), count, target)
 
-    def fold(self, results: list[tuple[Tensor, Tensor] | None]) -> list[tuple[Tensor, Tensor] | None]:
+    def fold(self, results: list[Any]) -> list[Any]:
         """One sum: the entries of the matrix that any picture fills, and their counts."""
         filled = [result for result in results if result is not None]
         if not filled:
             return []
-        where, counts = (torch.cat(parts) for parts in zip(*filled, strict=True))
+        where, counts = torch.cat([place for place, _ in filled]), torch.cat([number for _, number in filled])
         cells, place = where.unique(return_inverse=True)
         return [(cells, torch.zeros_like(cells).index_add_(0, place, counts))]
 
-    def compute_metrics(self, results: list[tuple[Tensor, Tensor] | None]) -> dict[str, float]:
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Scores of all pictures."""
         total = self.fold(results)
         if not total:

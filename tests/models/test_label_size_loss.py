@@ -6,7 +6,9 @@ from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import accuracy
 from mmseg.structures import SegDataSample
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from denseclip.models.functional import enlarged_cross_entropy
 from denseclip.models.heads.identity_head import IdentityHead
 from denseclip.models.heads.label_size_loss import pixel_accuracy
 
@@ -47,3 +49,49 @@ def test_accuracy_is_that_of_mmseg_and_zero_without_labels():
     labels[1] = 255
     torch.testing.assert_close(pixel_accuracy(logits, labels, 255), accuracy(logits, labels, ignore_index=255))
     assert pixel_accuracy(logits, torch.full_like(labels, 255), 255).tolist() == [0.0]
+
+
+@pytest.mark.parametrize('options', [{}, dict(avg_non_ignore=True, loss_weight=0.4)])
+@pytest.mark.parametrize('size', [(24, 30), (37, 53), (5, 4)])
+def test_rows_of_the_logits_give_the_loss_of_the_whole(options, size, monkeypatch):
+    monkeypatch.setattr(enlarged_cross_entropy, '_NUMBERS', 7 * 5 * size[1])  # seven rows at a time
+    head = IdentityHead(loss_decode=dict(type='CrossEntropyLoss', **options))
+    labels = torch.randint(0, 5, (2, *size))
+    labels[0, :4], labels[1, -1] = 255, 255
+    logits = (6 * torch.randn(2, 5, 6, 8)).requires_grad_()
+    ours = head.loss_by_feat(logits, samples(labels))
+    theirs = BaseDecodeHead.loss_by_feat(head, logits, samples(labels))
+    torch.testing.assert_close(ours['acc_seg'], theirs['acc_seg'])
+    torch.testing.assert_close(ours['loss_ce'], theirs['loss_ce'], atol=0, rtol=1e-6)
+    mine, other = (torch.autograd.grad(found['loss_ce'], logits)[0] for found in (ours, theirs))
+    assert float((mine - other).abs().max()) <= 1e-6 * float(other.abs().max())
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes how many numbers the largest tensor has."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        for tensor in found if isinstance(found, tuple | list) else [found]:
+            self.numel = max(self.numel, tensor.numel() if isinstance(tensor, torch.Tensor) else 0)
+        return found
+
+
+def test_no_tensor_has_all_classes_at_the_size_of_the_labels(monkeypatch):
+    monkeypatch.setattr(enlarged_cross_entropy, '_NUMBERS', 2000)
+    head, labels = IdentityHead(loss_decode=dict(type='CrossEntropyLoss')), torch.randint(0, 50, (1, 64, 64))
+    logits = torch.randn(1, 50, 8, 8, requires_grad=True)
+    with LargestTensor() as largest:
+        head.loss_by_feat(logits, samples(labels))['loss_ce'].backward()
+    assert largest.numel <= 50 * 64 * 8
+
+
+def test_nothing_labelled_has_no_loss_and_a_wrong_label_is_named():
+    head = IdentityHead(loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
+    logits = torch.randn(1, 5, 4, 4, requires_grad=True)
+    found = head.loss_by_feat(logits, samples(torch.full((1, 8, 8), 255)))
+    assert found['loss_ce'].item() == found['acc_seg'].item() == 0
+    with pytest.raises(ValueError, match='class 7, but there are 5 classes'):
+        head.loss_by_feat(logits, samples(torch.full((1, 8, 8), 7)))

@@ -147,7 +147,8 @@ class AnomalyMetric(PictureMetric):
         """Pictures, whose pixels are joined with those of their category."""
         for picture in results:
             if picture.pixels is not None:
-                self._pixels.setdefault(picture.category, self._collector()).merge(picture.pixels)
+                joined: Any = self._pixels.setdefault(picture.category, self._collector())
+                joined.merge(picture.pixels)
         return [replace(picture, pixels=None) for picture in results]
 
     def travelling(self, results: list[_Picture]) -> list[_Picture]:

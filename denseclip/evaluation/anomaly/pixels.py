@@ -11,13 +11,10 @@ from denseclip.evaluation.anomaly.regions import region_weights
 
 
 class PixelScores(Protocol):
-    """What every collector of pixel scores can do."""
+    """What the measures ask of collected pixels."""
 
     num_normal: int
     num_regions: int
-
-    def add(self, scores: np.ndarray, mask: np.ndarray) -> None:
-        """Take in one picture; see :func:`check_pair`."""
 
     def curve(self) -> Curve:
         """The curve of all pixels so far."""

@@ -27,13 +27,14 @@ def product_resize(planes: Tensor, size: Size) -> Tensor:
     own = planes.device.type == 'cpu' and planes.dtype == torch.float32 and not isinstance(planes, FakeTensor)
     if not own or not planes.requires_grad or torch.compiler.is_compiling() or size_of(planes) == tuple(size):
         return resize(planes, size)
-    down, across = _matrix(planes.shape[2], size[0]), _matrix(planes.shape[3], size[1])
+    down, across = resize_matrix(planes.shape[2], size[0]), resize_matrix(planes.shape[3], size[1])
     wide = (planes.flatten(0, 2) @ across.T).unflatten(0, planes.shape[:3])
     return down @ wide
 
 
 @lru_cache(maxsize=64)
-def _matrix(length: int, out: int) -> Tensor:
+def resize_matrix(length: int, out: int) -> Tensor:
+    """The bilinear enlarging of one axis, float32 (out, length) on the CPU."""
     return bilinear_matrix(length, out).float()
 
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor, nn
 
 from denseclip.core.placement import size_of
+from denseclip.models.functional.enlarged_cross_entropy import enlarged_cross_entropy
 from denseclip.models.functional.product_resize import product_resize
 
 
@@ -36,16 +38,41 @@ class LabelSizeLoss:
         if self.align_corners or self.sampler is not None:
             return super().loss_by_feat(seg_logits, batch_data_samples)  # type: ignore[misc]
         labels: Tensor = self._stack_batch_gt(batch_data_samples)  # type: ignore[attr-defined]
+        several = isinstance(self.loss_decode, nn.ModuleList)
+        losses: Sequence[Any] = self.loss_decode if several else [self.loss_decode]  # type: ignore[assignment]
+        if len(losses) == 1 and _is_plain(losses[0]) and _takes_gradients(seg_logits):
+            return _by_rows(losses[0], seg_logits, labels.squeeze(1), self.ignore_index)
         logits = product_resize(seg_logits, size_of(labels))
         labels = labels.squeeze(1)
         found: dict[str, Tensor] = {}
-        several = isinstance(self.loss_decode, nn.ModuleList)
-        losses: Sequence[Any] = self.loss_decode if several else [self.loss_decode]  # type: ignore[assignment]
         for loss in losses:
             value = loss(logits, labels, weight=None, ignore_index=self.ignore_index)
             found[loss.loss_name] = found[loss.loss_name] + value if loss.loss_name in found else value
         found['acc_seg'] = pixel_accuracy(logits.detach(), labels, self.ignore_index)
         return found
+
+
+def _is_plain(loss: Any) -> bool:
+    """Whether a loss is the mean cross entropy of classes that all weigh the same."""
+    if type(loss) is not CrossEntropyLoss or loss.use_sigmoid or loss.use_mask:
+        return False
+    return loss.class_weight is None and loss.reduction == 'mean'
+
+
+def _takes_gradients(logits: Tensor) -> bool:
+    low = torch.is_autocast_enabled(logits.device.type) or torch.compiler.is_compiling()
+    return logits.requires_grad and logits.dtype == torch.float32 and not low
+
+
+def _by_rows(loss: CrossEntropyLoss, logits: Tensor, labels: Tensor, ignore_index: int) -> dict[str, Tensor]:
+    """As :meth:`LabelSizeLoss.loss_by_feat`, without logits at the size of the labels."""
+    total, right = enlarged_cross_entropy(logits, labels, ignore_index)
+    known = (labels != ignore_index).sum()
+    # as MMSeg's, which divides by nearly nothing where no pixel counts
+    count = known if loss.avg_non_ignore else labels.numel()
+    value = loss.loss_weight * total / (count + torch.finfo(torch.float32).eps)
+    accuracy = (100.0 * right / known.clamp_min(1)).to(torch.float32).view(1)
+    return {loss.loss_name: value, 'acc_seg': accuracy}
 
 
 def pixel_accuracy(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
