@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.images import Picture, UnreadableImageError
 from denseclip.apis.results.base import Result
+from denseclip.core.beside import Line
 
 if TYPE_CHECKING:
     from denseclip.apis.predictor import Predictor
@@ -187,9 +188,7 @@ class Beside(Generic[T]):
     """
 
     def __init__(self, done: Callable[[T], None]) -> None:
-        self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix='write')
-        self._pending: deque[Future[T]] = deque()
-        self._done = done
+        self._line, self._done = Line(_WRITERS), done
 
     def give(self, work: Callable[[], T]) -> None:
         """Let something be done; waits where much waits already.
@@ -197,9 +196,9 @@ class Beside(Generic[T]):
         Raises:
             Exception: What earlier work raised.
         """
-        self._pending.append(self._pool.submit(work))
-        while self._pending and (len(self._pending) > 2 * _WRITERS or self._pending[0].done()):
-            self._done(self._pending.popleft().result())
+        self._line.submit('', work)
+        for found in self._line.ready():
+            self._done(found)
 
     def finish(self) -> None:
         """Wait for all work.
@@ -207,12 +206,12 @@ class Beside(Generic[T]):
         Raises:
             Exception: What it raised.
         """
-        while self._pending:
-            self._done(self._pending.popleft().result())
+        for found in self._line.finish():
+            self._done(found)
 
     def close(self) -> None:
         """Let work that has begun come to its end, and drop the rest."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._line.close()
 
 
 @contextmanager

@@ -8,7 +8,8 @@ added up as they come, and where two processes write the file of one picture at 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -22,7 +23,7 @@ from mmengine.dist import (
 from mmengine.evaluator import BaseMetric
 from torch import distributed
 
-from denseclip.evaluation.beside import Beside
+from denseclip.core.beside import Line
 
 _FOLD = 32
 Job = Callable[[], Any]
@@ -41,7 +42,7 @@ class PictureMetric(BaseMetric):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._scoring, self._files = Beside(), Beside()
+        self._scoring, self._files = Line(), Line()
         self._held: tuple[str, Job] | None = None
         self._taken, self._fold_at = 0, _FOLD
 
@@ -70,7 +71,7 @@ class PictureMetric(BaseMetric):
     def results(self) -> list[Any]:
         """Results so far, in the order of the pictures; waits for those, and for files, that are being made."""
         self._take(self._scoring.finish())
-        self._files.finish()
+        deque(self._files.finish(), maxlen=0)
         return self._results
 
     @results.setter
@@ -91,12 +92,13 @@ class PictureMetric(BaseMetric):
         for sample in data_samples:
             self._taken += 1
             name = str(sample.get('img_path') or f'picture {self._taken}')
-            self._take(self._scoring.submit(name, self.job(sample)))
+            self._scoring.submit(name, self.job(sample))
+            self._take(self._scoring.ready())
             writing = self.writing(sample)
             if writing is not None:
                 self._write_file(name, writing)
 
-    def _take(self, results: list[Any]) -> None:
+    def _take(self, results: Iterable[Any]) -> None:
         self._results.extend(results)
         if len(self._results) > self._fold_at:  # the last one may be a repeat
             self._results[:-1] = self.fold(self._results[:-1])
@@ -109,6 +111,7 @@ class PictureMetric(BaseMetric):
             before, self._held = self._held, None
         if before is not None:
             self._files.submit(*before)
+            deque(self._files.ready(), maxlen=0)
 
     def evaluate(self, size: int) -> dict[str, Any]:
         """Scores of the pictures of all processes; each counts once.
@@ -130,7 +133,7 @@ class PictureMetric(BaseMetric):
             )
         if self._held is not None and not repeats:
             self._files.submit(*self._held)
-        self._files.finish()
+        deque(self._files.finish(), maxlen=0)
         parts = self._gathered(self.travelling(results[: len(results) - repeats]))
         found: list[Any] = [None]
         if is_main_process():

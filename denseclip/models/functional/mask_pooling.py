@@ -19,7 +19,8 @@ def mask_pool(features: Tensor, mask_logits: Tensor, eps: float = MASK_POOL_EPS)
 
     Args:
         features: Feature maps.
-        mask_logits: One logit map per mask; resized bilinearly to the features' size if they have another one.
+        mask_logits: One logit map per mask; resized bilinearly to the features' size if they have another one. Or bool
+            maps of the features' size: the pixels of each mask.
         eps: Added to the number of pixels.
 
     Shape:

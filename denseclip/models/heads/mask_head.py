@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -39,11 +40,36 @@ class LayerPrediction:
         mask_logits: (N, Q, H/4, W/4).
         class_logits: (N, Q, K + 1), the void class last.
         class_embeddings: Embeddings that the text rows were compared with, (N, Q, D); None with a linear classifier.
+        mask_embeddings: What the masks are products of, (N, Q, C), with ``mask_features``; None where nobody knows.
+        mask_features: The other factor, (N, C, H/4, W/4).
     """
 
     mask_logits: Tensor
     class_logits: Tensor
     class_embeddings: Tensor | None = None
+    mask_embeddings: Tensor | None = None
+    mask_features: Tensor | None = None
+
+    def matched(self, pictures: Tensor, queries: Tensor) -> Tensor:
+        """Mask logits of some queries, for losses.
+
+        A gradient of few masks comes as one of all, mostly zeros, for every layer at once; so where their factors are
+        known, the masks are made again, and only theirs get one.
+
+        Args:
+            pictures: Picture of each, ascending.
+            queries: Query of each.
+
+        Shape:
+            - pictures, queries: :math:`(M)`; result: :math:`(M, h, w)`
+        """
+        if self.mask_embeddings is None or self.mask_features is None:
+            return self.mask_logits[pictures, queries]
+        dtype = torch.promote_types(self.mask_embeddings.dtype, self.mask_features.dtype)
+        counts = pictures.bincount(minlength=len(self.mask_features)).tolist()
+        rows = self.mask_embeddings[pictures, queries].to(dtype).split(counts)
+        parts = [row @ plane.to(dtype).flatten(1) for row, plane in zip(rows, self.mask_features, strict=True)]
+        return torch.cat(parts).unflatten(1, self.mask_features.shape[-2:])
 
 
 @dataclass(frozen=True)

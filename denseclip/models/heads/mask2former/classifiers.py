@@ -19,7 +19,7 @@ class QueryClassifier(Protocol):
     def __call__(
         self,
         queries: Tensor,
-        mask_logits: Tensor,
+        inside: Tensor,
         mask_features: Tensor,
         text_rows: Tensor | None = None,
         synonyms_per_class: Tensor | None = None,
@@ -48,7 +48,7 @@ class TextClassifier(nn.Module):
     def forward(
         self,
         queries: Tensor,
-        mask_logits: Tensor,
+        inside: Tensor,
         mask_features: Tensor,
         text_rows: Tensor | None = None,
         synonyms_per_class: Tensor | None = None,
@@ -57,7 +57,7 @@ class TextClassifier(nn.Module):
 
         Args:
             queries: Normalised queries.
-            mask_logits: Their masks.
+            inside: Which pixels their masks hold, bool.
             mask_features: The map the masks were made from.
             text_rows: See :func:`denseclip.models.functional.text_logits.text_logits`.
             synonyms_per_class: Likewise.
@@ -66,12 +66,12 @@ class TextClassifier(nn.Module):
             ValueError: Without text.
 
         Shape:
-            - queries: :math:`(N, Q, C)`; mask_logits: :math:`(N, Q, h, w)`; mask_features: :math:`(N, C, h, w)`
+            - queries: :math:`(N, Q, C)`; inside: :math:`(N, Q, h, w)`; mask_features: :math:`(N, C, h, w)`
             - text_rows: :math:`(R, D)` or :math:`(N, R, D)`; results: :math:`(N, Q, K + 1)`, :math:`(N, Q, D)`
         """
         if text_rows is None or synonyms_per_class is None:
             raise ValueError('this head compares with text: give it text_rows and synonyms_per_class.')
-        pooled = self.pool_proj(mask_pool(mask_features, mask_logits))
+        pooled = self.pool_proj(mask_pool(mask_features, inside))
         embeddings = self.class_embed(pooled + queries)
         return text_logits(embeddings, text_rows, synonyms_per_class, self.logit_scale), embeddings
 
@@ -90,7 +90,7 @@ class LinearClassifier(nn.Linear):
     def forward(  # type: ignore[override]
         self,
         queries: Tensor,
-        mask_logits: Tensor,
+        inside: Tensor,
         mask_features: Tensor,
         text_rows: Tensor | None = None,
         synonyms_per_class: Tensor | None = None,

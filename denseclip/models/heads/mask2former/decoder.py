@@ -111,13 +111,13 @@ class MaskedQueryDecoder(nn.Module):
         layers = []
         for index, layer in enumerate(self.layers):
             level = index % len(memories)
-            normed, mask_logits = self._masks(queries, maps[level])
+            normed, embeddings, mask_logits = self._masks(queries, maps[level])
             if all_layers:
-                layers.append(self._classify(normed, mask_logits, pixels.mask_features, text))
+                layers.append(self._classify(normed, embeddings, mask_logits, pixels.mask_features, text))
             allowed = attention_mask(mask_logits, sizes[level])
             queries = layer(queries, self.query_embed.weight, memories[level], positions[level], allowed, guide)
-        normed, mask_logits = self._masks(queries, pixels.mask_features)
-        layers.append(self._classify(normed, mask_logits, pixels.mask_features, text))
+        normed, embeddings, mask_logits = self._masks(queries, pixels.mask_features)
+        layers.append(self._classify(normed, embeddings, mask_logits, pixels.mask_features, text))
         return MaskPredictions(tuple(layers), pixels)
 
     def _memories(self, pixels: PixelFeatures) -> tuple[list[Tensor], list[Tensor]]:
@@ -129,13 +129,21 @@ class MaskedQueryDecoder(nn.Module):
             memories.append(tokens.flatten(2).transpose(1, 2) + level)
         return memories, positions
 
-    def _masks(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised queries (N, Q, C) and their mask logits (N, Q, h, w)."""
+    def _masks(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised queries (N, Q, C), their mask embeddings, and their mask logits (N, Q, h, w)."""
         normed = self.norm(queries)
-        return normed, torch.einsum('nqc,nchw->nqhw', self.mask_embed(normed), mask_features)
+        embeddings = self.mask_embed(normed)
+        return normed, embeddings, torch.einsum('nqc,nchw->nqhw', embeddings, mask_features)
 
     def _classify(
-        self, normed: Tensor, mask_logits: Tensor, mask_features: Tensor, text: tuple[Tensor | None, Tensor | None]
+        self,
+        normed: Tensor,
+        mask_embeddings: Tensor,
+        mask_logits: Tensor,
+        mask_features: Tensor,
+        text: tuple[Tensor | None, Tensor | None],
     ) -> LayerPrediction:
-        class_logits, embeddings = self.classifier(normed, mask_logits, mask_features, *text)
-        return LayerPrediction(mask_logits, class_logits, embeddings)
+        # where a mask is, not how sure: a region that forgets its activations keeps this, a quarter as large
+        inside = mask_logits.detach() > 0
+        class_logits, embeddings = self.classifier(normed, inside, mask_features, *text)
+        return LayerPrediction(mask_logits, class_logits, embeddings, mask_embeddings, mask_features)

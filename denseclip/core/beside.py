@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +12,7 @@ _THREADS = 4
 _WAITING = 4  # jobs that may wait for each thread; every one holds maps of a picture
 
 
-class Beside:
+class Line:
     """A queue of jobs with few threads; their results come back in the order in which the jobs were given.
 
     NumPy, OpenCV, Pillow's writers, torch and the disk let other threads go on while they work.
@@ -26,48 +26,47 @@ class Beside:
         self._pool: ThreadPoolExecutor | None = None
         self._jobs: deque[tuple[str, Future[Any]]] = deque()
 
-    def submit(self, name: str, job: Callable[[], Any]) -> list[Any]:
-        """Let a job run.
+    def submit(self, name: str, job: Callable[[], Any]) -> None:
+        """Let a job run; :meth:`ready` follows.
 
         Args:
-            name: Of the picture, for errors.
+            name: Of the picture, for errors; empty where they name it themselves.
             job: What it uses must not be changed any more.
-
-        Returns:
-            Results of the oldest jobs that are done. While too many wait, this waits for the oldest.
-
-        Raises:
-            Exception: What an earlier job raised, with the name of its picture; the jobs that still waited are dropped.
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix='beside the model')
         self._jobs.append((name, self._pool.submit(job)))
-        done = []
-        while self._jobs and (self._jobs[0][1].done() or len(self._jobs) > self._threads * _WAITING):
-            done.append(self._next())
-        return done
 
-    def finish(self) -> list[Any]:
-        """Wait for all jobs and end the threads; results that were not returned yet. Raises as :meth:`submit`."""
-        done = []
+    def ready(self) -> Iterator[Any]:
+        """Results of the oldest jobs that are done; while too many wait, this waits for the oldest.
+
+        Raises:
+            Exception: What a job raised, with the name of its picture; the jobs that still waited are dropped.
+        """
+        while self._jobs and (self._jobs[0][1].done() or len(self._jobs) > self._threads * _WAITING):
+            yield self._next()
+
+    def finish(self) -> Iterator[Any]:
+        """Results that were not given yet; waits for all jobs and ends the threads. Raises as :meth:`ready`."""
         while self._jobs:
-            done.append(self._next())
-        self._close()
-        return done
+            yield self._next()
+        self.close()
 
     def _next(self) -> Any:
         name, job = self._jobs.popleft()
         try:
             return job.result()
         except Exception as error:
-            self._jobs.clear()
-            self._close()
+            self.close()
             if isinstance(error, ValueError) and name not in str(error):
                 raise type(error)(f'{name}: {error}') from error
-            error.add_note(f'(picture: {name})')
+            if name:
+                error.add_note(f'(picture: {name})')
             raise
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let jobs that have begun come to their end, and drop the rest."""
+        self._jobs.clear()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(cancel_futures=True)  # a fork with threads of its own would be a risk for the next loader

@@ -9,27 +9,29 @@ import numpy as np
 import pytest
 import torch
 
+from denseclip.core.beside import Line
 from denseclip.evaluation import SemanticMetric
-from denseclip.evaluation.beside import Beside
 
 
 def test_results_keep_the_order_of_the_jobs() -> None:
-    line = Beside(threads=3)
+    line = Line(threads=3)
     found = []
     for number in range(20):
-        found += line.submit(str(number), lambda n=number: time.sleep(0.002 * (n % 3)) or n)
+        line.submit(str(number), lambda n=number: time.sleep(0.002 * (n % 3)) or n)
+        found += line.ready()
     found += line.finish()
     assert found == list(range(20))
-    assert line.finish() == []
+    assert not list(line.finish())
 
 
 def test_no_more_jobs_wait_than_there_is_room_for() -> None:
-    line, gate, started = Beside(threads=1), threading.Event(), threading.Semaphore(0)
+    line, gate, started = Line(threads=1), threading.Event(), threading.Semaphore(0)
     given = []
 
     def give() -> None:
         for number in range(12):
             line.submit(str(number), lambda: started.release() or gate.wait(10))
+            list(line.ready())
             given.append(number)
 
     giver = threading.Thread(target=give)
@@ -39,16 +41,16 @@ def test_no_more_jobs_wait_than_there_is_room_for() -> None:
     held = len(given)
     gate.set()
     giver.join(10)
-    line.finish()
+    assert len(list(line.finish())) < 12
     assert held < 12 and len(given) == 12
 
 
 def test_an_error_names_the_picture_and_ends_the_line() -> None:
-    line = Beside(threads=1)
+    line = Line(threads=1)
     with pytest.raises(ValueError, match=r'^a\.png: matmul'):
         line.submit('a.png', lambda: np.zeros((2, 2)) @ np.zeros(3))
-        line.finish()
-    assert line.finish() == [] and not [t for t in threading.enumerate() if t.name.startswith('beside the model')]
+        list(line.finish())
+    assert not list(line.finish()) and not [t for t in threading.enumerate() if t.name.startswith('beside the model')]
 
 
 def test_a_label_map_that_cannot_be_written_ends_the_test(tmp_path) -> None:
