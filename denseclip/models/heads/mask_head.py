@@ -50,25 +50,23 @@ class LayerPrediction:
     mask_embeddings: Tensor | None = None
     mask_features: Tensor | None = None
 
-    def matched(self, pictures: Tensor, queries: Tensor) -> Tensor:
+    def matched(self, queries: Sequence[Tensor]) -> Tensor:
         """Mask logits of some queries, for losses.
 
         A gradient of few masks comes as one of all, mostly zeros, for every layer at once; so where their factors are
         known, the masks are made again, and only theirs get one.
 
         Args:
-            pictures: Picture of each, ascending.
-            queries: Query of each.
+            queries: Of each picture, on the masks' device.
 
         Shape:
-            - pictures, queries: :math:`(M)`; result: :math:`(M, h, w)`
+            - queries: each :math:`(M_n)`; result: :math:`(M, h, w)`, those of all pictures
         """
         if self.mask_embeddings is None or self.mask_features is None:
-            return self.mask_logits[pictures, queries]
+            return torch.cat([masks[chosen] for masks, chosen in zip(self.mask_logits, queries, strict=True)])
         dtype = torch.promote_types(self.mask_embeddings.dtype, self.mask_features.dtype)
-        counts = pictures.bincount(minlength=len(self.mask_features)).tolist()
-        rows = self.mask_embeddings[pictures, queries].to(dtype).split(counts)
-        parts = [row @ plane.to(dtype).flatten(1) for row, plane in zip(rows, self.mask_features, strict=True)]
+        pictures = zip(self.mask_embeddings, self.mask_features, queries, strict=True)
+        parts = [rows[chosen].to(dtype) @ plane.to(dtype).flatten(1) for rows, plane, chosen in pictures]
         return torch.cat(parts).unflatten(1, self.mask_features.shape[-2:])
 
 

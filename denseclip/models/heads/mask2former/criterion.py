@@ -133,7 +133,7 @@ class MaskCriterion(nn.Module):
         masks = torch.cat([target.masks[segments] for target, segments in pairs])
         with full_precision(device.type):
             losses = {'loss_ce': self.class_loss(prediction.class_logits.float(), pictures, queries, labels)}
-            matched = prediction.matched(pictures, queries).float()
+            matched = prediction.matched([chosen.to(device) for chosen, _ in matches]).float()
             losses['loss_mask'], losses['loss_dice'] = self.mask_losses(matched, masks, num_masks)
         return losses
 
