@@ -1,19 +1,33 @@
 """Drawn pictures in folders, tables and archives, and shards that run in this process."""
 
 import io
+import os
+import signal
 import tarfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from drawn_teacher import DrawnTeacher, draw_picture
 
-from denseclip.apis.labelling.cluster.run import ShardOrder, label_source
-
 WORDS = 'road; car; sky'
 
 
 class Died(BaseException):
     """The end of a process."""
+
+
+class Fragile(DrawnTeacher):
+    """Its process is killed at the third picture, once."""
+
+    def __init__(self, mark):
+        super().__init__(WORDS)
+        self._mark = mark
+
+    def _result(self, picture):
+        if len(self.seen) == 3 and not os.path.exists(self._mark):
+            os.mkdir(self._mark)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._result(picture)
 
 
 def pictures(folder, count, size=(16, 20)):
@@ -58,6 +72,11 @@ def one_process(job, shards):
 
 def label(source, out, teacher=None, run=one_process, **options):
     """Label in this process."""
+    from denseclip.apis.labelling.cluster.run import (  # heavy; processes of a cluster need it not
+        ShardOrder,
+        label_source,
+    )
+
     model = teacher or DrawnTeacher(WORDS)
     named = [str(source)] if not isinstance(source, list) else [str(name) for name in source]
     return label_source(named, str(out), lambda: model, ShardOrder(**{'shard_size': 5, **options}), run)

@@ -124,7 +124,7 @@ def _connect(ray: Any, cluster: Cluster) -> bool:
         return False
     common = {'log_to_driver': cluster.log, 'logging_level': 'INFO' if cluster.log else 'ERROR'}
     if cluster.address is None:
-        _start(ray, cluster.object_store, common)
+        start(ray, cluster.object_store, common)
         return True
     try:
         ray.init(address=cluster.address, **common)
@@ -141,7 +141,7 @@ def _connect(ray: Any, cluster: Cluster) -> bool:
     return True
 
 
-def _start(ray: Any, object_store: int, common: Mapping[str, Any]) -> None:
+def start(ray: Any, object_store: int, common: Mapping[str, Any]) -> None:
     """Start Ray on this machine.
 
     Raises:

@@ -14,8 +14,8 @@ from denseclip.apis.labelling.cluster.members import SourceError
 from denseclip.apis.labelling.cluster.places import Place
 from denseclip.apis.labelling.cluster.shard import ShardError, ShardWorker
 from denseclip.apis.labelling.cluster.sources import Source
-from denseclip.apis.labelling.folder import Order, call_options
 from denseclip.apis.labelling.objects import Rules
+from denseclip.apis.labelling.order import Order, call_options
 from denseclip.apis.labelling.store import Run
 from denseclip.apis.predictor import Predictor
 from denseclip.files.names import readable

@@ -17,8 +17,8 @@ from denseclip.apis.labelling.cluster.parts import Letter, all_facts
 from denseclip.apis.labelling.cluster.places import Place
 from denseclip.apis.labelling.cluster.plan import LETTERS, Header, begin, unfinished
 from denseclip.apis.labelling.cluster.sources import Source, find_source, joined
-from denseclip.apis.labelling.folder import Order, run_of
 from denseclip.apis.labelling.objects import Rules
+from denseclip.apis.labelling.order import Order, run_of
 from denseclip.apis.labelling.store import Run
 from denseclip.apis.predictor import Predictor
 from denseclip.datasets.converters.ours import ConversionError, check_apart
