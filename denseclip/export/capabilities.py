@@ -7,7 +7,8 @@ Whatever a row promises is compared with PyTorch at sizes that are not the examp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from denseclip.clip.towers import ResNetTower
 from denseclip.export.anomaly_graphs import AnoVLGraph, AprilGANGraph, WinCLIPGraph
 from denseclip.export.box_graphs import ClosedMaskRCNNGraph, ClosedRetinaNetGraph, MaskRCNNGraph, RetinaNetGraph
 from denseclip.export.errors import ExportError
+from denseclip.export.guided_graphs import GuidedMaskGraph, GuidedProposalGraph
 from denseclip.export.image_graphs import (
     ClosedGraph,
     ComparingDenseCLIPGraph,
@@ -80,6 +82,9 @@ def _no(reason: str) -> Capability:
     return Capability(False, reason)
 
 
+_CHOOSES = 'it chooses the classes of each picture (active_vocabulary), which the runtime does not do.'
+
+
 def _denseclip(model: Any) -> Capability:
     if model.prompting == 'pre':
         return _no(PRE_PROMPTING)
@@ -94,6 +99,8 @@ def _denseclip(model: Any) -> Capability:
 
 
 def _open_vocabulary(model: Any) -> Capability:
+    if getattr(model, 'active_vocabulary', None) is not None:
+        return _no(_CHOOSES)
     if model.post != PostProcessing(normalize=model.post.normalize):
         return _no('its scores are refined (post=...), which the runtime does not do; leave post out.')
     if not (model.tower.read_out.repair is None and model.tower.read_out.middle is None):
@@ -129,6 +136,8 @@ def _maskclip_plus(model: Any) -> Capability:
 def _masks(model: Any) -> Capability:
     if model.text.in_use is not None and model.text.in_use.differences:
         return _no('its words tell pairs of classes apart, which graphs do not; give it words without such sentences.')
+    if model.active_vocabulary is not None:
+        return _no(_CHOOSES)
     if isinstance(model.backbone.tower, ResNetTower):
         return _no("torch.export loses the sizes of its ResNet's attention pool; ConvNeXts and transformers can.")
     return Capability(True, way=Way(MaskGraph, NameWords, MaskWriting))
@@ -142,8 +151,22 @@ def _two_stages(model: Any) -> Capability:
     if model.test_cfg.mode == 'slide':
         return _no("it classifies the masks of each window (mode='slide'), which the runtime does not do.")
     if model.active_vocabulary is not None:
-        return _no('it chooses the classes of each picture (active_vocabulary), which the runtime does not do.')
+        return _no(_CHOOSES)
     return Capability(True, way=Way(ProposalGraph, RegionWords, RegionWriting))
+
+
+def _guided(host: Callable[[Any], Capability], graph: type[ImageGraph], model: Any) -> Capability:
+    """PMP on a host: the classes of a call are an input of the graph."""
+    found, settings = host(model), model.prompt_settings
+    if found.way is None:
+        return found
+    if settings.tokens != 'category':
+        return _no("its queries look at all pieces of all words (tokens='word'), which graphs are not given.")
+    if settings.inference != 'all':
+        return _no(f"it runs once for some classes each (inference='{settings.inference}'); export it with 'all'.")
+    if model._phrases is not None:
+        return _no('its queries look at other words than its classes (set_prompts), which the runtime does not know.')
+    return Capability(True, way=replace(found.way, graph=graph))
 
 
 def _encoder_decoder(model: Any) -> Capability:
@@ -250,6 +273,9 @@ WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(
         'FCCLIP': _masks,
         'MAFTPlus': _masks,
         'OVSeg': _two_stages,
+        'PMPFCCLIP': partial(_guided, _masks, GuidedMaskGraph),
+        'PMPMAFTPlus': partial(_guided, _masks, GuidedMaskGraph),
+        'PMPOVSeg': partial(_guided, _two_stages, GuidedProposalGraph),
         'DenseCLIPRetinaNet': _retinanet,
         'DenseCLIPMaskRCNN': _mask_rcnn,
         'EncoderDecoder': _encoder_decoder,

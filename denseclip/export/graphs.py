@@ -54,7 +54,7 @@ def write_image_graph(graph: ImageGraph, path: Path, embed_dim: int | None, clas
     """
     batch, channels, height, width = _EXAMPLE
     sides: dict[int, Any] = {2: 'h', 3: 'w'}
-    if graph.multiple > 1:  # the layers' sizes are short terms then, and a graph is made in a fraction of the time
+    if graph.multiple > 1:  # the graph says so of its inputs, then
         height, width = (graph.multiple * side for side in _MULTIPLES)
         sides = {axis: graph.multiple * torch.export.Dim(name) for axis, name in sides.items()}
     inputs: list[Tensor] = [torch.randn(graph.batch or batch, channels, height, width, device='cpu')]
@@ -66,7 +66,7 @@ def write_image_graph(graph: ImageGraph, path: Path, embed_dim: int | None, clas
         names.append('text')
     for name, value in graph.more(height, width).items():
         inputs.append(value)
-        free.append({})
+        free.append(dict(graph.free.get(name, {})))
         names.append(name)
     _write(graph, inputs, names, graph.outputs, free, path)
 

@@ -6,7 +6,8 @@ products with one row per word are scores of words that were not asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class ImageGraph(nn.Module):
         least: Shortest side of a picture.
         multiple: Sides are whole multiples of it; the runtime fills pictures up.
         batch: The only number of pictures that it takes; None: any.
+        free: Axes of inputs besides pictures and class embeddings that may have any length, with a name for each.
         seen: Outputs that :meth:`changed` compares.
         changes: What it counts, for people.
     """
@@ -50,6 +52,7 @@ class ImageGraph(nn.Module):
     least = 1
     multiple = 1
     batch: int | None = None
+    free: Mapping[str, Mapping[int, str]] = MappingProxyType({})
     seen: tuple[str, ...] = ('scores',)
     changes = 'labels'
 

@@ -9,7 +9,6 @@ PRE_PROMPTING = (
     'with prompting="pre" the text tower runs for every picture; its words would have to be part of the graph.'
 )
 UNKNOWN = 'it has not been made into a graph yet.'
-_QUERIES = 'its queries look at the classes of a call, and it may run once for each of them; not made into a graph yet.'
 _PICTURES = 'it compares pictures with pictures, which the runtime does not keep.'
 _TRAINING = 'it exists for training and gives no results.'
 _TURNS = 'it runs another model on several copies of a picture; export that model.'
@@ -18,10 +17,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
     {
         'ResCLIPSegmentor': 'its walks between patches have as many steps as the picture has patches, and a graph has '
         'a number of steps that does not change.',
-        'PMPFCCLIP': _QUERIES,
-        'PMPMAFTPlus': _QUERIES,
-        'PMPMask2Former': _QUERIES,
-        'PMPOVSeg': _QUERIES,
+        'PMPMask2Former': 'its classes are those of its head, and its queries listen to other words; not made into a '
+        'graph yet.',
         'TwoStageSegmentor': 'its masks come from another program, which the runtime does not run.',
         'SAM3Segmentor': 'transformers runs it, phrase by phrase; it has not been made into a graph here.',
         'ReferenceInspector': _PICTURES,

@@ -40,7 +40,8 @@ class ProposalGraph(ImageGraph):
         rows = torch.cat([text, model.no_object_row().to(text.dtype)])
         names = torch.ones_like(text[:, 0], dtype=torch.long)
         pixels = model.decode_head.pixel_features(model.backbone(images))
-        found = model.decode_head.decode(pixels, rows, names, None, all_layers=False).proposals
+        guide = model.query_guide(images.shape[0], None)
+        found = model.decode_head.decode(pixels, rows, names, guide, all_layers=False).proposals
         return found.mask_logits, model.scale * F.normalize(found.class_embeddings, dim=-1) @ rows.T
 
 

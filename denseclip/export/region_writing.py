@@ -28,6 +28,7 @@ class RegionWriting(SegmentorWriting):
             stages='first' if second is None else model.stages,
             weight=float(model.ensemble_weight),
             selection=model.selection,
+            guided=hasattr(model, 'prompt_guide'),
             threshold=0.5 if model.region_classifier is None else float(model.region_classifier.threshold),
         )
         if second is not None:

@@ -42,6 +42,8 @@ class FreePatchMerging(nn.Module):
         layer: The layer; its parameters are shared.
     """
 
+    picks: Tensor
+
     def __init__(self, layer: Any) -> None:
         super().__init__()
         self.norm, self.reduction = layer.norm, layer.reduction

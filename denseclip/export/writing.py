@@ -186,6 +186,7 @@ class MaskWriting(SegmentorWriting):
             topk=int(tasks.topk),
             merge_first=tasks.merge_first is None or bool(tasks.merge_first),
             void_trust=float(model.void_trust),
+            guided=hasattr(model, 'prompt_guide'),
         )
         return replace(manifest, rule=masks)
 

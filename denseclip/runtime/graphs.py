@@ -184,6 +184,20 @@ def mean_directions(embeddings: np.ndarray, counts: Sequence[int]) -> np.ndarray
     return unit_rows(np.add.reduceat(units, starts, axis=0) / np.array(counts)[:, None]).astype(np.float32)
 
 
+def class_prompts(text: np.ndarray, groups: Sequence[int]) -> np.ndarray:
+    """Mean direction of the rows of each class, at length one: what queries that listen to words look at.
+
+    Args:
+        text: A row for each class or name.
+        groups: Class of each row, rising.
+
+    Shape:
+        - text: :math:`(R, E)`; result: :math:`(K, E)`, float32
+    """
+    starts = np.searchsorted(np.array(groups), np.arange(max(groups) + 1))
+    return unit_rows(np.add.reduceat(unit_rows(text), starts, axis=0)).astype(np.float32)
+
+
 def unit_rows(rows: np.ndarray) -> np.ndarray:
     """Rows at length one."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

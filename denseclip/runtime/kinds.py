@@ -45,6 +45,7 @@ class Masks:
         topk: Pairs of mask and class that become instances.
         merge_first: Whether class planes instead of masks are cut and resized to the picture.
         void_trust: How far CLIP's certainty of a class lowers the probability of nothing, 0..1.
+        guided: Whether the graph also takes ``prompts``, a row for each class.
     """
 
     combine: str
@@ -59,6 +60,7 @@ class Masks:
     topk: int
     merge_first: bool
     void_trust: float = 0.0
+    guided: bool = False
 
     def __post_init__(self) -> None:
         if self.combine not in ('ensemble', 'clip'):
@@ -85,6 +87,7 @@ class Regions:
         at_once: Pictures of masks per run of it.
         min_area: Masks that cover less of the picture are left to the first stage.
         max_overlap: Masks that overlap another by more take its embedding; None: all have their own.
+        guided: Whether the graph ``image`` also takes ``prompts``, a row for each class.
     """
 
     scale: float
@@ -102,6 +105,7 @@ class Regions:
     at_once: int = 32
     min_area: float = 0.0
     max_overlap: float | None = None
+    guided: bool = False
 
     def __post_init__(self) -> None:
         if self.stages not in ('both', 'first', 'second') or self.selection not in ('all', 'best'):

@@ -150,7 +150,7 @@ class RuntimeMaskModel(RuntimeModel):
         """Masks and classes of a picture (H, W, 3)."""
         inputs, valid = prepare(rgb, self.manifest.picture)
         names = ['masks', 'trained', 'clip', *(['valid'] if self._rule.valid else [])]
-        masks, *scores = self.model.run(names, {'images': inputs, 'text': asked.text})
+        masks, *scores = self.model.run(names, self._feeds(inputs, asked))
         trained, clip, *more = (part[0] for part in scores)
         groups = asked.vocabulary.groups
         classes, nothing = class_probabilities(self._rule, groups, trained, clip, more[0] if more else None)

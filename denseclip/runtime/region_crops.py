@@ -84,7 +84,8 @@ def _stand_ins(inside: np.ndarray, rule: Regions) -> np.ndarray:
     flat = inside.astype(np.float32)
     common, area = flat @ flat.T, flat.sum(axis=1)
     overlaps = common / np.maximum(area[:, None] + area[None] - common, 1)
-    kept, found = [], np.full(len(inside), -1)
+    kept: list[int] = []
+    found = np.full(len(inside), -1)
     for number in numbers[alive]:
         near = [other for other in kept if overlaps[number, other] > rule.max_overlap]
         if not near:

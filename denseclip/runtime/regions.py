@@ -57,7 +57,7 @@ class RuntimeRegionModel(RuntimeModel):
     def _segment(self, picture: ReadPicture, asked: Asked, wishes: Wishes) -> Segmentation:
         rgb = extend(picture.rgb)
         inputs, valid = prepare(rgb, self.manifest.picture)
-        found = self.model.run(['masks', 'trained'], {'images': inputs, 'text': asked.text})
+        found = self.model.run(['masks', 'trained'], self._feeds(inputs, asked))
         masks, trained = (part[0] for part in found)
         planes = MaskPlanes(masks, (inputs.shape[2], inputs.shape[3]), valid)
         classes = self._classes(planes, trained, self._colours(inputs, planes), asked)

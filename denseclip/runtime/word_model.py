@@ -10,7 +10,7 @@ import numpy as np
 from denseclip.apis.errors import UserError
 from denseclip.apis.predictor import Predictor
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.runtime.graphs import TextSide, check_vocabulary, session
+from denseclip.runtime.graphs import TextSide, check_vocabulary, class_prompts, session
 from denseclip.runtime.manifest import Manifest
 from denseclip.runtime.results import Asked
 
@@ -97,6 +97,15 @@ class RuntimeWordModel(Predictor):
                 f'this export tells apart its own {len(own.names)} classes only ({listed}); leave the classes out, or '
                 'export the model without --classes if its words are free.'
             )
+
+    def _feeds(self, images: np.ndarray, asked: Asked) -> dict[str, np.ndarray]:
+        """Inputs of the graph ``image`` for pictures (N, 3, H, W)."""
+        if asked.text is None:
+            return {'images': images}
+        prompts = (
+            {'prompts': class_prompts(asked.text, asked.groups)} if getattr(self.manifest.rule, 'guided', 0) else {}
+        )
+        return {'images': images, 'text': asked.text, **prompts}
 
     def _asked(self, vocabulary: Vocabulary) -> Asked:
         self._check(vocabulary)

@@ -62,7 +62,7 @@ def test_a_stranger_is_refused():
     ('config', 'says'),
     [
         ('resclip', 'ResCLIPSegmentor cannot be exported: its walks'),
-        ('pmp', 'PMPFCCLIP cannot be exported: '),
+        ('pmp_mask2former_r50_20k_ade20k-512x512', 'PMPMask2Former cannot be exported: '),
         ('nowhere', 'nowhere'),
     ],
 )

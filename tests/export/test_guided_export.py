@@ -1,0 +1,86 @@
+"""Mask generators that listen to the words, exported: the classes of a call are an input, as many as there are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from export_pictures import picture
+from tiny_pmp_hosts import tiny_host
+
+from denseclip.apis.mask_inferencer import MaskInferencer
+from denseclip.export import capability, export
+from denseclip.runtime import load
+from denseclip.runtime.graphs import class_prompts
+
+STEPS = [dict(type='Resize', scale=(160, 96), keep_ratio=True), dict(type='PackSegInputs')]
+
+
+def guided(host):
+    """A host whose queries heed the words: fresh guides have gates of zero."""
+    model = tiny_host(host)
+    for layer in model.prompt_guide.layers.values():
+        torch.nn.init.normal_(layer.gamma)
+    return model
+
+
+@pytest.fixture(scope='module')
+def model():
+    return MaskInferencer.from_model(guided('FCCLIP'), STEPS)
+
+
+@pytest.fixture(scope='module')
+def runtime(model, tmp_path_factory):
+    return load(export(model, tmp_path_factory.mktemp('guided')))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('words', ['sky', 'grass; sky = heaven, cloud; a red car; dog', None])
+@pytest.mark.parametrize('size', [(97, 131), (200, 90)])
+def test_labels_are_those_of_pytorch(model, runtime, words, size):
+    wanted, found = (one.segment(picture(size), words) for one in (model, runtime))
+    assert found.names == wanted.names
+    assert (found.label_map != wanted.label_map).mean() <= 1e-3
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_masks_follow_the_words(runtime):
+    images = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
+    text = runtime.class_embeddings('sky; tree')
+    one, other = (
+        runtime.model.run(['masks'], {'images': images, 'text': text, 'prompts': prompts})[0]
+        for prompts in (text[:1], text)
+    )
+    assert np.abs(one - other).max() > 1e-2
+
+
+@pytest.mark.parametrize('host', ['FCCLIP', 'MAFTPlus', 'OVSeg'])
+def test_prompts_of_a_graph_are_those_of_the_model(host):
+    """Names become rows, classes prompts: the masks are those of the model with its words."""
+    model = guided(host)
+    graph, images = capability(model).way.graph(model), torch.randn(2, 3, 64, 96)
+    text = model.text()
+    prompts = torch.from_numpy(class_prompts(text.embeddings.numpy(), text.class_index.tolist()))
+    with torch.no_grad():
+        features = model.backbone(images)
+        wanted = (model.propose_from if host == 'OVSeg' else model.propose)(features).mask_logits
+        torch.testing.assert_close(graph(images, text.embeddings, prompts)[0], wanted)
+        assert not torch.equal(graph(images, text.embeddings, prompts[:1])[0], wanted)
+    assert 'query_guide' not in vars(model)
+
+
+@pytest.mark.parametrize(
+    ('prompts', 'says'), [(dict(inference='per_prompt'), 'runs once for some classes'), (dict(tokens='word'), 'pieces')]
+)
+def test_what_graphs_are_not_given_is_a_reason(prompts, says):
+    found = capability(tiny_host('FCCLIP', prompts=prompts))
+    assert not found.exportable
+    assert says in found.reason
+
+
+def test_classes_chosen_for_each_picture_are_a_reason():
+    model = tiny_host('FCCLIP', guided=False)
+    assert capability(model).exportable
+    model.active_vocabulary = 'dense'
+    assert 'chooses the classes of each picture' in capability(model).reason
