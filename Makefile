@@ -3,6 +3,7 @@
 # make lint   style and types
 # make docs   the documentation as a site, in site/
 # make chaos  faults on purpose: kills, full disks, damaged files (docs/reliability.md)
+# make loop   from two photographs and a line of words to a small model that answers over HTTP (docs/loop.sh)
 # make page   a page that labels photographs in the browser alone, for the site (needs npm)
 # make sbom   a software bill of materials, sbom.cdx.json
 # make audit  known weaknesses of the tested versions, where they can be asked for
@@ -18,7 +19,7 @@ PICTURES ?= docs/assets
 JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-fast lint docs page sbom audit chaos clean
+.PHONY: demo test test-fast lint docs page loop sbom audit chaos clean
 
 demo: $(STAMP)-demo
 	$(PY) tools/demo.py
@@ -40,6 +41,11 @@ chaos: $(STAMP)-test
 docs: $(STAMP)-docs
 	$(PY) -m sphinx -q -W --keep-going -b html docs site
 
+loop: $(STAMP)-test
+	PATH="$(abspath $(VENV))/bin:$$PATH" ITERATIONS=4 PORT=8765 bash docs/loop.sh \
+	  "$$($(PY) -c "import sklearn.datasets as d, pathlib; print(pathlib.Path(d.__file__).parent / 'images')")" \
+	  "temple; sky; trees; flower" loop_out
+
 page: $(STAMP)-test
 	$(PY) -m denseclip export --precision fp16 --calibrate $(PICTURES) --out build/page-export --force
 	$(PY) -m denseclip page build/page-export --out docs/browser/page --force
@@ -59,4 +65,4 @@ $(STAMP)-%: setup.py requirements/tested.txt
 	@touch $@
 
 clean:
-	rm -rf sbom.cdx.json demo_out site docs/api docs/browser build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf sbom.cdx.json demo_out loop_out site docs/api docs/browser build *.egg-info .pytest_cache .ruff_cache .mypy_cache
