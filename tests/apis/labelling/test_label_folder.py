@@ -17,6 +17,7 @@ from denseclip.apis.labelling import folder as module
 from denseclip.apis.labelling.folder import Order, label_folder
 from denseclip.apis.labelling.layouts import LAYOUTS
 from denseclip.apis.labelling.objects import Rules
+from denseclip.apis.labelling.order import PICTURES
 from denseclip.apis.labelling.store import Store
 
 COUNT = 12
@@ -200,7 +201,7 @@ def test_names_that_are_no_text(tmp_path):
         assert label(tmp_path / 'shots', tmp_path / layout, layout=layout).new == 0
 
 
-@pytest.mark.parametrize('pictures', module.PICTURES)
+@pytest.mark.parametrize('pictures', PICTURES)
 def test_pictures_come_as_asked(shots, tmp_path, pictures):
     label(shots, tmp_path / 'out', pictures=pictures)
     there = tmp_path / 'out/images/0/00.png'

@@ -8,6 +8,7 @@ part or makes the same one again, and a report that is lost is found in the part
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ def run(job: Job, shards: Sequence[int], cluster: Cluster) -> Iterator[dict[str,
     ray = need_ray()
     started = _connect(ray, cluster)
     try:
+        if not cluster.log:
+            logging.getLogger('ray.data').setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         numbers = ray.data.from_items(list(shards), override_num_blocks=len(shards))
