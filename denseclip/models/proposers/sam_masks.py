@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from denseclip.models.prompted_sam import segment_anything_model
 from denseclip.models.unsaved import leave_out_of_checkpoints
-from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 
 from .base import PictureProposer
 
@@ -34,21 +33,13 @@ class SAMMasks(PictureProposer):
 
     def __init__(self, model: str = 'vit_b', pretrained: str | None = None, **options: Any) -> None:
         super().__init__()
-        try:
-            import segment_anything
-        except ImportError as error:
-            raise ImportError(
-                'Segment Anything needs the package segment_anything (pip install segment-anything); or take '
-                'TransformersMasks with a folder of SAM, SAM 2, SAM 3 or EoMT, or write masks or regions into files '
-                'with any program and use MaskFiles or RegionFiles.'
-            ) from error
-        if model not in segment_anything.sam_model_registry:
-            known = ', '.join(segment_anything.sam_model_registry)
-            raise ValueError(f"segment_anything has no model '{model}'; choose from {known}.")
-        self.sam: Any = segment_anything.sam_model_registry[model](checkpoint=None).eval().requires_grad_(False)
-        if pretrained is not None:
-            file: Path = weight_file(resolve(pretrained))
-            load_into(self.sam, read_state_dict(file), source=file)
+        instead = (
+            'take TransformersMasks with a folder of SAM, SAM 2, SAM 3 or EoMT, or write masks or regions into files '
+            'with any program and use MaskFiles or RegionFiles'
+        )
+        self.sam: Any = segment_anything_model(model, pretrained, 'Segment Anything', instead)
+        import segment_anything
+
         self._generator = segment_anything.SamAutomaticMaskGenerator(self.sam, **options)
         leave_out_of_checkpoints(self)
 

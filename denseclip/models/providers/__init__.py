@@ -4,6 +4,7 @@ from .base import AffinityProvider, RegionProvider
 from .dino_affinity import DINOAffinity, SpectralAffinity
 from .proposed_regions import ProposedRegions
 from .region_files import RegionFiles
+from .sam_aggregation import SAMAggregation
 from .sam_regions import SAMRegions
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     'ProposedRegions',
     'RegionFiles',
     'RegionProvider',
+    'SAMAggregation',
     'SAMRegions',
     'SpectralAffinity',
 ]
