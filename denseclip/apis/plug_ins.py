@@ -32,6 +32,14 @@ def proposer(masks: str) -> dict[str, Any]:
     return {'type': 'MaskFiles', 'folder': masks}
 
 
+def _segment_anything(name: str, masks: str) -> dict[str, Any]:
+    """Settings of ``sam=``: weights of the package, or a folder of transformers."""
+    found = proposer(masks) if masks == 'sam' or masks.startswith('sam:') else {}
+    if not found:
+        raise UserError(f'preset {name} asks Segment Anything itself: give --masks sam:FILE or sam:FOLDER (masks=).')
+    return {key: value for key, value in found.items() if key != 'type'}
+
+
 def plug_ins(name: str, dino: str | None, masks: str | None, trust: bool = False) -> dict[str, Any]:
     """Arguments of a preset's segmentor that a self-supervised network and a source of masks mean.
 
@@ -46,13 +54,18 @@ def plug_ins(name: str, dino: str | None, masks: str | None, trust: bool = False
     """
     wanted = preset(name).plug_ins
     found: dict[str, Any] = {}
-    for part, option, given in (('affinity', '--dino (dino=)', dino), ('regions', '--masks (masks=)', masks)):
-        if given is not None and part not in wanted:
+    for parts, option, given in (
+        (('affinity',), '--dino (dino=)', dino),
+        (('regions', 'sam'), '--masks (masks=)', masks),
+    ):
+        if given is not None and not set(parts) & set(wanted):
             raise UserError(f'preset {name} takes no {option}: leave it out.')
     if dino is not None:
         kind, _, weights = (dino, '', dino) if dino.startswith('local-dir:') else dino.rpartition('=')
         found['affinity'] = {'dino': {'pretrained': weights, 'trust': trust, **({'model_name': kind} if kind else {})}}
-    if masks is not None:
+    if masks is not None and 'sam' in wanted:
+        found['sam'] = _segment_anything(name, masks)
+    elif masks is not None:
         if masks == 'model':
             raise UserError('--masks model (masks=) is of OVSeg; name superpixels, sam:FILE or a folder here.')
         source = _SUPERPIXELS if masks == 'superpixels' else proposer(masks)

@@ -70,6 +70,7 @@ def preset_model(
 
 _HOW = {
     'affinity': '--dino WEIGHTS (dino=, or affinity=dict(...))',
+    'sam': '--masks sam:WEIGHTS (masks=, or sam=dict(...))',
     'regions': '--masks SOURCE (masks=, or regions=dict(...))',
 }
 

@@ -107,7 +107,7 @@ def add_dino_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--dino',
         metavar='WEIGHTS',
-        help='self-supervised network of a preset that takes one (proxyclip, corrclip, cass, lposs): a file, '
+        help='self-supervised network of a preset that takes one (proxyclip, corrclip, cass, lposs, trident): a file, '
         'ARCHITECTURE=FILE (a name of timm), local-dir:FOLDER',
     )
 

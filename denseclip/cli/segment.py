@@ -176,7 +176,8 @@ def add_mask_options(parser: argparse.ArgumentParser) -> None:
         '--masks',
         metavar='SOURCE',
         help=f'where masks come from: {MASK_SOURCES} (default: model; others need no --weights, CLIP '
-        'decides). The presets that take regions (corrclip) have them from there, too',
+        'decides). The presets that take regions (corrclip) have them from there, too; trident asks sam:FILE or '
+        'sam:FOLDER',
     )
     group.add_argument(
         '--stage',

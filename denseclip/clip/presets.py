@@ -47,7 +47,8 @@ class Preset:
     @property
     def plug_ins(self) -> tuple[str, ...]:
         """Arguments of the segmentor that bring what is needed; none where it is a checkpoint."""
-        return (*(('affinity',) if 'affinity' in self.model else ()), *(('regions',) if self.regions else ()))
+        parts = (name for name in ('affinity', 'sam') if name in self.model)
+        return (*parts, *(('regions',) if self.regions else ()))
 
 
 _LARGE: dict[str, Any] = {'side': 448, 'window': 448, 'stride': 224}
@@ -171,6 +172,21 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             {'attention': 'external', **_BARE, **_SCALE},
             {**_COSINES_40, 'affinity': {'type': 'DINOAffinity'}, 'join': {}},
             needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/8 in the paper)',
+        ),
+        'trident': Preset(
+            'Shi et al., ICCV 2025: ProxyCLIP, windows put together and averaged as Segment Anything sees the whole '
+            'picture, which then refines the labels by prompts',
+            {'attention': 'external', **_BARE, **_SCALE},
+            {
+                **_COSINES_40,
+                'affinity': {'type': 'DINOAffinity', 'dino': {'model_name': 'vit_base_patch16_224'}},
+                'sam': {'type': 'SAMAggregation', 'refine': {}},
+            },
+            side=448,
+            window=336,
+            stride=224,
+            needs='weights of a self-supervised ViT (affinity.dino.pretrained, DINO ViT-B/16 in the paper) and of '
+            'Segment Anything (sam, ViT-B in the paper)',
         ),
         'lposs': Preset(
             'Stojnic et al., CVPR 2025: MaskCLIP, scores of all windows spread over the patches of DINO',

@@ -109,6 +109,8 @@ def _open_vocabulary(model: Any) -> Capability:
         return _no('its last block runs over all windows of a picture (join=...), which the runtime does not do.')
     if model.spread is not None:
         return _no('its scores travel over a graph of all windows (spread=...), which the runtime does not do.')
+    if model.sam is not None:
+        return _no('its windows are averaged as Segment Anything looks (sam=...), which the runtime does not ask.')
     if model.regions is not None:
         return _no('its labels follow regions of another program (regions=...), which the runtime does not ask.')
     if _is(model.affinity, 'SpectralAffinity'):

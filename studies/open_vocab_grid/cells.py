@@ -249,6 +249,8 @@ def _use_protocol(
         model['templates'] = rules.templates
     if 'affinity' in tuned:
         model['affinity'] = {**tuned['affinity'], **(model.get('affinity') or {})}
+    if 'sam' in tuned:
+        model['sam'] = {**tuned['sam'], **(model.get('sam') or {})}
     pamr = {'pamr': dict(rules.pamr)} if rules.pamr else {}
     post = {**(model.get('post') or {}), **setting.post(), **tuned.get('post', {}), **pamr}
     model.update(

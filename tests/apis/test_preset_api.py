@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_open_vocab import ARCH, TINY_DINO, tiny_open_vocab
+from tiny_open_vocab import ARCH, TINY_DINO, tiny_open_vocab, tiny_sam
 
 from denseclip.apis import Inferencer, UserError, segment
 from denseclip.cli.main import main
@@ -67,7 +67,14 @@ def test_networks_and_masks_of_presets_from_the_command_line(clip, picture, tmp_
     out = ['--masks', 'superpixels', '--out', str(tmp_path / 'out')]
     assert main([*words, '--preset', 'corrclip', *dino, *out]) == 0
     assert (tmp_path / 'out' / 'street_labels.png').is_file()
+    sam = tmp_path / 'sam'
+    tiny_sam().save_pretrained(sam)
+    whole = ['--masks', f'sam:{sam}', '--out', str(tmp_path / 'whole')]
+    assert main([*words, '--preset', 'trident', *dino, *whole]) == 0
+    assert (tmp_path / 'whole' / 'street_labels.png').is_file()
     for extra, message in (
+        (['--preset', 'trident', *dino], 'give --masks sam:WEIGHTS'),
+        (['--preset', 'trident', *dino, '--masks', 'superpixels'], 'asks Segment Anything itself'),
         (['--preset', 'corrclip', *dino], 'give --masks SOURCE'),
         (['--preset', 'corrclip', '--masks', 'superpixels'], 'give --dino WEIGHTS'),
         (['--preset', 'corrclip', *dino, '--masks', 'model'], 'is of OVSeg'),

@@ -9,7 +9,7 @@ from denseclip.engine.benchmark.variants import require_plain, variant
 from denseclip.engine.config import OptionError
 
 SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(32, 32), window_batch=3)
-PLAIN_MODELS = [(name, {}, SLIDE) for name in READY] + [
+PLAIN_MODELS = [(name, {}, SLIDE) for name in READY if name != 'trident'] + [
     ('corrclip', {}, dict(mode='whole')),
     ('cass', {}, dict(mode='whole')),
     ('lposs', dict(spread=dict(pixels={})), SLIDE),
@@ -34,3 +34,5 @@ def test_classes_that_are_chosen_have_none():
     model = tiny_open_vocab('maskclip', test_cfg=dict(active_vocabulary='dense'))
     with pytest.raises(OptionError, match='active_vocabulary'):
         require_plain(model)
+    with pytest.raises(OptionError, match='Segment Anything sees whole pictures'):
+        require_plain(tiny_open_vocab('trident'))

@@ -33,6 +33,30 @@ class Quarters(RegionProvider):
         return torch.where(numbers == 3, -1, numbers)
 
 
+def tiny_sam() -> Any:
+    """A small SAM of transformers with random weights."""
+    from transformers import SamConfig, SamModel
+
+    side = dict(image_size=64, patch_size=16)
+    return SamModel(
+        SamConfig(
+            vision_config=dict(
+                **side,
+                hidden_size=8,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                window_size=3,
+                global_attn_indexes=[1],
+                output_channels=8,
+                num_pos_feats=4,
+                mlp_dim=8,
+            ),
+            prompt_encoder_config=dict(**side, hidden_size=8, mask_input_channels=4),
+            mask_decoder_config=dict(hidden_size=8, num_attention_heads=2, mlp_dim=8, iou_head_hidden_dim=8),
+        )
+    )
+
+
 READY = sorted(name for name in PRESETS if name != 'dinoiser')
 """Presets that need nothing learned."""
 
@@ -51,6 +75,8 @@ def tiny_open_vocab(name: str = 'maskclip', *, model: str = 'ViT-B-16', seed: in
     clip = dict(model=model, arch=arch, preset=name, read_out=settings.pop('read_out', None))
     if 'affinity' in preset(name).model:
         settings.setdefault('affinity', dict(dino=TINY_DINO))
+    if 'sam' in preset(name).model:
+        settings.setdefault('sam', dict(sam=tiny_sam()))
     if preset(name).regions:
         settings.setdefault('regions', Quarters())
     settings.setdefault('vocabulary', CLASSES)

@@ -16,6 +16,8 @@ SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(32, 32), window_batch=4)
 def test_predicts_on_fake_cuda(name):
     model = tiny_open_vocab(name, test_cfg=SLIDE)
     model.regions = None  # how many there are is a value, see the next test
+    if model.sam is not None:
+        model.sam.refine = None  # likewise
     with fake_cuda() as mode, torch.no_grad():
         move_to_fake_cuda(model, mode)
         inputs, samples = segmentation_batch(2, (64, 90), ori_shape=(70, 99))

@@ -83,6 +83,7 @@ def test_denseclip_gives_the_same_labels_by_each_of_its_ways(mode):
 
 def test_a_closed_set_has_no_pixel_features():
     assert not tiny_denseclip().has_pixel_features
+    assert not tiny_open_vocab('trident').has_pixel_features  # windows become one map before they are labelled
     assert tiny_denseclip(open_vocabulary=True).has_pixel_features
 
 

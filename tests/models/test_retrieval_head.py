@@ -7,6 +7,7 @@ from drawn_heads import WORDS
 from tiny_models import tiny_denseclip
 from tiny_open_vocab import READY, tiny_open_vocab
 
+from denseclip.clip.presets import preset
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.models.functional import picture_classifier
 from denseclip.models.functional.picture_classifier import PictureFit, picture_rows
@@ -45,7 +46,11 @@ def test_regions_correct_words_and_classes_without_regions_keep_theirs(order):
     assert torch.equal(torch.tensor(order)[found.argmax(1)[0]], labels)
 
 
-@pytest.mark.parametrize('name', [*READY, 'merge=max', 'denseclip'])
+# Trident puts windows together before pixels have embeddings: it takes no heads.
+TAKERS = [name for name in READY if 'sam' not in preset(name).model]
+
+
+@pytest.mark.parametrize('name', [*TAKERS, 'merge=max', 'denseclip'])
 @pytest.mark.parametrize('slide', [False, True])
 def test_each_picture_is_labelled_as_if_it_were_alone(name, slide):
     settings = {'test_cfg': SLIDE} if slide else {}

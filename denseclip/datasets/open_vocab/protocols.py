@@ -115,6 +115,37 @@ def _corrclip() -> dict[str, Setting]:
     return {name: replace(setting, vocabulary=f'{name}_corrclip') for name, setting in _proxyclip().items()}
 
 
+def _trident() -> dict[str, Setting]:
+    least = {
+        'voc21': 0.2,
+        'context60': 0.15,
+        'coco_object': 0.25,
+        'voc20': 0.2,
+        'cityscapes': 0.1,
+        'context59': 0.15,
+        'ade20k': 0.05,
+        'coco_stuff': 0.05,
+    }
+    like: dict[str, dict[str, Any]] = {
+        'voc20': dict(factor=0.0),
+        'cityscapes': dict(factor=3.0, instead=0.6),
+        'ade20k': dict(instead=0.6),
+    }
+    sides = {'context60': 576, 'context59': 576, 'ade20k': 576, 'voc20': 336, 'cityscapes': 688}
+    special: dict[str, dict[str, Any]] = {}
+    for name, score in least.items():
+        pieces = {'columns': 2} if name == 'cityscapes' else {}
+        own = dict(refine=dict(least_score=score), like=like.get(name, {}), **pieces)
+        special[name] = dict(tuned=dict(sam=own), scale=(2048, sides.get(name, 448)))
+    special['voc20'] |= dict(stride=(112, 112))
+    return _family(
+        Setting('', (2048, 448), (336, 336), (224, 224)),
+        {'voc21': 'proxyclip', 'voc20': 'clearclip', 'coco_object': 'proxyclip'},
+        thresholds=dict(voc21=0.2, context60=0.15, coco_object=0.25),
+        special=special,
+    )
+
+
 def _pearl() -> dict[str, Setting]:
     strong = dict(read_out=dict(align_kk=0.3))
     fine = dict(**strong, post=dict(propagation=dict(grid=224)))
@@ -274,6 +305,14 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 notes=('regions and their provider are no part of it: name them beside each number',),
             ),
             EvaluationProtocol(
+                'trident',
+                'Trident (Shi et al., ICCV 2025), YuHengsss/Trident at a93b346, configs/: windows of 336 put together '
+                'at short side 336 to 688; thresholds and likeness tuned per set',
+                _OPENAI,
+                _trident(),
+                notes=('SAM, whose training saw masks, looks at the whole picture and refines the labels',),
+            ),
+            EvaluationProtocol(
                 'pearl',
                 'PEARL (Pei et al., CVPR 2026), PGSmall/PEARL at c26062b, configs/ and pearl_ovss.py: as NACLIP; '
                 'weight of kk and grid of the propagation tuned for Cityscapes and ADE20K',
@@ -425,6 +464,7 @@ _DEFAULTS = {
     'resclip': 'naclip',
     'proxyclip': 'proxyclip',
     'corrclip': 'corrclip',
+    'trident': 'trident',
     'pearl': 'pearl',
     'lposs': 'lposs',
     'scclip': 'scclip',

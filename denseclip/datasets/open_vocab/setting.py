@@ -26,8 +26,8 @@ class Setting:
         prob_threshold: Probability, 0..1.
         area_threshold: Share of the labelled pixels, 0..1, that a class must exceed to be kept.
         logit_scale: Factor of the cosines before the softmax; None leaves the method's own.
-        tuned: What the protocol's own method has otherwise on this set: settings of ``read_out``, ``post`` and
-            ``affinity``.
+        tuned: What the protocol's own method has otherwise on this set: settings of ``read_out``, ``post``,
+            ``affinity`` and ``sam``.
     """
 
     vocabulary: str

@@ -23,7 +23,8 @@ def require_plain(model: nn.Module) -> None:
     """Raise if a model has no plain version to compare with.
 
     Raises:
-        OptionError: If it neither caches text nor makes label maps without logits, or chooses classes.
+        OptionError: If it neither caches text nor makes label maps without logits, chooses classes, or asks Segment
+            Anything.
     """
     if not hasattr(model, 'class_text') and not hasattr(model, 'keep_logits') and not isinstance(model, AnoVL):
         raise OptionError(
@@ -33,6 +34,11 @@ def require_plain(model: nn.Module) -> None:
     if is_open_vocabulary(model) and model.active_vocabulary is not None:
         raise OptionError(
             '--against baseline: the plain version knows no choice of classes (active_vocabulary); leave either out'
+        )
+    if is_open_vocabulary(model) and model.sam is not None:
+        raise OptionError(
+            '--against baseline: Segment Anything sees whole pictures (sam=), which are labelled in the one order of '
+            'its code; leave the option out'
         )
 
 

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def similarity_logits(tokens: Tensor, beta: float | None = 1.2, gamma: float = 3.0) -> Tensor:
+def similarity_logits(
+    tokens: Tensor, beta: float | None = 1.2, gamma: float = 3.0, mean: Tensor | None = None
+) -> Tensor:
     """Attention logits from the cosines of tokens: those below ``beta`` times the mean are not looked at.
 
     Source: ProxyCLIP, section 3.3, equations 5 to 7.
@@ -16,6 +18,7 @@ def similarity_logits(tokens: Tensor, beta: float | None = 1.2, gamma: float = 3
         tokens: Patch tokens of another network.
         beta: Threshold relative to the picture's mean cosine; None: all are looked at.
         gamma: Sharpness.
+        mean: Mean cosine that counts instead of each picture's own.
 
     Shape:
         - tokens: :math:`(N, C, h, w)`; result: :math:`(N, hw, hw)`
@@ -24,10 +27,15 @@ def similarity_logits(tokens: Tensor, beta: float | None = 1.2, gamma: float = 3
     cosines = unit.transpose(1, 2) @ unit
     if beta is None:
         return gamma * cosines
-    logits = gamma * (cosines - beta * cosines.mean(dim=(1, 2), keepdim=True))
+    logits = gamma * (cosines - beta * (cosines.mean(dim=(1, 2), keepdim=True) if mean is None else mean))
     # Every token sees itself, also where the cosines are so alike that none exceeds the threshold.
     itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
     return logits.masked_fill((logits < 0) & ~itself, float('-inf'))
+
+
+def mean_cosine(tokens: Tensor) -> Tensor:
+    """Mean cosine of two tokens of one picture, over several pictures, (N, C, h, w) to a number."""
+    return F.normalize(tokens.flatten(2), dim=1).mean(dim=2).square().sum(dim=1).mean()
 
 
 def visible_patches(labels: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ DEFAULTS: Mapping[str, Any] = {
     'affinity': None,
     'spread': None,
     'join': None,
+    'sam': None,
     'post': {},
 }
 """Settings that neither the config nor its preset gives."""
@@ -32,7 +33,8 @@ def model_settings(preset_name: str | None, given: Mapping[str, Any]) -> dict[st
     """
     from_preset = preset(preset_name).model if preset_name is not None else {}
     chosen = {**DEFAULTS, **from_preset, **{k: v for k, v in given.items() if v is not None}}
-    chosen['affinity'] = with_own_settings(from_preset.get('affinity'), given.get('affinity'))
+    for name in ('affinity', 'sam'):
+        chosen[name] = with_own_settings(from_preset.get(name), given.get(name))
     for name, known in (('output', OUTPUTS), ('padding', PADDINGS)):
         if chosen[name] not in known:
             raise ValueError(f"{name}='{chosen[name]}' is unknown; choose from {', '.join(known)}.")

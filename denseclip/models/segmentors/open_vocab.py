@@ -68,6 +68,9 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
             (GLA-CLIP), ``{}`` for the usual ones; None: of each window by itself.
         regions: Region provider; each region takes the label that most of its pixels have. An affinity with a ``scope``
             ends at their borders (CorrCLIP), and then all windows are run, whatever ``test_cfg.refine`` says.
+        sam: :class:`~denseclip.models.providers.SAMAggregation` or its settings: windows are put together before they
+            are labelled, averaged as Segment Anything looks, and labels are refined by its masks (Trident); None: they
+            are not.
         post: Settings of :class:`PostProcessing`; single settings replace those of the preset.
         cache_dir: Folder of the disk cache of text embeddings; None keeps them in memory only. Common nouns that scores
             of words need are kept in the user's cache (``$DENSECLIP_CACHE``).
@@ -102,6 +105,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         spread: Mapping[str, Any] | None = None,
         join: Mapping[str, Any] | None = None,
         regions: Mapping[str, Any] | nn.Module | None = None,
+        sam: Mapping[str, Any] | nn.Module | None = None,
         post: Mapping[str, Any] | PostProcessing | None = None,
         cache_dir: str | Path | None = None,
         data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
@@ -111,7 +115,8 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         settings = dict(clip) if isinstance(clip, Mapping) else {}
         chosen = {name: settings.pop(name, None) for name in ('read_out', 'preset')}
         given = {'templates': templates, 'merge': merge, 'scale': scale, 'output': output, 'padding': padding}
-        wanted = model_settings(chosen['preset'], {**given, 'affinity': affinity, 'spread': spread, 'join': join})
+        other = {'affinity': affinity, 'spread': spread, 'join': join, 'sam': sam}
+        wanted = model_settings(chosen['preset'], {**given, **other})
         parts = settings.pop('parts', None) or (OpenCLIPParts(**settings) if isinstance(clip, Mapping) else clip)
         spec = parts.clip.preprocess
         if data_preprocessor is None:
@@ -132,6 +137,8 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         self.join = self.accept_join(wanted['join'])
         self.affinity: Any = None if wanted['affinity'] is None else build_module(wanted['affinity'])
         self.regions = None if regions is None else build_module(regions)
+        self.sam = self.accept_sam(wanted['sam'], join=wanted['join'], spread=wanted['spread'], regions=regions)
+        self.has_pixel_features = self.sam is None
         self.test_cfg = ConfigDict({'mode': 'whole', **(test_cfg or {})})
         self.keep_logits = bool(self.test_cfg.get('keep_logits', False))
         self.spread = None if wanted['spread'] is None else LabelPropagation(**wanted['spread'])

@@ -25,6 +25,7 @@ from .patch_choice import Chooser, Seen, View
 from .post_processing import PostProcessing, class_probabilities
 from .region_view import SeesRegions
 from .score_maps import ScoreMaps
+from .spliced_windows import SplicesWindows
 from .spreading import LabelPropagation
 from .whole_picture import WholePictureInference
 from .word_scoring import Comparison, label_wanted, patches_inside, score_words
@@ -32,7 +33,7 @@ from .word_scoring import Comparison, label_wanted, patches_inside, score_words
 _NEEDS_POOLED = ('picture', 'mixed')
 
 
-class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegmentor):
+class LabelsPatches(SeesRegions, SplicesWindows, ChoosesClasses, WholePictureInference, BaseSegmentor):
     """The part of :class:`.open_vocab.OpenVocabularySegmentor` behind :meth:`head_scores`."""
 
     tower: ImageTower
@@ -55,9 +56,10 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
                 "active_vocabulary: 'agreement' reads the attention of a CLIP vision transformer's blocks, which "
                 f'{type(self).__name__} with {type(self.tower).__name__} does not offer; choose another scorer.'
             )
-        if self.join is not None and active.scorer in (*_NEEDS_POOLED, 'agreement'):
+        one = 'join' if self.join is not None else 'sam' if self.sam is not None else None
+        if one is not None and active.scorer in (*_NEEDS_POOLED, 'agreement'):
             raise ValueError(
-                f"active_vocabulary: '{active.scorer}' reads each window to its end, which join does not; choose "
+                f"active_vocabulary: '{active.scorer}' reads each window to its end, which {one} does not; choose "
                 "'dense' or 'crops'."
             )
         if active.scorer == 'agreement' and getattr(self.tower, 'deep_prompts', None) is not None:
@@ -169,6 +171,9 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
         self, inputs: Tensor, samples: Sequence[SegDataSample], scored: bool
     ) -> Iterator[tuple[Tensor, Tensor | None, WordScores | None]]:
         """Label map and, if asked for, class scores and scores of the words of each picture in its original size."""
+        if self.sam is not None:
+            yield from self._spliced_results(inputs, samples, scored)
+            return
         slide = self.test_cfg.mode == 'slide'
         padded = inputs if self.stretch else self.pad(inputs, self.test_cfg.crop_size if slide else None)
         placements = [Placement.of(sample.metainfo, size_of(inputs), size_of(padded)) for sample in samples]
@@ -222,7 +227,9 @@ class LabelsPatches(SeesRegions, ChoosesClasses, WholePictureInference, BaseSegm
                 some = ~left_out
                 rows = self._rows_of(some, self.num_channels())
                 left = maps.only(rows if kept is None else rows[self._rows_of(kept, self.num_channels())])
-            labels, scores = self._finish(left, placement, image, wants_scores, some)
+            labels, scores = self._finish(left, placement, image, wants_scores or self._sam_refines, some)
+            if self._sam_refines:
+                labels = self._by_masks(labels, scores, image, placement)
             return labels if regions is None else region_labels(labels, regions, self.num_classes)
 
         if request is None or words is None:

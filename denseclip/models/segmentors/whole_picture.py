@@ -15,7 +15,7 @@ from torch import Tensor
 from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.towers import TowerOutput, ViTTower
 from denseclip.clip.towers.joined import Anchors, JoinedWindows, check_joinable
-from denseclip.core.placement import Box, size_of, slide_boxes, upper_left
+from denseclip.core.placement import Box, Placement, size_of, slide_boxes, upper_left
 from denseclip.models.functional.presence import Presence
 from denseclip.models.functional.window_seams import window_disagreement
 
@@ -97,11 +97,16 @@ class WholePictureInference(LabelMapInference):
             return self.noted(TowerOutput(dense=self._joined))
         self.need_weights()  # type: ignore[attr-defined]
         padded = self.pad(images)  # type: ignore[attr-defined]
-        if self.join is None:
+        if self.join is None and self.sam is None:  # type: ignore[attr-defined]
             return self.noted(self.tower(padded, self.guide(padded)))  # type: ignore[attr-defined]
-        alone = [upper_left(size_of(padded))]
-        dense = torch.cat([self._join(image[None], alone).dense(0, [0]) for image in padded])
+        dense = torch.cat([self._alone(image) for image in padded])
         return self.noted(TowerOutput(dense=dense))
+
+    def _alone(self, image: Tensor) -> Tensor:
+        """Pixel embeddings (1, E, h, w) of a padded picture that is its only window."""
+        if self.join is None:
+            return self.spliced(image, Placement())  # type: ignore[attr-defined]
+        return self._join(image[None], [upper_left(size_of(image))]).dense(0, [0])
 
     def noted(self, out: TowerOutput) -> TowerOutput:
         """The same output, after a subclass has kept what it needs of it."""
