@@ -247,10 +247,8 @@ def _use_protocol(
     own = preset(name).model.get('templates') if name in PRESETS else None
     if rules.templates != (model.get('templates') or own or 'openai_imagenet'):
         model['templates'] = rules.templates
-    if 'affinity' in tuned:
-        model['affinity'] = {**tuned['affinity'], **(model.get('affinity') or {})}
-    if 'sam' in tuned:
-        model['sam'] = {**tuned['sam'], **(model.get('sam') or {})}
+    for part in {'affinity', 'sam'} & set(tuned):
+        model[part] = _filled(model.get(part) or {}, tuned[part])
     pamr = {'pamr': dict(rules.pamr)} if rules.pamr else {}
     post = {**(model.get('post') or {}), **setting.post(), **tuned.get('post', {}), **pamr}
     model.update(
@@ -264,6 +262,16 @@ def _use_protocol(
         model['background_rule'] = setting.background == 'learned'
     pipeline = setting.pipeline(entry.num_classes, wide=entry.ignore_index != 255)
     return {**entry.dataset(options.data_roots.get(entry.name)), 'pipeline': pipeline}
+
+
+def _filled(given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Given settings and, where they say nothing, the usual ones, also of the settings inside."""
+    inside = {
+        key: _filled(value, usual[key])
+        for key, value in given.items()
+        if isinstance(value, Mapping) and isinstance(usual.get(key), Mapping)
+    }
+    return {**copy.deepcopy(dict(usual)), **given, **inside}
 
 
 def _use_own_set(model: dict[str, Any], path: str) -> dict[str, Any]:
@@ -298,18 +306,17 @@ def _model(name: str, options: CellOptions) -> dict[str, Any]:
     """Model config of a method, its ``clip`` a dict."""
     if name not in options.configs:
         chosen = preset(name)
-        parts = [f'model.{part}' for part in chosen.plug_ins]
-        given = bool(parts) and all(any(key.startswith(part) for key in options.overrides) for part in parts)
+        dotted = [f'model.{part}' for part in chosen.plug_ins]
+        given = bool(dotted) and all(any(key.startswith(part) for key in options.overrides) for part in dotted)
         if chosen.needs and not given and name not in options.checkpoints:
-            dotted = ' and '.join(f'{part}...' for part in parts or ['model.affinity'])
+            where = ' and '.join(f'{part}...' for part in dotted or ['model.affinity'])
             raise OptionError(
                 f"preset '{name}' needs {chosen.needs}: give it by --weights {name}=FILE, or by --cfg-options "
-                f'{dotted} where it is an affinity or regions'
+                f'{where} where it is an affinity, regions or Segment Anything'
             )
-        affinity = chosen.model.get('affinity')  # part of the config, so that overrides can change parts of it
-        return dict(
-            type=chosen.type, clip=dict(preset=name), **({'affinity': copy.deepcopy(affinity)} if affinity else {})
-        )
+        # Parts of the config, so that overrides can change parts of them.
+        parts = {part: copy.deepcopy(chosen.model[part]) for part in ('affinity', 'sam') if part in chosen.model}
+        return dict(type=chosen.type, clip=dict(preset=name), **parts)
     path = options.configs[name]
     model = load_config(path).get('model')
     if not model or not isinstance(model.get('clip'), Mapping):

@@ -34,7 +34,7 @@ PICTURE = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
 OTHER_PICTURES = [RNG.integers(0, 256, size, dtype=np.uint8) for size in ((48, 70, 3), (64, 64, 3))]
 WORDS, OTHER_WORDS = 'lamp = light; field; boat; sky', 'cat; hill; sea; tower'
 SEGMENTORS = [name for name in MODELS_WITH_WORDS if name not in ('DenseCLIP RetinaNet', 'DenseCLIP Mask R-CNN')]
-WITH_EVIDENCE = {'MaskCLIP', 'ResCLIP', 'CLIP-DINOiser', 'DinoCLIP', 'SPAR'}
+WITH_EVIDENCE = {'MaskCLIP', 'ResCLIP', 'CLIP-DINOiser', 'DinoCLIP', 'SPAR', 'Trident'}
 """Models that compare pixels with texts and nothing else; the open DenseCLIP with raw texts is the bundled model."""
 CALIBRATION = Calibration((0.5, 0.5), 0.0, FEATURES, digest(unrelated_words()))
 

@@ -39,6 +39,7 @@ GRAPHS = {
     'MaskCLIP': 2,
     'ResCLIP': 3,
     'CLIP-DINOiser': 4,
+    'Trident': 2,
     'SPAR': 3,
     'DinoCLIP': 4,
     'MaskCLIP+': 4,
@@ -273,9 +274,9 @@ def test_a_region_is_compiled_for_its_module_alone() -> None:
     assert calls[0] is False and counters['stats']['unique_graphs'] == 1
 
 
-VALUES_DECIDE = ('two stages', 'OVSeg', 'PMP, Mask2Former', 'SAM 3')
-"""Models that fake tensors cannot run: the crops of two stages are chosen by values, and MMDetection's pixel decoder
-and transformers' SAM 3 ask for a size as a tensor."""
+VALUES_DECIDE = ('two stages', 'OVSeg', 'PMP, Mask2Former', 'SAM 3', 'Trident')
+"""Models that fake tensors cannot run: the crops of two stages and Trident's prompts are chosen by values, and
+MMDetection's pixel decoder and transformers' SAM 3 ask for a size as a tensor."""
 
 
 @pytest.mark.slow

@@ -54,6 +54,7 @@ MODELS_WITH_WORDS: dict[str, Callable[[], Any]] = {
     'MaskCLIP': _four(tiny_open_vocab),
     'ResCLIP': _four(tiny_open_vocab, 'resclip'),
     'CLIP-DINOiser': _four(tiny_dinoiser, teachers=False),
+    'Trident': _four(tiny_open_vocab, 'trident'),
     'SPAR': _four(tiny_spar),
     'DinoCLIP': _dino_clip,
     'MaskCLIP+': _four(tiny_maskclip_plus, data_preprocessor=PIXELS),

@@ -205,12 +205,39 @@ def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
         **PRESETS['proxyclip'].model['affinity'],
         'dino': dict(pretrained='dino.safetensors'),
     }
+    with pytest.raises(OptionError, match=r'model\.affinity\.\.\. and model\.sam\.\.\.'):
+        make_cells(['trident'], ['voc20'], ['own'], CellOptions(overrides=overrides))
     with pytest.raises(OptionError, match='--weights dinoiser=FILE'):
         make_cells(['dinoiser'], ['voc21'], ['own'], CellOptions())
     closed = tmp_path / 'closed.py'
     closed.write_text("model = dict(type='EncoderDecoder')\n")
     with pytest.raises(OptionError, match=r'model\.clip is missing'):
         make_cells(['mine'], ['voc20'], ['dinoiser'], CellOptions(configs={'mine': str(closed)}))
+
+
+def test_a_method_of_a_protocol_keeps_what_was_set_beside_what_is_tuned(tmp_path: Path) -> None:
+    given = {'model.affinity.dino.pretrained': 'dino.pth', 'model.sam.source': 'sam', 'model.sam.refine.rough': 0.01}
+    sam = cell_config('trident', 'voc20', 'trident', CellOptions(overrides=given)).model.sam
+    tuned = PROTOCOLS['trident'].setting('voc20').tuned['sam']
+    assert sam == {
+        **PRESETS['trident'].model['sam'],
+        **tuned,
+        'source': 'sam',
+        'refine': {**tuned['refine'], 'rough': 0.01},
+    }
+    own = tmp_path / 'trident.py'
+    own.write_text(
+        "model = dict(type='OpenVocabularySegmentor', clip=dict(preset='trident'), "
+        "sam=dict(source='sam', refine=dict(least_area=1), columns=3))\n"
+    )
+    options = CellOptions(configs={'trident': str(own)})
+    sam = cell_config('trident', 'cityscapes', 'trident', options).model.sam
+    tuned = PROTOCOLS['trident'].setting('cityscapes').tuned['sam']
+    assert sam == {**tuned, 'source': 'sam', 'columns': 3, 'refine': {**tuned['refine'], 'least_area': 1}}
+    plain = tmp_path / 'plain.py'
+    plain.write_text(own.read_text().replace('dict(least_area=1)', 'None'))
+    options = CellOptions(configs={'trident': str(plain)})
+    assert cell_config('trident', 'cityscapes', 'trident', options).model.sam.refine is None
 
 
 def test_identity_follows_all_that_decides_the_result(options: CellOptions, cell: Cell, tmp_path: Path) -> None:

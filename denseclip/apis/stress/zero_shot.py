@@ -44,8 +44,9 @@ def require_extras(config: Config, weights: Any) -> None:
         return
     if PRESETS[name].regions and config.model.get('regions') is None:
         raise lacks(name, 'name regions with --cfg-options model.regions.type=... (overrides=)')
-    sam = config.model.get('sam') or {}
-    if 'sam' in PRESETS[name].model and not (sam.get('source') or sam.get('pretrained')):
+    usual_sam = PRESETS[name].model.get('sam')
+    sam = with_own_settings(usual_sam, config.model.get('sam'))
+    if usual_sam and sam['type'] == usual_sam['type'] and not (sam.get('source') or sam.get('pretrained')):
         raise lacks(name, 'name Segment Anything with --cfg-options model.sam.source=FOLDER (overrides=)')
     affinity = with_own_settings(usual, config.model.get('affinity'))  # its weights are in no checkpoint
     if affinity['type'] == usual['type'] and not (affinity.get('dino') or {}).get('pretrained'):

@@ -57,6 +57,17 @@ def test_presets_with_what_they_need_are_taken():
     require_extras(Config({'model': {'type': 'EncoderDecoder'}}), None)
 
 
+def test_segment_anything_gets_no_weights_of_chance():
+    model = {'clip': {'preset': 'trident'}, 'affinity': {'dino': {'pretrained': 'dino.pth'}}}
+    for sam in ({}, {'sam': {'columns': 2}}, {'sam': {'source': None}}):
+        with pytest.raises(UserError, match=r"preset 'trident' needs weights of .*model\.sam\.source=FOLDER"):
+            require_extras(Config({'model': {**model, **sam}}), None)
+    for sam in ({'source': 'folder'}, {'pretrained': 'sam.pth'}, {'type': 'OfAnotherProject'}):
+        require_extras(Config({'model': {**model, 'sam': sam}}), None)
+    with pytest.raises(UserError, match=r'model\.affinity\.dino\.pretrained=FILE'):
+        require_extras(Config({'model': {'clip': {'preset': 'trident'}, 'sam': {'source': 'folder'}}}), None)
+
+
 @pytest.mark.parametrize(
     ('part', 'changed', 'said'),
     [
