@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from two_processes import in_two_processes
+
+from denseclip.engine.launch import TrainOptions, train
 
 _CLOCKS = ('time', 'data_time', 'eta')
 _PER_RUN = ('cfg', 'experiment_name', 'last_ckpt', 'best_ckpt', 'memory')
@@ -191,6 +195,30 @@ def test_resume_auto_takes_the_last_checkpoint(train_toy, tmp_path: Path) -> Non
     resumed = train_toy(tmp_path, resume='auto', **ITERATIONS)
     assert [number for number, _, _ in recorder(resumed).seen] == [5, 6, 7, 8, 9]
     assert recorder(train_toy(tmp_path, resume='auto', **ITERATIONS)).seen == []
+
+
+def both(config: Path, folder: Path) -> None:
+    """In this process of two: a whole run, and one that resumes; batch norms are not synchronised."""
+    for name, resume in (('whole', None), ('resumed', str(folder / 'whole/iter_5.pth'))):
+        overrides = {**copy.deepcopy(TWO), 'experiment_name': name}
+        options = TrainOptions(work_dir=str(folder / name), launcher='pytorch', overrides=overrides, resume=resume)
+        runner = train(config, options)
+        state = {key: value for key, value in runner.model.module.state_dict().items() if 'running' in key}
+        torch.save(state, folder / f'{name}_{runner.rank}.pth')
+
+
+TWO: dict[str, Any] = {'default_hooks.checkpoint.max_keep_ckpts': -1}
+
+
+@pytest.mark.slow
+def test_two_processes_continue_bit_for_bit(toy_config: Path, tmp_path: Path) -> None:
+    """Also the batch norms that only the second process has, and with them the scores of validation."""
+    in_two_processes(both, toy_config, tmp_path)
+    states = {path.stem: torch.load(path, weights_only=True) for path in tmp_path.glob('*.pth')}
+    with pytest.raises(AssertionError):
+        assert_same(states['whole_0'], states['whole_1'])
+    assert_same(states['resumed_1'], states['whole_1'])
+    assert_same(*(training_state(tmp_path / name / 'iter_10.pth') for name in ('resumed', 'whole')))
 
 
 def test_other_process_count_is_said(train_toy, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..sharding import let_go, touch
 
 
-@HOOKS.register_module()
 class ShardedCachesHook(Hook):
     """Before each validation, caches of text see that weights have changed; after it, memory is given back.
 

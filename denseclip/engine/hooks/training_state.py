@@ -1,16 +1,20 @@
-"""The part of the training state that MMEngine's checkpoints lack: the random generators of every process."""
+"""The part of the training state that MMEngine's checkpoints lack: random generators and buffers of every process."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import Tensor, nn
 
 from ..checkpoints import drop_config_text
 from ..rng import RngState, capture_rng_state, restore_rng_state
+from .vocabulary_check import unwrap_model
 
 # Not 'val...': the log processor prints every entry of the hub that begins with the name of a stage.
 _VALIDATED = 'last_validation'
@@ -27,6 +31,8 @@ class TrainingStateHook(Hook):
 
     * Before a checkpoint is written, ``SafeCheckpointHook`` calls :meth:`before_checkpoint` on every process; the
       gathered states travel in ``checkpoint['training_state']``.
+    * Buffers that are not the same in all processes travel beside them: batch norms without synchronisation, whose
+      statistics decide what each process predicts in validation.
     * On resume they are restored at the very point of the loop where they were read: before the next epoch's hooks if
       the checkpoint closes an epoch, before the next iteration's hooks otherwise.
     * Validation runs on a copy of the random states: how often a run is validated does not change what it learns.
@@ -48,6 +54,8 @@ class TrainingStateHook(Hook):
             stage: ``'epoch'`` if the checkpoint closes an epoch, ``'iter'`` otherwise.
         """
         self._gathered = {'stage': stage, 'rng': all_gather_object(capture_rng_state())}
+        if runner.world_size > 1:
+            self._gathered['buffers'] = _own_buffers(unwrap_model(runner.model))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put the gathered states into the checkpoint."""
@@ -81,6 +89,8 @@ class TrainingStateHook(Hook):
                 'states are not restored, the resumed run is valid, but not bit-exact'
             )
             self._to_restore = None
+        elif runner.rank < len(self._to_restore.get('buffers', [])):
+            unwrap_model(runner.model).load_state_dict(self._to_restore['buffers'][runner.rank], strict=False)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Restore after a checkpoint that closed an epoch."""
@@ -112,3 +122,17 @@ class TrainingStateHook(Hook):
         assert self._to_restore is not None
         restore_rng_state(self._to_restore['rng'][runner.rank])
         self._to_restore = None
+
+
+def _own_buffers(model: nn.Module) -> list[dict[str, Tensor]]:
+    """Buffers that differ between processes, for each of them; those of the first are in the weights already."""
+    saved = model.state_dict().keys()
+    buffers = {name: buffer.detach().cpu() for name, buffer in model.named_buffers() if name in saved}
+    every = all_gather_object({name: _digest(buffer) for name, buffer in buffers.items()})
+    differing = [name for name in buffers if len({other.get(name) for other in every}) > 1]
+    return [{}, *all_gather_object({name: buffers[name].clone() for name in differing})[1:]]
+
+
+def _digest(buffer: Tensor) -> str:
+    flat = buffer.contiguous().flatten().view(torch.uint8)
+    return hashlib.sha256(flat.numpy().tobytes()).hexdigest()
