@@ -57,6 +57,7 @@ TRAIN = [
     'tensorboard',
 ]
 MINING = ['nltk>=3.9.1']  # nouns of captions, with its English tagger; 3.9.1 reads no pickles
+SHARDS = ['pyarrow>=16']  # pictures and captions in Parquet
 SAM = [
     'transformers>=5.23; python_version >= "3.11"'
 ]  # SAM 3, SAM 2, EoMT; the first one that was tried, none is for 3.10
@@ -104,6 +105,7 @@ TEST = [
     *DEMO,
     *TRAIN,
     *MINING,
+    *SHARDS,
     *SAM,
     *SUPERVISION,
     *COMPLETION,
@@ -150,6 +152,7 @@ setup(
         'train': TRAIN,
         'mining': MINING,
         'sam': SAM,
+        'shards': SHARDS,
         'superpixels': SUPERPIXELS,
         'supervision': SUPERVISION,
         'completion': COMPLETION,

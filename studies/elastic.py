@@ -24,6 +24,8 @@ from typing import Any
 import torch
 from mmengine.logging import HistoryBuffer
 
+from denseclip.engine.checkpoints import read_training_file
+
 TRAIN = Path(__file__).parents[1] / 'tools' / 'train.py'
 _CLOCKS = ('time', 'data_time', 'eta', 'memory')
 _PER_RUN = ('cfg', 'experiment_name', 'last_ckpt', 'best_ckpt')
@@ -84,7 +86,7 @@ def broken(args: argparse.Namespace, seed: int, work_dir: Path) -> list[str]:
 
 def state_of(work_dir: Path) -> dict[str, Any]:
     """The last checkpoint without clocks and paths."""
-    content = torch.load((work_dir / 'last_checkpoint').read_text().strip(), weights_only=True)
+    content = read_training_file((work_dir / 'last_checkpoint').read_text().strip())
     hub = content['message_hub']
     for key in [key for key in hub['log_scalars'] if key.rsplit('/', 1)[-1] in _CLOCKS]:
         del hub['log_scalars'][key]
@@ -128,7 +130,8 @@ def main() -> int:
     args = parser.parse_args()
     args.options = [f'--{option}' for option in args.options]
     begun = time.time()
-    if start(args, args.work_dir / 'unbroken', 0).wait() != 0:
+    there = (args.work_dir / 'unbroken' / 'last_checkpoint').exists()
+    if not there and start(args, args.work_dir / 'unbroken', 0).wait() != 0:
         raise SystemExit(f'the unbroken run failed: {args.work_dir}/unbroken/terminal.log')
     print(f'unbroken: {time.time() - begun:.0f} s', flush=True)
     whole, failed = state_of(args.work_dir / 'unbroken'), 0

@@ -48,7 +48,7 @@ def prepare(launcher: str, cfg: Any = None) -> None:
         _adapt_config(cfg)
     if not distributed.is_initialized():
         _ENVIRONMENTS[launcher]()
-        distributed.init_process_group('gloo', timeout=_timeout(cfg))
+        distributed.init_process_group('gloo', timeout=_timeout(cfg), **_fresh_store())
 
 
 def has_accelerator() -> bool:
@@ -91,6 +91,22 @@ def _adapt_config(cfg: Any) -> None:
     wrapper.setdefault('find_unused_parameters', bool(cfg.get('find_unused_parameters', False)))
     wrapper['device_ids'] = None
     cfg['model_wrapper_cfg'] = wrapper
+
+
+def _fresh_store() -> dict[str, Any]:
+    """Where processes that torchrun has started again find each other.
+
+    Its static rendezvous, the default, hands every attempt the same store, in which the addresses of the killed
+    processes still stand (pytorch/pytorch#135712). Attempts are counted per machine, so this goes for one machine.
+    """
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    alone = os.environ.get('LOCAL_WORLD_SIZE') == os.environ.get('WORLD_SIZE')
+    if attempt == '0' or not alone or os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
+        return {}
+    rank, world_size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+    address = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+    store = distributed.TCPStore(*address, world_size, is_master=False)
+    return {'store': distributed.PrefixStore(f'attempt_{attempt}', store), 'rank': rank, 'world_size': world_size}
 
 
 def _timeout(cfg: Any) -> timedelta:

@@ -3,6 +3,7 @@
 from denseclip.datasets.anomaly_sets import AnomalyFolderDataset, MagneticTileDataset, MVTecADDataset, VisADataset
 from denseclip.datasets.bccd import BCCDDataset
 from denseclip.datasets.camvid import CamVidDataset
+from denseclip.datasets.caption_shards import BlockSampler, CaptionShards
 from denseclip.datasets.captions import CaptionedImages
 from denseclip.datasets.coco_object import COCOObjectDataset
 from denseclip.datasets.label_map_dataset import LabelMapDataset
@@ -22,6 +23,8 @@ from denseclip.datasets.voc20 import PascalVOC20Dataset
 from denseclip.datasets.wide_labels import ADE20KFullDataset, PascalContextDataset459
 
 __all__ = [
+    'BlockSampler',
+    'CaptionShards',
     'ADE20KPanopticSegments',
     'COCOPanopticSegments',
     'CityscapesPanopticSegments',

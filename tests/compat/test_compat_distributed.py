@@ -125,6 +125,25 @@ def test_missing_environment_is_explained(started, launcher, names):
         distributed.prepare(launcher)
 
 
+def test_restarted_processes_do_not_read_the_addresses_of_killed_ones(on_cpu, monkeypatch):
+    """torchrun's static rendezvous keeps its store; each attempt on one machine gets names of its own in it."""
+    port = int(_free_port())
+    agent = torch.distributed.TCPStore('127.0.0.1', port, 1, is_master=True, wait_for_workers=False)
+    agent.set('address', 'of a killed process')
+    calls = []
+    monkeypatch.setattr(distributed.distributed, 'init_process_group', lambda *args, **kwargs: calls.append(kwargs))
+    os.environ.update(TORCHRUN, MASTER_PORT=str(port), LOCAL_WORLD_SIZE='1', TORCHELASTIC_USE_AGENT_STORE='True')
+    for attempt in range(3):
+        os.environ['TORCHELASTIC_RESTART_COUNT'] = str(attempt)
+        distributed.prepare('pytorch')
+    assert 'store' not in calls[0]
+    for call in calls[1:]:
+        assert (call['rank'], call['world_size']) == (0, 1)
+        assert not call['store'].check(['address'])
+        call['store'].set('address', 'new')
+    assert agent.get('address') == b'of a killed process'
+
+
 def test_unknown_launcher():
     with pytest.raises(ValueError, match="'horovod'.*none, pytorch, slurm, mpi"):
         distributed.prepare('horovod')

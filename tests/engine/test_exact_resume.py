@@ -210,6 +210,15 @@ def both(config: Path, folder: Path) -> None:
 TWO: dict[str, Any] = {'default_hooks.checkpoint.max_keep_ckpts': -1}
 
 
+def test_a_checkpoint_between_two_steps_says_so(train_toy, tmp_path: Path) -> None:
+    """Gradients that are being collected are in no checkpoint; at a multiple of the count there are none."""
+    overrides = {'optim_wrapper.accumulative_counts': 2, 'train_cfg.max_iters': 4, 'train_cfg.val_interval': 100}
+    for interval, said in ((3, True), (2, False)):
+        runner = train_toy(tmp_path / f'{interval}', **overrides, **{'default_hooks.checkpoint.interval': interval})
+        log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
+        assert ('multiple of accumulative_counts' in log) is said
+
+
 @pytest.mark.slow
 def test_two_processes_continue_bit_for_bit(toy_config: Path, tmp_path: Path) -> None:
     """Also the batch norms that only the second process has, and with them the scores of validation."""

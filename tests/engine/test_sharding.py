@@ -50,10 +50,11 @@ class BlocksNet(BaseModel):
 OVERRIDES: dict[str, Any] = {
     'model.type': 'BlocksNet',
     'optim_wrapper.optimizer.eps': 1e-5,  # the bias of keys has no gradient; Adam would make steps of its rounding
+    'optim_wrapper.accumulative_counts': 2,
     'optim_wrapper.clip_grad': {'max_norm': 0.1},
     'optim_wrapper.paramwise_cfg': {'custom_keys': {'blocks': {'lr_mult': 0.1}}},
     'train_cfg.max_iters': 6,
-    'default_hooks.checkpoint.interval': 3,
+    'default_hooks.checkpoint.interval': 2,
     'default_hooks.checkpoint.max_keep_ckpts': -1,
     'param_scheduler.1.end': 6,
 }
@@ -87,7 +88,7 @@ def every_way(config: Path, folder: Path) -> None:
     assert parts['place'].to_local().numel() == parts['place'].numel() // 2  # one row, cut along another axis
     again = {'custom_hooks': [dict(type='ComputeHook', grad_checkpointing=True)]}
     run(config, folder / 'again', fsdp=True, **again)
-    run(config, folder / 'resumed', fsdp=True, resume=folder / 'spread/iter_3.pth')
+    run(config, folder / 'resumed', fsdp=True, resume=folder / 'spread/iter_2.pth')
     with pytest.raises(OptionError, match='EMAHook'):
         run(config, folder / 'ema', fsdp=True, custom_hooks=[dict(type='EMAHook')])
 
@@ -98,7 +99,7 @@ def test_spread_training_is_copied_training(toy_config: Path, train_toy: Any, tm
     files = {run: torch.load(tmp_path / run / 'iter_6.pth', weights_only=True) for run in ('copied', 'spread', 'again')}
     weights = {run: file['state_dict'] for run, file in files.items()}
     assert list(weights['spread']) == list(weights['copied'])
-    start = torch.load(tmp_path / 'copied/iter_3.pth', weights_only=True)['state_dict']
+    start = torch.load(tmp_path / 'copied/iter_2.pth', weights_only=True)['state_dict']
     assert not torch.equal(start['scale'], weights['copied']['scale'])
     for other in ('spread', 'again'):
         torch.testing.assert_close(weights[other], weights['copied'], rtol=0, atol=1e-6)
@@ -107,7 +108,7 @@ def test_spread_training_is_copied_training(toy_config: Path, train_toy: Any, tm
     resumed = torch.load(tmp_path / 'resumed/iter_6.pth', weights_only=True)
     for part in ('state_dict', 'optimizer'):
         torch.testing.assert_close(resumed[part], files['spread'][part], rtol=0, atol=0)
-    alone = train_toy(tmp_path / 'alone', resume=str(tmp_path / 'spread/iter_3.pth'), **OVERRIDES)
+    alone = train_toy(tmp_path / 'alone', resume=str(tmp_path / 'spread/iter_2.pth'), **OVERRIDES)
     assert alone.iter == 6
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -53,6 +54,12 @@ class TrainingStateHook(Hook):
             runner: The runner.
             stage: ``'epoch'`` if the checkpoint closes an epoch, ``'iter'`` otherwise.
         """
+        wrapper = runner.optim_wrapper
+        if isinstance(wrapper, OptimWrapper) and not wrapper.should_update():
+            runner.logger.warning(
+                'this checkpoint lies between two steps of the optimizer, whose gradients are not in it: a resume is '
+                'valid, but not bit-exact. Make the checkpoint interval a multiple of accumulative_counts.'
+            )
         self._gathered = {'stage': stage, 'rng': all_gather_object(capture_rng_state())}
         if runner.world_size > 1:
             self._gathered['buffers'] = _own_buffers(unwrap_model(runner.model))

@@ -1,0 +1,202 @@
+"""Where the pictures and captions of shards lie, so that each can be read without what stands before it.
+
+A tar of WebDataset is read once for its headers; a Parquet file says itself where its groups of rows begin.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tarfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .files import UnreadableFileError
+
+_NAME = re.compile(r'^((?:.*/|)[^./][^.]*)\.([^/]*)$')
+"""WebDataset's convention: a sample is called what stands before the first dot of the file's name."""
+
+
+class UnreadableSampleError(UnreadableFileError):
+    """A sample has no picture or caption that can be read; the message names shard and sample."""
+
+
+class ShardError(ValueError):
+    """A shard cannot be used; the message names it."""
+
+
+class Shard(Protocol):
+    """Samples of one file.
+
+    Attributes:
+        path: The file.
+        bad: What was left out, a sentence each.
+        lengths: Numbers of samples that lie together, and are read together.
+    """
+
+    path: Path
+    bad: list[str]
+    lengths: list[int]
+
+    def read(self, place: int) -> tuple[bytes, str | list[str], str]:
+        """Encoded picture, caption or captions, and name of a sample.
+
+        Raises:
+            UnreadableSampleError: It is damaged.
+        """
+
+
+class TarShard:
+    """A tar as WebDataset writes it: ``000123.jpg`` and ``000123.txt`` are one sample.
+
+    Args:
+        path: The file; not compressed, for there is no reading a compressed one from the middle.
+        image: Endings of pictures, lower case.
+        caption: Ending of captions; those of JSON files are their ``field``.
+        field: Key of the caption in JSON.
+        together: Samples that are shuffled as one.
+
+    Raises:
+        ShardError: If it is no plain tar.
+    """
+
+    def __init__(
+        self, path: Path, image: Sequence[str], caption: str, field: str = 'caption', together: int = 256
+    ) -> None:
+        self.path = path
+        self.bad: list[str] = []
+        self._field = field if caption.rpartition('.')[2] == 'json' else None
+        found = self._members(tuple(image), caption)
+        self.names = [name for name, parts in found.items() if len(parts) == 2]
+        self._places = np.array([found[name]['image'] + found[name]['caption'] for name in self.names], np.int64)
+        for name, parts in found.items():
+            if len(parts) < 2:
+                self.bad.append(f'{name}: no {"caption" if "image" in parts else "picture"}')
+        full, rest = divmod(len(self.names), together)
+        self.lengths = [together] * full + [rest] * bool(rest)
+        self._file: tuple[int, int] | None = None
+
+    def _members(self, image: tuple[str, ...], caption: str) -> dict[str, dict[str, tuple[int, int]]]:
+        """Offset and size of the parts of each sample."""
+        found: dict[str, dict[str, tuple[int, int]]] = {}
+        try:
+            whole = self.path.stat().st_size
+            with tarfile.open(self.path, 'r:') as tar:
+                for member in tar:
+                    match = _NAME.match(member.name)
+                    if not member.isreg() or match is None:
+                        continue
+                    name, ending = match[1], match[2].lower()
+                    kind = 'image' if ending in image else 'caption' if ending == caption else None
+                    if kind is None or member.offset_data + member.size > whole:
+                        continue
+                    parts = found.setdefault(name, {})
+                    if kind in parts:
+                        self.bad.append(f'{member.name}: a second {kind} of one sample')
+                    else:
+                        parts[kind] = (member.offset_data, member.size)
+        except (tarfile.TarError, OSError) as error:
+            if not found:
+                raise ShardError(
+                    f"shard '{self.path}' is no tar that can be read ({error}); compressed tars have to be unpacked"
+                ) from error
+        if not _ends(self.path):
+            self.bad.append('the file is cut off, or was not finished')
+        return found
+
+    def read(self, place: int) -> tuple[bytes, str, str]:
+        """See :class:`Shard`."""
+        start, size, text_start, text_size = map(int, self._places[place])
+        name = self.names[place]
+        text = self._bytes(text_start, text_size)
+        try:
+            caption = text.decode('utf-8')
+            return self._bytes(start, size), caption if self._field is None else json.loads(caption)[self._field], name
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableSampleError(f"'{self.path}', sample '{name}': its caption cannot be read") from error
+
+    def _bytes(self, start: int, size: int) -> bytes:
+        # By position, with a descriptor for each process: forked workers would share one.
+        if self._file is None or self._file[0] != os.getpid():
+            self._file = (os.getpid(), os.open(self.path, os.O_RDONLY))
+        return os.pread(self._file[1], size, start)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the open file, which belongs to this process."""
+        return {**self.__dict__, '_file': None}
+
+
+def _ends(path: Path) -> bool:
+    """Whether a tar has its end, two empty blocks; ``tarfile`` takes a part of a header for the end."""
+    with path.open('rb') as file:
+        file.seek(-min(1024, path.stat().st_size), os.SEEK_END)
+        return not any(file.read())
+
+
+class ParquetShard:
+    """A Parquet file with a column of encoded pictures and one of captions, as Hugging Face's data sets are.
+
+    Args:
+        path: The file.
+        image: Column of bytes, or of ``bytes`` and ``path``.
+        caption: Column of a text, or of a list of texts.
+        keep: Groups of rows that stay in memory.
+
+    Raises:
+        ShardError: If it cannot be read, lacks a column, or pyarrow is missing.
+    """
+
+    def __init__(self, path: Path, image: str, caption: str, keep: int = 4) -> None:
+        self.path, self._columns, self._keep = path, [image, caption], keep
+        self.bad: list[str] = []
+        try:
+            from pyarrow import ArrowException
+            from pyarrow.parquet import ParquetFile
+        except ImportError as error:
+            raise ShardError(f"shard '{path}' needs pyarrow: pip install 'denseclip-suite[shards]'") from error
+        try:
+            with ParquetFile(path) as file:
+                self.lengths = [file.metadata.row_group(k).num_rows for k in range(file.metadata.num_row_groups)]
+                there = file.schema_arrow.names
+        except (ArrowException, OSError) as error:
+            raise ShardError(f"shard '{path}' is no Parquet file that can be read: {error}") from error
+        absent = [name for name in self._columns if name not in there]
+        if absent:
+            raise ShardError(f"shard '{path}' has no column '{absent[0]}'; there are {', '.join(there)}")
+        self._starts = np.cumsum([0, *self.lengths])
+        self._groups: OrderedDict[int, Any] = OrderedDict()
+
+    def read(self, place: int) -> tuple[bytes, str | list[str], str]:
+        """See :class:`Shard`."""
+        group = int(np.searchsorted(self._starts, place, side='right')) - 1
+        row = place - int(self._starts[group])
+        image, caption = (self._group(group).column(name)[row].as_py() for name in self._columns)
+        image = image.get('bytes') if isinstance(image, dict) else image
+        if not isinstance(image, bytes) or not caption:
+            what = 'caption' if isinstance(image, bytes) else 'picture'
+            raise UnreadableSampleError(f"'{self.path}', row {place}: there is no {what}")
+        return image, caption, f'row {place}'
+
+    def _group(self, number: int) -> Any:
+        if number not in self._groups:
+            from pyarrow import ArrowException
+            from pyarrow.parquet import ParquetFile
+
+            try:
+                with ParquetFile(self.path) as file:
+                    self._groups[number] = file.read_row_group(number, columns=self._columns)
+            except (ArrowException, OSError) as error:
+                raise UnreadableSampleError(f"'{self.path}', row group {number} cannot be read: {error}") from error
+            if len(self._groups) > self._keep:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(number)
+        return self._groups[number]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the rows in memory."""
+        return {**self.__dict__, '_groups': OrderedDict()}
