@@ -22,6 +22,7 @@ from denseclip.apis.predictor import Predictor
 from denseclip.apis.pretrained_card import card_of
 from denseclip.apis.pretrained_config import CARD, WEIGHTS, decoded, encoded
 from denseclip.files.names import shown
+from denseclip.files.provenance import provenance
 from denseclip.files.scratch import ScratchFolder
 from denseclip.files.shared_folder import CONFIG, LIBRARY
 from denseclip.weights import write_safetensors
@@ -52,7 +53,9 @@ class HubModel(
         meta = {'dataset_meta': content['dataset_meta']} if content.get('dataset_meta') else {}
         (save_directory / CONFIG).write_text(encoded(content), encoding='utf-8')
         state = {name: value.detach().cpu().contiguous() for name, value in self.predictor.model.state_dict().items()}
-        path = write_safetensors(state, save_directory / WEIGHTS, meta)
+        origin = self.predictor.origin
+        made = provenance(origin.weights, origin.config.filename)
+        path = write_safetensors(state, save_directory / WEIGHTS, {**made, **meta})
         calibration = getattr(self.predictor, 'calibration', None)
         if calibration is not None:
             save_calibrations(path, {TRAINED: calibration})

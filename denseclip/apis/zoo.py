@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -148,6 +149,7 @@ def get_model(
     *,
     force: bool = False,
     progress: Progress | None = None,
+    sha256: str | None = None,
 ) -> Fetched:
     """Weights of the zoo as a file on this machine: fetched once, checked always.
 
@@ -156,6 +158,7 @@ def get_model(
         out: File to make. Default: :func:`default_target`; bundled weights stay where they are.
         force: Fetch anew, over a file that is there.
         progress: See :func:`denseclip.files.download.fetch`.
+        sha256: What the file must sum to, where the zoo does not say it.
 
     Returns:
         The file.
@@ -164,7 +167,7 @@ def get_model(
         UserError: There is no such model, its weights are published nowhere, or another file is in the way.
         denseclip.files.download.DownloadError: It cannot be fetched, or is not the file that it should be.
     """
-    model = find_model(name)
+    model = _with_sum(find_model(name), sha256)
     if model.file is not None:
         return _bundled(model, out, force)
     if model.url is None:
@@ -176,6 +179,22 @@ def get_model(
             raise UserError(f"'{target}' is another file (sha256 {found}); choose another --out, or pass --force.")
         return Fetched(target, target.stat().st_size, found, model.sha256 is not None)
     return fetch(model.url, target, sha256=model.sha256, progress=progress)
+
+
+def _with_sum(model: ZooModel, sha256: str | None) -> ZooModel:
+    """A model with the sum that somebody gives; the zoo's own cannot be given away.
+
+    Raises:
+        UserError: It is no sum, or another one than the zoo's.
+    """
+    if sha256 is None:
+        return model
+    given = sha256.strip().lower()
+    if not re.fullmatch('[0-9a-f]{64}', given):
+        raise UserError('--sha256 takes the 64 hexadecimal digits of a sum.')
+    if model.sha256 not in (None, given):
+        raise UserError(f"the zoo says that '{model.name}' sums to {model.sha256}; leave --sha256 out.")
+    return replace(model, sha256=given)
 
 
 def _bundled(model: ZooModel, out: str | Path | None, force: bool) -> Fetched:

@@ -13,11 +13,15 @@ EPILOG = (
 )
 
 
+_UNKNOWN = 'the zoo knows no sum to compare with; give one as --sha256 if you do'
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
     parser.add_argument('name', nargs='?', metavar='NAME', help='model of the zoo')
     parser.add_argument('--list', action='store_true', help='show all names')
     parser.add_argument('--out', metavar='FILE', help='file to make (default: checkpoints/NAME.pth)')
+    parser.add_argument('--sha256', metavar='DIGITS', help='what the file must sum to, where the zoo does not say it')
     parser.add_argument('--force', action='store_true', help='fetch anew, over a file that is there')
 
 
@@ -39,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError('name a model: denseclip download NAME; denseclip download --list shows them.')
     model = find_model(args.name)
     with counting('download', DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as progress:
-        found = get_model(args.name, args.out, force=args.force, progress=progress)
+        found = get_model(args.name, args.out, force=args.force, progress=progress, sha256=args.sha256)
     print(f'{found.path}  {found.size / 1e6:.1f} MB')
-    known = 'as the zoo says' if found.checked else 'the zoo knows no sum to compare with'
+    known = 'as the zoo says' if model.sha256 else 'as you say' if found.checked else _UNKNOWN
     print(f'sha256 {found.sha256} ({known})')
     print(f'licence: {model.licence}')
     if model.config:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from denseclip.files.provenance import provenance
 from denseclip.weights import WeightMismatchError, load_into, read_checkpoint, write_safetensors
 
 FILE_NAME = 'deep_prompts.safetensors'
@@ -117,4 +118,4 @@ def read_deep_prompts(folder: str | Path) -> CoupledPrompts | None:
 
 def write_deep_prompts(prompts: CoupledPrompts, folder: str | Path) -> Path:
     """Write prompts into the folder of a CLIP; returns the file."""
-    return write_safetensors(prompts.state_dict(), Path(folder) / FILE_NAME)
+    return write_safetensors(prompts.state_dict(), Path(folder) / FILE_NAME, provenance())

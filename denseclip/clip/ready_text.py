@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from denseclip.files.provenance import provenance
 from denseclip.weights import WeightFileError, read_safetensors, write_safetensors
 
 from .text_bank import TextBank
@@ -125,7 +126,9 @@ def write_ready_text(path: str | Path, names: Sequence[str], embeddings: Tensor,
         - embeddings: :math:`(P, E)`
     """
     ReadyTextBank(names, embeddings, space, source='write_ready_text')
-    return write_safetensors({KEY: embeddings}, path, {'names': json.dumps(list(names)), 'space': space})
+    return write_safetensors(
+        {KEY: embeddings}, path, {**provenance(), 'names': json.dumps(list(names)), 'space': space}
+    )
 
 
 def _names(meta: Mapping[str, object]) -> list[str] | None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from denseclip.files.provenance import provenance
 from denseclip.weights import write_safetensors
 from denseclip.weights.publish import to_half
 
@@ -41,12 +42,12 @@ def write_clip_folder(loaded: LoadedCLIP, folder: str | Path, *, half: bool = Tr
     for other in (DEEP_PROMPTS, NO_TEXT):
         (folder / other).unlink(missing_ok=True)
     if loaded.no_text:
-        write_safetensors(loaded.no_text, folder / NO_TEXT)
+        write_safetensors(loaded.no_text, folder / NO_TEXT, provenance())
     if loaded.deep_prompts is not None:
         write_deep_prompts(loaded.deep_prompts, folder)
     write_clip_config(folder, loaded.config, preprocess)
     state = loaded.model.state_dict()
-    return write_safetensors(to_half(state) if half else state, folder / WEIGHTS)
+    return write_safetensors(to_half(state) if half else state, folder / WEIGHTS, provenance())
 
 
 def write_clip_config(folder: Path, config: Any, preprocess: Any) -> None:

@@ -24,6 +24,7 @@ from denseclip.export.pictures import anomaly_steps, detector_steps, picture_ste
 from denseclip.export.precision import Lowered, calibration_feeds
 from denseclip.export.substitutes import ready_for_export
 from denseclip.export.words import unrelated_file
+from denseclip.files.provenance import provenance
 from denseclip.runtime.kinds import Boxes, Masks, States
 from denseclip.runtime.manifest import Manifest, Picture, file_sum
 from denseclip.version import __version__
@@ -87,10 +88,17 @@ class Writing(ABC):
             files={part: self.form.names[part] for part in parts},
             sha256={part: file_sum(self.folder / self.form.names[part]) for part in parts},
             versions=_versions(self.form),
+            provenance=self._provenance(),
             checked=self.checked,
             lowered=self.lowered,
             **more,
         )
+
+    def _provenance(self) -> dict[str, str]:
+        origin = getattr(self.inferencer, 'origin', None)
+        if origin is None:
+            return provenance()
+        return provenance(origin.weights, getattr(origin.config, 'filename', None))
 
     def part(self, name: str) -> Path:
         """Where a part is written."""

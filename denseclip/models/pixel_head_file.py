@@ -13,6 +13,7 @@ from torch import Tensor
 
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.files.names import shown
+from denseclip.files.provenance import provenance
 from denseclip.models.functional.picture_classifier import PictureFit
 from denseclip.weights.errors import WeightFileError
 from denseclip.weights.io import read_safetensors
@@ -42,6 +43,7 @@ def write_head(head: AnyPixelHead, path: str | Path) -> Path:
     own = {'alpha': head.alpha} if isinstance(head, PixelGDAHead) else {'fit': asdict(head.fit)}
     method = 'gda' if isinstance(head, PixelGDAHead) else 'rns'
     about = {
+        **provenance(),
         'kind': KIND,
         'version': 1,
         'method': method,

@@ -134,6 +134,7 @@ class Manifest:
         versions: Of the packages that made the export.
         checked: What comparing with PyTorch showed, for people.
         lowered: What a lower precision costs, for people; None: the graph is in float32.
+        provenance: See :func:`denseclip.files.provenance.provenance`.
         rule: How outputs of the graph become results, see :mod:`denseclip.runtime.kinds`; None: they are scores.
     """
 
@@ -149,6 +150,7 @@ class Manifest:
     checked: Mapping[str, Any] = field(default_factory=dict)
     lowered: Mapping[str, Any] | None = None
     rule: Any = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def gives(self) -> str:
@@ -242,6 +244,7 @@ def _of_json(content: Mapping[str, Any]) -> Manifest:
         dict(content['checked']),
         content.get('lowered'),
         read_rule(content),
+        dict(content.get('provenance', {})),
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from denseclip.files.atomic import replacing
+from denseclip.files.provenance import provenance
 
 from .convert import CONVERTERS, convert
 from .io import read_checkpoint
@@ -53,10 +54,11 @@ def convert_file(
     if target.exists() and not force:
         raise FileExistsError(f"'{target}' exists; choose another name or pass --force.")
     usable_target(target)
-    checkpoint = read_checkpoint(weight_file(resolve(source)), trust=trust)
+    file = weight_file(resolve(source))
+    checkpoint = read_checkpoint(file, trust=trust)
     require_usable(checkpoint.state_dict, str(source))
     state = convert(checkpoint.state_dict, converter, inverse=inverse)
-    meta = {**checkpoint.meta, 'converter': converter, 'inverse': int(inverse)}
+    meta = {**checkpoint.meta, **provenance(file), 'converter': converter, 'inverse': int(inverse)}
     _write(target, state, meta, CONVERTERS[converter].wrapper if inverse else 'state_dict')
     return state
 

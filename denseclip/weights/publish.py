@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denseclip.files.provenance import provenance
+
 from .io import read_state_dict
 from .usable import require_usable
 from .writing import usable_target, write_safetensors
@@ -73,7 +75,7 @@ def publish(
         checkpoint: a file that :func:`denseclip.weights.read_state_dict` reads.
         out: the safetensors file to write.
         half: store large tensors in half precision.
-        metadata: short facts to store in the file (config, licence, ...).
+        metadata: short facts to store in the file (config, licence, ...), beside its provenance.
         trust: read a pickle even if that runs code in it.
 
     Returns:
@@ -91,6 +93,6 @@ def publish(
     usable_target(out)
     state = read_state_dict(checkpoint, trust=trust)
     require_usable(state, checkpoint)
-    path = write_safetensors(to_half(state) if half else state, out, metadata)
+    path = write_safetensors(to_half(state) if half else state, out, {**provenance(checkpoint), **(metadata or {})})
     content = path.read_bytes()
     return Published(path, hashlib.sha256(content).hexdigest(), len(content))

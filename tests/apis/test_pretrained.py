@@ -14,6 +14,7 @@ from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from safetensors import safe_open
 from tiny_detectors import THINGS, detector_config, tiny_detector
 from tiny_open_vocab import tiny_open_vocab
 from tiny_pmp_hosts import FCCLIP
@@ -59,6 +60,13 @@ def test_the_same_model_comes_back(inferencer, saved, monkeypatch, tmp_path):
         found = again.segment(PICTURE, 'lake; hill', channel_order='rgb', pixel_scores=True)
         np.testing.assert_array_equal(found.label_map, expected.label_map)
         np.testing.assert_array_equal(found.pixel_scores, expected.pixel_scores)
+
+
+def test_a_saved_model_says_where_it_comes_from(inferencer, saved):
+    with safe_open(saved / 'model.safetensors', framework='pt') as file:
+        said = file.metadata()
+    assert {'denseclip', 'written', 'source', 'source_sha256'} <= said.keys()
+    assert said['source'] == Path(inferencer.origin.weights).name
 
 
 def test_words_and_confidences_go_along(inferencer, tmp_path, monkeypatch):

@@ -71,6 +71,15 @@ def test_what_cannot_be_had(models: Path, capsys: pytest.CaptureFixture) -> None
     assert 'no sum to compare with' in said(capsys, 'unknown_sum')
 
 
+def test_a_sum_of_ones_own_stands_in_where_the_zoo_has_none(models: Path, capsys: pytest.CaptureFixture) -> None:
+    assert 'not the expected file' in said(capsys, 'unknown_sum', '--sha256', '0' * 64, code=2)
+    assert not (models / 'checkpoints/unknown_sum.pth').exists()
+    assert f'sha256 {SUM} (as you say)' in said(capsys, 'unknown_sum', '--sha256', SUM.upper())
+    assert 'is another file' in said(capsys, 'unknown_sum', '--sha256', '0' * 64, code=2)  # it is here by now
+    assert '64 hexadecimal digits' in said(capsys, 'unknown_sum', '--sha256', 'abc', code=2)
+    assert 'the zoo says' in said(capsys, 'sound', '--sha256', '0' * 64, code=2)
+
+
 def test_bundled_weights_stay_where_they_are(models: Path, capsys: pytest.CaptureFixture) -> None:
     own = models / 'package/checkpoints/own.safetensors'
     assert str(own) in said(capsys, 'own')

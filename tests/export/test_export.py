@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import subprocess
@@ -167,6 +168,9 @@ def test_the_manifest_says_what_was_done(exported):
     assert content['picture']['resize'] == [480, 360]
     assert max(content['checked'].values()) < 1e-4
     assert {'denseclip', 'torch', 'onnx', 'onnxruntime', 'opset'} <= set(content['versions'])
+    weights = Path(__file__).parents[2] / 'checkpoints' / content['provenance']['source']
+    assert content['provenance']['source_sha256'] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert content['provenance'].keys() == {'denseclip', 'written', 'source', 'source_sha256', 'config'}
 
 
 def test_an_earlier_export_is_kept(bundled, exported):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denseclip.clip.text import TextTower
+from denseclip.files.provenance import provenance
 from denseclip.weights import WeightMismatchError, load_into, read_checkpoint, write_safetensors
 
 FILE_NAME = 'anomaly_prompts.safetensors'
@@ -90,4 +91,4 @@ class LearntPair(nn.Module):
 
     def write(self, path: str | Path) -> Path:
         """Write the pair as safetensors; returns the file."""
-        return write_safetensors(self.state_dict(), Path(path))
+        return write_safetensors(self.state_dict(), Path(path), provenance())

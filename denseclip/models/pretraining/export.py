@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from denseclip.clip.anomaly_prompts.learnt import FILE_NAME as PAIR_FILE
 from denseclip.clip.small_bpe import FILE_NAME, bpe_file, word_list
 from denseclip.clip.writing import WEIGHTS, write_clip_config, write_clip_folder
+from denseclip.files.provenance import provenance
 from denseclip.weights import WeightMismatchError, load_into, write_safetensors
 from denseclip.weights.publish import to_half
 
@@ -126,7 +127,7 @@ def _write_clip(folder: Path, config: Any, preprocess: Any, clip: nn.Module, hal
     """The files of a CLIP as open_clip's ``local-dir:`` wants them."""
     write_clip_config(folder, config, preprocess)
     state = clip.state_dict()
-    return write_safetensors(to_half(state) if half else state, folder / WEIGHTS)
+    return write_safetensors(to_half(state) if half else state, folder / WEIGHTS, provenance())
 
 
 def export_dino(model: DINOPretraining, folder: Path, *, half: bool = True) -> Path:
@@ -160,7 +161,7 @@ def export_dino(model: DINOPretraining, folder: Path, *, half: bool = True) -> P
     }
     _write_json(folder / 'config.json', config)
     state = model.teacher.trunk.state_dict()
-    return write_safetensors(to_half(state) if half else state, folder / 'model.safetensors')
+    return write_safetensors(to_half(state) if half else state, folder / 'model.safetensors', provenance())
 
 
 def _normalisation(model: Any) -> dict[str, list[float]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from denseclip.files.provenance import provenance
 from denseclip.weights import read_state_dict, write_safetensors
 
 from ..region_classifier import PROMPTS_FILE, PROMPTS_KEY
@@ -22,4 +23,4 @@ def read_mask_prompts(folder: str | Path) -> Tensor | None:
 
 def write_mask_prompts(prompts: Tensor, folder: str | Path) -> Path:
     """Write prompts into the folder of a CLIP; returns the file."""
-    return write_safetensors({PROMPTS_KEY: prompts}, Path(folder) / PROMPTS_FILE)
+    return write_safetensors({PROMPTS_KEY: prompts}, Path(folder) / PROMPTS_FILE, provenance())
