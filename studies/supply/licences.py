@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import yaml
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
@@ -50,7 +51,7 @@ def licence_of(part: metadata.Distribution) -> str:
     Returns:
         An SPDX expression; ``'unknown'`` where its metadata say nothing that is known.
     """
-    about = part.metadata
+    about: Any = part.metadata
     said = _SAID.get(str(about['Name']).lower().replace('_', '-'))
     classifiers = [
         line.split(' :: ')[-1] for line in about.get_all('Classifier') or [] if line.startswith('License ::')

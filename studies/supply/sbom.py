@@ -39,7 +39,7 @@ def bill(found: dict[str, Any]) -> dict[str, Any]:
         found: See :func:`environment`.
     """
     kept = closure(extras())
-    parts = {canonicalize_name(part['name']): _without_folders(part) for part in found['components']}
+    parts: dict[str, Any] = {canonicalize_name(part['name']): _without_folders(part) for part in found['components']}
     subject = parts[ROOT]
     components = [part for name, part in parts.items() if name in kept]
     references = {part['bom-ref'] for part in (subject, *components)}
