@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -126,7 +127,8 @@ def _cells(batch: pa.RecordBatch, column: str, key: str | None, file: str, row: 
         data = data.get('bytes') if isinstance(data, dict) else data
         title = name if name is not None else inner
         title = title.decode('utf-8', 'backslashreplace') if isinstance(title, bytes) else title
-        yield Member(f'{file}#{number}' if title is None else str(title), readable(file), lambda data=data: data or b'')
+        key_of = f'{readable(file)}#{number}' if title is None else str(title)
+        yield Member(key_of, readable(file), functools.partial(bytes, data or b''))
 
 
 def columns_of(schema: pa.Schema, source: Source, file: str) -> tuple[str, str | None]:
@@ -142,7 +144,7 @@ def columns_of(schema: pa.Schema, source: Source, file: str) -> tuple[str, str |
     column = source.column or next((name for name in COLUMNS if name in pictures), None)
     if column is None and len(pictures) == 1:
         column = pictures[0]
-    if column not in pictures:
+    if column is None or column not in pictures:
         raise SourceError(
             f"'{file}' has {'no' if not pictures else 'more than one'} column of bytes that could be pictures "
             f'({", ".join(schema.names)}); name one with --image-column.'
@@ -159,7 +161,8 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 def _groups(facts: Any, piece: Piece) -> tuple[int, list[int]]:
     """Row groups that hold the rows of a piece, and the first row of the first of them."""
-    found, row, first = [], 0, 0
+    found: list[int] = []
+    row = first = 0
     for number in range(facts.num_row_groups):
         end = row + facts.row_group(number).num_rows
         if row < piece.stop and piece.start < end:

@@ -109,7 +109,7 @@ def _folder(system: Any, path: str, titles: tuple[str, ...], column: str | None,
             f"folder '{name}' holds no pictures (.jpg, .png, ...), Parquet or tar files, nor do its folders; name "
             'another.'
         )
-    kind = kind_of(first)
+    kind = kind_of(first) or 'pictures'
     if kind == 'pictures':
         if column or key:
             raise UserError('--image-column and --key-column are for Parquet and tar files: leave them out.')
