@@ -58,10 +58,11 @@ class Line:
             return job.result()
         except Exception as error:
             self.close()
-            if isinstance(error, ValueError) and name not in str(error):
-                raise type(error)(f'{name}: {error}') from error
-            if name:
-                error.add_note(f'(picture: {name})')
+            if isinstance(error, ValueError | RuntimeError | TypeError) and name not in str(error):
+                kind = (
+                    ValueError if isinstance(error, ValueError) else RuntimeError
+                )  # those of libraries take other arguments
+                raise kind(f'{name}: {error}') from error
             raise
 
     def close(self) -> None:
