@@ -75,7 +75,9 @@ def _of_worker(error: BaseException) -> tuple[str, str]:
 def _system_error(error: BaseException, text: str) -> str | None:
     if not isinstance(error, OSError) or error.errno is None or error.strerror is None:
         return None
-    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    # Copying names the source first, and it is the target that has no room.
+    file = error.filename if error.errno not in _NO_ROOM or error.filename2 is None else error.filename2
+    name = os.fsdecode(file) if isinstance(file, bytes) else file
     where = '' if name is None else f": '{name}'"
     if error.errno in _NO_ROOM:
         return f'{error.strerror}{where}; make room on the disk, or write to another one'

@@ -167,17 +167,16 @@ def names_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, place: str = '') -> str:
     if path.is_symlink() and not path.exists():
         return 'broken link'
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    content = path.read_bytes()
+    return hashlib.sha256(content.replace(place.encode(), b'') if place else content).hexdigest()[:16]
 
 
 def digests_of_files(out: Path) -> dict[str, str]:
-    """All files, without those that differ between equal runs."""
-    if out.is_file():
-        return {out.name: _digest(out)}
-    return {name: _digest(out / name) for name in names_below(out) if not VOLATILE.search(name)}
+    """All files, without those that differ between equal runs; where the folder lies does not count."""
+    return {name: _digest(out / name, str(out)) for name in names_below(out) if not VOLATILE.search(name)}
 
 
 def broken(path: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -73,12 +74,12 @@ def _rows(args: argparse.Namespace, root: Path):
             row = Row(name, fault.name, '', 'not run', complaints=[str(error)])
         if row.good and not args.keep:
             shutil.rmtree(root / f'row{number}', ignore_errors=True)
-        print(_line(row), flush=True)
+        print(_line(row, root), flush=True)
         print(f'{number + 1} of {len(wanted)}: {time.monotonic() - start:.0f} s', file=sys.stderr, flush=True)
         yield row
     if 'serve' in args.commands and '' in args.fault:
         for row in serving.rows(root, world):
-            print(_line(row), flush=True)
+            print(_line(row, root), flush=True)
             yield row
 
 
@@ -86,9 +87,10 @@ def _is_asked(fault: Fault, texts: list[str]) -> bool:
     return any(text in fault.name for text in texts)
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, root: Path) -> str:
     cells = (row.command, row.fault, row.when, row.ended, row.left, row.again if row.good else '**BAD** ' + row.again)
-    return '| ' + ' | '.join(cell.replace('|', '/').replace('\n', ' ') for cell in cells) + ' |'
+    line = '| ' + ' | '.join(cell.replace('|', '/').replace('\n', ' ') for cell in cells) + ' |'
+    return re.sub(rf'{re.escape(str(root))}/(row\d+/disk/?)?', '', line)
 
 
 def _train_once(root: Path, world: Path) -> None:

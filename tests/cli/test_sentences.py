@@ -59,6 +59,8 @@ def test_texts(error: Exception, line: str) -> None:
 def test_a_full_disk_says_what_to_do() -> None:
     for code in (errno.ENOSPC, errno.EFBIG):
         assert 'make room' in one_line(OSError(code, 'No space left on device', 'iter_1.pth'))
+    copying = OSError(errno.ENOSPC, 'No space left on device', 'source.png', None, 'made/target.png')
+    assert "'made/target.png'" in one_line(copying) and 'source.png' not in one_line(copying)
     if Path('/dev/full').exists():
         error = raised(lambda: torch.save({'a': torch.zeros(100)}, '/dev/full'))
         assert 'disk full' in one_line(error) or 'make room' in one_line(error)
