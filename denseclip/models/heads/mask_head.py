@@ -53,8 +53,8 @@ class LayerPrediction:
     def matched(self, queries: Sequence[Tensor]) -> Tensor:
         """Mask logits of some queries, for losses.
 
-        A gradient of few masks comes as one of all, mostly zeros, for every layer at once; so where their factors are
-        known, the masks are made again, and only theirs get one.
+        A gradient of few masks comes as one of all, mostly zeros, and its products with both factors are those of all;
+        so where the factors are known, the masks are made again, and only theirs get one.
 
         Args:
             queries: Of each picture, on the masks' device.
