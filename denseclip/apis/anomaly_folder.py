@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -261,7 +262,7 @@ def inspect_pictures(
     """
     check_threshold(threshold, items)
     subject = inferencer.subject if inferencer.object_name else ()  # whatever other threads say meanwhile
-    told = dict(zip(('object', 'domain', 'defects'), subject, strict=False))
+    told: dict[str, Any] = dict(zip(('object', 'domain', 'defects'), subject, strict=False))
     usual: list[float] = []
     found = Inspection(scratch=ScratchFolder(Path(tempfile.gettempdir()), 'denseclip-anomaly-'))
     pools = {'all': BinnedPixels(), 'normal': BinnedPixels(), 'masked': BinnedPixels()}

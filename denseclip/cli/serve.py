@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     with bound(args.host, args.port) as place:  # taken before a model is loaded for nothing
         model = load_aloud(lambda: _load(args, words))
         others = {
-            shown(title): load_aloud(lambda other=other: _load(args, words, other))
+            shown(title): load_aloud(partial(_load, args, words, other))
             for title, other in zip(titles, args.beside, strict=True)
         }
         free = 'a request brings words' if needs_words else ''

@@ -181,7 +181,7 @@ def gather(value: Any) -> Any:
     All processes have to call it, with containers alike.
     """
     if isinstance(value, DTensor):
-        whole = value.detach().full_tensor()
+        whole = value.full_tensor().detach()
         return whole.cpu() if is_main_process() else None
     if isinstance(value, Mapping):
         return {key: gather(item) for key, item in value.items()}

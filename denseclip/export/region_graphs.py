@@ -58,6 +58,7 @@ class RegionGraph(nn.Module):
 
     def __init__(self, classifier: Any) -> None:
         super().__init__()
+        self.prompts: Tensor | None
         self.tower = classifier.tower
         self.prompted = bool(classifier.use_prompts and classifier.mask_embedding is not None)
         prompts = classifier.mask_embedding.detach().clone() if self.prompted else None

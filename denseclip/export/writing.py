@@ -78,8 +78,8 @@ class Writing(ABC):
 
     def manifest(self, picture: Picture, **more: Any) -> Manifest:
         """What is said of the parts that were written."""
-        parts = ('image_weights', 'regions_weights', 'text_weights')
-        beside = [part for part in parts if (self.folder / self.form.names[part]).exists()]
+        weights = ('image_weights', 'regions_weights', 'text_weights')
+        beside = [part for part in weights if (self.folder / self.form.names[part]).exists()]
         parts = [*self.parts, *beside]
         return Manifest(
             model=type(self.model).__name__,
