@@ -41,7 +41,8 @@ class Line:
         """Results of the oldest jobs that are done; while too many wait, this waits for the oldest.
 
         Raises:
-            Exception: What a job raised, with the name of its picture; the jobs that still waited are dropped.
+            Exception: What a job raised, with the name of its picture unless it is of a file; the jobs that still
+                waited are dropped.
         """
         while self._jobs and (self._jobs[0][1].done() or len(self._jobs) > self._threads * _WAITING):
             yield self._next()
@@ -58,12 +59,9 @@ class Line:
             return job.result()
         except Exception as error:
             self.close()
-            if isinstance(error, ValueError | RuntimeError | TypeError) and name not in str(error):
-                kind = (
-                    ValueError if isinstance(error, ValueError) else RuntimeError
-                )  # those of libraries take other arguments
-                raise kind(f'{name}: {error}') from error
-            raise
+            if isinstance(error, OSError) or name in str(error):  # of a file, which it names
+                raise
+            raise _named(error, name) from error
 
     def close(self) -> None:
         """Let jobs that have begun come to their end, and drop the rest."""
@@ -71,3 +69,11 @@ class Line:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(cancel_futures=True)  # a fork with threads of its own would be a risk for the next loader
+
+
+def _named(error: Exception, name: str) -> Exception:
+    """The same kind of error with a name before its text; kinds that take other arguments become one that does not."""
+    try:
+        return type(error)(f'{name}: {error}')
+    except Exception:  # whatever the constructor of somebody's class wants
+        return (ValueError if isinstance(error, ValueError) else RuntimeError)(f'{name}: {error}')

@@ -47,7 +47,9 @@ class IoUMetricWithFiles(PictureMetric, IoUMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores of the pictures with labels; none without such."""
-        if not self.format_only and not any(float(labels.sum()) for *_, labels in results):
+        if self.format_only:
+            return {}
+        if not any(float(labels.sum()) for *_, labels in results):
             MMLogger.get_current_instance().warning('no pixel has a label: label maps are written, nothing is scored')
             return {}
         return super().compute_metrics(results)

@@ -125,16 +125,17 @@ class PictureMetric(BaseMetric):
         Raises:
             ValueError: The sampler repeats more than the last picture of a process.
         """
-        results, repeats = self.results, self._taken - self._share(size)
-        if repeats > min(1, len(results)):
+        results, repeats = self.results, self._repeats(size)
+        if max(repeats) > 1:  # said by all processes: none waits for one that has ended
             raise ValueError(
-                f'{type(self).__name__}: {repeats} pictures of this process are repeats of others; the sampler may '
+                f'{type(self).__name__}: {max(repeats)} pictures of a process are repeats of others; the sampler may '
                 'only fill up the last round (DefaultSampler does)'
             )
-        if self._held is not None and not repeats:
+        own = repeats[get_dist_info()[0]]
+        if self._held is not None and not own:
             self._files.submit(*self._held)
         deque(self._files.finish(), maxlen=0)
-        parts = self._gathered(self.travelling(results[: len(results) - repeats]))
+        parts = self._gathered(self.travelling(results[: len(results) - own]))
         found: list[Any] = [None]
         if is_main_process():
             found = [self.compute_metrics(interleaved(parts))]
@@ -142,12 +143,12 @@ class PictureMetric(BaseMetric):
         self._results, self._held, self._taken, self._fold_at = [], None, 0, _FOLD
         return {f'{self.prefix}/{name}' if self.prefix else name: value for name, value in found[0].items()}
 
-    def _share(self, size: int) -> int:
-        """How many of the pictures that came are not repeats: process r has pictures r, r + processes, ..."""
-        rank, processes = get_dist_info()
-        if sum(all_gather_object(self._taken)) <= size:
-            return self._taken
-        return min(self._taken, len(range(rank, size, processes)))
+    def _repeats(self, size: int) -> list[int]:
+        """How many pictures of each process are repeats: process r has pictures r, r + processes, ..."""
+        taken = all_gather_object(self._taken)
+        if sum(taken) <= size:
+            return [0] * len(taken)
+        return [max(0, count - len(range(rank, size, len(taken)))) for rank, count in enumerate(taken)]
 
     def _gathered(self, part: list[Any]) -> list[list[Any]]:
         """The parts of all processes on the main one; nothing elsewhere. Files only where the backend needs them."""

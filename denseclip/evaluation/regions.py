@@ -102,7 +102,10 @@ class RegionMetric(PictureMetric):
         found = [result for result in results if result is not None]
         if not found:
             raise ValueError('RegionMetric: no region has a class of the vocabulary; check vocabulary= of the data set')
-        best, (labels, sizes) = torch.stack([row for row, *_ in found]), torch.tensor([rest for _, *rest in found]).T
+        best, (labels, sizes) = (
+            torch.stack([row for row, *_ in found]),
+            torch.tensor([rest for _, *rest in found], device='cpu').T,
+        )
         num_classes = int(sizes[0])
         if self.per_class:
             self._log(best[:, 0] == labels, labels, num_classes)

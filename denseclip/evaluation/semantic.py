@@ -113,7 +113,9 @@ class SemanticMetric(PictureMetric):
             return {}
         side = len(self.classes) + 1
         where, counts = total[0]
-        confusion = torch.zeros(side * side, dtype=torch.long).index_add_(0, where, counts).view(side, side)
+        confusion = (
+            torch.zeros(side * side, dtype=torch.long, device='cpu').index_add_(0, where, counts).view(side, side)
+        )
         self.scores = scores_of_confusion(confusion, self._set_indices())
         self._log(self.scores)
         return self._summary(self.scores)

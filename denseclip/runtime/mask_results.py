@@ -126,9 +126,9 @@ def _class_planes(queries: Queries, rule: Masks, left_out: np.ndarray | None) ->
     weights = np.ascontiguousarray(classes.T)
     if not rule.merge_first:
         for band, planes in queries.bands(max(classes.shape)):
-            yield band, np.tensordot(weights, _sigmoid(planes), axes=1)
+            yield band, np.tensordot(weights, sigmoid(planes), axes=1)
         return
-    yield from merged_planes(queries, weights, _sigmoid)
+    yield from merged_planes(queries, weights, sigmoid)
 
 
 def merged_planes(
@@ -173,7 +173,7 @@ def panoptic_segments(queries: Queries, rule: Masks, things: Sequence[bool]) -> 
     winner, confident = np.empty(queries.out, dtype=np.int64), np.empty(queries.out, dtype=bool)
     areas = np.zeros(count, dtype=np.int64)
     for band, planes in queries.only(kept).bands(count):
-        shares = _sigmoid(planes)
+        shares = sigmoid(planes)
         areas += (shares >= 0.5).sum(axis=(1, 2))
         winner[band] = (scores[:, None, None] * shares).argmax(axis=0)
         confident[band] = np.take_along_axis(shares, winner[band][None], axis=0)[0] >= 0.5
@@ -227,7 +227,7 @@ def instances(queries: Queries, rule: Masks, things: Sequence[bool]) -> Instance
     for band, planes in queries.only(used).bands(len(used)):
         inside = planes > 0
         masks[:, band] = inside
-        total += (_sigmoid(planes) * inside).sum(axis=(1, 2))
+        total += (sigmoid(planes) * inside).sum(axis=(1, 2))
         area += inside.sum(axis=(1, 2))
     scores = flat[pairs] * (total / (area + 1e-6))[place].astype(np.float32)
     boxes = np.array([_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4)
@@ -248,5 +248,7 @@ def _log_softmax(rows: np.ndarray) -> np.ndarray:
     return rows - most - np.log(np.exp(rows - most).sum(axis=1, keepdims=True))
 
 
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return np.float32(1) / (np.float32(1) + np.exp(-logits))
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Shares 0..1 of logits, float32."""
+    with np.errstate(over='ignore'):  # of logits below -88, whose share is 0
+        return np.float32(1) / (np.float32(1) + np.exp(-logits))

@@ -8,6 +8,7 @@ import numpy as np
 
 from denseclip.runtime.kinds import Regions
 from denseclip.runtime.label_maps import Box
+from denseclip.runtime.mask_results import sigmoid
 from denseclip.runtime.resizing import Size, bilinear_matrix
 
 _CUBIC = -0.75
@@ -156,8 +157,3 @@ def _axis(side: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     weights = np.concatenate([far[:, :1], near[:, 1:3], far[:, 3:]], axis=1).astype(np.float32)
     taps = start.astype(np.int64)[:, None] + np.arange(-1, 3)
     return taps.clip(0, side - 1), weights, np.minimum((place * scale).astype(np.int64), side - 1)
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Shares 0..1 of logits, float32."""
-    return np.float32(1) / (np.float32(1) + np.exp(-logits))

@@ -53,6 +53,33 @@ def test_an_error_names_the_picture_and_ends_the_line() -> None:
     assert not list(line.finish()) and not [t for t in threading.enumerate() if t.name.startswith('beside the model')]
 
 
+class Picky(Exception):
+    """Takes two arguments."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+@pytest.mark.parametrize(
+    ('error', 'kind'),
+    [
+        (KeyError('gt'), KeyError),
+        (torch.OutOfMemoryError('x'), torch.OutOfMemoryError),
+        (Picky('x', 'y'), RuntimeError),
+    ],
+)
+def test_errors_keep_their_kind_where_they_can(error: Exception, kind: type[Exception]) -> None:
+    line = Line(threads=1)
+
+    def fail() -> None:
+        raise error
+
+    line.submit('a.png', fail)
+    with pytest.raises(kind, match=r'a\.png: ') as caught:
+        list(line.finish())
+    assert caught.value.__cause__ is error
+
+
 def test_a_label_map_that_cannot_be_written_ends_the_test(tmp_path) -> None:
     (tmp_path / 'maps').touch()  # no folder
     metric = SemanticMetric(output_dir=tmp_path / 'maps')

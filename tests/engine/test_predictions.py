@@ -71,6 +71,7 @@ def test_pictures_of_one_name_get_files_of_their_own(kind: type, classes: int, t
     name_results(runner(metric, [dict(img_path=path) for path in PATHS]))
     samples = [sample(path, classes) for path in PATHS]
     metric.process(None, samples)
+    assert len(metric.results) == 3  # waits for the files
     assert sorted(p.name for p in tmp_path.iterdir()) == ['left_car.png', 'right_car.png', 'van.png']
     for one, name in zip(samples, ('left_car', 'right_car', 'van'), strict=True):
         with Image.open(tmp_path / f'{name}.png') as image:
@@ -102,6 +103,14 @@ def test_pictures_without_labels_are_written_and_not_scored(kind: type, tmp_path
     none.process(None, [sample(path, 3, labels=False) for path in PATHS[1:]])
     assert none.compute_metrics(none.results) == {}
     assert {p.name for p in tmp_path.iterdir()} == {'car.png', 'van.png'}
+
+
+def test_files_alone_have_no_scores(tmp_path: Path) -> None:
+    metric = IoUMetricWithFiles(output_dir=str(tmp_path), format_only=True)
+    metric.dataset_meta = dict(classes=['a', 'b', 'c'])
+    metric.process(None, [sample(PATHS[1], 3)])
+    assert metric.evaluate(1) == {}
+    assert [p.name for p in tmp_path.iterdir()] == ['car.png']
 
 
 def test_a_missing_truth_is_still_an_error_without_out() -> None:

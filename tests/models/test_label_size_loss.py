@@ -67,6 +67,28 @@ def test_rows_of_the_logits_give_the_loss_of_the_whole(options, size, monkeypatc
     assert float((mine - other).abs().max()) <= 1e-6 * float(other.abs().max())
 
 
+def test_fewer_bits_of_the_logits_are_enlarged_in_float32():
+    head = IdentityHead(loss_decode=dict(type='CrossEntropyLoss'))
+    labels = torch.randint(0, 5, (2, 24, 30))
+    logits = (6 * torch.randn(2, 5, 6, 8)).bfloat16().requires_grad_()
+    exact = logits.detach().float().requires_grad_()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        ours = head.loss_by_feat(logits, samples(labels))['loss_ce']
+    right = head.loss_by_feat(exact, samples(labels))['loss_ce']
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, right, rtol=0, atol=0)
+    mine, other = torch.autograd.grad(ours, logits)[0], torch.autograd.grad(right, exact)[0]
+    torch.testing.assert_close(mine, other.bfloat16(), rtol=0, atol=0)
+
+
+def test_losses_without_numbers_are_made_too():
+    head = IdentityHead(loss_decode=dict(type='CrossEntropyLoss'))
+    labels = torch.zeros(2, 24, 30, dtype=torch.long, device='meta')
+    logits = torch.zeros(2, 5, 6, 8, device='meta', requires_grad=True)
+    loss = head.loss_by_feat(logits, samples(labels))['loss_ce']
+    assert torch.autograd.grad(loss, logits)[0].is_meta
+
+
 class LargestTensor(TorchDispatchMode):
     """Notes how many numbers the largest tensor has."""
 

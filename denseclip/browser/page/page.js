@@ -2,7 +2,7 @@
 const $ = (id) => document.getElementById(id);
 const MOST_PIXELS = 25e6;
 const GREY = [96, 100, 108]; // of the background, which no class gets
-let colours = [], photo = null, pixels = null, stem = 'picture', found = null, sheet = null, number = 0;
+let colours = [], photo = null, pixels = null, stem = 'picture', found = null, sheet = null, number = 0, taken = 0;
 const hidden = new Set(), waiting = new Map();
 const worker = new Worker('worker.js', {type: 'module'});
 
@@ -43,16 +43,18 @@ async function start() {
 
 async function take(file) {
   if (!file) return;
+  const mine = ++taken; // a large file dropped first may be read after a small one dropped second
   found = pixels = null;
   $('result').hidden = $('side').hidden = true;
   $('chosen').textContent = `${file.name || 'pasted picture'}, ${(file.size / 1e6).toFixed(1)} MB`;
   stem = (file.name || 'picture').replace(/\.[^.]*$/u, '');
-  try {
-    photo = await createImageBitmap(file, {colorSpaceConversion: 'none', premultiplyAlpha: 'none'});
-  } catch (error) {
+  const bitmap = await createImageBitmap(file, {colorSpaceConversion: 'none', premultiplyAlpha: 'none'}).catch(() => null);
+  if (mine !== taken) return;
+  if (!bitmap) {
     say('This browser cannot read that file as a picture; try JPEG or PNG.', true);
     return;
   }
+  photo = bitmap;
   if (photo.width * photo.height > MOST_PIXELS) {
     say(`The picture has ${(photo.width * photo.height / 1e6).toFixed(0)} million pixels; this page takes ${MOST_PIXELS / 1e6}: scale it down.`, true);
     return;
@@ -71,14 +73,16 @@ async function label() {
   }
   $('go').disabled = true;
   say('Looking at the picture …');
+  const mine = pixels, {data, width, height} = mine;
   try {
-    const {data, width, height} = pixels;
-    found = await ask('label', {pixels: {data, width, height}, words: $('words').value, background: $('background').value});
+    const answer = await ask('label', {pixels: {data, width, height}, words: $('words').value, background: $('background').value});
+    if (mine !== pixels) return; // another photograph was chosen meanwhile
+    found = answer;
     hidden.clear();
     show();
     say(`${width} × ${height} pixels, ${found.seconds.toFixed(1)} s`);
   } catch (error) {
-    say(error.message, true);
+    if (mine === pixels) say(error.message, true);
   } finally {
     $('go').disabled = false;
   }

@@ -149,7 +149,7 @@ class AnomalyMetric(PictureMetric):
             if picture.pixels is not None:
                 joined: Any = self._pixels.setdefault(picture.category, self._collector())
                 joined.merge(picture.pixels)
-        return [replace(picture, pixels=None) for picture in results]
+        return [picture if picture.pixels is None else replace(picture, pixels=None) for picture in results]
 
     def travelling(self, results: list[_Picture]) -> list[_Picture]:
         """The pictures without their pixels; what these say is counted by all processes together."""

@@ -53,7 +53,8 @@ class _EnlargedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         (height, width), classes = size_of(labels), logits.shape[1]
-        down = resize_matrix(logits.shape[2], height).to(logits)
+        heights = resize_matrix(logits.shape[2], height)  # on the CPU: which rows are used is known without waiting
+        down = heights.to(logits)
         across = resize_matrix(logits.shape[3], width).to(logits)
         slope = torch.zeros_like(logits)
         loss = torch.zeros((), dtype=logits.dtype, device=logits.device)
@@ -61,11 +62,10 @@ class _EnlargedCrossEntropy(torch.autograd.Function):
         step = max(1, _NUMBERS // (classes * width))
         for start in range(0, height, step):
             rows = slice(start, min(start + step, height))
-            weights = down[rows]
             # a bilinear row lies between two small rows: only these take part
-            used = weights.abs().amax(dim=0).nonzero()[:, 0]
+            used = heights[rows].amax(dim=0).nonzero()[:, 0]
             part = slice(int(used[0]), int(used[-1]) + 1)
-            weights = weights[:, part]
+            weights = down[rows, part]
             for picture in range(len(logits)):
                 wide = logits[picture, :, part] @ across.T
                 scores = weights @ wide

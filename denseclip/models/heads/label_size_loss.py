@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.placement import size_of
+from denseclip.core.precision import full_precision
 from denseclip.models.functional.enlarged_cross_entropy import enlarged_cross_entropy
 from denseclip.models.functional.product_resize import product_resize
 
@@ -60,13 +62,14 @@ def _is_plain(loss: Any) -> bool:
 
 
 def _takes_gradients(logits: Tensor) -> bool:
-    low = torch.is_autocast_enabled(logits.device.type) or torch.compiler.is_compiling()
-    return logits.requires_grad and logits.dtype == torch.float32 and not low
+    real = not (logits.is_meta or isinstance(logits, FakeTensor) or torch.compiler.is_compiling())
+    return logits.requires_grad and logits.dtype != torch.float64 and real
 
 
 def _by_rows(loss: CrossEntropyLoss, logits: Tensor, labels: Tensor, ignore_index: int) -> dict[str, Tensor]:
     """As :meth:`LabelSizeLoss.loss_by_feat`, without logits at the size of the labels."""
-    total, right = enlarged_cross_entropy(logits, labels, ignore_index)
+    with full_precision(logits.device.type):  # products of matrices would be taken in fewer bits
+        total, right = enlarged_cross_entropy(logits.float(), labels, ignore_index)
     known = (labels != ignore_index).sum()
     # as MMSeg's, which divides by nearly nothing where no pixel counts
     count = known if loss.avg_non_ignore else labels.numel()

@@ -6,6 +6,7 @@ const SAVES = {overlay: 'Picture, coloured', labels: 'Label map (PNG)', areas: '
   objects: 'Boxes (JSON)', mask: 'Mask (PNG)', map: 'Scores (TIFF)', json: 'All (JSON)', coco: 'COCO (JSON)', labelme: 'labelme (JSON)',
   cvat: 'CVAT (XML)', datumaro: 'Datumaro (JSON)', 'label-studio': 'Label Studio (JSON)'};
 let model = null, file = null, found = null, owner = null, photo = null, hidden = new Set(), running = null, sheet = null;
+let taken = 0; // pictures chosen so far: what comes late belongs to an earlier one
 let other = null; // what the model beside it has found: {found, owner, sheet}
 
 function say(text, bad) {
@@ -36,6 +37,8 @@ async function start() {
 
 async function take(chosen) {
   if (!chosen) return;
+  if (running) running.abort();
+  const mine = ++taken;
   file = chosen;
   $('chosen').textContent = `${file.name || 'pasted picture'}, ${(file.size / 1e6).toFixed(1)} MB`;
   found = other = null;
@@ -45,11 +48,8 @@ async function take(chosen) {
   } else {
     say('');
   }
-  try {
-    photo = await createImageBitmap(file);
-  } catch (error) {
-    photo = null; // the browser cannot show it; the server may read it
-  }
+  const bitmap = await createImageBitmap(file).catch(() => null); // the browser cannot show it; the server may read it
+  if (mine === taken) photo = bitmap;
 }
 
 function fields(name) {
@@ -65,10 +65,10 @@ function fields(name) {
   return form;
 }
 
-async function ask(format, name) {
+async function ask(format, form = fields()) {
   const endpoint = model.endpoints.includes('segment') ? 'segment' : model.endpoints[0];
   const headers = $('token').value ? {Authorization: `Bearer ${$('token').value}`} : {};
-  const options = {method: 'POST', body: fields(name), headers, signal: running.signal};
+  const options = {method: 'POST', body: form, headers, signal: running.signal};
   const answer = await fetch(endpoint + (format ? `?format=${format}` : ''), options);
   if (answer.ok) return answer;
   if (answer.status === 401) {
@@ -101,8 +101,10 @@ async function work(what, doing) {
 
 function label() {
   work(async () => {
-    const beside = $('kind').value === 'semantic' && $('beside').value, first = await (await ask()).json();
-    const second = beside ? await (await ask('', beside)).json() : null;
+    const beside = $('kind').value === 'semantic' && $('beside').value, questions = [fields(), ...(beside ? [fields(beside)] : [])];
+    const answers = []; // one after the other, on the words that stand there now: seconds are those of one model
+    for (const form of questions) answers.push(await (await ask('', form)).json());
+    const [first, second] = answers;
     found = first;
     other = second && {found: second, owner: owners(second), sheet: null};
     hidden = new Set();
@@ -225,7 +227,7 @@ function rows() {
   }
   const all = found.areas.map((area) => ({name: area.class, colour: found.colors[area.label], share: area.share,
     score: area.score, doubtful: area.by_chance, key: `class ${area.label}`,
-    beside: other && other.found.areas.find((one) => one.label === area.label).share}));
+    beside: other && (other.found.areas.find((one) => one.class === area.class)?.share ?? 0)}));
   return all.sort((one, other) => other.share - one.share);
 }
 
