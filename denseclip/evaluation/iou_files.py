@@ -49,6 +49,7 @@ class IoUMetricWithFiles(PictureMetric, IoUMetric):
         """Scores of the pictures with labels; none without such."""
         if self.format_only:
             return {}
+        results = [areas for areas in results if areas is not None]
         if not any(float(labels.sum()) for *_, labels in results):
             MMLogger.get_current_instance().warning('no pixel has a label: label maps are written, nothing is scored')
             return {}

@@ -132,6 +132,7 @@ def test_anomaly_maps_are_named_apart_within_their_folder(tmp_path: Path) -> Non
         metric.process(
             None, [dict(**info, gt_label=int(info['defect_type'] != 'good'), pred_score=0.5, anomaly_map=data)]
         )
+    assert len(metric.results) == 3  # waits for the files
     written = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob('*.tiff'))
     assert written == ['nut/test/crack/a_0.tiff', 'nut/test/crack/b_0.tiff', 'nut/test/good/0.tiff']
 
@@ -140,9 +141,10 @@ def test_panoptic_files_take_the_names_too(tmp_path: Path) -> None:
     metric = PanopticQualityMetric(output_dir=str(tmp_path))
     metric.dataset_meta = dict(classes=['a'], thing_classes=[])
     name_results(runner(metric, [dict(img_path=path) for path in PATHS]))
-    entries = [metric._write(dict(img_path=path, img_id=1), np.zeros((2, 2), np.int64), []) for path in PATHS]
-    assert [entry['file_name'] for entry in entries] == ['left_car.png', 'right_car.png', 'van.png']
-    assert all((tmp_path / 'panoptic' / entry['file_name']).is_file() for entry in entries)
+    found = dict(data=torch.zeros(1, 2, 2, dtype=torch.long), segments_info=[])
+    for path in PATHS:
+        metric.writing(dict(img_path=path, img_id=1, pred_panoptic_seg=found))()
+    assert sorted(p.name for p in (tmp_path / 'panoptic').iterdir()) == ['left_car.png', 'right_car.png', 'van.png']
 
 
 def test_an_interrupted_picture_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
