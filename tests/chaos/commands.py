@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from harness import ROOT, VOLATILE, Command, digests_of_files
+from harness import ROOT, Command
+from leftovers import VOLATILE, digests_of_files
 
 CLIP = 'local-dir:checkpoints/miniworld_clip'
 WORDS = 'sky; road = street; star; bar'

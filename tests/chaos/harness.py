@@ -7,7 +7,6 @@ second, or is a fresh interpreter (``Start.FRESH``).
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
 import os
 import random
@@ -19,23 +18,17 @@ import sys
 import threading
 import time
 import traceback
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import injection
-from PIL import Image
+from leftovers import differences, digests_of_files, names_below, tree, unfinished, visible
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 300.0
 """Seconds after which a command counts as hanging."""
-_UNFINISHED = re.compile(
-    r'\.partial$|\.part$|\.tmp$|^\.tmp|^\.write-test-|^\.saving-|^\.export-|\.new-\w{8}$|^denseclip-|^tmp'
-)
-VOLATILE = re.compile(r'(^|/)(\d{8}_\d{6}(/|$)|last_checkpoint$|\.denseclip/run\.record$|\.made-by-denseclip$)')
-"""What differs between equal runs: logs by their time, paths, and times of files."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ class Command:
 
     name: str
     line: tuple[str, ...]
-    digests: Callable[[Path], dict[str, str]] = field(default_factory=lambda: digests_of_files)
+    digests: Callable[[Path], dict[str, str]] = digests_of_files
     env: tuple[tuple[str, str], ...] = ()
     megabytes: int = 64
 
@@ -154,60 +147,6 @@ class Row:
     def good(self) -> bool:
         """Whether everything held."""
         return not self.complaints
-
-
-def tree(folder: Path) -> dict[str, str]:
-    """Digest of every file below a folder, by its name."""
-    return {name: _digest(folder / name) for name in names_below(folder)}
-
-
-def names_below(folder: Path) -> list[str]:
-    """Files and links below a folder."""
-    found = (path for path in folder.rglob('*') if path.is_file() or path.is_symlink())
-    return sorted(path.relative_to(folder).as_posix() for path in found)
-
-
-def _digest(path: Path, place: str = '') -> str:
-    if path.is_symlink() and not path.exists():
-        return 'broken link'
-    content = path.read_bytes()
-    return hashlib.sha256(content.replace(place.encode(), b'') if place else content).hexdigest()[:16]
-
-
-def digests_of_files(out: Path) -> dict[str, str]:
-    """All files, without those that differ between equal runs; where the folder lies does not count."""
-    return {name: _digest(out / name, str(out)) for name in names_below(out) if not VOLATILE.search(name)}
-
-
-def broken(path: Path) -> str:
-    """Why a file is not whole; nothing for one that is, or that has no end to be seen."""
-    try:
-        if path.suffix in ('.png', '.jpg', '.jpeg', '.tiff'):
-            with Image.open(path) as picture:
-                picture.load()
-        elif path.suffix in ('.json', '.record') and 'vis_data' not in path.parts:
-            json.loads(path.read_text(encoding='utf-8'))
-        elif path.suffix in ('.pth', '.npz'):
-            with zipfile.ZipFile(path) as archive:
-                if archive.testzip():
-                    return 'damaged archive'
-        elif path.suffix == '.safetensors':
-            content = path.read_bytes()
-            size = int.from_bytes(content[:8], 'little')
-            header = json.loads(content[8 : 8 + size])
-            ends = [entry['data_offsets'][1] for name, entry in header.items() if name != '__metadata__']
-            if 8 + size + max(ends, default=0) != len(content):
-                return 'cut off'
-        elif path.suffix in ('.onnx', '.html') and not path.stat().st_size:
-            return 'empty'
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        return f'{type(error).__name__}: {error}'
-    return ''
-
-
-def unfinished(folder: Path) -> list[str]:
-    """Names below a folder that only something unfinished has."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*') if _UNFINISHED.search(path.name))
 
 
 @contextmanager
@@ -426,25 +365,12 @@ def disturb(
     return row
 
 
-def visible(path: Path) -> str:
-    """Why a file that people see is broken."""
-    hidden = any(part.startswith('.') for part in path.parts)
-    return '' if hidden and _UNFINISHED.search(path.name) else broken(path)
-
-
 def ending(ended: Ended) -> str:
     """How a run ended, in a few words."""
     if ended.code < 0:
         return signal.Signals(-ended.code).name
     said = [line for line in ended.err.splitlines() if 'error: ' in line]
     return f'{ended.code}' + (f': {said[-1].partition("error: ")[2]}' if said and ended.code else '')
-
-
-def differences(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
-    """What differs between what an undisturbed run leaves and what is there."""
-    missing = [f'lost: {name}' for name in wanted if name not in found]
-    more = [f'too much: {name}' for name in found if name not in wanted]
-    return missing + more + [f'differs: {name}' for name in wanted if name in found and wanted[name] != found[name]]
 
 
 @dataclass

@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import harness
+import leftovers
 from harness import Command, Fault, Undisturbed, disturb, undisturbed
 from injection import remount
 from rows import FULL, KILL, TERM, spoil
@@ -102,5 +103,5 @@ def test_a_disk_fills_and_turns_read_only(calm: Undisturbed, tmp_path: Path) -> 
 def test_broken_files_are_seen(tmp_path: Path) -> None:
     for name, content in {'a.json': '{"a": 1', 'a.png': 'PNG', 'a.pth': 'PK', 'a.safetensors': '12345678{}'}.items():
         (tmp_path / name).write_text(content)
-        assert harness.broken(tmp_path / name), name
+        assert leftovers.broken(tmp_path / name), name
     assert spoil(tmp_path) == 4 and not (tmp_path / 'a.pth').read_bytes()
