@@ -19,7 +19,7 @@ PACKAGE = 'denseclip'
 LAYERS = (
     ('version', 'files', 'recipes'),
     ('compat',),
-    ('structures', 'core.precision', 'core.regions'),
+    ('structures', 'core.placement', 'core.precision', 'core.regions'),
     ('weights',),
     ('clip',),
     ('core',),
@@ -30,7 +30,7 @@ LAYERS = (
     ('engine',),
     ('apis',),
     ('runtime',),
-    ('export',),
+    ('export', 'browser'),
     ('serving',),
     ('cli',),
 )
