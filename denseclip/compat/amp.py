@@ -75,7 +75,8 @@ def amp_wrapper_type() -> str:
 def enable_amp(optim_wrapper: dict[str, Any], dtype: torch.dtype | None = None) -> None:
     """Turn an optimizer wrapper's configuration into one for mixed precision, in place.
 
-    A configuration that asks for mixed precision already keeps its settings as far as the machine has them.
+    A configuration that asks for mixed precision already keeps its settings as far as the machine has them; a loss
+    scale that was meant for another type than ``dtype`` goes. bfloat16 is not scaled: it has the range of float32.
 
     Args:
         optim_wrapper: The ``optim_wrapper`` of a config.
@@ -93,10 +94,14 @@ def enable_amp(optim_wrapper: dict[str, Any], dtype: torch.dtype | None = None) 
     wanted = amp_wrapper_type()
     optim_wrapper['type'] = wanted
     if wanted == 'AmpOptimWrapper':
+        configured = str(optim_wrapper.get('dtype') or torch.float16).removeprefix('torch.')
+        used = configured if dtype is None else str(dtype).removeprefix('torch.')
         if dtype is not None:
-            optim_wrapper['dtype'] = str(dtype).removeprefix('torch.')
-        if optim_wrapper.get('dtype') == 'bfloat16':  # it has the range of float32
-            optim_wrapper.setdefault('loss_scale', 1.0)
+            if used != configured or dtype == torch.bfloat16:
+                optim_wrapper.pop('loss_scale', None)
+            optim_wrapper['dtype'] = used
+        if used == 'bfloat16':
+            optim_wrapper.setdefault('loss_scale', {'enabled': False})
         optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:
         for key in _CUDA_ONLY:

@@ -104,7 +104,10 @@ class SuiteRunner(Runner):
             raise OptionError('--fsdp does not go with EMAHook, which copies the whole model: leave out one of them')
         scaler = getattr(optim_wrapper, 'loss_scaler', None)
         if scaler is not None and scaler.is_enabled():
-            raise OptionError('--fsdp does not go with float16, whose scale differs by part: take --precision bf16')
+            raise OptionError(
+                '--fsdp does not go with a loss scale (float16 has one), which would differ by part: take --precision '
+                'bf16, or leave --fsdp out'
+            )
 
     def save_checkpoint(self, *args: Any, save_optimizer: bool = True, **kwargs: Any) -> None:
         """Write a checkpoint; all processes call it, the main one writes.
@@ -150,6 +153,7 @@ class SuiteRunner(Runner):
             The checkpoint.
         """
         checkpoint = read_training_file(str(filename), trust=self.trust)
+        _drop_empty_scales(checkpoint.get('optimizer'))
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = unwrap_model(self.model)
         notes = load_weights(
@@ -192,3 +196,12 @@ class SuiteRunner(Runner):
                 f"cannot resume from '{filename}': it holds weights only, no training state. Use it as a start instead "
                 f'(--cfg-options load_from={filename}), or resume from a checkpoint that training wrote.'
             ) from error
+
+
+def _drop_empty_scales(state: Any) -> None:
+    """Take out loss scales of runs that had none (bfloat16): a run that has one begins its own, PyTorch's refuses."""
+    if not isinstance(state, dict):
+        return
+    for part in (state, *state.values()):  # of one optimizer, or of several by name
+        if isinstance(part, dict) and part.get('loss_scaler') == {}:
+            del part['loss_scaler']

@@ -246,18 +246,20 @@ def touch(model: nn.Module) -> None:
     """Let caches of text see that weights have changed.
 
     They watch the version of each parameter, and that of the whole one, which is put together anew for each pass, does
-    not count the steps of the optimizer on its slices.
+    not count the steps of the optimizer on its slices. One region at a time is whole: the model need not fit.
 
     Args:
         model: A sharded model. All processes have to call this.
     """
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
-            module.unshard()
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.mul_(1.0)
     let_go(model)
+    for module in model.modules():
+        if not isinstance(module, FSDPModule):
+            continue
+        module.unshard()
+        for parameter in module.parameters():
+            if parameter.requires_grad and not isinstance(parameter, DTensor):  # slices belong to inner regions
+                parameter.mul_(1.0)
+        module.reshard()
 
 
 def let_go(model: nn.Module) -> None:

@@ -1,5 +1,7 @@
 """Mixed precision on the CPU."""
 
+from functools import partial
+
 import pytest
 import torch
 from mmengine.registry import OPTIM_WRAPPERS
@@ -56,6 +58,46 @@ def test_enable_amp_fits_the_machine(monkeypatch, current, accelerator, expected
         assert config['loss_scale'] == (512.0 if current == 'AmpOptimWrapper' else 'dynamic')
     else:
         assert not {'loss_scale', 'dtype'} & set(config)
+
+
+def gpu_wrapper(monkeypatch, config, dtype=None):
+    """MMEngine's wrapper for GPUs as a config makes it; it computes nothing here."""
+    from mmengine.optim.optimizer import amp_optimizer_wrapper as theirs
+
+    monkeypatch.setattr(amp, 'has_accelerator', lambda: True)
+    monkeypatch.setattr(theirs, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(theirs, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
+    amp.enable_amp(config, dtype)
+    return OPTIM_WRAPPERS.build({**config, 'optimizer': torch.optim.SGD(torch.nn.Linear(4, 2).parameters(), lr=0.1)})
+
+
+@pytest.mark.parametrize(
+    ('config', 'dtype', 'scaled'),
+    [
+        ({}, torch.bfloat16, False),
+        ({'type': 'AmpOptimWrapper'}, torch.bfloat16, False),  # as FC-CLIP, MAFT+ and SPAR have it
+        ({'type': 'AmpOptimWrapper', 'loss_scale': 512.0}, torch.bfloat16, False),
+        ({'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'}, None, False),
+        ({'type': 'AmpOptimWrapper', 'dtype': torch.bfloat16}, None, False),
+        ({'type': 'AmpOptimWrapper', 'dtype': 'bfloat16', 'loss_scale': {'enabled': False}}, torch.float16, True),
+        ({'type': 'AmpOptimWrapper', 'loss_scale': 512.0}, torch.float16, True),
+        ({'type': 'AmpOptimWrapper'}, None, True),
+        ({}, torch.float16, True),
+    ],
+)
+def test_bfloat16_has_no_loss_scale(monkeypatch, config, dtype, scaled):
+    had = config.get('loss_scale')
+    wrapper = gpu_wrapper(monkeypatch, dict(config), dtype)
+    assert wrapper.loss_scaler.is_enabled() is scaled
+    assert wrapper.loss_scaler.get_scale() == (1.0 if not scaled else had if isinstance(had, float) else 65536.0)
+
+
+def test_states_with_the_scale_of_one_are_read(monkeypatch):
+    """What bfloat16 runs wrote when they still had a scale."""
+    wrapper = gpu_wrapper(monkeypatch, {}, torch.bfloat16)
+    scale = dict(scale=1.0, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000, _growth_tracker=3)
+    wrapper.load_state_dict({**wrapper.state_dict(), 'loss_scaler': scale})
+    assert wrapper.state_dict()['loss_scaler'] == {}
 
 
 def test_enable_amp_leaves_unknown_wrappers_alone():

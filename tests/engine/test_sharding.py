@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from two_processes import in_two_processes
+from two_ranks import two_ranks
 
 from denseclip.clip.blocks import run_block
 from denseclip.engine.config import OptionError
 from denseclip.engine.launch import TrainOptions, train
-from denseclip.engine.sharding import held_bytes, is_sharded
+from denseclip.engine.runner import SuiteRunner, _drop_empty_scales
+from denseclip.engine.sharding import held_bytes, is_sharded, shard, touch
 
 
 @MODELS.register_module()
@@ -112,6 +118,58 @@ def test_spread_training_is_copied_training(toy_config: Path, train_toy: Any, tm
     assert alone.iter == 6
 
 
+def most_whole_at_once() -> tuple[int, int, set[str]]:
+    """Regions of a spread model, how many of them are whole at once in ``touch``, and what has no new version then."""
+    model = shard(BlocksNet())
+    regions = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    seen = [versions(region) for region in regions]
+    whole, most = set(), 0
+    unshard, reshard = FSDPModule.unshard, FSDPModule.reshard
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal most
+        whole.add(self)
+        most = max(most, len(whole))
+        return unshard(self, *args, **kwargs)
+
+    def given_back(self: Any) -> None:
+        whole.discard(self)
+        reshard(self)
+
+    FSDPModule.unshard, FSDPModule.reshard = counted, given_back  # in this forked process alone
+    touch(model)
+    assert not whole and all(isinstance(p, DTensor) for p in model.parameters() if p.ndim)
+    same = {
+        name
+        for before, region in zip(seen, regions, strict=True)
+        for name, version in versions(region).items()
+        if version == before[name]
+    }
+    return len(regions), most, same
+
+
+def versions(region: Any) -> dict[str, int]:
+    """Of a region's own parameters that are trained, whole."""
+    region.unshard()
+    own = {n: p._version for n, p in region.named_parameters() if p.requires_grad and not isinstance(p, DTensor)}
+    region.reshard()
+    return own
+
+
+def test_touching_a_model_needs_room_for_one_region(tmp_path: Path) -> None:
+    for regions, most, same in two_ranks(most_whole_at_once, tmp_path):
+        assert regions > 1 and (most, same) == (1, set())
+
+
+@pytest.mark.parametrize(('enabled', 'refused'), [(False, False), (True, True)])
+def test_loss_scales_are_refused_and_bfloat16_is_not(enabled: bool, refused: bool, tmp_path: Path) -> None:
+    wrapper = OptimWrapper(torch.optim.SGD(BlocksNet().parameters(), lr=0.1))
+    wrapper.loss_scaler = torch.amp.GradScaler('cpu', enabled=enabled)
+    runner: Any = SimpleNamespace(hooks=[])
+    with pytest.raises(OptionError, match='--precision bf16') if refused else nullcontext():
+        SuiteRunner._require_shardable(runner, wrapper)
+
+
 def test_one_process_spreads_nothing(toy_config: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match='torchrun'):
         train(toy_config, TrainOptions(work_dir=str(tmp_path), fsdp=True))
@@ -120,3 +178,14 @@ def test_one_process_spreads_nothing(toy_config: Path, tmp_path: Path) -> None:
     overrides = {'model_wrapper_cfg': dict(type='Mine')}
     with pytest.raises(OptionError, match='Mine'):
         train(toy_config, TrainOptions(work_dir=str(tmp_path), fsdp=True, launcher='pytorch', overrides=overrides))
+
+
+def test_a_state_without_a_scale_leaves_that_of_the_run_alone() -> None:
+    """A run in bfloat16 has none; PyTorch's scalers refuse the empty state."""
+    inner = {'state': {0: {'step': 1}}, 'loss_scaler': {}}
+    several = {'one': dict(inner), 'two': {'state': {}, 'loss_scaler': {'scale': 2.0}}}
+    _drop_empty_scales(several)
+    _drop_empty_scales(inner)
+    _drop_empty_scales(None)
+    assert inner == several['one'] == {'state': {0: {'step': 1}}}
+    assert several['two'] == {'state': {}, 'loss_scaler': {'scale': 2.0}}
