@@ -9,8 +9,8 @@ import json
 import os
 import re
 import tarfile
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -79,7 +79,6 @@ class TarShard:
                 self.bad.append(f'{name}: no {"caption" if "image" in parts else "picture"}')
         full, rest = divmod(len(self.names), together)
         self.lengths = [together] * full + [rest] * bool(rest)
-        self._file: tuple[int, int] | None = None
 
     def _members(self, image: tuple[str, ...], caption: str) -> dict[str, dict[str, tuple[int, int]]]:
         """Offset and size of the parts of each sample."""
@@ -113,22 +112,13 @@ class TarShard:
         """See :class:`Shard`."""
         start, size, text_start, text_size = map(int, self._places[place])
         name = self.names[place]
-        text = self._bytes(text_start, text_size)
+        with self.path.open('rb', buffering=0) as file:  # for this sample alone: a process may have thousands of shards
+            picture, text = (os.pread(file.fileno(), *part) for part in ((size, start), (text_size, text_start)))
         try:
             caption = text.decode('utf-8')
-            return self._bytes(start, size), caption if self._field is None else json.loads(caption)[self._field], name
+            return picture, caption if self._field is None else json.loads(caption)[self._field], name
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableSampleError(f"'{self.path}', sample '{name}': its caption cannot be read") from error
-
-    def _bytes(self, start: int, size: int) -> bytes:
-        # By position, with a descriptor for each process: forked workers would share one.
-        if self._file is None or self._file[0] != os.getpid():
-            self._file = (os.getpid(), os.open(self.path, os.O_RDONLY))
-        return os.pread(self._file[1], size, start)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the open file, which belongs to this process."""
-        return {**self.__dict__, '_file': None}
 
 
 def _ends(path: Path) -> bool:
@@ -145,14 +135,13 @@ class ParquetShard:
         path: The file.
         image: Column of bytes, or of ``bytes`` and ``path``.
         caption: Column of a text, or of a list of texts.
-        keep: Groups of rows that stay in memory.
 
     Raises:
         ShardError: If it cannot be read, lacks a column, or pyarrow is missing.
     """
 
-    def __init__(self, path: Path, image: str, caption: str, keep: int = 4) -> None:
-        self.path, self._columns, self._keep = path, [image, caption], keep
+    def __init__(self, path: Path, image: str, caption: str) -> None:
+        self.path, self._columns = path, (image, caption)
         self.bad: list[str] = []
         try:
             from pyarrow import ArrowException
@@ -160,6 +149,7 @@ class ParquetShard:
         except ImportError as error:
             raise ShardError(f"shard '{path}' needs pyarrow: pip install 'denseclip-suite[shards]'") from error
         try:
+            self._written = path.stat().st_mtime_ns
             with ParquetFile(path) as file:
                 self.lengths = [file.metadata.row_group(k).num_rows for k in range(file.metadata.num_row_groups)]
                 there = file.schema_arrow.names
@@ -169,34 +159,39 @@ class ParquetShard:
         if absent:
             raise ShardError(f"shard '{path}' has no column '{absent[0]}'; there are {', '.join(there)}")
         self._starts = np.cumsum([0, *self.lengths])
-        self._groups: OrderedDict[int, Any] = OrderedDict()
 
     def read(self, place: int) -> tuple[bytes, str | list[str], str]:
         """See :class:`Shard`."""
         group = int(np.searchsorted(self._starts, place, side='right')) - 1
         row = place - int(self._starts[group])
-        image, caption = (self._group(group).column(name)[row].as_py() for name in self._columns)
+        rows = _row_group(self.path, group, self._columns, self._written)
+        image, caption = (rows.column(name)[row].as_py() for name in self._columns)
         image = image.get('bytes') if isinstance(image, dict) else image
         if not isinstance(image, bytes) or not caption:
             what = 'caption' if isinstance(image, bytes) else 'picture'
             raise UnreadableSampleError(f"'{self.path}', row {place}: there is no {what}")
         return image, caption, f'row {place}'
 
-    def _group(self, number: int) -> Any:
-        if number not in self._groups:
-            from pyarrow import ArrowException
-            from pyarrow.parquet import ParquetFile
 
-            try:
-                with ParquetFile(self.path) as file:
-                    self._groups[number] = file.read_row_group(number, columns=self._columns)
-            except (ArrowException, OSError) as error:
-                raise UnreadableSampleError(f"'{self.path}', row group {number} cannot be read: {error}") from error
-            if len(self._groups) > self._keep:
-                self._groups.popitem(last=False)
-        self._groups.move_to_end(number)
-        return self._groups[number]
+@lru_cache(maxsize=4)
+def _row_group(path: Path, number: int, columns: tuple[str, ...], written: int) -> Any:
+    """A group of rows; four stay in memory, of all files together.
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the rows in memory."""
-        return {**self.__dict__, '_groups': OrderedDict()}
+    Args:
+        path: The file.
+        number: Of the group.
+        columns: What is read of it.
+        written: When the file was; one that is written anew is not taken for the old one.
+
+    Raises:
+        UnreadableSampleError: It is damaged.
+    """
+    del written
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            return file.read_row_group(number, columns=list(columns))
+    except (ArrowException, OSError) as error:
+        raise UnreadableSampleError(f"'{path}', row group {number} cannot be read: {error}") from error

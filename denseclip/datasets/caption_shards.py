@@ -156,8 +156,9 @@ class BlockSampler(Sampler[int]):
     """Endless order of a data set with ``blocks``, shuffled so that what is read together comes together.
 
     In each pass, blocks are shuffled, and then the samples of every ``window`` blocks among each other: a run reads a
-    few places of the disk at a time, and a group of rows once. Samples are dealt to the processes in turn: in a pass,
-    each is seen once, by one process.
+    few places of the disk at a time, and a group of rows once by each worker of each process, which keeps four of them
+    (a ``window`` above four has it read them again). Samples are dealt to the processes in turn: in a pass, each is
+    seen once, by one process.
 
     Args:
         dataset: Has ``blocks``, such as :class:`CaptionShards`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -126,6 +127,25 @@ def test_samples_that_lie_together_come_together(tmp_path: Path) -> None:
     assert len(blocks) <= 2
     plain = BlockSampler(dataset, shuffle=False)
     assert [number for number, _ in zip(iter(plain), range(31), strict=False)] == [*range(30), 0]
+
+
+def test_open_files_do_not_grow_with_the_number_of_tars(tmp_path: Path) -> None:
+    dataset = tars(tmp_path)
+    before = len(os.listdir('/dev/fd'))
+    assert [dataset[place]['data_samples'].caption for place in (0, 10, 20)] == ['number 0', 'number 10', 'number 20']
+    assert len(os.listdir('/dev/fd')) == before
+
+
+def test_rows_in_memory_do_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
+    rows = [np.random.default_rng(number).bytes(300_000) for number in range(8)]
+    for number, content in enumerate(rows):
+        pq.write_table(pa.table({'image': [content], 'caption': [str(number)]}), tmp_path / f'{number}.parquet')
+    shards = CaptionShards('*.parquet', str(tmp_path)).shards
+    before = pa.total_allocated_bytes()
+    assert [shard.read(0)[0] for shard in shards] == rows
+    assert pa.total_allocated_bytes() - before < 5 * 300_000
+    pq.write_table(pa.table({'image': [b'new'], 'caption': ['new']}), tmp_path / '7.parquet')
+    assert CaptionShards('7.parquet', str(tmp_path)).shards[0].read(0)[0] == b'new'
 
 
 def test_bad_members_are_named_and_counted(tmp_path: Path) -> None:
