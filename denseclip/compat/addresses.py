@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urldefrag, urlsplit
 
 from denseclip.files.archives import DamagedArchiveError, require_whole
-from denseclip.files.download import SCHEMES, DownloadError, digest, fetch
+from denseclip.files.download import SCHEMES, DownloadError, fetch
 
 # torchvision, OpenMMLab and timm put the first digits of the sha256 behind the name; a date is not one.
 _SUM_IN_NAME = re.compile(r'-(?!20\d{6}\.)([0-9a-f]{8,64})\.\w+$')
@@ -46,7 +46,7 @@ def expected_sum(url: str) -> str | None:
 
 
 def fetched(url: str, folder: str | Path | None = None) -> Path:
-    """The file of an address on this machine: fetched once, compared with its sum every time.
+    """The file of an address on this machine: fetched once, by one process, compared with its sum every time.
 
     Args:
         url: ``https:``, ``http:`` or ``file:``; see :func:`expected_sum`.
@@ -62,16 +62,8 @@ def fetched(url: str, folder: str | Path | None = None) -> Path:
     address, _ = urldefrag(url)
     wanted = expected_sum(url)
     target = _place(address, folder, named=_SUM_IN_NAME.search(urlsplit(address).path) is not None)
-    if target.is_file():
-        found = digest(target)
-        if wanted is None or found.startswith(wanted):
-            return target
-        raise DownloadError(
-            f"'{target}', which '{address}' was fetched to, is not the expected file: its sha256 is {found}, not "
-            f'{wanted}. Remove it to have it fetched again.'
-        )
-    got = fetch(address, target, sha256=wanted)
-    if not got.checked:
+    got = fetch(address, target, sha256=wanted, again=False)
+    if got.sha256 and not got.checked:
         _tell(f"fetched '{address}', sha256 {got.sha256}; with #sha256={got.sha256} behind the address it is checked.")
     return target
 

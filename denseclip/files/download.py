@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from denseclip.files.atomic import commit, partial_name
+from denseclip.files.locks import taking_turns
 from denseclip.files.progress import Progress
 
 SCHEMES = ('https', 'http', 'file')
@@ -32,7 +33,7 @@ class Fetched:
     Attributes:
         path: Where.
         size: In bytes.
-        sha256: Of its content, in hexadecimal digits.
+        sha256: Of its content, in hexadecimal digits; empty where it was here before and there was nothing to compare.
         checked: Whether that is the sum that was expected; False where none was known.
         resumed: Bytes that an earlier try had fetched.
     """
@@ -50,8 +51,11 @@ def fetch(
     *,
     sha256: str | None = None,
     progress: Progress | None = None,
+    again: bool = True,
 ) -> Fetched:
     """Fetch a file.
+
+    Processes that fetch the same file do so one after the other.
 
     What an interrupted try fetched stays beside the target, hidden, and the next try asks for the rest. It does so
     only where it can tell that the rest belongs to the same file: by ``sha256``, or by the server's mark (``ETag``).
@@ -61,6 +65,8 @@ def fetch(
         target: File to make; its folder is made if need be. An existing one is replaced.
         sha256: What the content must sum to, or the first digits of it.
         progress: Called with the bytes that are here and, if it is known, how many there will be.
+        again: Fetch it also where it is here already; otherwise that one is taken, even if somebody else is just
+            fetching it.
 
     Returns:
         What was fetched.
@@ -73,7 +79,33 @@ def fetch(
         raise DownloadError(f"'{url}' cannot be fetched: an address begins with {', '.join(f'{s}:' for s in SCHEMES)}.")
     if target.is_dir():
         raise IsADirectoryError(f"'{target}' is a folder: name a file in it.")
+    if not again and (found := _here(url, target, sha256)):  # a folder that may only be read is enough for this
+        return found
     target.parent.mkdir(parents=True, exist_ok=True)
+    with taking_turns(target.with_name(partial_name(f'{target.name}.lock'))):
+        if not again and (found := _here(url, target, sha256)):
+            return found
+        return _fetch(url, target, sha256, progress)
+
+
+def _here(url: str, target: Path, sha256: str | None) -> Fetched | None:
+    """A file that is here, if it is.
+
+    Raises:
+        DownloadError: It has another sum.
+    """
+    if not target.is_file():
+        return None
+    found = '' if sha256 is None else digest(target)
+    if sha256 is not None and not found.startswith(sha256.lower()):
+        raise DownloadError(
+            f"'{target}', which '{url}' was fetched to, is not the expected file: its sha256 is {found}, not "
+            f'{sha256}. Remove it to have it fetched again.'
+        )
+    return Fetched(target, target.stat().st_size, found, sha256 is not None)
+
+
+def _fetch(url: str, target: Path, sha256: str | None, progress: Progress | None) -> Fetched:
     partial = target.with_name(partial_name(target.name))
     mark = target.with_name(partial_name(f'{target.name}.etag'))
     resumed = _receive(url, partial, mark, known_sum=sha256 is not None, progress=progress)

@@ -69,6 +69,25 @@ def _is_still(path: Path, handle: int) -> bool:
 
 
 @contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Wait for whoever is in a block of the same file's; where the file system knows no locks, nobody waits.
+
+    Args:
+        path: File that is there as long as somebody is in the block; nothing is in it.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    lock = create_locked(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the lock goes: those who wait see that the file is another one
+        if lock is not None:
+            os.close(lock)
+
+
+@contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -100,6 +101,26 @@ def test_a_kept_file_is_compared_each_time():
         path.write_bytes(content[:-1] + b'?')
         with pytest.raises(DownloadError, match=rf'{path.name}.*its sha256 is.*Remove it'):
             fetched(server.url)
+
+
+@pytest.mark.parametrize('named', [True, False])
+def test_those_who_want_one_file_at_once_fetch_it_once(named, tmp_path):
+    """Two at a time, as the processes of one training; the second one used to append to the file of the first."""
+    content = saved({'state_dict': STATE})
+    total = hashlib.sha256(content).hexdigest()
+    with serving(content, f'net-{total[:8]}.pth' if named else 'net.pth') as server, ThreadPoolExecutor() as pool:
+        server.pause, server.etag = 0.1, '"one"'
+        paths = list(pool.map(fetched, [server.url] * 3))
+        assert server.asked == [None]
+    assert len(set(paths)) == 1 and paths[0].read_bytes() == content
+    assert list(paths[0].parent.iterdir()) == [paths[0]]
+
+
+def test_a_file_that_is_here_is_not_read_where_no_sum_is_wanted(monkeypatch):
+    with serving(saved({'state_dict': STATE})) as server:
+        path = fetched(server.url)
+        monkeypatch.delattr('denseclip.files.download.digest')
+        assert fetched(server.url) == path
 
 
 def test_an_address_without_a_sum_tells_its_sum(monkeypatch):

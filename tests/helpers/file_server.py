@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ class Server:
         stop_after: Bytes after which it breaks the connection, once.
         ranges: Whether it can give a part.
         etag: Its mark of the content.
+        pause: Seconds that it takes to find the content.
         asked: The ``Range`` header of every request.
     """
 
@@ -25,6 +27,7 @@ class Server:
     stop_after: int | None = None
     ranges: bool = True
     etag: str | None = None
+    pause: float = 0.0
     url: str = ''
     asked: list[str | None] = field(default_factory=list)
 
@@ -43,6 +46,7 @@ def serving(content: bytes, name: str = 'weights.pth') -> Iterator[Server]:
             if start and start >= len(state.content):
                 self.send_error(416)
                 return
+            time.sleep(state.pause)
             part = state.content[start:]
             self.send_response(206 if start else 200)
             self.send_header('Content-Length', str(len(part)))
