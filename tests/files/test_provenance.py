@@ -83,6 +83,25 @@ def test_no_folder_of_this_machine_is_in_it(tmp_path):
     assert 'source' not in provenance() and re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', provenance()['written'])
 
 
+@pytest.mark.parametrize(
+    ('source', 'said'),
+    [
+        ('https://ann:s3cret@some.where:8443/a/net.pth', 'https://some.where:8443/a/net.pth'),
+        ('https://some.where/net.pth?X-Amz-Signature=s3cret&token=s3cret', 'https://some.where/net.pth'),
+        (f'HTTPS://u@h/net.pth?t=s3cret#token=s3cret&sha256={"0a" * 32}', f'HTTPS://h/net.pth#sha256={"0a" * 32}'),
+        ('http://h/net.pth#s3cret', 'http://h/net.pth'),
+        ('https://s3cret@h', 'https://h'),
+        ('s3://key:s3cret@bucket/net.pth?token=s3cret', 's3://bucket/net.pth'),
+        ('torchvision://resnet50', 'torchvision://resnet50'),
+        ('file:///home/s3cret/net.pth?token=s3cret', 'net.pth'),
+        (Path('https://ann:s3cret@h/net.pth?token=s3cret'), 'https://h/net.pth'),
+        ('weights/100%#1?.pth', '100%#1?.pth'),
+    ],
+)
+def test_nothing_that_opens_a_door_is_in_it(source, said):
+    assert provenance(source)['source'] == said
+
+
 def test_every_writer_of_weights_says_it():
     """A call of ``write_safetensors`` without it is of a cache, or forgotten."""
     silent = []
