@@ -93,13 +93,19 @@ def test_numbers_of_all_processes_are_added(monkeypatch: pytest.MonkeyPatch) -> 
         'denseclip.engine.hooks.damaged_files.all_gather_object', lambda counts: [Counter(counts), other]
     )
     said: list[str] = []
-    runner: Any = SimpleNamespace(logger=SimpleNamespace(warning=said.append), rank=0)
+    runner: Any = SimpleNamespace(logger=SimpleNamespace(warning=said.append), rank=0, iter=7)
     hook.before_checkpoint(runner, 'iter')
     checkpoint: dict[str, Any] = {}
     hook.before_save_checkpoint(runner, checkpoint)
     assert checkpoint == {'damaged_files': {'a': 3, 'b': 1}}
+    assert said == ['skipped by another process up to iteration 7: b']  # the log of this one has named a
+    hook.before_checkpoint(runner, 'iter')
+    other['c'] = 1
     hook.after_train(runner)
-    assert said == ['2 damaged samples were skipped, 4 times in all: 3 x a; 1 x b']
+    assert said[1:] == [
+        'skipped by another process up to iteration 7: c',
+        '3 damaged samples were skipped, 5 times in all: 3 x a; 1 x b; 1 x c',
+    ]
     hooks = [DamagedFilesHook(), DamagedFilesHook()]
     for rank, resumed in enumerate(hooks):
         resumed.after_load_checkpoint(SimpleNamespace(rank=rank), checkpoint)

@@ -20,13 +20,15 @@ _SHOWN = 20  # files that are named at the end; the log has named each when it w
 class DamagedFilesHook(Hook):
     """Name and count samples that were skipped (``train_cfg.on_damaged='skip'``).
 
-    A file is named when it is first met, and all with their numbers at the end. Numbers are those of all processes and
-    travel in checkpoints, so a resumed run counts on.
+    A file is named when the first process meets it, or with the next checkpoint where another one does (only the first
+    one's log is kept), and the most frequent ones with their numbers at the end. Numbers are those of all processes
+    and travel in checkpoints, so a resumed run counts on.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._gathered: Counter[str] | None = None
+        self._told: set[str] = set()  # of those that other processes have met
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
@@ -47,6 +49,7 @@ class DamagedFilesHook(Hook):
             stage: Unused.
         """
         self._gathered = self._of_all()
+        self._tell(runner, self._gathered)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Keep the numbers in the checkpoint."""
@@ -63,10 +66,12 @@ class DamagedFilesHook(Hook):
         """Forget the numbers of a checkpoint whose weights are only a start."""
         if runner.iter == 0:
             self.counts.clear()
+            self._told.clear()
 
     def after_train(self, runner: Runner) -> None:
         """Say what was skipped."""
         total = self._of_all()
+        self._tell(runner, total)
         if not total:
             return
         named = [f'{count} x {fault}' for fault, count in total.most_common(_SHOWN)]
@@ -74,6 +79,14 @@ class DamagedFilesHook(Hook):
         runner.logger.warning(
             f'{len(total)} damaged samples were skipped, {total.total()} times in all: {"; ".join(named)}{more}'
         )
+
+    def _tell(self, runner: Runner, total: Counter[str]) -> None:
+        """Name what other processes have met; the main one's log is the one that is kept."""
+        if runner.rank != 0:
+            return
+        for fault in sorted(total.keys() - self.counts.keys() - self._told):
+            runner.logger.warning(f'skipped by another process up to iteration {runner.iter}: {fault}')
+            self._told.add(fault)
 
     def _of_all(self) -> Counter[str]:
         return sum(all_gather_object(self.counts), Counter())
