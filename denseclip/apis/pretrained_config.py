@@ -112,7 +112,8 @@ def check(content: Mapping[str, Any], name: str) -> None:
                     f"'{name}' asks for '{key}' in '{place or 'the config'}', which could run code: refused."
                 )
         for key, value in mapping.items():
-            if isinstance(value, str) and is_address(value) and place.split('/')[1:2] == ['model']:
+            steps = [*place.split('/')[1:], key]
+            if isinstance(value, str) and is_address(value) and steps[0] == 'model' and not set(_LEFT_OUT) & set(steps):
                 raise UserError(f"'{name}' asks for the address {value:.80} in '{place[1:]}/{key}': refused.")
         if isinstance(mapping.get('class_weight'), str):  # the hosts' losses take text for a file, and unpickle it
             raise UserError(

@@ -13,6 +13,7 @@ from typing import Any
 LOCATIONS = {
     'MODELS': 'denseclip.models',
     'DATASETS': 'denseclip.datasets',
+    'DATA_SAMPLERS': 'denseclip.datasets',
     'TRANSFORMS': 'denseclip.datasets',
     'METRICS': 'denseclip.evaluation',
     'HOOKS': 'denseclip.engine',

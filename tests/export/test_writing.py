@@ -28,7 +28,7 @@ def test_weights_that_lie_beside_a_large_graph_go_along(tmp_path, monkeypatch):
     graph, tokens = Rows(), torch.ones(2, 5, dtype=torch.long)
     writing = SegmentorWriting.__new__(SegmentorWriting)
     writing.folder, writing.parts, writing.model, writing.words = tmp_path, [], graph, None
-    writing.checked, writing.lowered = {}, None
+    writing.checked, writing.lowered, writing.inferencer = {}, None, None
     write_text_graph(graph, writing.part('text'), tokens)
     manifest = writing.manifest(None, vocabulary=None, palette=())
     assert manifest.files == {'text': 'text.onnx', 'text_weights': 'text.onnx.data'}
