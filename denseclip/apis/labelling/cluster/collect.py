@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -29,6 +31,7 @@ from denseclip.apis.segmentation import BACKGROUND_NAME
 from denseclip.structures.outlines import run_lengths
 
 _ENDINGS = {'JPEG': '.jpg', 'PNG': '.png', 'WEBP': '.webp', 'BMP': '.bmp', 'TIFF': '.tif'}
+_ENDING = re.compile(r'\.(tar\.gz|tgz|tar|parquet|pq)$', re.IGNORECASE)
 
 
 def collect(url: str, out: str | Path, order: Order) -> Labelled:
@@ -67,7 +70,7 @@ def collect(url: str, out: str | Path, order: Order) -> Labelled:
         known = {record.source: record.name for record in store.records()}
         writer = Writer(store, layout, run, order)
         new = 0
-        for found in _named(place, header, source, known):
+        for found in _named(place, header, source, known, order.pictures != 'none'):
             if found[0].relative not in known:
                 _write(writer, *found)
                 new += 1
@@ -83,50 +86,89 @@ def _run(header: Header, order: Order) -> Run:
 
 def _pictures(order: Order, source: Source) -> Order:
     """How pictures come along: no link leads into an archive or a bucket."""
-    near = source.kind == 'pictures' and is_local(source.system()[0])
-    return order if near or order.pictures == 'none' else replace(order, pictures='copy')
+    return order if _near(source) or order.pictures == 'none' else replace(order, pictures='copy')
 
 
-Found = tuple[names.Source, Mapping[str, Any], 'Member | None']
+Found = tuple[names.Source, Mapping[str, Any], Callable[[], bytes] | None]
 
 
-def _named(place: Place, header: Header, source: Source, known: Mapping[str, str]) -> Iterator[Found]:
-    """Every picture with its name, its row and, where it does not lie in a local folder, what gives its bytes."""
-    root = Path(source.root)
-    relatives = sorted(relative for shard in range(header.shards) for relative, _ in _rows(place, header, shard))
-    by_relative = {found.relative: found for found in names.sources(root, relatives, known)}
-    near = source.kind == 'pictures' and is_local(source.system()[0])
+def _named(place: Place, header: Header, source: Source, known: Mapping[str, str], wanted: bool) -> Iterator[Found]:
+    """Every picture with its name, its row and, where it is wanted and in no local folder, what gives its bytes."""
+    shards = range(header.shards)
+    relatives = _relatives(place, header)
+    by_relative = {
+        found.relative: found
+        for found in names.sources(Path(source.root), sorted(name for some in relatives for name in some), known)
+    }
+    far = wanted and not _near(source)
+    for shard, some in zip(shards, relatives, strict=True):
+        needed = far and not known.keys() >= set(some)
+        inside: Iterator[tuple[int, Member]] = iter(())
+        if needed:
+            inside = enumerate(members(source, pieces_of(place, shard)))
+        rows = _table(place, shard, parts.SCHEMA.names).to_pylist()
+        for relative, row in zip(some, rows, strict=True):
+            content = _content_of(inside, row) if needed else None
+            yield by_relative[relative], row, content
+
+
+def _near(source: Source) -> bool:
+    """Whether pictures are files of this machine."""
+    return source.kind == 'pictures' and is_local(source.system()[0])
+
+
+def _content_of(inside: Iterator[tuple[int, Member]], row: Mapping[str, Any]) -> Callable[[], bytes]:
+    """What gives the bytes of a row; members come in the order of the rows, so none is kept.
+
+    Raises:
+        UserError: If the source does not hold it any more.
+    """
+    member = next((member for index, member in inside if index == row['index']), None)
+    if member is None or member.key != row['key']:
+        raise UserError(
+            f"'{row['source']}' does not hold '{row['key']}' where it was labelled; bring the file back that was."
+        )
+    return member.content
+
+
+def _relatives(place: Place, header: Header) -> list[list[str]]:
+    """What the pictures of each shard are called in the labelled folder; no two have the same name.
+
+    Keys are unique in a table or an archive at best, and may lead out of a folder.
+    """
+    found, used, counts = [], set(), Counter()  # type: ignore[var-annotated]
     for shard in range(header.shards):
-        inside = {} if near else dict(enumerate(members(source, pieces_of(place, shard))))
-        for relative, row in _rows(place, header, shard):
-            yield by_relative[relative], row, inside.get(row['index'])
+        table = _table(place, shard, ['key', 'source'])
+        some = []
+        for key, file in zip(table['key'].to_pylist(), table['source'].to_pylist(), strict=True):
+            relative = key
+            if header.kind != 'pictures':
+                inside = [part for part in key.split('/') if part not in ('', '.', '..')]
+                relative = plain = '/'.join((_ENDING.sub('', file), *inside))
+                while relative in used:
+                    counts[plain] += 1
+                    relative = f'{plain}_{counts[plain] + 1}'
+                used.add(relative)
+            some.append(relative)
+        found.append(some)
+    return found
 
 
-def _rows(place: Place, header: Header, shard: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a picture is called in the labelled folder, and its row."""
+def _table(place: Place, shard: int, columns: Sequence[str]) -> pa.Table:
     with place.system.open(place.path(parts.name_of(shard)), 'rb') as file:
-        table = pq.read_table(file, columns=list(parts.SCHEMA.names))
-    seen: Counter[str] = Counter()
-    for row in table.to_pylist():
-        relative = row['key']
-        if header.kind != 'pictures':  # keys are unique in a file at best
-            relative = f'{row["source"].partition(".")[0]}/{relative.strip("/")}'
-            seen[relative] += 1
-            relative += f'_{seen[relative]}' if seen[relative] > 1 else ''
-        yield relative, row
+        return pq.read_table(file, columns=list(columns))
 
 
-def _write(writer: Writer, source: names.Source, row: Mapping[str, Any], member: Member | None) -> None:
+def _write(writer: Writer, source: names.Source, row: Mapping[str, Any], content: Callable[[], bytes] | None) -> None:
     size = (row['height'], row['width'])
     objects = parts.objects_in(row['objects'])
     if writer.run.background and not any(entry.label == len(writer.run.names) for entry in objects):
         objects = _with_rest(objects, size, len(writer.run.names))
-    if member is not None and writer.order.pictures != 'none':
-        data = member.fetch()
-        content = data.read_bytes() if isinstance(data, Path) else data
-        source = replace(source, suffix=_ENDINGS.get(Image.open(io.BytesIO(content)).format or '', '.png'))
-        writer.copy(source, content)
-    elif member is None:
+    if content is not None:
+        data = content()
+        source = replace(source, suffix=_ENDINGS.get(Image.open(io.BytesIO(data)).format or '', '.png'))
+        writer.copy(source, data)
+    elif writer.order.pictures != 'none':
         writer.place(source, lambda: Picture.of(source.path).rgb)
     writer.keep(Record(source.relative, source.name, source.file, source.split, size, objects))
 

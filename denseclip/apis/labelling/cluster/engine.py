@@ -173,7 +173,7 @@ def _room(ray: Any, cluster: Cluster, shards: int) -> int:
     cpus, gpus = there.get('CPU', 0.0), there.get('GPU', 0.0)
     room = int(cpus // cluster.cpus)
     if cluster.gpus:
-        room = min(room, int(gpus // cluster.gpus if cluster.gpus >= 1 else gpus * (1 // cluster.gpus)))
+        room = min(room, int(gpus // cluster.gpus if cluster.gpus >= 1 else gpus * int(1 / cluster.gpus + 1e-6)))
     if room < 1 and cluster.address is None:
         raise UserError(
             f'an actor takes {cluster.cpus} cores and {cluster.gpus:g} GPUs; this machine has {cpus:g} and {gpus:g}. '

@@ -10,9 +10,8 @@ from typing import Any
 
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.errors import UserError
-from denseclip.apis.labelling.cluster.members import SourceError
 from denseclip.apis.labelling.cluster.places import Place
-from denseclip.apis.labelling.cluster.shard import ShardError, ShardWorker
+from denseclip.apis.labelling.cluster.shard import ShardError, ShardWorker, UnusableProcessError
 from denseclip.apis.labelling.cluster.sources import Source
 from denseclip.apis.labelling.objects import Rules
 from denseclip.apis.labelling.order import Order, call_options
@@ -80,14 +79,20 @@ class JobWorker:
         for wait in (*self.waits, None):
             try:
                 facts, new = self.worker.label(shard)
-            except SourceError as error:
-                return {'shard': shard, 'fatal': readable(error)}
-            except (OSError, ShardError) as error:
-                if wait is None:
-                    return {'shard': shard, 'error': readable(error)}
-                time.sleep(wait)
+            except UnusableProcessError:
+                raise
             except UserError as error:
                 return {'shard': shard, 'fatal': readable(error)}
+            except Exception as error:  # clients of stores raise what is no OSError; the other shards go on
+                if wait is None:
+                    return {'shard': shard, 'error': _sentence(error)}
+                time.sleep(wait)
             else:
                 return {'shard': shard, 'new': facts.pictures * new}
         raise AssertionError('the last wait returns')
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, on one line."""
+    known = isinstance(error, OSError | ShardError) and str(error)
+    return ' '.join(readable(error if known else f'{type(error).__name__}: {error}').split())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import re
+import stat
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,23 +18,21 @@ import pyarrow.parquet as pq
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import Picture, UnreadableImageError
 from denseclip.apis.inputs import image_suffixes
+from denseclip.apis.labelling.cluster.damage import is_damage
 from denseclip.apis.labelling.cluster.places import is_local
 from denseclip.apis.labelling.cluster.sources import Piece, Source, joined
 from denseclip.files.names import readable
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 KEYS = ('key', '__key__', 'id', 'image_id', 'file_name', 'path')
 COLUMNS = ('image', 'img', 'jpg', 'jpeg', 'png', 'webp', 'bytes')
 _ROWS = 64  # of a table that are read at a time
+_BLOCK = 2**16
+_NO_PICTURE = (errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _KEY = re.compile(r'((?:.*/)?[^./]+)\.([^/]*)')
 """What WebDataset takes for the key of a member: all up to the first dot of its name; the rest is the ending."""
-
-
-class BrokenFileError(Exception):
-    """A table or archive that cannot be read on; what lies behind in it is lost."""
-
-    def __init__(self, file: str, reason: str) -> None:
-        super().__init__(f"'{file}' cannot be read on: {reason}")
-        self.file = file
 
 
 class SourceError(UserError):
@@ -40,7 +40,11 @@ class SourceError(UserError):
 
 
 class NotFetchedError(UnreadableImageError):
-    """Bytes that did not come though they should be there: the store does not answer, or refuses."""
+    """Bytes that did not come though they should be there: the store does not answer."""
+
+
+class MissingError(UnreadableImageError):
+    """A picture that is gone, or may not be read: where that is said of all, the store is to blame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,25 +65,51 @@ class Member:
         """Its pixels.
 
         Raises:
-            UnreadableImageError: If there are none.
+            NotFetchedError: If its store does not answer.
+            MissingError: If it is gone or may not be read.
+            UnreadableImageError: If it is no picture, or what holds it cannot be read on.
+        """
+        data = self.content()
+        if not data:
+            raise UnreadableImageError(self.key, 'there are no bytes in it. Copy or download it again.')
+        return Picture(Picture.of_bytes(data, self.key).rgb, Path(self.key))
+
+    def content(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            UnreadableImageError: See :meth:`picture`.
         """
         try:
             data = self.fetch()
-        except FileNotFoundError as error:
-            raise UnreadableImageError(self.key, 'it is gone. Put it back, or label what is there now anew.') from error
-        except OSError as error:
-            raise NotFetchedError(self.key, f'{error.strerror or error}. Look whether its store answers.') from error
-        if isinstance(data, Path):
-            return Picture.of(data)
-        return Picture(Picture.of_bytes(data, self.key).rgb, Path(self.key))
+            return _content(data) if isinstance(data, Path) else data
+        except (UnreadableImageError, MemoryError):
+            raise
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingError(self.key, 'it is gone. Put it back, or label what is there now anew.') from error
+        except PermissionError as error:
+            raise MissingError(self.key, 'no permission. Allow reading it.') from error
+        except Exception as error:  # clients of stores raise what is no OSError
+            reason = ' '.join(str(getattr(error, 'strerror', None) or error or type(error).__name__).split())
+            if getattr(error, 'errno', None) in _NO_PICTURE:
+                raise UnreadableImageError(self.key, f'{reason}. Name a file.') from error
+            raise NotFetchedError(self.key, f'{reason}. Look whether its store answers.') from error
+
+
+def _content(path: Path) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise UnreadableImageError(path, 'it is no file. Name a picture.')
+    return path.read_bytes()
 
 
 def members(source: Source, pieces: Sequence[Piece]) -> Iterator[Member]:
     """Pictures of a shard, in the order of the source.
 
+    Where a table or an archive is damaged, one member stands for all that is left of it, and its picture cannot be
+    read; the next piece follows.
+
     Raises:
-        BrokenFileError: If a table or an archive is damaged; what was given before is good.
-        OSError: If a file is gone, or its store does not answer.
+        OSError: If a table or an archive is gone, or its store does not answer; clients of stores raise others, too.
         SourceError: If there is no column of pictures.
     """
     system, root = source.system()
@@ -92,8 +122,17 @@ def members(source: Source, pieces: Sequence[Piece]) -> Iterator[Member]:
             inside = _rows(file, source, piece) if source.kind == 'tables' else _samples(file, source, piece)
             try:
                 yield from inside
-            except (tarfile.TarError, EOFError, pa.ArrowInvalid) as error:
-                raise BrokenFileError(readable(piece.file), str(error) or type(error).__name__) from error
+            except Exception as error:
+                if not is_damage(error):
+                    raise
+                broken = functools.partial(_raise_broken, readable(piece.file), str(error) or type(error).__name__)
+                yield Member('', readable(piece.file), broken)
+
+
+def _raise_broken(file: str, reason: str) -> bytes:
+    """In place of the bytes of what is left of a file."""
+    reason = ' '.join(reason.split())
+    raise UnreadableImageError(file, f'the file cannot be read on: {reason}. Copy or download it again.')
 
 
 def _fetch(system: Any, path: str) -> Callable[[], bytes | Path]:
@@ -109,14 +148,14 @@ def _rows(file: IO[bytes], source: Source, piece: Piece) -> Iterator[Member]:
     """Rows of a table; the groups they lie in are read a few rows at a time."""
     table = pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
     column, key = columns_of(table.schema_arrow, source, piece.file)
-    first, groups = _groups(table.metadata, piece)
+    row, groups = _groups(table.metadata, piece)
     names = [column] if key is None else [column, key]
-    row = first
-    for batch in table.iter_batches(_ROWS, row_groups=groups, columns=names):
-        begin, row = row, row + batch.num_rows
-        low, high = max(piece.start - begin, 0), min(piece.stop - begin, batch.num_rows)
-        if low < high:
-            yield from _cells(batch.slice(low, high - low), column, key, piece.file, begin + low)
+    for group in groups:  # apart, so that a damaged one takes no rows of another with it
+        for batch in table.iter_batches(_ROWS, row_groups=[group], columns=names):
+            begin, row = row, row + batch.num_rows
+            low, high = max(piece.start - begin, 0), min(piece.stop - begin, batch.num_rows)
+            if low < high:
+                yield from _cells(batch.slice(low, high - low), column, key, piece.file, begin + low)
 
 
 def _cells(batch: pa.RecordBatch, column: str, key: str | None, file: str, row: int) -> Iterator[Member]:
@@ -175,22 +214,66 @@ def _groups(facts: Any, piece: Piece) -> tuple[int, list[int]]:
 # --- archives -------------------------------------------------------------------------------------------------------
 
 
+class _NoEndError(tarfile.ReadError):
+    """An archive that ends behind a member: it was cut there, or never finished."""
+
+
+class _Entry(tarfile.TarInfo):
+    """A member whose header is whole: to tarfile any other than the first one means that the archive ends."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """See there.
+
+        Raises:
+            ReadError: If there is something else.
+        """
+        try:
+            return super().fromtarfile(archive)
+        except (tarfile.HeaderError, ValueError, OverflowError) as error:
+            if type(error).__name__ == 'EOFHeaderError':
+                raise
+            if type(error).__name__ == 'EmptyHeaderError':
+                raise _NoEndError('it has no end') from error
+            raise tarfile.ReadError(str(error)) from error
+
+
 def _samples(file: IO[bytes], source: Source, piece: Piece) -> Iterator[Member]:
-    """A picture of each sample of a WebDataset."""
+    """A picture of each sample of a WebDataset.
+
+    Raises:
+        ReadError: If the archive is damaged, has no end, or goes on behind it.
+    """
     sample, found = None, {}  # type: ignore[var-annotated]
-    with tarfile.open(fileobj=file, mode='r|*') as archive:
-        for member in archive:
-            parts = _KEY.fullmatch(member.name.removeprefix('./')) if member.isfile() else None
-            if parts is None:
-                continue
-            key, ending = parts[1], parts[2].lower()
-            if key != sample:
-                yield from _picture(sample, found, piece)
-                sample, found = key, {}
-            if ending == source.column or (source.column is None and f'.{ending}' in image_suffixes()):
-                content = archive.extractfile(member)
-                found[ending] = b'' if content is None else content.read()
-    yield from _picture(sample, found, piece)
+    with tarfile.open(fileobj=file, mode='r|*', tarinfo=_Entry) as archive:
+        try:
+            for member in archive:
+                parts = _KEY.fullmatch(member.name.removeprefix('./')) if member.isfile() else None
+                if parts is None:
+                    continue
+                key, ending = parts[1], parts[2].lower()
+                if key != sample:
+                    yield from _picture(sample, found, piece)
+                    sample, found = key, {}
+                if ending == source.column or (source.column is None and f'.{ending}' in image_suffixes()):
+                    content = archive.extractfile(member)
+                    found[ending] = b'' if content is None else content.read()
+        except _NoEndError:
+            yield from _picture(sample, found, piece)
+            raise
+        yield from _picture(sample, found, piece)
+        _check_end(archive)
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Refuse an archive that goes on behind a block of zeros: some of it was wiped out, or several were joined.
+
+    Raises:
+        ReadError: Then.
+    """
+    while rest := archive.fileobj.read(_BLOCK):
+        if rest.strip(b'\0'):
+            raise tarfile.ReadError('it goes on behind its end')
 
 
 def _picture(key: str | None, found: dict[str, bytes], piece: Piece) -> Iterator[Member]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from denseclip.apis.errors import UserError
+from denseclip.apis.labelling.cluster.damage import is_damage
 from denseclip.apis.labelling.cluster.places import Place
 from denseclip.apis.labelling.objects import LabelObject
 from denseclip.apis.labelling.store import Run
@@ -189,7 +190,9 @@ def read_facts(place: Place, shard: int, run: Run) -> Facts:
         with place.system.open(place.path(name), 'rb') as file:
             said = json.loads(pq.read_schema(file).metadata[_FACTS])
         facts = Facts.from_json(said)
-    except (pa.ArrowInvalid, KeyError, ValueError, TypeError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and not is_damage(error):
+            raise
         raise UserError(
             f"'{place.url}/{name}' cannot be read ({error}); remove it, and its pictures are labelled anew."
         ) from error

@@ -15,7 +15,7 @@ from denseclip.apis.labelling.cluster import parts
 from denseclip.apis.labelling.cluster.job import Job
 from denseclip.apis.labelling.cluster.parts import Letter, all_facts
 from denseclip.apis.labelling.cluster.places import Place
-from denseclip.apis.labelling.cluster.plan import LETTERS, Header, begin, unfinished
+from denseclip.apis.labelling.cluster.plan import LETTERS, TRIES, Header, begin, unfinished
 from denseclip.apis.labelling.cluster.sources import Source, find_source, joined
 from denseclip.apis.labelling.objects import Rules
 from denseclip.apis.labelling.order import Order, run_of
@@ -26,6 +26,7 @@ from denseclip.datasets.converters.ours import ConversionError, check_apart
 LAYOUT = 'parquet'
 _LEFT = 3  # shards that may be left before the run ends, and a tenth of those that are finished
 _SHOWN = 1000
+_NO_PART = 'its part is not there'
 Report: TypeAlias = Mapping[str, Any]
 """What became of a shard, see ``JobWorker.report``."""
 
@@ -67,7 +68,7 @@ class Sharded:
         objects: Objects of each class; classes without any are left out.
         letters: Number of dead letters.
         shown: The first thousand of them.
-        left: Shards that this run could not finish, and why.
+        left: Shards that are not finished, and why.
     """
 
     place: Place
@@ -113,7 +114,8 @@ def label_source(
     header = begin(place, source, run, order.shard_size)
     job = Job(place, source, run, order.rules, load, batch)
     shards = unfinished(place, header)
-    new, left = 0, []
+    new = 0
+    left: list[tuple[int, str]] = []
     if shards:
         for report in track(run_shards(job, shards), len(shards)):
             if 'fatal' in report:
@@ -122,7 +124,8 @@ def label_source(
             if 'error' in report:
                 left.append((report['shard'], report['error']))
                 _check_left(left, len(shards), place)
-    return replace(finish(place, header), new=new, left=tuple(left))
+    done, reasons = finish(place, header), dict(left)
+    return replace(done, new=new, left=tuple((shard, reasons.get(shard, why)) for shard, why in done.left))
 
 
 def describe_run(model: Predictor, source: Source, order: ShardOrder) -> Run:
@@ -162,10 +165,15 @@ def finish(place: Place, header: Header) -> Sharded:
     else:
         place.remove(LETTERS)
     if not left:
-        place.sweep(parts.FOLDER)
+        for name in place.names(TRIES):  # of shards whose mark could not be taken away, or that ran twice
+            place.remove(f'{TRIES}/{name}')
+        for folder in (parts.FOLDER, TRIES):
+            place.sweep(folder)
     names = (*header.run.names, 'background')
     counts = {name: objects[label] for label, name in enumerate(names) if objects[label]}
-    return Sharded(place, header, pictures, 0, counts, count, tuple(shown), ())
+    return Sharded(
+        place, header, pictures, 0, counts, count, tuple(shown), tuple((shard, _NO_PART) for shard in sorted(left))
+    )
 
 
 def _check_apart(place: Place, source: Source) -> None:

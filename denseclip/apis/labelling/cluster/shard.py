@@ -9,7 +9,7 @@ from typing import Any
 
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.labelling.cluster import parts
-from denseclip.apis.labelling.cluster.members import BrokenFileError, Member, NotFetchedError, SourceError, members
+from denseclip.apis.labelling.cluster.members import Member, MissingError, NotFetchedError, SourceError, members
 from denseclip.apis.labelling.cluster.parts import Facts, Letter
 from denseclip.apis.labelling.cluster.places import Place
 from denseclip.apis.labelling.cluster.plan import pieces_of
@@ -42,18 +42,15 @@ class _Ledger:
 
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
-    unfetched: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    """Pictures that did not come, and those that the model failed at, with the reasons."""
+    """Pictures that are missing, and those that the model failed at, with the reasons."""
 
-    def check(self, careful: bool) -> None:
+    def check(self) -> None:
         """Refuse a shard whose pictures are not to blame.
 
         Raises:
-            ShardError: If a store does not answer, or the model fails at everything.
+            ShardError: If all of them are missing, or the model fails at everything.
         """
-        if self.unfetched and not (careful and self.rows):
-            raise ShardError(self.unfetched[0])
         if len(self.failed) >= _ALL_FAIL and not self.rows:
             raise ShardError(self.failed[0])
 
@@ -87,8 +84,8 @@ class ShardWorker:
             What its part says of itself, and whether it is new.
 
         Raises:
-            ShardError: If nothing could be labelled for a reason that is not in the pictures.
-            OSError: If a file is gone or a store does not answer.
+            ShardError: If nothing could be labelled for a reason that is not in the pictures, or one did not come.
+            OSError: If a table or an archive is gone or a store does not answer; its client may raise others.
             SourceError: If the source is not as it has to be.
             UnusableProcessError: If the process cannot go on.
         """
@@ -96,9 +93,16 @@ class ShardWorker:
             return parts.read_facts(self.place, shard, self.run), False
         pieces = pieces_of(self.place, shard)
         tries, ledger = Tries(self.place, shard), _Ledger()
-        if tries.careful or not self._all(pieces, ledger):
-            self._rest(pieces, ledger, tries)
-        ledger.check(tries.careful)
+        try:
+            if tries.careful or not self._all(pieces, ledger):
+                self._rest(pieces, ledger, tries)
+            tries.look(None)
+        except UnusableProcessError:  # as good as a death
+            raise
+        except Exception:
+            tries.alive()
+            raise
+        ledger.check()
         rows = [ledger.rows[index] for index in sorted(ledger.rows)]
         facts = parts.write(self.place, shard, rows, sorted(ledger.letters, key=lambda letter: letter.index), self.run)
         tries.clear()
@@ -131,34 +135,34 @@ class ShardWorker:
 
     def _rest(self, pieces: list[Piece], ledger: _Ledger, tries: Tries) -> None:
         """Look at those that have no row, one by one; those that fail again get a letter."""
-        index = -1
-        try:
-            for index, member in enumerate(members(self.source, pieces)):
-                if index in ledger.rows:
-                    continue
-                if tries.fatal(index):
-                    ledger.letters.append(Letter(member.key, member.file, index, DIED, MOST))
-                    continue
-                self._one(member, index, ledger, tries)
-        except BrokenFileError as error:
-            ledger.letters.append(Letter('', error.file, index + 1, str(error), MOST))
+        for index, member in enumerate(members(self.source, pieces)):
+            if index in ledger.rows:
+                continue
+            if tries.fatal(index):
+                ledger.letters.append(Letter(member.key, member.file, index, DIED, MOST))
+                continue
+            self._one(member, index, ledger, tries)
 
     def _one(self, member: Member, index: int, ledger: _Ledger, tries: Tries) -> None:
-        reason, kind = '', ledger.failed
         tries.look(index)
-        for _ in range(MOST):
+        reason, to_blame = '', True
+        for last in (False, True):
             try:
                 outcome = next(outcomes(self.model, [member], BatchSize(1), read=Member.picture, **self.call))
                 if outcome.result is not None:
                     ledger.rows[index] = self._row(member, index, outcome)
                     return
-                reason = ' '.join(readable(outcome.error).split())
-                kind = ledger.unfetched if isinstance(outcome.error, NotFetchedError) else []
             except Exception as error:  # whatever a model does with a picture, the others go on
                 _check_process(error)
                 reason = ' '.join(readable(f'the model fails at it: {type(error).__name__}: {error}').split())
-                kind = ledger.failed
-        kind.append(f'{member.key}: {reason}')
+                to_blame = False
+                continue
+            reason = ' '.join(readable(outcome.error).split())
+            to_blame = not isinstance(outcome.error, MissingError)
+            if last and isinstance(outcome.error, NotFetchedError):
+                raise ShardError(reason)  # the next would not come either
+        if not to_blame:
+            ledger.failed.append(f'{member.key}: {reason}')
         ledger.letters.append(Letter(member.key, member.file, index, reason, MOST))
 
     def _row(self, member: Member, index: int, outcome: Outcome) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.inputs import image_suffixes
+from denseclip.apis.labelling.cluster.damage import is_damage
 from denseclip.apis.labelling.cluster.places import file_system, is_local, is_url
 from denseclip.files.names import readable
 
@@ -172,7 +173,9 @@ def row_groups(source: Source) -> Iterator[tuple[str, int]]:
         try:
             with system.open(joined(root, file), 'rb') as handle:
                 facts = pq.read_metadata(handle)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
+            if not is_damage(error):
+                raise
             raise UserError(f"'{file}' is no whole Parquet file ({error}).") from error
         return [facts.row_group(number).num_rows for number in range(facts.num_row_groups)]
 

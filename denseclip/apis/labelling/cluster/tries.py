@@ -9,6 +9,7 @@ costs a model that is loaded again. A picture that two processes died at is not 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from denseclip.apis.labelling.cluster.places import Place
@@ -61,11 +62,19 @@ class Tries:
         """Whether a picture kills processes."""
         return self._mark.deaths.get(str(index), 0) >= MOST
 
-    def look(self, index: int) -> None:
-        """Mark the picture that is looked at next."""
-        if self.careful:
+    def look(self, index: int | None) -> None:
+        """Mark the picture that is looked at next; None: none is."""
+        if self.careful and index != self._mark.looking:
             self._mark.looking = index
             self._write()
+
+    def alive(self) -> None:
+        """An error ends this beginning and no death: no picture is to blame, whatever the marks could say by now."""
+        try:
+            self.look(None)
+        except Exception:  # no room, or no answer; a mark that is gone convicts nobody either
+            with suppress(Exception):
+                self.clear()
 
     def clear(self) -> None:
         """Take the mark away: the shard is finished."""

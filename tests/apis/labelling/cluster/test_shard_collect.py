@@ -81,3 +81,52 @@ def test_unfinished_shards_are_not_collected(shots, tmp_path):
     with pytest.raises(UserError, match='was not begun'):
         collect(str(shots), tmp_path / 'out', Order())
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('kind', ['tables', 'archives'])
+def test_equal_keys_in_files_of_like_names_stay_apart(shots, tmp_path, kind):
+    """Names that differ behind a dot, a key that looks like a numbered one, and keys that would lead elsewhere."""
+    content = [path.read_bytes() for path in sorted(shots.rglob('*.png'))]
+    ending = 'parquet' if kind == 'tables' else 'tar'
+    files = {
+        f'v1.0/a.{ending}': {'x.png': content[0], '../../../x.png': content[1]},
+        f'v1.1/a.{ending}': {'x.png': content[2]},
+        f'v1.1/a.b.{ending}': {'x_2.png': content[3], 'x.png': content[4]},
+        f'v1.1/a.{"pq" if kind == "tables" else "tgz"}': {'x.png': content[5], 'x_2.png': content[6]},
+    }
+    for name, some in files.items():
+        (table if kind == 'tables' else archive)(tmp_path / 'data' / name, some)
+    label(tmp_path / 'data', tmp_path / 'shards', shard_size=2)
+    before = contents(tmp_path)
+    found = collect(str(tmp_path / 'shards'), tmp_path / 'deep/er/out', Order('coco'))
+    images = tmp_path / 'deep/er/out/images'
+    copies = [(images / record.file).resolve() for record in found.records]
+    assert len({*copies}) == COUNT and all(path.is_relative_to(images.resolve()) for path in copies)
+    assert sorted(path.read_bytes() for path in copies) == sorted(content)
+    assert {name: data for name, data in contents(tmp_path).items() if not name.startswith('deep/er/out/')} == before
+
+
+def test_pictures_that_are_not_wanted_are_not_read(shots, tmp_path, monkeypatch):
+    """And of those that are, one is held at a time."""
+    from denseclip.apis.labelling.cluster import collect as module
+
+    archive(tmp_path / 'a.tar', {path.name: path.read_bytes() for path in sorted(shots.rglob('*.png'))})
+    label(tmp_path / 'a.tar', tmp_path / 'shards')
+    right, read = module.members, []
+
+    def members(*args):
+        for member in right(*args):
+            read.append(member.key)
+            yield member
+
+    monkeypatch.setattr(module, 'members', members)
+    ahead = []
+    place = module.Writer.copy
+    monkeypatch.setattr(module.Writer, 'copy', lambda *args: (ahead.append(len(read)), place(*args)))
+    assert collect(str(tmp_path / 'shards'), tmp_path / 'none', Order('coco', pictures='none')).new == COUNT
+    assert not read
+    assert collect(str(tmp_path / 'shards'), tmp_path / 'all', Order('coco')).new == COUNT
+    assert ahead == list(range(1, COUNT + 1))
+    archive(tmp_path / 'a.tar', {'other.png': next(shots.rglob('*.png')).read_bytes()})
+    with pytest.raises(UserError, match=r"'a\.tar' does not hold"):
+        collect(str(tmp_path / 'shards'), tmp_path / 'more', Order('coco'))
