@@ -3,6 +3,7 @@
 import gc
 
 import pytest
+import torch
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
@@ -16,6 +17,16 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def gradients_after_forks():
+    """Let processes that tests fork take gradients, whatever ran before.
+
+    Where fake tensors pretend that there is a GPU before the first backward pass, that pass starts a thread for each of
+    eight devices, and PyTorch refuses gradients in all processes that are forked afterwards.
+    """
+    torch.zeros(1, device='cpu', requires_grad=True).sum().backward()
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -1,6 +1,6 @@
 """20,000 pictures on two nodes while an actor, a node and the driver are killed; counts, memory, pictures a second.
 
-    nice -n 10 python -m studies.ray_label --folder /tmp/ray-label
+    nice -n 10 python -m studies.ray_label --folder ray-label
 
 One picture kills every process that looks at it, one cannot be read. Both nodes are processes of this machine with one
 core each. The second part waits 8 ms a picture in place of computing, so that two actors do not share a core's time.
