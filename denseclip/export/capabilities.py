@@ -82,6 +82,7 @@ def _no(reason: str) -> Capability:
     return Capability(False, reason)
 
 
+_PAIRS = 'its words tell pairs of classes apart, which graphs do not; give it words without such sentences.'
 _CHOOSES = 'it chooses the classes of each picture (active_vocabulary), which the runtime does not do.'
 
 
@@ -137,7 +138,7 @@ def _maskclip_plus(model: Any) -> Capability:
 
 def _masks(model: Any) -> Capability:
     if model.text.in_use is not None and model.text.in_use.differences:
-        return _no('its words tell pairs of classes apart, which graphs do not; give it words without such sentences.')
+        return _no(_PAIRS)
     if model.active_vocabulary is not None:
         return _no(_CHOOSES)
     if isinstance(model.backbone.tower, ResNetTower):
@@ -147,7 +148,7 @@ def _masks(model: Any) -> Capability:
 
 def _two_stages(model: Any) -> Capability:
     if model.text.in_use is not None and model.text.in_use.differences:
-        return _no('its words tell pairs of classes apart, which graphs do not; give it words without such sentences.')
+        return _no(_PAIRS)
     if model.proposer is not None:
         return _no('its masks come from another program (proposer=...), which the runtime does not run.')
     if model.test_cfg.mode == 'slide':

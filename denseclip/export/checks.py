@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from denseclip.core.placement import whole_multiples
 from denseclip.export.errors import ExportError
 from denseclip.export.graphs import example_text
 from denseclip.export.image_graphs import ImageGraph
@@ -38,7 +39,7 @@ def check_image_graph(path: Path, model: ImageGraph, embed_dim: int | None, clas
     graph, worst = session(path), 0.0
     numbers = torch.Generator(device='cpu').manual_seed(0)
     for count, *sides, some in model.cases:
-        height, width = (-(-max(side, model.least) // model.multiple) * model.multiple for side in sides)
+        height, width = whole_multiples([max(side, model.least) for side in sides], model.multiple)
         feeds = [torch.randn(count, 3, height, width, generator=numbers, device='cpu')]
         names = ['images']
         if embed_dim is not None:

@@ -173,7 +173,7 @@ def check_vocabulary(words: Words, vocabulary: Vocabulary) -> None:
         )
 
 
-def mean_directions(embeddings: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+def mean_directions(embeddings: np.ndarray, counts: Sequence[int] | np.ndarray) -> np.ndarray:
     """Mean of the directions of some embeddings after another, at length one, as ``TextBank`` makes it.
 
     Shape:
@@ -194,8 +194,7 @@ def class_prompts(text: np.ndarray, groups: Sequence[int]) -> np.ndarray:
     Shape:
         - text: :math:`(R, E)`; result: :math:`(K, E)`, float32
     """
-    starts = np.searchsorted(np.array(groups), np.arange(max(groups) + 1))
-    return unit_rows(np.add.reduceat(unit_rows(text), starts, axis=0)).astype(np.float32)
+    return mean_directions(text, np.bincount(groups))
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ def class_probabilities(
         known = set(rule.seen)
         weight = np.array([rule.beta if known.isdisjoint(names) else rule.alpha for names in groups], dtype=np.float32)
         by = np.broadcast_to(weight, inside.shape) if valid is None else weight * valid[:, None]
-        scores = (1 - by) * _log_softmax(inside) + by * _log_softmax(outside)
+        scores = (1 - by) * log_softmax(inside) + by * log_softmax(outside)
     rest, nothing = shares[:, :-1].sum(axis=1), shares[:, -1]
     if rule.void_trust:
         taken = nothing * rule.void_trust * softmax(outside.T).T.max(axis=1)
@@ -243,7 +243,8 @@ def _fit(length: int, out: int) -> np.ndarray:
     return np.eye(length) if length == out else bilinear_matrix(length, out)
 
 
-def _log_softmax(rows: np.ndarray) -> np.ndarray:
+def log_softmax(rows: np.ndarray) -> np.ndarray:
+    """Logarithms of the probabilities of logits (Q, K)."""
     most = rows.max(axis=1, keepdims=True)
     return rows - most - np.log(np.exp(rows - most).sum(axis=1, keepdims=True))
 

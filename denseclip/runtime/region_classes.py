@@ -81,9 +81,3 @@ def class_logits(logits: np.ndarray, groups: Sequence[int], classes: int) -> np.
     return np.concatenate(
         [np.maximum.reduceat(logits[:, : len(groups)], starts, axis=1), logits[:, len(groups) :]], axis=1
     )
-
-
-def log_softmax(rows: np.ndarray) -> np.ndarray:
-    """Logarithms of the probabilities of logits (Q, K)."""
-    most = rows.max(axis=1, keepdims=True)
-    return rows - most - np.log(np.exp(rows - most).sum(axis=1, keepdims=True))

@@ -14,10 +14,10 @@ from denseclip.runtime.confidences import Confidences
 from denseclip.runtime.graphs import session
 from denseclip.runtime.kinds import Regions
 from denseclip.runtime.label_maps import label_type
-from denseclip.runtime.mask_results import Queries, merged_planes, sigmoid
+from denseclip.runtime.mask_results import Queries, log_softmax, merged_planes, sigmoid
 from denseclip.runtime.model import RuntimeModel
 from denseclip.runtime.pictures import extend, prepare
-from denseclip.runtime.region_classes import MaskClasses, class_logits, log_softmax
+from denseclip.runtime.region_classes import MaskClasses, class_logits
 from denseclip.runtime.region_crops import MaskPlanes, cut_out, look, relative
 from denseclip.runtime.results import Answer, Asked, wanted
 from denseclip.structures.word_scores import PROBABILITY

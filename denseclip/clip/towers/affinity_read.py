@@ -13,6 +13,22 @@ from ..blocks import external_attention
 from ..branches import Branches, look_at, planes_at
 
 
+@whole
+def affinity_branch(block: Any, x: Tensor, grid: tuple[int, int], guide: Guide | None) -> Tensor:
+    """What a block's attention adds where patches look by another network, before the final norm.
+
+    Args:
+        block: The last one.
+        x: Before it.
+        grid: Height and width of the patches in it.
+        guide: Has the affinity.
+
+    Shape:
+        - x: :math:`(N, 1 + hw, C)`; result: :math:`(N, h'w', C)`
+    """
+    return block.ls_1(external_attention(block.attn, block.ln_1(x), grid, guide))
+
+
 def read_by_affinity(
     tower: Any, tokens: Tensor, grid: tuple[int, int], result: tuple[int, int], guide: Guide | None, beside: Any
 ) -> Tensor:
@@ -31,12 +47,8 @@ def read_by_affinity(
     """
     block, read_out = tower.visual.transformer.resblocks[-1], tower.read_out
 
-    @whole
-    def branch(block: Any, x: Tensor) -> Tensor:
-        return block.ls_1(external_attention(block.attn, block.ln_1(x), grid, guide))
-
     def read(x: Tensor) -> Tensor:
-        return tower.after_blocks(branch(block, x))
+        return tower.after_blocks(affinity_branch(block, x, grid, guide))
 
     found, branches = read(tokens), beside if beside is not None else Branches()
     if branches.middle is not None:

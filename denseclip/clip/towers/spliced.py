@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from denseclip.core.placement import Box, Size, Windows
+from denseclip.core.placement import Box, Size, Windows, whole_multiples
 
 from ..attention import Guide
-from ..blocks import external_attention, grid_of_result
+from ..blocks import grid_of_result
+from .affinity_read import affinity_branch
 from .joined import check_joinable
 from .vit import ViTTower, to_map
 
@@ -40,8 +41,7 @@ def window_planes(tower: ViTTower, tokens: Tensor, grid: Size, guide: Guide) -> 
         - tokens: :math:`(N, 1 + hw, C)`; result: :math:`(N, C, h', w')`
     """
     block = tower.visual.transformer.resblocks[-1]
-    mixed = block.ls_1(external_attention(block.attn, block.ln_1(tokens), grid, guide))
-    return to_map(mixed, grid_of_result(guide, grid))
+    return to_map(affinity_branch(block, tokens, grid, guide), grid_of_result(guide, grid))
 
 
 def splice(windows: Sequence[Tensor], boxes: Sequence[Box], size: Size, patch: Size) -> Tensor:
@@ -92,6 +92,6 @@ def whole_patches(size: Size, patch: Size, least: Size) -> Size:
         return max(size[0], least[0]), max(size[1], least[1])
     step = patch[0] if size[0] >= size[1] else patch[1]
     longest = max(size)
-    longer = -(-longest // step) * step
-    height, width = (-(-int(side * longer / longest) // p) * p for side, p in zip(size, patch, strict=True))
+    longer, _ = whole_multiples((longest, longest), step)
+    height, width = whole_multiples([int(side * longer / longest) for side in size], patch)
     return max(height, least[0]), max(width, least[1])

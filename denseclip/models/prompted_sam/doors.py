@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from open_clip.constants import IMAGENET_MEAN as MEAN
+from open_clip.constants import IMAGENET_STD as STD
 from torch import Tensor, nn
 
 from denseclip.core.placement import Size, pad_to, resize
@@ -20,7 +22,6 @@ from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 from .sight import LastAttention
 
 PROMPTS_AT_ONCE = 32
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def segment_anything_model(model: str, pretrained: str | None, who: str, instead: str) -> Any:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from denseclip.core.placement import Size, resize
+from denseclip.core.placement import Size, nearest, resize
 
 from .doors import PROMPTS_AT_ONCE, PromptedSAM, SAMView, longest_side
 
@@ -72,7 +72,7 @@ def prompts_of(labels: Tensor, scores: Tensor, how: Refinement) -> LabelPrompts:
         - labels: :math:`(H, W)`; scores: :math:`(K, H, W)`
     """
     size = max(1, labels.shape[0] // 2), max(1, labels.shape[1] // 2)
-    small = F.interpolate(labels[None, None].float(), size, mode='nearest')[0, 0].long()
+    small = nearest(labels, size).long()
     probable = resize(scores.float(), size)
     known = (small < len(scores)) & (probable.amax(dim=0) >= how.least_score)
     small = torch.where(known, small, 0)

@@ -85,19 +85,17 @@ class SAMAggregation(nn.Module):
         width = size_of(planes)[1]
         return planes[..., self._end(width, column) : self._end(width, column + 1)]
 
-    def refined(self, labels: Tensor, scores: Tensor, picture: Tensor, view: SAMView | None = None) -> Tensor:
+    def refined(self, labels: Tensor, scores: Tensor, view: SAMView) -> Tensor:
         """Labels after SAM's masks.
 
         Args:
             labels: Label map.
             scores: Probabilities of the classes.
-            picture: RGB in 0..255.
-            view: What :meth:`aggregate` saw of this picture; None: SAM looks now.
+            view: What SAM sees of the picture, such as :meth:`aggregate` gives.
 
         Shape:
-            - labels and result: :math:`(H, W)`; scores: :math:`(K, H, W)`; picture: :math:`(3, H, W)`
+            - labels and result: :math:`(H, W)`; scores: :math:`(K, H, W)`
         """
         if self.refine is None:
             return labels
-        seen = view if view is not None else self.sam.see(picture, size_of(labels))
-        return refined_labels(labels, scores, self.sam, seen, self.refine)
+        return refined_labels(labels, scores, self.sam, view, self.refine)

@@ -134,4 +134,6 @@ class SplicesWindows:
         """Labels of a picture (3, H, W) of the result's size after SAM's masks; both were turned back already."""
         assert self.sam is not None and scores is not None
         view = self._view if placement.flip is None else None
-        return self.sam.refined(labels, scores, self._colours(placement.turn_back(image)), view)
+        if view is None:  # the picture was looked at in parts, or mirrored
+            view = self.sam.sam.see(self._colours(placement.turn_back(image)), size_of(labels))
+        return self.sam.refined(labels, scores, view)
