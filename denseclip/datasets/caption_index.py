@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import tarfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..files.damage import is_damage, naming
+from ..files.tars import open_tar, tar_members
+from ..files.webdataset import key_and_ending
 from .files import UnreadableFileError
-
-_NAME = re.compile(r'^((?:.*/|)[^./][^.]*)\.([^/]*)$')
-"""WebDataset's convention: a sample is called what stands before the first dot of the file's name."""
 
 
 class UnreadableSampleError(UnreadableFileError):
@@ -83,14 +81,16 @@ class TarShard:
     def _members(self, image: tuple[str, ...], caption: str) -> dict[str, dict[str, tuple[int, int]]]:
         """Offset and size of the parts of each sample."""
         found: dict[str, dict[str, tuple[int, int]]] = {}
+        last = ''
         try:
             whole = self.path.stat().st_size
-            with tarfile.open(self.path, 'r:') as tar:
-                for member in tar:
-                    match = _NAME.match(member.name)
-                    if not member.isreg() or match is None:
+            with naming(self.path), self.path.open('rb') as file, open_tar(file, 'r:') as tar:
+                for member in tar_members(tar):
+                    last = member.name
+                    named = key_and_ending(member.name) if member.isreg() else None
+                    if named is None:
                         continue
-                    name, ending = match[1], match[2].lower()
+                    name, ending = named
                     kind = 'image' if ending in image else 'caption' if ending == caption else None
                     if kind is None or member.offset_data + member.size > whole:
                         continue
@@ -99,33 +99,28 @@ class TarShard:
                         self.bad.append(f'{member.name}: a second {kind} of one sample')
                     else:
                         parts[kind] = (member.offset_data, member.size)
-        except (tarfile.TarError, OSError) as error:
+        except Exception as error:
+            if not is_damage(error):
+                raise
             if not found:
                 raise ShardError(
                     f"shard '{self.path}' is no tar that can be read ({error}); compressed tars have to be unpacked"
                 ) from error
-        if not _ends(self.path):
-            self.bad.append('the file is cut off, or was not finished')
+            self.bad.insert(0, f"all behind '{last}': it cannot be read on ({error}); copy or download the file again")
         return found
 
     def read(self, place: int) -> tuple[bytes, str, str]:
         """See :class:`Shard`."""
         start, size, text_start, text_size = map(int, self._places[place])
         name = self.names[place]
-        with self.path.open('rb', buffering=0) as file:  # for this sample alone: a process may have thousands of shards
+        # Opened for this sample alone: a process may have thousands of shards.
+        with naming(self.path), self.path.open('rb', buffering=0) as file:
             picture, text = (os.pread(file.fileno(), *part) for part in ((size, start), (text_size, text_start)))
         try:
             caption = text.decode('utf-8')
             return picture, caption if self._field is None else json.loads(caption)[self._field], name
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableSampleError(f"'{self.path}', sample '{name}': its caption cannot be read") from error
-
-
-def _ends(path: Path) -> bool:
-    """Whether a tar has its end, two empty blocks; ``tarfile`` takes a part of a header for the end."""
-    with path.open('rb') as file:
-        file.seek(-min(1024, path.stat().st_size), os.SEEK_END)
-        return not any(file.read())
 
 
 class ParquetShard:
@@ -144,16 +139,17 @@ class ParquetShard:
         self.path, self._columns = path, (image, caption)
         self.bad: list[str] = []
         try:
-            from pyarrow import ArrowException
             from pyarrow.parquet import ParquetFile
         except ImportError as error:
             raise ShardError(f"shard '{path}' needs pyarrow: pip install 'denseclip-suite[shards]'") from error
         try:
             self._written = path.stat().st_mtime_ns
-            with ParquetFile(path) as file:
+            with naming(path), ParquetFile(path) as file:
                 self.lengths = [file.metadata.row_group(k).num_rows for k in range(file.metadata.num_row_groups)]
                 there = file.schema_arrow.names
-        except (ArrowException, OSError) as error:
+        except Exception as error:
+            if not is_damage(error):
+                raise
             raise ShardError(f"shard '{path}' is no Parquet file that can be read: {error}") from error
         absent = [name for name in self._columns if name not in there]
         if absent:
@@ -187,11 +183,12 @@ def _row_group(path: Path, number: int, columns: tuple[str, ...], written: int) 
         UnreadableSampleError: It is damaged.
     """
     del written
-    from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
     try:
-        with ParquetFile(path) as file:
+        with naming(path), ParquetFile(path) as file:
             return file.read_row_group(number, columns=list(columns))
-    except (ArrowException, OSError) as error:
+    except Exception as error:
+        if not is_damage(error):
+            raise
         raise UnreadableSampleError(f"'{path}', row group {number} cannot be read: {error}") from error

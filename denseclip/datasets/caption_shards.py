@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,9 +21,9 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS
 from PIL import Image, ImageOps
 from torch.utils.data import Sampler
 
+from ..files.webdataset import spelled_out
 from .caption_index import ParquetShard, Shard, ShardError, TarShard, UnreadableSampleError
 
-_RANGE = re.compile(r'\{(\d+)\.\.(\d+)\}')
 _NAMED = 5
 """Bad samples of a shard that are named; the others are counted."""
 
@@ -132,7 +131,7 @@ def shard_paths(shards: str | Sequence[str], data_root: str = '') -> list[Path]:
         if any(sign in pattern for sign in '*?['):
             found.update(dict.fromkeys(sorted(Path(data_root).glob(pattern))))
             continue
-        for name in _spelled_out(pattern):
+        for name in spelled_out(pattern):
             path = Path(data_root) / name
             if not path.is_file():
                 raise ShardError(f"shard '{path}' does not exist; check data_root and shards")
@@ -140,15 +139,6 @@ def shard_paths(shards: str | Sequence[str], data_root: str = '') -> list[Path]:
     if not found:
         raise ShardError(f"no shard fits {shards!r} in '{data_root}'; check data_root and shards")
     return list(found)
-
-
-def _spelled_out(pattern: str) -> Iterator[str]:
-    match = _RANGE.search(pattern)
-    if match is None:
-        yield pattern
-        return
-    for number in range(int(match[1]), int(match[2]) + 1):
-        yield from _spelled_out(f'{pattern[: match.start()]}{number:0{len(match[1])}}{pattern[match.end() :]}')
 
 
 @DATA_SAMPLERS.register_module()

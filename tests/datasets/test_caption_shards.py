@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -161,11 +162,48 @@ def test_bad_members_are_named_and_counted(tmp_path: Path) -> None:
         dataset[2]
     stand_in = SeededDataset(dataset, seed=0, on_damaged='skip')[SeededIndex(1, (0, 1))]['data_samples']
     assert stand_in.caption == 'number 0' and '0002: its picture' in stand_in.get(DAMAGED)[0]
-    raw = write_tar(tmp_path / 'b.tar', samples(0, 4)).read_bytes()
-    for end in (100, 513):  # in a header, and in what follows it
-        (tmp_path / 'b.tar').write_bytes(raw[: raw.index(b'0003.txt') + end])
-        cut = CaptionShards('b.tar', str(tmp_path), PIPELINE)
-        assert len(cut) == 3 and cut.shards[0].bad == ['the file is cut off, or was not finished', '0003: no caption']
+
+
+def test_a_damaged_tar_says_that_samples_are_lost(tmp_path: Path) -> None:
+    """Cut in a header or in what follows it, without an end, a header that was changed, one that was wiped out."""
+    path = write_tar(tmp_path / 'b.tar', samples(0, 4))
+    raw, place = path.read_bytes(), path.read_bytes().index(b'0003.txt')
+    end = raw.rindex(b'{}') + 512
+    damages = {
+        'truncated header': raw[: place + 100],
+        'unexpected end of data': raw[: place + 513],
+        'it has no end': raw[:end],
+        'bad checksum': raw[:place] + b'9' + raw[place + 1 :],
+        'it goes on behind its end': raw[:place] + bytes(512) + raw[place + 512 :],
+    }
+    for reason, damaged in damages.items():
+        path.write_bytes(damaged)
+        shard = CaptionShards('b.tar', str(tmp_path), PIPELINE).shards[0]
+        whole = reason == 'it has no end'
+        assert sum(shard.lengths) == (4 if whole else 3)
+        assert shard.bad[0].startswith("all behind '0003.") and f'({reason})' in shard.bad[0]
+        assert shard.bad[1:] == ([] if whole else ['0003: no caption'])
+    path.write_bytes(raw[: end + 512])
+    assert CaptionShards('b.tar', str(tmp_path), PIPELINE).shards[0].bad == []
+
+
+@pytest.mark.parametrize('ending', ['tar', 'parquet'])
+def test_a_disk_that_fails_is_no_damage(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when a shard is opened nor when a sample is read; the error names the file."""
+    dataset = (tars if ending == 'tar' else parquet)(tmp_path)
+    error = OSError(errno.EIO, 'Input/output error')
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(*error.args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr('os.pread' if ending == 'tar' else 'pyarrow.parquet.ParquetFile.read_row_group', fail)
+        with pytest.raises(OSError, match=rf'Input/output.*\.{ending}') as found:
+            dataset[0]
+        assert found.value.errno == errno.EIO
+    monkeypatch.setattr('tarfile.TarFile.next' if ending == 'tar' else 'pyarrow.parquet.ParquetFile.__init__', fail)
+    with pytest.raises(OSError, match=rf'Input/output.*\.{ending}'):
+        CaptionShards(f'*.{ending}', str(tmp_path))
 
 
 def test_a_small_clip_learns_from_shards_and_goes_on_exactly(tmp_path: Path) -> None:

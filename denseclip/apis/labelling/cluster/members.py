@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import functools
-import re
 import stat
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,21 +16,17 @@ import pyarrow.parquet as pq
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import Picture, UnreadableImageError
 from denseclip.apis.inputs import image_suffixes
-from denseclip.apis.labelling.cluster.damage import is_damage
 from denseclip.apis.labelling.cluster.places import is_local
 from denseclip.apis.labelling.cluster.sources import Piece, Source, joined
+from denseclip.files.damage import is_damage
 from denseclip.files.names import readable
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from denseclip.files.tars import BadEndError, open_tar, tar_members
+from denseclip.files.webdataset import key_and_ending
 
 KEYS = ('key', '__key__', 'id', 'image_id', 'file_name', 'path')
 COLUMNS = ('image', 'img', 'jpg', 'jpeg', 'png', 'webp', 'bytes')
 _ROWS = 64  # of a table that are read at a time
-_BLOCK = 2**16
 _NO_PICTURE = (errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_KEY = re.compile(r'((?:.*/)?[^./]+)\.([^/]*)')
-"""What WebDataset takes for the key of a member: all up to the first dot of its name; the rest is the ending."""
 
 
 class SourceError(UserError):
@@ -214,30 +208,6 @@ def _groups(facts: Any, piece: Piece) -> tuple[int, list[int]]:
 # --- archives -------------------------------------------------------------------------------------------------------
 
 
-class _NoEndError(tarfile.ReadError):
-    """An archive that ends behind a member: it was cut there, or never finished."""
-
-
-class _Entry(tarfile.TarInfo):
-    """A member whose header is whole: to tarfile any other than the first one means that the archive ends."""
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        """See there.
-
-        Raises:
-            ReadError: If there is something else.
-        """
-        try:
-            return super().fromtarfile(archive)
-        except (tarfile.HeaderError, ValueError, OverflowError) as error:
-            if type(error).__name__ == 'EOFHeaderError':
-                raise
-            if type(error).__name__ == 'EmptyHeaderError':
-                raise _NoEndError('it has no end') from error
-            raise tarfile.ReadError(str(error)) from error
-
-
 def _samples(file: IO[bytes], source: Source, piece: Piece) -> Iterator[Member]:
     """A picture of each sample of a WebDataset.
 
@@ -245,35 +215,23 @@ def _samples(file: IO[bytes], source: Source, piece: Piece) -> Iterator[Member]:
         ReadError: If the archive is damaged, has no end, or goes on behind it.
     """
     sample, found = None, {}  # type: ignore[var-annotated]
-    with tarfile.open(fileobj=file, mode='r|*', tarinfo=_Entry) as archive:
+    with open_tar(file, 'r|*') as archive:
         try:
-            for member in archive:
-                parts = _KEY.fullmatch(member.name.removeprefix('./')) if member.isfile() else None
-                if parts is None:
+            for member in tar_members(archive):
+                named = key_and_ending(member.name) if member.isfile() else None
+                if named is None:
                     continue
-                key, ending = parts[1], parts[2].lower()
+                key, ending = named
                 if key != sample:
                     yield from _picture(sample, found, piece)
                     sample, found = key, {}
                 if ending == source.column or (source.column is None and f'.{ending}' in image_suffixes()):
                     content = archive.extractfile(member)
                     found[ending] = b'' if content is None else content.read()
-        except _NoEndError:
+        except BadEndError:
             yield from _picture(sample, found, piece)
             raise
         yield from _picture(sample, found, piece)
-        _check_end(archive)
-
-
-def _check_end(archive: tarfile.TarFile) -> None:
-    """Refuse an archive that goes on behind a block of zeros: some of it was wiped out, or several were joined.
-
-    Raises:
-        ReadError: Then.
-    """
-    while rest := archive.fileobj.read(_BLOCK):
-        if rest.strip(b'\0'):
-            raise tarfile.ReadError('it goes on behind its end')
 
 
 def _picture(key: str | None, found: dict[str, bytes], piece: Piece) -> Iterator[Member]:

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.labelling.cluster.damage import is_damage
 from denseclip.apis.labelling.cluster.places import Place
 from denseclip.apis.labelling.objects import LabelObject
 from denseclip.apis.labelling.store import Run
+from denseclip.files.damage import is_damage
 
 FOLDER = 'shards'
 _FACTS = b'denseclip'

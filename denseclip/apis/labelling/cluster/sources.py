@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.inputs import image_suffixes
-from denseclip.apis.labelling.cluster.damage import is_damage
 from denseclip.apis.labelling.cluster.places import file_system, is_local, is_url
+from denseclip.files.damage import is_damage
 from denseclip.files.names import readable
+from denseclip.files.webdataset import spelled_out
 
 TO_END = -1
 _TABLES, _ARCHIVES = ('.parquet', '.pq'), ('.tar', '.tar.gz', '.tgz')
 _READERS = 16
-_RANGE = re.compile(r'\{(\d+)\.\.(\d+)\}')
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ def joined(root: str, file: str) -> str:
 
 def _files(name: str) -> Iterator[tuple[str, int, str]]:
     """Name in the file system, size and kind of each file that a word means."""
-    for expanded in _ranges(name):
+    for expanded in spelled_out(name):
         system, path = file_system(expanded)
         if system.exists(path):
             hits = [path]
@@ -206,17 +204,6 @@ def _files(name: str) -> Iterator[tuple[str, int, str]]:
             if kind not in ('tables', 'archives'):
                 raise UserError(f"'{hit}' is no Parquet or tar file; name such files, or one folder of pictures.")
             yield hit, int(system.size(hit) or 0), kind
-
-
-def _ranges(name: str) -> Iterator[str]:
-    """Names that ``{000..123}`` stands for, as people write lists of shards."""
-    parts = _RANGE.split(name)
-    ranges = [
-        [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-        for first, last in zip(parts[1::3], parts[2::3], strict=True)
-    ]
-    for chosen in product(*ranges):
-        yield ''.join(text for pair in zip(parts[::3], (*chosen, ''), strict=True) for text in pair)
 
 
 def _common(folders: Sequence[Sequence[str]]) -> str:
