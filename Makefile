@@ -50,10 +50,11 @@ page: $(STAMP)-test
 	$(PY) -m denseclip export --precision fp16 --calibrate $(PICTURES) --out build/page-export --force
 	$(PY) -m denseclip page build/page-export --out docs/browser/page --force
 
-sbom: $(STAMP)-supply
+# Both are about what the tests run on, and the tools come on top of it.
+sbom: $(STAMP)-test,supply
 	$(PY) -m studies.supply sbom sbom.cdx.json
 
-audit: $(STAMP)-supply
+audit: $(STAMP)-test,supply
 	$(PY) -m studies.supply audit
 
 # One environment serves all commands; `demo` needs fewer packages than `test`. An environment that already holds the

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from studies.supply.licences import REPOSITORY
@@ -19,7 +20,12 @@ def ask() -> tuple[list[Mapping[str, Any]], str]:
 
     Returns:
         What it says of each package, and the last line of its errors.
+
+    Raises:
+        SystemExit: It is not installed.
     """
+    if find_spec('pip_audit') is None:
+        raise SystemExit("pip-audit is not installed here, so nothing was asked; pip install -e '.[supply]'")
     command = [sys.executable, '-m', 'pip_audit', '-r', str(REPOSITORY / 'requirements' / 'tested.txt')]
     command += ['--no-deps', '--disable-pip', '-f', 'json', '--progress-spinner', 'off']
     done = subprocess.run(command, capture_output=True, text=True, check=False)

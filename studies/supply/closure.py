@@ -1,4 +1,4 @@
-"""The distributions that an installation brings, as far as they are installed here."""
+"""The distributions that an installation brings, and those that are not installed here."""
 
 from __future__ import annotations
 
@@ -26,22 +26,33 @@ def closure(wanted: tuple[str, ...]) -> dict[str, metadata.Distribution]:
         wanted: Names of extras.
 
     Returns:
-        Canonical name to distribution, sorted; what is not installed is left out.
+        Canonical name to distribution, sorted.
+
+    Raises:
+        SystemExit: Some are not installed here, so that nothing is known of them and what they ask for.
     """
     found: dict[str, metadata.Distribution] = {}
+    absent: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    todo = [Requirement(f'{ROOT}[{",".join(wanted)}]')]
+    todo = [(Requirement(f'{ROOT}[{",".join(wanted)}]'), 'this')]
     while todo:
-        requirement = todo.pop()
+        requirement, asker = todo.pop()
         name = canonicalize_name(requirement.name)
         news = {(name, extra) for extra in ('', *requirement.extras)} - seen
         seen |= news
         try:
             part = metadata.distribution(name)
         except metadata.PackageNotFoundError:
+            absent[name] = asker
             continue
         found[name] = part
-        todo += _needed(part, [extra for _, extra in news])
+        todo += [(needed, name) for needed in _needed(part, [extra for _, extra in news])]
+    if absent:
+        named = ', '.join(f'{name} (for {asker})' for name, asker in sorted(absent.items()))
+        raise SystemExit(
+            f'not installed here, so nothing is known of it and of what it brings: {named}; '
+            "pip install -e '.[mm,test,supply]'"
+        )
     found.pop(ROOT, None)
     return dict(sorted(found.items()))
 

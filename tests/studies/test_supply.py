@@ -21,6 +21,20 @@ def test_what_an_installation_brings(brought):
     assert not {name for name in brought if name.startswith('onedl')}
 
 
+def test_what_is_asked_for_and_not_there_is_named(tmp_path, monkeypatch):
+    """With who asks for it; what a marker or an extra leaves out is not asked for."""
+    needs = ['there', 'gone>=1', 'other; extra == "more"', 'old; python_version < "3"']
+    known = {'denseclip-suite': needs, 'there': ['deep[x]'], 'deep': ['lost; extra == "x"', 'no; extra == "y"']}
+    for name, asked in known.items():
+        folder = tmp_path / f'{name.replace("-", "_")}-1.0.dist-info'
+        folder.mkdir()
+        lines = ''.join(f'Requires-Dist: {line}\n' for line in asked)
+        (folder / 'METADATA').write_text(f'Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{lines}')
+    monkeypatch.setattr('sys.path', [str(tmp_path)])
+    with pytest.raises(SystemExit, match=r'it brings: gone \(for denseclip-suite\), lost \(for deep\); pip install'):
+        closure(('mm',))
+
+
 def test_no_licence_comes_in_unseen(brought):
     """Another one is looked at by a person, then named in ``studies/supply/licences.py``."""
     unseen = {name: licence_of(part) for name, part in brought.items() if not parts_of(licence_of(part)) <= ALLOWED}
@@ -107,6 +121,12 @@ WEAK = {'id': 'PYSEC-1', 'aliases': ['CVE-1'], 'fix_versions': ['2.15']}
 def test_advisories_or_a_sentence(found, error, says, code):
     lines, result = audit.told(found, error)
     assert any(says in line for line in lines) and result == code
+
+
+def test_without_the_tool_it_says_so(monkeypatch):
+    monkeypatch.setattr(audit, 'find_spec', lambda name: None)
+    with pytest.raises(SystemExit, match=r"pip-audit is not installed.*pip install -e '\.\[supply\]'"):
+        audit.ask()
 
 
 def test_an_accepted_weakness_has_its_reason(monkeypatch):
