@@ -4,6 +4,7 @@
 # make docs   the documentation as a site, in site/
 # make chaos  faults on purpose: kills, full disks, damaged files (docs/reliability.md)
 # make loop   from two photographs and a line of words to a small model that answers over HTTP (docs/loop.sh)
+# make clicks every page visited in a real browser: server, browser, report, review (needs npm, chromium, chromium-driver)
 # make page   a page that labels photographs in the browser alone, for the site (needs npm)
 # make sbom   a software bill of materials, sbom.cdx.json
 # make audit  known weaknesses of the tested versions, where they can be asked for
@@ -19,7 +20,7 @@ PICTURES ?= docs/assets
 JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-fast lint docs page loop sbom audit chaos clean
+.PHONY: demo test test-fast lint docs page clicks loop sbom audit chaos clean
 
 demo: $(STAMP)-demo
 	$(PY) tools/demo.py
@@ -49,6 +50,19 @@ loop: $(STAMP)-test
 page: $(STAMP)-test
 	$(PY) -m denseclip export --precision fp16 --calibrate $(PICTURES) --out build/page-export --force
 	$(PY) -m denseclip page build/page-export --out docs/browser/page --force
+
+# The photographs come with scikit-learn, the parts are drawn.
+clicks: SHOTS = $(shell $(PY) -c "import sklearn.datasets as d, pathlib; print(pathlib.Path(d.__file__).parent / 'images')")
+clicks: page
+	rm -rf build/clicks
+	$(PY) -m denseclip miniworld build/clicks/parts --layout mvtec --count 4 --val-count 12 --seed 5
+	$(PY) -m denseclip anomaly build/clicks/parts/washer/test --normal build/clicks/parts/washer/train/good --out build/clicks/inspection
+	$(PY) -m denseclip label $(SHOTS) --words "temple; sky; trees; flower" --out build/clicks/labelled
+	$(PY) -m denseclip review build/clicks/labelled
+	$(PY) -m studies.clicks page docs/browser/page $(SHOTS)/china.jpg $(SHOTS)/flower.jpg
+	$(PY) -m studies.clicks serve $(SHOTS)/china.jpg --runtime docs/browser/page/model
+	$(PY) -m studies.clicks report build/clicks/inspection
+	$(PY) -m studies.clicks review build/clicks/labelled
 
 # Both are about what the tests run on, and the tools come on top of it.
 sbom: $(STAMP)-test,supply

@@ -115,6 +115,7 @@ TEST = [
     *RAY,
     'httpx>=0.27',  # asks the server under test
     'mini-racer>=0.12',  # runs the scripts of the page for browsers
+    'selenium>=4.20',  # visits the pages (make clicks)
     *SUPERPIXELS,  # also an independent count of connected regions
 ]
 

@@ -1,4 +1,4 @@
-"""The page: whole, from this server alone, and made for what the model can do. ``studies/serve_page`` clicks it."""
+"""The page: whole, from this server alone, and made for what the model can do. ``studies/clicks`` clicks through it."""
 
 from __future__ import annotations
 
