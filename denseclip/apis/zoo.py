@@ -19,6 +19,7 @@ from denseclip.files.progress import Progress
 from denseclip.files.shipped import ROOTS, shipped
 
 _ZOO = 'checkpoints/model_zoo.yml'
+_Loader: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # ten times as fast where PyYAML was built with libyaml
 _SUFFIXES = ('.safetensors', '.pth', '.pt')
 
 
@@ -84,7 +85,7 @@ def read_zoo() -> dict[str, Any]:
     Raises:
         UserError: See :func:`ours`.
     """
-    return yaml.safe_load(ours(_ZOO).read_text(encoding='utf-8'))
+    return yaml.load(ours(_ZOO).read_text(encoding='utf-8'), _Loader)
 
 
 def zoo_models() -> dict[str, ZooModel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -57,12 +58,14 @@ class Legend:
         """Height of one entry."""
         return round(2.3 * self.font_size)
 
+    @functools.cached_property
     def column_width(self) -> int:
         """Width that shows all names in full, as far as they have at most 60 letters or so."""
         font = load_font(self.font_size)
         widest = max((text_width(font, entry.title) for entry in self.entries), default=0)
-        return min(max(widest, 5 * self.font_size), 36 * self.font_size) + 3 * self.font_size + self._share_width()
+        return min(max(widest, 5 * self.font_size), 36 * self.font_size) + 3 * self.font_size + self._share_width
 
+    @functools.cached_property
     def _share_width(self) -> int:
         font = load_font(self.font_size)
         return max((text_width(font, format_share(entry.share)) for entry in self.entries), default=0)
@@ -70,7 +73,7 @@ class Legend:
     def size(self, columns: int, width: int | None = None) -> tuple[int, int]:
         """Width and height for a number of columns; ``width`` is the room for the note (default: below the entries)."""
         rows = ceil(len(self.entries) / columns)
-        own = columns * self.column_width() + (columns - 1) * 2 * self.font_size
+        own = columns * self.column_width + (columns - 1) * 2 * self.font_size
         lines = len(self._note_lines(width or own))
         return own, rows * self.row_height + round(1.3 * self._note_size * (lines + 0.3) if lines else 0)
 
@@ -92,7 +95,7 @@ class Legend:
             width: room for the note, in pixels.
         """
         rows = ceil(len(self.entries) / columns)
-        step = self.column_width() + 2 * self.font_size
+        step = self.column_width + 2 * self.font_size
         for index, entry in enumerate(self.entries):
             self._draw_entry(canvas, left + index // rows * step, top + index % rows * self.row_height, entry)
         y = top + rows * self.row_height + round(0.2 * self.font_size)
@@ -101,14 +104,14 @@ class Legend:
             y += round(1.3 * self._note_size)
 
     def _draw_entry(self, canvas: Image.Image, left: int, top: int, entry: LegendEntry) -> None:
-        size, width = self.font_size, self.column_width()
+        size, width = self.font_size, self.column_width
         draw, font = ImageDraw.Draw(canvas), load_font(self.font_size)
         swatch = round(1.35 * size)
         middle = top + round(0.72 * size)
         fill_rounded(canvas, (left, top, left + swatch, top + swatch), max(2, swatch // 4), entry.color)
         text_left = left + swatch + round(0.65 * size)
         share = format_share(entry.share)
-        room = left + width - text_left - self._share_width() - size
+        room = left + width - text_left - self._share_width - size
         ink = MUTED if entry.doubtful else INK
         draw.text((text_left, middle), shorten(font, entry.title, room), font=font, fill=ink, anchor='lm')
         draw.text((left + width, middle), share, font=font, fill=MUTED, anchor='rm')

@@ -83,6 +83,13 @@ def overlay_palette(names: Sequence[str], palette: np.ndarray, background: int |
         ``K x 3`` RGB, ``uint8``; the palette itself if it is that of :func:`distinct_palette`.
     """
     palette = np.asarray(palette, dtype=np.uint8).reshape(-1, 3)
+    return _overlay_palette(tuple(names), palette.tobytes(), background).copy()
+
+
+@functools.lru_cache(maxsize=16)
+def _overlay_palette(names: tuple[str, ...], colours_of: bytes, background: int | None) -> np.ndarray:
+    """See :func:`overlay_palette`; the pictures of a run have the same classes."""
+    palette = np.frombuffer(colours_of, dtype=np.uint8).reshape(-1, 3)
     count = len(palette)
     free = np.array([k != background and names[k].casefold() != 'background' for k in range(count)], dtype=bool)
     own = distinct_palette(count)

@@ -43,6 +43,7 @@ def fill_rounded(
     canvas.paste(color, (left, top), mask)
 
 
+@functools.lru_cache(maxsize=4096)
 def text_width(font: Font, text: str) -> int:
     """Advance width of a text in pixels."""
     return round(font.getlength(text))

@@ -11,7 +11,8 @@ from denseclip.visualization.fonts import Font, load_font
 from denseclip.visualization.raster import depth, largest_area, nearest
 from denseclip.visualization.shapes import fill_rounded, text_width
 
-_WORK_SIZE = 480
+_WORK_SIZE = 240
+"""Long side of the labels in which room is looked for; at 480 that takes half of the time of a result."""
 _INK = (17, 21, 28)
 
 

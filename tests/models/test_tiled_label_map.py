@@ -15,6 +15,7 @@ from denseclip.models.functional.tiled_label_map import tiled_label_map
 @pytest.fixture(autouse=True)
 def _any_size(monkeypatch):
     monkeypatch.setattr(module, '_LEAST_NUMBERS', 0)
+    monkeypatch.setattr(module, '_FEW_CLASSES', 4)
 
 
 @pytest.fixture
@@ -75,6 +76,12 @@ def test_clear_cases_resize_no_class():
     left[3, :, :4], left[11, :, 4:] = 5, 4
     found = tiled_label_map([left], None, (128, 128), (128, 128))
     assert found[:, :64].eq(3).all() and found[:, 72:].eq(11).all()
+
+
+def test_a_window_of_few_classes_is_resized_whole(monkeypatch, no_way_back):
+    monkeypatch.setattr(module, '_FEW_CLASSES', 24)
+    with pytest.raises(AssertionError, match='20 classes resized'):
+        tiled_label_map([scores_of('smooth', (20, 8, 8), 0)], None, (128, 128), (100, 140))
 
 
 def test_only_classes_that_nearly_tie_are_resized(monkeypatch):

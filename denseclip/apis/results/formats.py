@@ -5,6 +5,7 @@ Nothing heavy is imported at module level: ``--help`` shows the names.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -197,8 +198,8 @@ def _json(content: Any) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1)
 
 
-_SAVING: dict[str, dict[str, Any]] = {'PNG': {'compress_level': 3}}
-"""Level 6, Pillow's own, takes 2.6 times as long for 3 % less."""
+_SAVING: dict[str, dict[str, Any]] = {'PNG': {'compress_type': zlib.Z_RLE}}
+"""Runs alone: of overlays 2 % larger than Pillow's own level 6, in 0.29 of its time; 4 % smaller than level 3."""
 
 
 def _png(picture: Any) -> bytes:

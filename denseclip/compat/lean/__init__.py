@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from .deferred import DeferredImports
+from .deferred import DeferredImports, Statement
 from .packages import LazyPackages
 
 _LAZY = (
@@ -32,16 +32,31 @@ _LAZY = (
     'timm.models',
 )
 _WITH_EFFECTS = ('mmdet.registry', 'mmdet.structures.bbox', 'mmseg.registry')  # they make and fill registries
-_DEFERRED = {
+_DEFERRED: dict[str, tuple[Statement, ...]] = {
     'mmseg.datasets.transforms.transforms': (
-        'from scipy.ndimage import gaussian_filter',
-        'scipy.ndimage',
-        ('gaussian_filter',),
+        ('from scipy.ndimage import gaussian_filter', 'scipy.ndimage', ('gaussian_filter',)),
+    ),
+    'open_clip.pretrained': (
+        ('    from huggingface_hub import hf_hub_download', 'huggingface_hub', ('hf_hub_download',)),
+    ),
+    'timm.models._hub': (
+        (
+            '    from huggingface_hub import HfApi, hf_hub_download, model_info',
+            'huggingface_hub',
+            ('HfApi', 'hf_hub_download', 'model_info'),
+        ),
+        (
+            '    from huggingface_hub.utils import EntryNotFoundError, RepositoryNotFoundError',
+            'huggingface_hub.utils',
+            ('EntryNotFoundError', 'RepositoryNotFoundError'),
+        ),
     ),
     'torchvision.ops.roi_align': (
-        'from torch._dynamo.utils import is_compile_supported',
-        'torch._dynamo.utils',
-        ('is_compile_supported',),
+        (
+            'from torch._dynamo.utils import is_compile_supported',
+            'torch._dynamo.utils',
+            ('is_compile_supported',),
+        ),
     ),
 }
 

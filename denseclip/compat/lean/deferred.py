@@ -12,12 +12,18 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+Statement = tuple[str, str, Sequence[str]]
+"""An import statement (one line, with its indentation), the module that it imports from, and the names."""
+
 
 class Deferred:
-    """Stands for a name of a module, and becomes it at the first use.
+    """Stands for a name of a module, and becomes it at the first use, together with all others in the same place.
+
+    So what an ``except`` names is a class by the time that a function of the same package raised something.
 
     Args:
         module: Full name of the module.
@@ -29,6 +35,12 @@ class Deferred:
         self._where = (module, name, home)
 
     def _resolve(self) -> Any:
+        home = self._where[2]
+        for other in [value for value in home.values() if type(value) is Deferred and value is not self]:
+            other._settle()
+        return self._settle()
+
+    def _settle(self) -> Any:
         module, name, home = self._where
         value = getattr(import_module(module), name)
         if home.get(name) is self:
@@ -54,10 +66,10 @@ class DeferredImports(MetaPathFinder):
     """Replace import statements of modules; belongs at the front of ``sys.meta_path``.
 
     Args:
-        statements: Module to the statement in it (one line), the module that it imports from, and the names.
+        statements: Module to the statements in it that wait.
     """
 
-    def __init__(self, statements: Mapping[str, tuple[str, str, Sequence[str]]]) -> None:
+    def __init__(self, statements: Mapping[str, Sequence[Statement]]) -> None:
         self.statements = statements
 
     def find_spec(
@@ -66,19 +78,23 @@ class DeferredImports(MetaPathFinder):
         """See :class:`importlib.abc.MetaPathFinder`."""
         if fullname not in self.statements:
             return None
-        statement, source, names = self.statements[fullname]
+        statements = self.statements[fullname]
         spec = PathFinder.find_spec(fullname, path, target)
-        if spec is None or not isinstance(spec.loader, SourceFileLoader) or source in sys.modules:
+        sources = [source for _, source, _ in statements]
+        if spec is None or not isinstance(spec.loader, SourceFileLoader) or any(s in sys.modules for s in sources):
+            return None
+        if not all(find_spec(source.partition('.')[0]) for source in sources):  # the import has to fail
             return None
         lines = (spec.loader.get_source(fullname) or '').split('\n')
-        if lines.count(statement) != 1:
+        if any(lines.count(statement) != 1 for statement, _, _ in statements):
             return None
-        lines[lines.index(statement)] = ''
+        for statement, _, _ in statements:
+            lines[lines.index(statement)] = ''
         code = compile('\n'.join(lines), str(spec.origin), 'exec', dont_inherit=True)
 
         def execute(module: ModuleType) -> None:
             home = vars(module)
-            home.update({name: Deferred(source, name, home) for name in names})
+            home.update({name: Deferred(source, name, home) for _, source, names in statements for name in names})
             exec(code, home)
 
         spec.loader.exec_module = execute  # type: ignore[method-assign]

@@ -19,7 +19,7 @@ def modules(tmp_path, monkeypatch):
     (tmp_path / f'{LIGHT}.py').write_text('\n'.join(('"""Light."""', STATEMENT, '', *functions)))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    finder = DeferredImports({LIGHT: (STATEMENT, HEAVY, ('Thing', 'work'))})
+    finder = DeferredImports({LIGHT: ((STATEMENT, HEAVY, ('Thing', 'work')),)})
     monkeypatch.setattr(sys, 'meta_path', [finder, *sys.meta_path])
     yield tmp_path
     for name in (HEAVY, LIGHT):
@@ -54,3 +54,16 @@ def test_a_module_that_imports_otherwise_is_left_alone(modules):
 def test_what_is_imported_already_is_not_deferred(modules):
     heavy = importlib.import_module(HEAVY)
     assert importlib.import_module(LIGHT).work is heavy.work
+
+
+def test_what_an_except_names_is_there_when_something_was_called(modules):
+    (modules / f'{HEAVY}.py').write_text('class Thing(Exception):\n    pass\n\n\ndef work():\n    raise Thing\n')
+    caught = ('def call():', '    try:', '        work()', '    except Thing:', '        return True')
+    (modules / f'{LIGHT}.py').write_text('\n'.join((STATEMENT, *caught)))
+    assert importlib.import_module(LIGHT).call()
+
+
+def test_what_is_not_installed_is_not_deferred(modules):
+    (modules / f'{HEAVY}.py').unlink()
+    with pytest.raises(ImportError, match=HEAVY):
+        importlib.import_module(LIGHT)
