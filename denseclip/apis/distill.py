@@ -16,6 +16,8 @@ from denseclip.apis.labelling.folder import CONFIDENCES
 from denseclip.apis.labelling.store import Store
 from denseclip.apis.new_dataset import new_dataset
 from denseclip.compat.config_text import config_text
+from denseclip.core.precision import Precision
+from denseclip.engine.compute import Layout
 from denseclip.engine.config import load_config
 from denseclip.engine.launch import TrainOptions, train
 from denseclip.files.shipped import config_file, here_or_shipped
@@ -56,6 +58,9 @@ def distill(
     resume: bool = False,
     seed: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    precision: Precision = 'fp32',
+    layout: Layout = 'auto',
+    compile: bool | str = False,
 ) -> Student:
     """Train a student.
 
@@ -71,6 +76,9 @@ def distill(
         resume: Go on with a training that was stopped.
         seed: Of the training.
         overrides: Dotted config keys and values.
+        precision: What it trains in, see :class:`denseclip.engine.compute.Compute`, as the next two.
+        layout: Of convolutions.
+        compile: Make graphs.
 
     Raises:
         UserError: If the data are no label maps of a teacher, or something does not go together.
@@ -94,7 +102,13 @@ def distill(
             config, config_text({'_base_': parent, **entries}, header='Config of a student; change it as you like.')
         )
     options = TrainOptions(
-        work_dir=str(out / 'work'), resume='auto' if resume else None, seed=seed, overrides=dict(overrides or {})
+        work_dir=str(out / 'work'),
+        resume='auto' if resume else None,
+        precision=precision,
+        layout=layout,
+        compile=compile,
+        seed=seed,
+        overrides=dict(overrides or {}),
     )
     runner: Any = train(config, options)
     weights = _publish(Path(runner.work_dir), out)

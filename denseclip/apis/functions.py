@@ -22,6 +22,7 @@ from denseclip.apis.loading import ConfigLike, shared_model
 from denseclip.apis.mask_inferencer import MaskInferencer
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.core.precision import Precision
+from denseclip.engine.compute import Layout
 
 _NO_WORDS = 'something'
 
@@ -48,6 +49,8 @@ def segment(
     masks: str | None = None,
     stage: str | None = None,
     precision: Precision | None = None,
+    layout: Layout | None = None,
+    compile: bool | str | None = None,
     head: str | Path | None = None,
     unknown: float | None = None,
 ) -> Any:
@@ -78,7 +81,9 @@ def segment(
         score: see :func:`load_model`.
         masks: see there.
         stage: see there.
-        precision: see there.
+        precision: see there, as the next two.
+        layout: see there.
+        compile: see there.
         head: file of ``denseclip adapt``, see :meth:`Inferencer.use_head`; its classes are the default.
         unknown: see there.
 
@@ -107,6 +112,8 @@ def segment(
         stage=stage,
         device=device,
         precision=precision,
+        layout=layout,
+        compile=compile,
         head=head,
         unknown=unknown,
     )
@@ -138,6 +145,8 @@ def detect(
     *,
     model: str | None = None,
     precision: Precision | None = None,
+    layout: Layout | None = None,
+    compile: bool | str | None = None,
 ) -> Detections:
     """Find objects in a picture, or in several.
 
@@ -152,7 +161,9 @@ def detect(
         score: the least confidence of an object, 0..1; by default 0.3.
         channel_order: ``'bgr'`` for arrays of OpenCV and mmcv.
         model: a name of a config instead of ``config``.
-        precision: see :func:`load_model`.
+        precision: see :func:`load_model`, as the next two.
+        layout: see there.
+        compile: see there.
 
     Returns:
         What was found, surest first, in the picture's own pixels; a list of it for several pictures.
@@ -167,7 +178,8 @@ def detect(
     name = one_of(config=config, model=model)
     if name is None:
         raise UserError('no model of this package finds objects by itself: give config and weights.')
-    found = shared_model(name=name, weights=weights, device=device, precision=precision)
+    computing = dict(precision=precision, layout=layout, compile=compile)
+    found = shared_model(name=name, weights=weights, device=device, **computing)
     if not isinstance(found, Detector):
         raise UserError(f'{type(found.model).__name__} finds no boxes; use denseclip.{_function_of(found)}.')
     return found(image, score, channel_order=channel_order)  # type: ignore[return-value]
@@ -186,6 +198,8 @@ def anomaly(
     pretrained: str | Path | None = None,
     device: str | None = None,
     precision: Precision | None = None,
+    layout: Layout | None = None,
+    compile: bool | str | None = None,
     channel_order: ChannelOrder | None = None,
 ) -> AnomalyResult:
     """Find defects in a picture, or in several, without any training picture.
@@ -205,7 +219,9 @@ def anomaly(
         clip: Another CLIP, see :class:`AnomalyInferencer`.
         pretrained: CLIP's weights.
         device: Such as ``'cpu'``; by default CUDA where there is any.
-        precision: See :func:`load_model`.
+        precision: See :func:`load_model`, as the next two.
+        layout: See there.
+        compile: See there.
         channel_order: ``'bgr'`` for arrays of OpenCV and mmcv.
 
     Returns:
@@ -216,8 +232,9 @@ def anomaly(
         >>> result.score, result.boxes()  # doctest: +SKIP
     """
     name = model if model is not None or config is not None else DEFAULT_ANOMALY
-    options = dict(weights=weights, clip=clip, pretrained=pretrained, device=device, precision=precision)
-    found = shared_model(name=name, config=config, **options)
+    options = dict(weights=weights, clip=clip, pretrained=pretrained, device=device)
+    computing = dict(precision=precision, layout=layout, compile=compile)
+    found = shared_model(name=name, config=config, **options, **computing)
     if not isinstance(found, AnomalyInferencer):
         raise UserError(f'{type(found.model).__name__} is no anomaly model; use denseclip.{_function_of(found)}.')
     return found(image, object, domain, defects, channel_order=channel_order)  # type: ignore[return-value]

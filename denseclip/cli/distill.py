@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from denseclip.cli.cfg_options import add_cfg_options
+from denseclip.cli.options import add_compute_options
 from denseclip.cli.programs import at_least
 from denseclip.files.names import shown
 
@@ -39,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--resume', action='store_true', help='go on with a training that was stopped')
     parser.add_argument('--seed', type=int, help='seed of the run')
+    add_compute_options(parser, training=True)
     add_cfg_options(parser, '--cfg-options')
 
 
@@ -60,6 +62,9 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         seed=args.seed,
         overrides=args.cfg_options,
+        precision=args.precision,
+        layout=args.layout,
+        compile=args.compile,
     )
     scores = ', '.join(f'{name} {value:.2f}' for name, value in made.scores.items())
     print(f'student of {len(made.classes)} classes: {shown(made.weights)}, {made.weights.stat().st_size / 1e6:.1f} MB')
