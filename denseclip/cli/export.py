@@ -116,12 +116,13 @@ def _card(name: str | None) -> ModelCard | None:
 
     if name is None or is_shared(name):
         return None
-    if name in {card.name for card in list_models()}:
-        card = find_card(name)
-        refuse(card.model)
-        return card
-    refuse(inference_config(str(config_file(name))).model.type)
-    return None
+    config = config_file(name)
+    if config.suffix and name not in {card.name for card in list_models()}:
+        refuse(inference_config(str(config)).model.type)
+        return None
+    card = find_card(name)
+    refuse(card.model)
+    return card
 
 
 def _load(args: argparse.Namespace, card: ModelCard | None, words: Vocabulary | None) -> Predictor:

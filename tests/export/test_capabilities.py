@@ -63,7 +63,8 @@ def test_a_stranger_is_refused():
     [
         ('resclip', 'ResCLIPSegmentor cannot be exported: its walks'),
         ('pmp_mask2former_r50_20k_ade20k-512x512', 'PMPMask2Former cannot be exported: '),
-        ('nowhere', 'nowhere'),
+        ('nowhere', "no model is called 'nowhere'"),
+        ('nowhere.py', "'nowhere.py'"),
     ],
 )
 def test_the_command_says_so_before_it_loads_a_model(config, says, tmp_path, capsys):
