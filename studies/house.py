@@ -19,7 +19,7 @@ PACKAGE = 'denseclip'
 LAYERS = (
     ('version', 'files', 'recipes'),
     ('compat',),
-    ('structures', 'core.placement', 'core.precision', 'core.regions'),
+    ('structures', 'core.placement', 'core.precision', 'core.regions', 'core.values'),
     ('weights',),
     ('clip',),
     ('core',),

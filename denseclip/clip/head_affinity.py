@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.precision import full_precision
+from denseclip.core.values import has_values
 
 from .nearness import near_by_axis
 from .token_repair import parts_of_rows
@@ -171,7 +171,7 @@ def _spectrum(keys: Tensor, count: int, scale: float) -> Tensor:
 
 def _farthest_pairs(distance: Tensor) -> Tensor:
     """One column for each row so that the sum of the entries is the largest, (heads,)."""
-    if distance.is_meta or isinstance(distance, FakeTensor):
+    if not has_values(distance):
         return torch.arange(len(distance), device=distance.device)  # their numbers are not known
     from scipy.optimize import linear_sum_assignment  # takes long to import, and only CASS needs it
 

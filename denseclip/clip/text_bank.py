@@ -13,9 +13,9 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.precision import autocast_dtype
+from denseclip.core.values import has_values
 
 from .templates import fill, resolve_templates
 from .text import TextTower
@@ -176,7 +176,7 @@ class TextBank:
         """One unit-length row per name: from memory, from disk, or from the tower."""
         parameter = next(self.tower.parameters())
         device = parameter.device
-        if parameter.is_meta or isinstance(parameter, FakeTensor):
+        if not has_values(parameter):
             return self._run_tower(prompts)  # without values there is no fingerprint to keep embeddings by
         state, key = self.key(()), self.key(prompts)
         new = tuple(dict.fromkeys(name for name in prompts if (state, name) not in self._memory))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
+from denseclip.core.values import has_values
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.matching import expected_text_map, pixel_text_score_map, visual_context
@@ -162,7 +163,7 @@ class TextPrompting(TakesWords):
         if spec is None or not getattr(self.data_preprocessor, '_enable_normalize', False):
             return
         mean, std = self.data_preprocessor.mean.flatten(), self.data_preprocessor.std.flatten()
-        if mean.is_meta or type(mean) is not Tensor:  # built without data, under the meta device or fake tensors
+        if not has_values(mean):  # built without data, under the meta device or fake tensors
             return
         conflict = spec.conflict(mean.tolist(), std.tolist())
         if conflict is not None:

@@ -17,6 +17,7 @@ from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut
 from denseclip.core.lazy_weights import LazyWeights
+from denseclip.core.values import has_values
 from denseclip.weights.positions import exporting
 
 from .answers import MAP_SIZES, AnswersPictures
@@ -181,7 +182,7 @@ class AnomalyModel(LazyWeights, AnswersPictures):
         if not getattr(self.data_preprocessor, '_enable_normalize', False):
             return
         mean, std = self.data_preprocessor.mean.flatten(), self.data_preprocessor.std.flatten()
-        if mean.is_meta or type(mean) is not Tensor:
+        if not has_values(mean):
             return
         conflict = self.preprocess.conflict(mean.tolist(), std.tolist())
         if conflict is not None:

@@ -14,9 +14,9 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.placement import Placement, Size, size_of
+from denseclip.core.values import has_values
 
 from .bilinear_matrix import bilinear_matrix
 
@@ -80,7 +80,7 @@ def can_tile(mask_logits: Tensor, geometry: Placement, least: int | None = None)
     size = geometry.result_size(mask_logits)
     return (
         mask_logits.device.type == 'cpu'
-        and not isinstance(mask_logits, FakeTensor)
+        and has_values(mask_logits)
         and mask_logits.dtype == torch.float32
         and mask_logits.numel() > 0
         and not (torch.is_grad_enabled() and mask_logits.requires_grad)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.precision import full_precision
+from denseclip.core.values import has_values
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def likeliest_of_groups(scores: Tensor, groups: Tensor) -> Tensor:
     Shape:
         - scores: :math:`(N, P)`; groups: :math:`(P)`; result: :math:`(N, G)`
     """
-    count = len(groups) if groups.is_meta or isinstance(groups, FakeTensor) else int(groups.max()) + 1
+    count = int(groups.max()) + 1 if has_values(groups) else len(groups)
     owner, shape, last = groups.expand_as(scores), (len(scores), count), scores.shape[1] - 1
     best = scores.new_full(shape, float('-inf')).scatter_reduce(1, owner, scores, 'amax')
     number = torch.arange(last + 1, device=groups.device).expand_as(scores)
@@ -95,7 +95,7 @@ def name_groups(names: Tensor, distance: float) -> Tensor:
         names: Unit vectors (P, E).
         distance: Groups that lie farther apart are not joined.
     """
-    if len(names) < 2 or names.is_meta or isinstance(names, FakeTensor):
+    if len(names) < 2 or not has_values(names):
         return torch.arange(len(names), device=names.device)
     from scipy.cluster.hierarchy import fcluster, linkage  # takes long to import, and only CASS needs it
 

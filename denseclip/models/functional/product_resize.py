@@ -7,9 +7,9 @@ from functools import lru_cache
 import torch
 from mmseg.models.utils import Upsample
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.placement import Size, resize, size_of
+from denseclip.core.values import has_values
 
 from .bilinear_matrix import bilinear_matrix
 
@@ -24,7 +24,7 @@ def product_resize(planes: Tensor, size: Size) -> Tensor:
     Shape:
         - planes: :math:`(N, C, h, w)`; result: :math:`(N, C, H, W)`
     """
-    own = planes.device.type == 'cpu' and planes.dtype == torch.float32 and not isinstance(planes, FakeTensor)
+    own = planes.device.type == 'cpu' and planes.dtype == torch.float32 and has_values(planes)
     if not own or not planes.requires_grad or torch.compiler.is_compiling() or size_of(planes) == tuple(size):
         return resize(planes, size)
     down, across = resize_matrix(planes.shape[2], size[0]), resize_matrix(planes.shape[3], size[1])

@@ -20,9 +20,9 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.precision import full_precision
+from denseclip.core.values import has_values
 
 from .bilinear_matrix import bilinear_matrix
 from .label_map import Box, Size, chunked_label_map, label_dtype, slide_label_map
@@ -113,7 +113,7 @@ def _axes(
         list(boxes) != grid  # the number of windows over a pixel must be one of rows times one of columns
         or len(maps) != len(grid)
         or first.device.type != 'cpu'
-        or isinstance(first, FakeTensor)
+        or not has_values(first)
         or any(m.dtype != torch.float32 or m.shape != first.shape or m.ndim != 3 for m in maps)
         or first.shape[0] < (_FEW_CLASSES if len(maps) == 1 else 4)
         or first.shape[1:].numel() == 1

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.core.placement import size_of
 from denseclip.core.precision import full_precision
+from denseclip.core.values import has_values
 from denseclip.models.functional.enlarged_cross_entropy import enlarged_cross_entropy
 from denseclip.models.functional.product_resize import product_resize
 
@@ -62,7 +62,7 @@ def _is_plain(loss: Any) -> bool:
 
 
 def _takes_gradients(logits: Tensor) -> bool:
-    real = not (logits.is_meta or isinstance(logits, FakeTensor) or torch.compiler.is_compiling())
+    real = has_values(logits) and not torch.compiler.is_compiling()
     return logits.requires_grad and logits.dtype != torch.float64 and real
 
 

@@ -11,7 +11,6 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from denseclip.clip.loading import LoadedCLIP
 from denseclip.clip.text_bank import TextBank
@@ -19,6 +18,7 @@ from denseclip.clip.towers import DenseReadOut, ImageTower
 from denseclip.clip.towers.vit import ViTTower
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.lazy_weights import LazyWeights
+from denseclip.core.values import has_values
 from denseclip.weights.source import resolve
 
 from ..functional.contrastive import contrastive_loss, gather_pairs
@@ -154,7 +154,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         rows = None if self._text_learns else self._rows
         if rows is None:
             rows = TextBank(self.loaded[0].text_tower(), self.templates).encode(self.vocabulary).embeddings
-            self._rows = None if rows.is_meta or isinstance(rows, FakeTensor) else rows
+            self._rows = rows if has_values(rows) else None
         return rows.to(next(self.parameters()).device)
 
     @property
@@ -194,7 +194,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
             rows = F.normalize(tower.encode_tokens(tokens)[0], dim=-1)
             return rows[torch.tensor([each.index(title) for title in titles], device=rows.device)]
         parameter = next(self.clip.parameters())
-        known = {} if parameter.is_meta or isinstance(parameter, FakeTensor) else self._sentences
+        known = self._sentences if has_values(parameter) else {}
         new = [title for title in dict.fromkeys(titles) if title not in known]
         if new:
             rows = F.normalize(self.loaded[0].text_tower().encode(new, truncate=True), dim=-1)
