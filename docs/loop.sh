@@ -5,9 +5,9 @@
 #   bash docs/loop.sh shots/ "road; car = automobile; sky; tree" out
 #
 # The same command again goes on: nothing is labelled twice, and the student that is there is trained to its end; remove
-# out/student to let one learn anew, from other decisions for instance. ITERATIONS=900 trains longer (usual: as the
-# student's config says), PORT=8000 is where the server listens. Where nobody looks at the review page, the most
-# doubtful object is kept, so that decisions are applied, too.
+# out/student to let one learn anew, from other decisions or for another number of steps. ITERATIONS=900 says how many
+# a new student takes (usual: as its config says), PORT=8000 where the server listens. Where nobody looks at the review
+# page, the most doubtful object is kept, so that decisions are applied, too.
 set -euo pipefail
 shots=${1:-} words=${2:-} out=${3:-} port=${PORT:-8000}
 give_up() { echo "loop.sh: $1" >&2; exit 2; }
@@ -19,7 +19,8 @@ curl --silent --max-time 5 --output /dev/null "http://127.0.0.1:$port/" && give_
 mkdir -p "$out"
 
 # 1. Label, and look at what is doubtful.
-denseclip label "$shots" --words "$words" --out "$out/maps" --to masks --confidences
+denseclip label "$shots" --words "$words" --out "$out/maps" --to masks --confidences ||
+  give_up "label has said why; photographs that cannot be read have to go before the loop goes on"
 denseclip review "$out/maps"
 if [ ! -f "$out/decisions.json" ]; then
   python3 - "$out" <<'PYTHON'
@@ -42,16 +43,17 @@ denseclip new-dataset "$out/maps" --out "$out/data.py" --force
 denseclip check "$out/data.py"
 
 # 3. A small model of these classes learns from them.
-resume=
+begin=${ITERATIONS:+--iterations $ITERATIONS}
 if [ -f "$out/student/config.py" ]; then
-  resume=--resume
+  begin=--resume
   echo "loop.sh: '$out/student' is there and goes on; remove it to let a student learn anew"
 fi
-denseclip distill "$out/maps" --out "$out/student" $resume ${ITERATIONS:+--iterations "$ITERATIONS"}
+denseclip distill "$out/maps" --out "$out/student" $begin
 
 # 4. Ship it: a graph that runs without PyTorch, on the command line and over HTTP.
 denseclip export "$out/student/config.py" --weights "$out/student/student.safetensors" --out "$out/exported" --force
-denseclip segment "$shots" --runtime "$out/exported" --out "$out/results" --force
+photograph=$(find "$shots" -type f \( -iname '*.png' -o -iname '*.jp*g' \) | sort | head -n 1)
+denseclip segment "$photograph" --runtime "$out/exported" --out "$out/results" --force
 denseclip serve --runtime "$out/exported" --port "$port" > "$out/serve.log" 2>&1 &
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT
@@ -61,6 +63,5 @@ until curl --silent --fail --max-time 10 --output /dev/null "http://127.0.0.1:$p
   [ $((seconds += 1)) -le 120 ] || give_up "the server does not answer at port $port; see $out/serve.log"
   sleep 1
 done
-photograph=$(find "$shots" -type f \( -iname '*.png' -o -iname '*.jp*g' \) | sort | head -n 1)
 curl --silent --fail -F "image=@$photograph" "http://127.0.0.1:$port/segment?format=labels" --output "$out/answer.png"
 echo "served: $out/answer.png ($(wc -c < "$out/answer.png") bytes); page: http://127.0.0.1:$port/"

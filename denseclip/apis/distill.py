@@ -25,6 +25,8 @@ from denseclip.weights.publish import publish
 
 BASE = 'configs/distill/distill_fpn_efficientnet-lite0_camvid-256x320.py'
 """A student that runs on any machine: its ImageNet trunk comes from a package."""
+VAL_SHARE = 0.1
+"""Part of the pictures that is held out, where nothing is split."""
 DATA_CONFIG, CONFIG, WEIGHTS = 'data.py', 'config.py', 'student.safetensors'
 _WARM_UP = 50
 
@@ -54,7 +56,7 @@ def distill(
     iterations: int | None = None,
     least: float = 0.0,
     trunk: str | Path | None = None,
-    val_share: float = 0.1,
+    val_share: float = VAL_SHARE,
     resume: bool = False,
     seed: int | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -73,7 +75,7 @@ def distill(
         least: Least confidence of the teacher in a pixel that teaches, 0..1; needs ``label --confidences``.
         trunk: Checkpoint of a model of ours with the same trunk, to begin with instead of ImageNet's weights.
         val_share: Part of the pictures that is held out, where nothing is split.
-        resume: Go on with a training that was stopped.
+        resume: Go on with a training that was stopped. Its config stays: what shapes it cannot be given again.
         seed: Of the training.
         overrides: Dotted config keys and values.
         precision: What it trains in, see :class:`denseclip.engine.compute.Compute`, as the next two.
@@ -89,7 +91,9 @@ def distill(
     config = out / CONFIG
     if config.exists() and not resume:
         raise UserError(f"'{out}' holds a student already; go on with --resume, or choose another folder.")
-    if not config.exists():
+    if config.exists():
+        _check_nothing_is_new(config, base, iterations, least, trunk, val_share)
+    else:
         out.mkdir(parents=True, exist_ok=True)
         above = _given(data, least, base) if data.suffix == '.py' else _of_labels(data, out, base, val_share)
         entries = _changes(load_config(above), iterations, trunk)
@@ -114,6 +118,24 @@ def distill(
     weights = _publish(Path(runner.work_dir), out)
     scores = {key: float(value) for key, value in _last_scores(runner).items()}
     return Student(config, weights, tuple(_classes(load_config(config))), scores)
+
+
+def _check_nothing_is_new(
+    config: Path, base: object, iterations: object, least: float, trunk: object, val_share: float
+) -> None:
+    """What shapes a config has no effect on one that is there."""
+    given = {
+        '--base': base is not None,
+        '--iterations': iterations is not None,
+        '--min-confidence': least > 0,
+        '--trunk': trunk is not None,
+        '--val-share': val_share != VAL_SHARE,
+    }
+    for option in (name for name, there in given.items() if there):
+        raise UserError(
+            f"{option} shapes '{config}', which is there and stays as it is with --resume: leave it out, change the "
+            'config, or choose another folder.'
+        )
 
 
 def _publish(work_dir: Path, out: Path) -> Path:

@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         print('\nno test pictures: the config tests on those to validate on')
     print(f'\nwritten: {shown(made.config)}')
     if not made.ok:
-        print(f'next: mend the data, then python tools/check_dataset.py {shown(made.config)}')
+        print(f'next: mend the data, then denseclip check {shown(made.config)}')
         return EXIT_ERROR
-    print(f'next: python tools/train.py {shown(made.config)}')
+    print(f'next: denseclip train {shown(made.config)}')
     return 0

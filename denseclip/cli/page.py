@@ -7,7 +7,7 @@ import argparse
 HELP = 'build a page that labels photographs by words in the browser alone, without a server'
 EPILOG = (
     'examples:\n'
-    '  denseclip export --precision int8 --calibrate shots/ --out exported\n'
+    '  denseclip export --precision fp16 --calibrate shots/ --out exported\n'
     '  denseclip page exported --out page\n'
     '  python -m http.server --directory page'
 )

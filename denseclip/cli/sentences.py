@@ -203,7 +203,7 @@ def _label(error: BaseException, text: str) -> str | None:
         else 'most likely a label map holds a class that'
     )
     return (
-        f'{what} the model does not have; tools/check_dataset.py CONFIG names such files, and num_classes (or the '
+        f'{what} the model does not have; `denseclip check CONFIG` names such files, and num_classes (or the '
         "model's vocabulary) must fit the data set"
     )
 

@@ -58,6 +58,8 @@ def test_a_student_learns_the_words_of_the_teacher(shots, tmp_path):
     assert result.names == tuple(words) and result.label_map.shape == (64, 80)
     with pytest.raises(UserError, match='--resume'):
         distill(data, tmp_path / 'student', iterations=2)
+    with pytest.raises(UserError, match='--iterations shapes'):
+        distill(data, tmp_path / 'student', iterations=2, resume=True)
     again = distill(data, tmp_path / 'student', resume=True, overrides=SMALL)
     before, after = read_state_dict(made.weights), read_state_dict(again.weights)
     assert all(torch.equal(before[key], after[key]) for key in before)

@@ -49,7 +49,7 @@ class CheckLabelRange(BaseTransform):
         ids = np.unique(values)
         reduced = bool(results.get('reduce_zero_label'))
         in_file = sorted(i for value in ids.tolist() for i in _in_file(value, reduced, results.get('label_map')))
-        hint = 'run tools/check_dataset.py CONFIG for a full report'
+        hint = 'run `denseclip check CONFIG` for a full report'
         if not reduced and in_file == [self.num_classes]:
             hint = (
                 f'id {self.num_classes} is one past the last class: if 0 means "no class", set '

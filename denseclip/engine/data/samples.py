@@ -73,7 +73,7 @@ def _require_fit(result: dict, files: dict[str, Any]) -> None:
     if tuple(labels) != tuple(picture[:2]):
         raise DamagedSampleError(
             f"{label_map} is {labels[1]} x {labels[0]}, its picture '{files.get('img_path')}' is "
-            f'{picture[1]} x {picture[0]}; tools/check_dataset.py lists all that do not fit'
+            f'{picture[1]} x {picture[0]}; `denseclip check CONFIG` lists all that do not fit'
         )
 
 
@@ -94,13 +94,13 @@ def _sentence(step: str, files: dict[str, Any], error: Exception) -> str:
     if step in _READS_LABELS and isinstance(error, KeyError) and 'seg_map_path' in error.args:
         return f"picture '{files.get('img_path')}' has no label map, and the pipeline's {step} wants one"
     if isinstance(error, FileNotFoundError):
-        return f'{subject} does not exist; tools/check_dataset.py lists all that is missing'
+        return f'{subject} does not exist; `denseclip check CONFIG` lists all that is missing'
     if step.startswith('Load') and isinstance(error, OSError) and error.strerror:
         return f'{subject} cannot be read: {error.strerror}'
     if _is_damaged(step, error):
-        return f'{subject} is empty, damaged or no picture; tools/check_dataset.py lists all such files'
+        return f'{subject} is empty, damaged or no picture; `denseclip check CONFIG` lists all such files'
     both = f" (label map '{labels}')" if labels and step not in _READS_LABELS else ''
-    return f'{subject}{both}: {step} fails with {type(error).__name__}: {error}; look with tools/check_dataset.py'
+    return f'{subject}{both}: {step} fails with {type(error).__name__}: {error}; look with `denseclip check CONFIG`'
 
 
 def require_data(config: Config, splits: Iterable[str]) -> None:

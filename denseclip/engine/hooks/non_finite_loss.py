@@ -57,7 +57,7 @@ class NonFiniteLossHook(Hook):
                 f'  finite values: {finite or "none"}',
                 f'  learning rates: {", ".join(f"{rate:.3g}" for rate in rates)}',
                 f'  images of the batch: {", ".join(files) or "unknown (the samples carry no img_path)"}',
-                '  Look at these images and labels first (tools/check_dataset.py); then lower the learning rate, '
+                '  Look at these images and labels first (denseclip check CONFIG); then lower the learning rate, '
                 'lengthen the warm-up or set optim_wrapper.clip_grad. The last checkpoint is older than this '
                 'iteration: continue with --resume.',
             ]
