@@ -5,10 +5,11 @@ The order of results is that of the pictures, and what they hold does not depend
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ def outcomes(
     paths: Iterable[Any],
     batch: BatchSize,
     read: Callable[[Any], Picture] = Picture.of,
+    begin: Callable[[Sequence[int]], object] = lambda places: None,
     **options: Any,
 ) -> Iterator[Outcome]:
     """Look at pictures; those of one shape that lie close together run together.
@@ -62,6 +64,7 @@ def outcomes(
         paths: The pictures: files, or what ``read`` knows.
         batch: How many run together at most.
         read: Gives a picture with its source; called by threads.
+        begin: Called with the places of those that the model looks at next.
         **options: Of the model's calls.
 
     Yields:
@@ -70,18 +73,19 @@ def outcomes(
     done: dict[int, Outcome] = {}
     waiting = _Waiting()
     expected = 0
+    run = functools.partial(_run, model, batch, options, begin)
     for number, (path, found) in enumerate(_read_ahead(paths, batch, read)):
         if isinstance(found, UnreadableImageError):
             done[number] = Outcome(path, None, found)
         else:
             waiting.add(number, found)
             if waiting.full(batch.now):
-                _run(model, waiting.take(batch.now), batch, options, done)
+                run(waiting.take(batch.now), done)
         while expected in done:
             yield done.pop(expected)
             expected += 1
     while waiting:
-        _run(model, waiting.take(batch.now), batch, options, done)
+        run(waiting.take(batch.now), done)
     while expected in done:
         yield done.pop(expected)
         expected += 1
@@ -89,9 +93,10 @@ def outcomes(
 
 def _run(
     model: Predictor,
-    group: list[tuple[int, Picture]],
     batch: BatchSize,
     options: dict[str, Any],
+    begin: Callable[[Sequence[int]], object],
+    group: list[tuple[int, Picture]],
     done: dict[int, Outcome],
 ) -> None:
     """Run pictures of one shape; where the device's memory does not take them together, fewer of them."""
@@ -99,6 +104,7 @@ def _run(
         part, group = group[: batch.now], group[batch.now :]
         start = time.perf_counter()
         model.most_at_once = len(part)
+        begin([number for number, _ in part])
         try:
             if len(part) == 1:  # as a single call: some models take another way for several
                 results = [model(part[0][1], **options)]

@@ -77,7 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--confidences',
         action='store_true',
-        help='with --to masks: also write how sure the model is of each pixel',
+        help='with --to masks or --engine ray: also write how sure the model is of each pixel',
     )
     add_score_options(parser)
     add_model_options(parser, 'the bundled model')

@@ -25,6 +25,7 @@ SHARD_SIZE = 1000
 _SHOWN = 10
 _OF_SHARDS = ('address', 'actors', 'cpus_per_actor', 'gpus_per_actor', 'shard_size', 'image_column', 'key_column')
 _OF_LAYOUTS = ('to', 'pictures')
+_OF_FILES = ('model', 'config', 'weights', 'clip', 'pretrained', 'dino', 'masks')
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +70,8 @@ def check_options(args: argparse.Namespace) -> None:
     """
     if args.engine == 'ray' and not args.from_shards:
         _refuse(args, _OF_LAYOUTS, 'write Parquet first, and then a layout with --from-shards')
-        if args.confidences or args.tolerance:
-            raise UserError('--confidences and --tolerance do not go with --engine ray: leave them out.')
+        if args.tolerance:
+            raise UserError('--tolerance does not go with --engine ray: give it with --from-shards.')
         if not 0 <= (args.gpus_per_actor or 0) <= 64:
             raise UserError(
                 f'--gpus-per-actor is {args.gpus_per_actor:g}; it is a number of GPUs, 0.5 for half of one.'
@@ -128,10 +129,20 @@ def run_ray(
 
     need_ray()
     from denseclip.apis.labelling.cluster.run import ShardOrder, label_source
+    from denseclip.apis.labelling.cluster.same import sums
     from denseclip.cli.pictures import load_aloud
     from denseclip.cli.progress import track
 
-    order = ShardOrder(rules, args.shard_size or SHARD_SIZE, args.label_maps, args.image_column, args.key_column, model)
+    order = ShardOrder(
+        rules,
+        args.shard_size or SHARD_SIZE,
+        args.label_maps,
+        args.image_column,
+        args.key_column,
+        args.confidences,
+        model,
+        sums([value for key in _OF_FILES if (value := getattr(args, key)) is not None], args.runtime),
+    )
     cluster = Cluster(args.address, args.actors, args.cpus_per_actor or 1, args.gpus_per_actor or 0.0, log=is_verbose())
 
     def describe() -> Predictor:

@@ -181,6 +181,12 @@ def main() -> None:
     parser.add_argument('--port', type=int, default=6390)
     parser.add_argument('--part', choices=('kill', 'speed', 'both'), default='both')
     args = parser.parse_args()
+    args.folder = args.folder.resolve()  # nodes and drivers have other working folders
+    outs = {'kill': ['out'], 'speed': ['speed-1', 'speed-2']}
+    there = [out for part, some in outs.items() if args.part in (part, 'both') for out in some]
+    there = [str(args.folder / out) for out in there if (args.folder / out).exists()]
+    if there:
+        parser.error(f'{", ".join(there)}: of an earlier run, which this one would go on with; remove it first')
     begin = time.monotonic()
 
     def say(text: str) -> None:

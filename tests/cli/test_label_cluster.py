@@ -37,6 +37,23 @@ def test_it_says_what_there_is(shots, tmp_path, capsys):
     assert len(json.loads((tmp_path / 'coco/annotations/instances.json').read_text())['images']) == 5
 
 
+def test_confidences_and_the_files_of_the_model(shots, tmp_path, monkeypatch, capsys):
+    """What ``distill`` learns from comes out of shards, too; other weights of the same name are refused."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'w.safetensors').write_bytes(b'weights')
+    typed = ['label', 'shots', '--words', 'road; sky', '--out', 'out', '--engine', 'ray', '--confidences']
+    typed += ['--weights', 'w.safetensors', '--config', 'some']
+    assert main(typed) == 0
+    known = json.loads((tmp_path / 'out/run.json').read_text())['run']
+    assert known['options']['confidences'] and list(known['model']['files']) == ['w.safetensors']
+    assert main(['label', 'out', '--from-shards', '--out', 'maps', '--to', 'masks', '--confidences']) == 0
+    assert len(list((tmp_path / 'maps/confidences').rglob('*.png'))) == 5
+    (tmp_path / 'w.safetensors').write_bytes(b'others')
+    capsys.readouterr()
+    assert main(typed) == 2
+    assert 'begun otherwise (the files of the model)' in capsys.readouterr().err
+
+
 def test_dead_letters_are_said(shots, tmp_path, capsys):
     (shots / 'bad.png').write_bytes(b'no')
     typed = ['label', str(shots), '--words', 'road; sky', '--out', str(tmp_path / 'out'), '--engine', 'ray']
@@ -51,7 +68,7 @@ def test_dead_letters_are_said(shots, tmp_path, capsys):
     [
         (['--engine', 'ray', '--to', 'coco'], '--from-shards'),
         (['--engine', 'ray', '--pictures', 'copy'], '--from-shards'),
-        (['--engine', 'ray', '--confidences'], '--confidences'),
+        (['--engine', 'ray', '--tolerance', '1'], '--tolerance'),
         (['--engine', 'ray', '--gpus-per-actor', '-1'], '--gpus-per-actor'),
         (['--engine', 'ray', '--image-column', 'x'], '--image-column'),
         (['--actors', '2'], '--engine ray'),

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.errors import UserError
@@ -23,6 +22,7 @@ from denseclip.apis.labelling.order import Order, call_options, run_of
 from denseclip.apis.labelling.store import Record, Run, Store
 from denseclip.apis.pipeline import Beside, Outcome, beside, outcomes
 from denseclip.apis.predictor import Predictor
+from denseclip.apis.results.sheets import png
 from denseclip.datasets.converters.ours import ConversionError, check_apart
 from denseclip.files.atomic import replacing
 from denseclip.files.names import readable
@@ -188,7 +188,7 @@ class Writer:
         self.check(record)
         self.place(source, lambda: result.image)
         confidences = confidences_of(result) if self.order.confidences else None
-        self.keep(record, {} if confidences is None else {f'{CONFIDENCES}/{source.name}.png': _png(confidences)})
+        self.keep(record, {} if confidences is None else {f'{CONFIDENCES}/{source.name}.png': png(confidences)})
         return None
 
     def check(self, record: Record) -> None:
@@ -216,7 +216,7 @@ class Writer:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.made:
-            put(target, _png(pixels()))
+            put(target, png(pixels()))
         elif self.order.pictures == 'copy':
             put(target, source.path.read_bytes())
         elif self.layout.follows_links:
@@ -240,12 +240,6 @@ def _one_file(source: Path, target: Path) -> None:
         target.hardlink_to(source)
     except OSError:
         put(target, source.read_bytes())
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, 'PNG')
-    return out.getvalue()
 
 
 def _writing(failures: list[tuple[str, str]]) -> AbstractContextManager[Beside[tuple[str, str] | None]]:

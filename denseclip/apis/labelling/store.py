@@ -119,6 +119,7 @@ _OPTIONS = {
     'names': 'the classes of the model',
     'background': 'the background',
     'words': '--words',
+    'files': 'the files of the model',
 }
 
 

@@ -82,7 +82,12 @@ def picture_path(result: Result, place: Place | None = None) -> str:
 
 
 def base64_png(pixels: np.ndarray) -> str:
-    """A picture as PNG in base64.
+    """See :func:`png`; in base64."""
+    return base64.b64encode(png(pixels)).decode('ascii')
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A picture as a PNG file.
 
     Args:
         pixels: ``uint8``, (H, W) or (H, W, 3).
@@ -91,4 +96,4 @@ def base64_png(pixels: np.ndarray) -> str:
 
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, 'PNG')
-    return base64.b64encode(out.getvalue()).decode('ascii')
+    return out.getvalue()

@@ -5,6 +5,8 @@
 ``plan``  which shard holds what, fixed when the output is begun
 ``parts``  the Parquet file of a finished shard
 ``tries`` and ``shard``  a shard from its pictures to its part, whatever a picture does to the process
+``job`` and ``same``  what every process does, with the model that the command has
+``run``  a source from its first shard to its last
 ``engine``  Ray, the only module that imports it
-``layout``  finished shards as a labelled folder of ``denseclip label``
+``collect``  finished shards as a labelled folder of ``denseclip label``
 """

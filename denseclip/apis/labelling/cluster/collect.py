@@ -23,10 +23,11 @@ from denseclip.apis.labelling.cluster.members import Member, members
 from denseclip.apis.labelling.cluster.places import Place, is_local
 from denseclip.apis.labelling.cluster.plan import Header, pieces_of, read_header, unfinished
 from denseclip.apis.labelling.cluster.sources import Source, find_source
-from denseclip.apis.labelling.folder import Labelled, Order, Writer, finish, settle
+from denseclip.apis.labelling.folder import CONFIDENCES, Labelled, Order, Writer, finish, settle
 from denseclip.apis.labelling.layouts import LAYOUTS
 from denseclip.apis.labelling.objects import LabelObject, Rules
 from denseclip.apis.labelling.store import Record, Run, Store
+from denseclip.apis.results.base import Region
 from denseclip.apis.segmentation import BACKGROUND_NAME
 from denseclip.structures.outlines import run_lengths
 
@@ -57,6 +58,8 @@ def collect(url: str, out: str | Path, order: Order) -> Labelled:
             f"{len(missing):,} of {header.shards:,} shards in '{url}' are not finished; start the command that began "
             'it again.'
         )
+    if order.confidences and not header.run.options.get('confidences'):
+        raise UserError(f"'{url}' was labelled without --confidences: leave them out, or label into another place.")
     layout, store = LAYOUTS[order.layout], Store(Path(out))
     run = _run(header, order)
     layout.check(run.names)
@@ -70,7 +73,7 @@ def collect(url: str, out: str | Path, order: Order) -> Labelled:
         known = {record.source: record.name for record in store.records()}
         writer = Writer(store, layout, run, order)
         new = 0
-        for found in _named(place, header, source, known, order.pictures != 'none'):
+        for found in _named(place, header, source, known, order):
             if found[0].relative not in known:
                 _write(writer, *found)
                 new += 1
@@ -92,7 +95,7 @@ def _pictures(order: Order, source: Source) -> Order:
 Found = tuple[names.Source, Mapping[str, Any], Callable[[], bytes] | None]
 
 
-def _named(place: Place, header: Header, source: Source, known: Mapping[str, str], wanted: bool) -> Iterator[Found]:
+def _named(place: Place, header: Header, source: Source, known: Mapping[str, str], order: Order) -> Iterator[Found]:
     """Every picture with its name, its row and, where it is wanted and in no local folder, what gives its bytes."""
     shards = range(header.shards)
     relatives = _relatives(place, header)
@@ -100,13 +103,14 @@ def _named(place: Place, header: Header, source: Source, known: Mapping[str, str
         found.relative: found
         for found in names.sources(Path(source.root), sorted(name for some in relatives for name in some), known)
     }
-    far = wanted and not _near(source)
+    far = order.pictures != 'none' and not _near(source)
+    columns = [*parts.SCHEMA.names, *([parts.CONFIDENCES] if order.confidences else [])]
     for shard, some in zip(shards, relatives, strict=True):
         needed = far and not known.keys() >= set(some)
         inside: Iterator[tuple[int, Member]] = iter(())
         if needed:
             inside = enumerate(members(source, pieces_of(place, shard)))
-        rows = _table(place, shard, parts.SCHEMA.names).to_pylist()
+        rows = _table(place, shard, columns).to_pylist()
         for relative, row in zip(some, rows, strict=True):
             content = _content_of(inside, row) if needed else None
             yield by_relative[relative], row, content
@@ -170,7 +174,9 @@ def _write(writer: Writer, source: names.Source, row: Mapping[str, Any], content
         writer.copy(source, data)
     elif writer.order.pictures != 'none':
         writer.place(source, lambda: Picture.of(source.path).rgb)
-    writer.keep(Record(source.relative, source.name, source.file, source.split, size, objects))
+    sure = row.get(parts.CONFIDENCES)
+    more = {} if sure is None else {f'{CONFIDENCES}/{source.name}.png': sure}
+    writer.keep(Record(source.relative, source.name, source.file, source.split, size, objects), more)
 
 
 def _with_rest(objects: tuple[LabelObject, ...], size: tuple[int, int], label: int) -> tuple[LabelObject, ...]:
@@ -182,7 +188,5 @@ def _with_rest(objects: tuple[LabelObject, ...], size: tuple[int, int], label: i
         rest &= ~entry.mask
     if not rest.any():
         return objects
-    from denseclip.apis.results.base import Region
-
     box = Region.of_mask(label, BACKGROUND_NAME, rest).box
     return (*objects, LabelObject(len(objects) + 1, label, box, run_lengths(rest)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.errors import UserError
 from denseclip.apis.labelling.cluster.places import Place
+from denseclip.apis.labelling.cluster.same import stand_in
 from denseclip.apis.labelling.cluster.shard import ShardError, ShardWorker, UnusableProcessError
 from denseclip.apis.labelling.cluster.sources import Source
 from denseclip.apis.labelling.objects import Rules
@@ -34,6 +36,9 @@ class Job:
         rules: Which findings become objects.
         load: Loads the model, with its words; something that can be pickled.
         batch: Pictures that run together, or ``auto``.
+        waits: Seconds before a shard is tried again.
+        folder: The working folder of the command, which relative names are meant from.
+        files: What the model is loaded from, see ``same.sums``.
     """
 
     place: Place
@@ -43,18 +48,24 @@ class Job:
     load: Callable[[], Predictor]
     batch: int | str = 1
     waits: tuple[float, ...] = field(default=_WAITS)
+    folder: str = field(default_factory=os.getcwd)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, threads: int) -> JobWorker:
         """Load the model.
 
         Args:
             threads: Cores of this process.
+
+        Raises:
+            UserError: If a file of the model is not there, or another one.
         """
+        stand_in(self.folder, self.files)
         model = self.load()
         torch: Any = sys.modules.get('torch')
         if torch is not None:
             torch.set_num_threads(threads)
-        call = call_options(model, Order(rules=self.rules))
+        call = call_options(model, Order(rules=self.rules, confidences=bool(self.run.options.get('confidences'))))
         worker = ShardWorker(self.place, self.source, self.run, self.rules, model, call, BatchSize(self.batch))
         return JobWorker(worker, self.waits)
 

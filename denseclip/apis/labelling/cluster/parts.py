@@ -18,12 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.labelling.cluster.places import Place
+from denseclip.apis.labelling.cluster.places import PARTS, Place
 from denseclip.apis.labelling.objects import LabelObject
 from denseclip.apis.labelling.store import Run
 from denseclip.files.damage import is_damage
 
-FOLDER = 'shards'
 _FACTS = b'denseclip'
 _ROWS = 512
 _READERS = 16
@@ -50,7 +49,12 @@ SCHEMA = pa.schema(
         'objects': pa.list_(_OBJECT),
     }
 )
-LABEL_MAP = pa.field('label_map', pa.binary())
+LABEL_MAP, CONFIDENCE, CONFIDENCES = 'label_map', 'confidence', 'confidences'
+_MORE = {
+    'label_maps': (pa.field(LABEL_MAP, pa.binary()),),
+    'confidences': (pa.field(CONFIDENCE, pa.float64()), pa.field(CONFIDENCES, pa.binary())),
+}
+"""Columns that options ask for."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Letter:
         source: Its file, or the table or archive that holds it.
         index: Its place in the shard.
         reason: Why.
-        tries: How often it was tried.
+        tries: How often it was looked at, as far as that is known of processes that died.
     """
 
     key: str
@@ -106,7 +110,7 @@ class Facts:
 
 def name_of(shard: int) -> str:
     """Name of the part of a shard."""
-    return f'{FOLDER}/part-{shard:08d}.parquet'
+    return f'{PARTS}/part-{shard:08d}.parquet'
 
 
 def number_of(name: str) -> int | None:
@@ -168,7 +172,7 @@ def write(place: Place, shard: int, rows: Sequence[Mapping[str, Any]], letters: 
     """
     objects = Counter(entry['label'] for found in rows for entry in found['objects'])
     facts = Facts(shard, len(rows), dict(objects), tuple(letters))
-    schema = SCHEMA.append(LABEL_MAP) if run.options.get('label_maps') else SCHEMA
+    schema = pa.schema([*SCHEMA, *(column for name, some in _MORE.items() if run.options.get(name) for column in some)])
     said = {**facts.to_json(), 'run': run.id, 'names': list(run.names)}
     schema = schema.with_metadata({_FACTS: json.dumps(said).encode('ascii')})
     out = io.BytesIO()

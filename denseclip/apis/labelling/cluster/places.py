@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from denseclip.apis.errors import UserError
-from denseclip.files.atomic import PARTIAL_SUFFIX, commit
+from denseclip.files.atomic import PARTIAL_SUFFIX, commit, remove_partial_files
+
+HEADER, PLAN, PARTS, TRIES, LETTERS = 'run.json', 'plan', 'shards', 'tries', 'dead_letters.csv'
+"""What lies in an output: what it was begun with, folders of the plan, the results and the marks, and a list."""
 
 
 def is_url(text: str) -> bool:
@@ -44,6 +47,13 @@ def is_local(system: Any) -> bool:
     return 'file' in protocol
 
 
+def joined(root: str, file: str) -> str:
+    """A file below a root; without a name the root itself."""
+    if not file:
+        return root
+    return f'{root.rstrip("/")}/{file}' if root else file
+
+
 class Place:
     """A folder of results.
 
@@ -59,16 +69,20 @@ class Place:
         self.local = is_local(self.system)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Place, (self.url,)
+        return Place, (self.root if self.local else self.url,)  # other processes have other working folders
 
     def path(self, name: str) -> str:
         """Full name of a file."""
-        return f'{self.root}/{name}' if name else self.root
+        return joined(self.root, name)
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file; an older one is replaced. Several processes may write the same one: one of them stays."""
         if not self.local:
-            self.system.pipe_file(self.path(name), content)
+            try:
+                self.system.pipe_file(self.path(name), content)
+            except FileNotFoundError:  # object stores have no folders, but others have
+                self.system.makedirs(self.path(name).rpartition('/')[0], exist_ok=True)
+                self.system.pipe_file(self.path(name), content)
             return
         final = Path(self.path(name))
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -108,8 +122,7 @@ class Place:
             if not name.endswith(PARTIAL_SUFFIX):
                 yield name
 
-    def sweep(self, folder: str) -> None:
+    def sweep(self) -> None:
         """Remove what killed writers left half written; for a time when nobody writes."""
-        if self.local and Path(self.path(folder)).is_dir():
-            for path in Path(self.path(folder)).glob(f'.*{PARTIAL_SUFFIX}'):
-                path.unlink(missing_ok=True)
+        for folder in ('', PLAN, PARTS, TRIES) if self.local else ():
+            remove_partial_files(Path(self.path(folder)))

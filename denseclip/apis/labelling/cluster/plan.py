@@ -19,13 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.labelling.cluster.parts import FOLDER as PARTS
-from denseclip.apis.labelling.cluster.places import Place
+from denseclip.apis.labelling.cluster.parts import number_of
+from denseclip.apis.labelling.cluster.places import HEADER, PARTS, PLAN, Place
 from denseclip.apis.labelling.cluster.sources import TO_END, Piece, Source, row_groups, walk
 from denseclip.apis.labelling.store import Run
 from denseclip.files.names import shown
 
-HEADER, PAGES, TRIES, LETTERS = 'run.json', 'plan', 'tries', 'dead_letters.csv'
 PAGE = 1000
 """Shards of a page."""
 _SCHEMA = pa.schema({'shard': pa.int64(), 'file': pa.binary(), 'start': pa.int64(), 'stop': pa.int64()})
@@ -96,7 +95,7 @@ def begin(place: Place, source: Source, run: Run, shard_size: int) -> Header:
     listing = _Listing()
     pieces = listing.note(_pieces(source, shard_size))
     if known is None:
-        strangers = sorted({*place.names()} - {PAGES})
+        strangers = sorted({*place.names()} - {PLAN})
         if strangers:
             raise UserError(
                 f"'{place.url}' holds {shown(strangers[0])}, which 'denseclip label' did not write; choose another "
@@ -136,8 +135,6 @@ def pieces_of(place: Place, shard: int) -> list[Piece]:
 
 def unfinished(place: Place, header: Header) -> list[int]:
     """Shards without a part."""
-    from denseclip.apis.labelling.cluster.parts import number_of
-
     done = {number_of(name) for name in place.names(PARTS)}
     return [shard for shard in range(header.shards) if shard not in done]
 
@@ -197,7 +194,7 @@ def _table_pieces(groups: Iterable[tuple[str, int]], size: int) -> Iterator[Piec
 
 
 def _page(number: int) -> str:
-    return f'{PAGES}/page-{number:06d}.parquet'
+    return f'{PLAN}/page-{number:06d}.parquet'
 
 
 def _table(pieces: Iterable[Piece], by_shard: bool) -> bytes:

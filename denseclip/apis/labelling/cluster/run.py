@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.labelling.cluster import parts
 from denseclip.apis.labelling.cluster.job import Job
 from denseclip.apis.labelling.cluster.parts import Letter, all_facts
-from denseclip.apis.labelling.cluster.places import Place
-from denseclip.apis.labelling.cluster.plan import LETTERS, TRIES, Header, begin, unfinished
-from denseclip.apis.labelling.cluster.sources import Source, find_source, joined
+from denseclip.apis.labelling.cluster.places import LETTERS, TRIES, Place, joined
+from denseclip.apis.labelling.cluster.plan import Header, begin, unfinished
+from denseclip.apis.labelling.cluster.sources import Source, find_source
 from denseclip.apis.labelling.objects import Rules
 from denseclip.apis.labelling.order import Order, run_of
 from denseclip.apis.labelling.store import Run
@@ -41,7 +40,9 @@ class ShardOrder:
         label_maps: Whether rows hold the label map, as a PNG file.
         image_column: Column of pictures in tables, or their ending in archives; None: it is found.
         key_column: Column of keys in tables; None: it is found.
+        confidences: Whether rows say how sure the model is of each pixel, as a PNG file, and of all of them.
         model: Options that name the model, as they were given.
+        files: What the model is loaded from, see ``same.sums``.
     """
 
     rules: Rules = Rules()
@@ -49,11 +50,14 @@ class ShardOrder:
     label_maps: bool = False
     image_column: str | None = None
     key_column: str | None = None
+    confidences: bool = False
     model: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
         """Those that change results or the plan, for the record."""
-        return {name: value for name, value in vars(self).items() if name not in ('rules', 'model')} | vars(self.rules)
+        apart = ('rules', 'model', 'files')
+        return {name: value for name, value in vars(self).items() if name not in apart} | vars(self.rules)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def label_source(
     _check_apart(place, source)
     run = describe_run((describe or load)(), source, order)
     header = begin(place, source, run, order.shard_size)
-    job = Job(place, source, run, order.rules, load, batch)
+    job = Job(place, source, run, order.rules, load, batch, files=order.files)
     shards = unfinished(place, header)
     new = 0
     left: list[tuple[int, str]] = []
@@ -134,7 +138,8 @@ def describe_run(model: Predictor, source: Source, order: ShardOrder) -> Run:
     Raises:
         UserError: If the model gives no labels, or more classes than a label map holds.
     """
-    found = run_of(model, source.title, Order(rules=order.rules, model=order.model))
+    named = order.model | ({'files': order.files} if order.files else {})
+    found = run_of(model, source.title, Order(rules=order.rules, confidences=order.confidences, model=named))
     if order.label_maps and len(found.names) > 254:
         raise UserError(
             f'label maps of one byte hold 254 classes, here are {len(found.names)}; leave --label-maps out.'
@@ -167,8 +172,7 @@ def finish(place: Place, header: Header) -> Sharded:
     if not left:
         for name in place.names(TRIES):  # of shards whose mark could not be taken away, or that ran twice
             place.remove(f'{TRIES}/{name}')
-        for folder in (parts.FOLDER, TRIES):
-            place.sweep(folder)
+        place.sweep()
     names = (*header.run.names, 'background')
     counts = {name: objects[label] for label, name in enumerate(names) if objects[label]}
     return Sharded(

@@ -14,12 +14,13 @@ from denseclip.apis.labelling.cluster.parts import Facts, Letter
 from denseclip.apis.labelling.cluster.places import Place
 from denseclip.apis.labelling.cluster.plan import pieces_of
 from denseclip.apis.labelling.cluster.sources import Piece, Source
-from denseclip.apis.labelling.cluster.tries import MOST, Tries
-from denseclip.apis.labelling.objects import Rules, objects_of
+from denseclip.apis.labelling.cluster.tries import Tries
+from denseclip.apis.labelling.objects import Rules, confidences_of, objects_of
 from denseclip.apis.labelling.store import Record, Run
 from denseclip.apis.labelling.tables import mask_picture
 from denseclip.apis.pipeline import Outcome, outcomes
 from denseclip.apis.predictor import Predictor
+from denseclip.apis.results.sheets import png
 from denseclip.files.names import readable
 
 DIED = 'its process died while it looked at this picture: out of memory, or a crash in native code'
@@ -94,9 +95,9 @@ class ShardWorker:
         pieces = pieces_of(self.place, shard)
         tries, ledger = Tries(self.place, shard), _Ledger()
         try:
-            if tries.careful or not self._all(pieces, ledger):
+            if tries.careful or not self._all(pieces, ledger, tries):
                 self._rest(pieces, ledger, tries)
-            tries.look(None)
+            tries.rest()
         except UnusableProcessError:  # as good as a death
             raise
         except Exception:
@@ -108,7 +109,7 @@ class ShardWorker:
         tries.clear()
         return facts, True
 
-    def _all(self, pieces: list[Piece], ledger: _Ledger) -> bool:
+    def _all(self, pieces: list[Piece], ledger: _Ledger, tries: Tries) -> bool:
         """Look at all pictures in batches; whether each has a row now."""
         coming: deque[Member] = deque()
 
@@ -118,14 +119,16 @@ class ShardWorker:
                 yield member
 
         whole = True
-        found = outcomes(self.model, noted(), self.batch, read=Member.picture, **self.call)
+        found = outcomes(self.model, noted(), self.batch, read=Member.picture, begin=tries.count, **self.call)
         try:
             for index, outcome in enumerate(found):
                 member = coming.popleft()
                 if outcome.result is None:
                     whole = False
+                    tries.count([index])
                 else:
                     ledger.rows[index] = self._row(member, index, outcome)
+                    tries.found(index)
         except (OSError, SourceError):
             raise
         except Exception as error:  # of the model: which picture it was is seen when they are looked at one by one
@@ -139,18 +142,19 @@ class ShardWorker:
             if index in ledger.rows:
                 continue
             if tries.fatal(index):
-                ledger.letters.append(Letter(member.key, member.file, index, DIED, MOST))
+                ledger.letters.append(Letter(member.key, member.file, index, DIED, tries.looks(index)))
                 continue
             self._one(member, index, ledger, tries)
 
     def _one(self, member: Member, index: int, ledger: _Ledger, tries: Tries) -> None:
-        tries.look(index)
         reason, to_blame = '', True
         for last in (False, True):
+            tries.look(index)
             try:
                 outcome = next(outcomes(self.model, [member], BatchSize(1), read=Member.picture, **self.call))
                 if outcome.result is not None:
                     ledger.rows[index] = self._row(member, index, outcome)
+                    tries.found(index)
                     return
             except Exception as error:  # whatever a model does with a picture, the others go on
                 _check_process(error)
@@ -163,7 +167,7 @@ class ShardWorker:
                 raise ShardError(reason)  # the next would not come either
         if not to_blame:
             ledger.failed.append(f'{member.key}: {reason}')
-        ledger.letters.append(Letter(member.key, member.file, index, reason, MOST))
+        ledger.letters.append(Letter(member.key, member.file, index, reason, tries.looks(index)))
 
     def _row(self, member: Member, index: int, outcome: Outcome) -> dict[str, Any]:
         assert outcome.result is not None
@@ -172,7 +176,10 @@ class ShardWorker:
         found = parts.row(member.key, member.file, index, (height, width), objects, self.run)
         if self.run.options.get('label_maps'):
             record = Record(member.key, member.key, '', '', (height, width), tuple(objects))
-            [(_, found['label_map'])] = mask_picture(record, self.run)
+            [(_, found[parts.LABEL_MAP])] = mask_picture(record, self.run)
+        sure = confidences_of(outcome.result) if self.run.options.get('confidences') else None
+        if sure is not None:
+            found |= {parts.CONFIDENCE: float(sure.mean()) / 255, parts.CONFIDENCES: png(sure)}
         return found
 
 

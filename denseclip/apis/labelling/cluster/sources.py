@@ -10,7 +10,7 @@ from typing import Any
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.inputs import image_suffixes
-from denseclip.apis.labelling.cluster.places import file_system, is_local, is_url
+from denseclip.apis.labelling.cluster.places import file_system, is_local, joined
 from denseclip.files.damage import is_damage
 from denseclip.files.names import readable
 from denseclip.files.webdataset import spelled_out
@@ -78,7 +78,7 @@ def find_source(named: Sequence[str], column: str | None = None, key: str | None
     Raises:
         UserError: If there is nothing, or things of several kinds.
     """
-    titles = tuple(name if is_url(name) else os.path.realpath(name) for name in named)
+    titles = tuple(_title(name) for name in named)
     if len(named) == 1:
         system, path = file_system(named[0])
         if system.isdir(path):
@@ -91,12 +91,23 @@ def find_source(named: Sequence[str], column: str | None = None, key: str | None
             kinds.add(kind)
     if len(kinds) > 1:
         raise UserError('Parquet and tar files are labelled apart: name those of one kind.')
-    system, _ = file_system(named[0])
+    system, first = file_system(named[0])
     common = _common([path.split('/')[:-1] for path in found])
     files = tuple(sorted((path[len(common) :].lstrip('/'), size) for path, size in found.items()))
-    return Source(
-        kinds.pop(), titles, common if is_local(system) else system.unstrip_protocol(common), files, column, key
-    )
+    root = common if is_local(system) else _instead(named[0], first, common)
+    return Source(kinds.pop(), titles, root, files, column, key)
+
+
+def _instead(name: str, path: str, other: str) -> str:
+    """A URL with another path; file systems that go through another one say it nowhere: ``simplecache::s3://...``."""
+    before, _, after = name.rpartition(path) if name.endswith(path) else name.partition(path)
+    return f'{before}{other}{after}'
+
+
+def _title(name: str) -> str:
+    """What names a file or a folder whatever the working folder is: other processes have others."""
+    system, path = file_system(name)
+    return os.path.realpath(path) if is_local(system) else name
 
 
 def _folder(system: Any, path: str, titles: tuple[str, ...], column: str | None, key: str | None) -> Source:
@@ -182,11 +193,6 @@ def row_groups(source: Source) -> Iterator[tuple[str, int]]:
         for file, groups in zip(names, pool.map(read, names), strict=True):
             for rows in groups:
                 yield file, rows
-
-
-def joined(root: str, file: str) -> str:
-    """A file below a root."""
-    return f'{root.rstrip("/")}/{file}' if root else file
 
 
 def _files(name: str) -> Iterator[tuple[str, int, str]]:

@@ -1,8 +1,12 @@
 """Finished shards become the labelled folder that the same pictures give without shards."""
 
+import io
+
+import numpy as np
 import pytest
-from drawn_shards import WORDS, archive, label, one_process, pictures, table
+from drawn_shards import WORDS, archive, label, one_process, pictures, rows_of, table
 from drawn_teacher import DrawnTeacher
+from PIL import Image
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.labelling.cluster.collect import collect
@@ -72,6 +76,26 @@ def test_pictures_come_out_of_tables_and_archives(shots, tmp_path, kind):
     assert len(found.records) == COUNT
     copies = [(tmp_path / 'out/images' / record.file).read_bytes() for record in found.records]
     assert sorted(copies) == sorted(content.values())
+
+
+def test_confidences_come_along(shots, tmp_path):
+    """As files beside the label maps, and as a number that says which pictures to look at first."""
+    label(shots, tmp_path / 'shards', confidences=True, shard_size=3)
+    order = Order('masks', confidences=True)
+    label_folder(shots, tmp_path / 'plain', lambda: DrawnTeacher(WORDS), order)
+    collect(str(tmp_path / 'shards'), tmp_path / 'from', order)
+    found = contents(tmp_path / 'from')
+    assert found == contents(tmp_path / 'plain') and sum(name.startswith('confidences/') for name in found) == COUNT
+    for row in rows_of(tmp_path / 'shards'):
+        assert row['confidence'] == pytest.approx(np.asarray(Image.open(io.BytesIO(row['confidences']))).mean() / 255)
+    collect(str(tmp_path / 'shards'), tmp_path / 'without', Order('masks'))
+    assert not (tmp_path / 'without/confidences').exists()
+    label(shots, tmp_path / 'fewer')
+    assert not {'confidence', 'confidences'} & rows_of(tmp_path / 'fewer')[0].keys()
+    with pytest.raises(UserError, match='labelled without --confidences'):
+        collect(str(tmp_path / 'fewer'), tmp_path / 'more', order)
+    with pytest.raises(UserError, match='panoptic results have no confidence'):
+        label(shots, tmp_path / 'panoptic', DrawnTeacher(WORDS, 'panoptic'), confidences=True)
 
 
 def test_unfinished_shards_are_not_collected(shots, tmp_path):

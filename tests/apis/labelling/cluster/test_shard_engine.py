@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+from dataclasses import dataclass
 
 import pytest
 from drawn_shards import WORDS, Fragile, label, pictures, rows_of
@@ -10,15 +11,28 @@ from drawn_teacher import DrawnTeacher
 
 from denseclip.apis.labelling.cluster import engine
 from denseclip.apis.labelling.cluster.run import ShardOrder, label_source
+from denseclip.apis.labelling.cluster.same import sums
 
 COUNT = 12
 
 
+@dataclass
+class Load:
+    """Loads a model of the words in a file."""
+
+    name: str
+
+    def __call__(self):
+        with open(self.name) as file:
+            return DrawnTeacher(file.read())
+
+
 @pytest.fixture(scope='module')
-def ray():
-    """A cluster of two cores, whose processes find the helpers of the tests."""
+def ray(tmp_path_factory):
+    """A cluster of two cores, whose processes find the helpers of the tests, and stand in another folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('PYTHONPATH', os.pathsep.join(filter(None, sys.path)))
+        patch.setenv('PYTHONPATH', os.pathsep.join(os.path.abspath(folder) for folder in filter(None, sys.path)))
+        patch.chdir(tmp_path_factory.mktemp('elsewhere'))
         found = engine.need_ray()
         engine.start(found, 96 * 2**20, {'num_cpus': 2, 'log_to_driver': False, 'logging_level': 'ERROR'})
         yield found
@@ -41,6 +55,17 @@ def test_every_picture_once_though_processes_are_killed(ray, tmp_path):
     )
     assert (tmp_path / 'killed').exists() and found.pictures == COUNT and not (found.left or found.letters)
     assert rows_of(tmp_path / 'out') == rows_of(tmp_path / 'whole')
+
+
+@pytest.mark.slow
+def test_relative_names_work_in_actors_that_stand_elsewhere(ray, tmp_path, monkeypatch):
+    pictures(tmp_path / 'shots', 4)
+    (tmp_path / 'words.txt').write_text(WORDS)
+    monkeypatch.chdir(tmp_path)
+    run = functools.partial(engine.run, cluster=engine.Cluster(actors=1))
+    order = ShardOrder(shard_size=4, files=sums(['words.txt']))
+    found = label_source(['shots'], 'out', Load('words.txt'), order, run)
+    assert (found.pictures, found.left) == (4, ()) and len(rows_of(tmp_path / 'out')) == 4
 
 
 @pytest.mark.slow
