@@ -4,6 +4,10 @@
 
 One picture kills every process that looks at it, one cannot be read. Both nodes are processes of this machine with one
 core each. The second part waits 8 ms a picture in place of computing, so that two actors do not share a core's time.
+
+    python -m studies.ray_label --folder ray-label --part kill --pictures 2000 --store 's3://bucket/{}'
+
+takes the pictures from a store and puts results there; ``{}`` stands for a name, as in ``dir://{}::file:///mnt/x``.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+from denseclip.apis.labelling.cluster.places import LETTERS, PARTS, TRIES, Place
 from studies.ray_label.model import COLOURS, POISON
 from studies.ray_label.nodes import Node, environment, memory
 
@@ -33,9 +38,8 @@ _POISON, _UNREADABLE = (30, 77), (5, 11)
 """Tar and place of the bad pictures."""
 
 
-def draw(folder: Path, pictures: int) -> None:
+def draw(place: Place, pictures: int) -> None:
     """Tar files of small drawn pictures."""
-    folder.mkdir(parents=True, exist_ok=True)
     colours = np.array(list(COLOURS.values()), np.int16)
     for tar in range(pictures // _OF_TAR):
         rng = np.random.default_rng(tar)
@@ -53,16 +57,16 @@ def draw(folder: Path, pictures: int) -> None:
                 member = tarfile.TarInfo(f'{tar:04d}-{place:03d}.png')
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
-        (folder / f'{tar:04d}.tar').write_bytes(out.getvalue())
+        place.put(f'{tar:04d}.tar', out.getvalue())
 
 
 class Driver:
     """A driver that runs; samples its memory whenever it is asked how far it is."""
 
-    def __init__(self, folder: Path, source: Path, out: Path, port: int, actors: int = 2, wait: float = 0.0) -> None:
-        self.out, self.memory = out, []  # type: ignore[var-annotated]
+    def __init__(self, folder: Path, source: str, out: str, port: int, actors: int = 2, wait: float = 0.0) -> None:
+        self.out, self.memory = Place(out), []  # type: ignore[var-annotated]
         self._log = folder / 'driver.log'
-        words = [str(source), str(out), str(port), str(actors), str(wait)]
+        words = [source, out, str(port), str(actors), str(wait)]
         with self._log.open('wb') as log:
             self.process = subprocess.Popen(
                 [sys.executable, '-m', 'studies.ray_label.drive', *words],
@@ -74,7 +78,7 @@ class Driver:
     def parts(self) -> int:
         """Finished shards."""
         self.memory.append(memory(self.process.pid))
-        return len(list((self.out / 'shards').glob('part-*.parquet')))
+        return sum(1 for _ in self.out.names(PARTS))
 
     def until(self, parts: int) -> None:
         """Wait for so many finished shards."""
@@ -94,9 +98,9 @@ class Driver:
         return json.loads(text.strip().splitlines()[-1])
 
 
-def kill_everything(folder: Path, pictures: int, port: int, say: Callable[[str], None]) -> None:
+def kill_everything(folder: Path, store: str, pictures: int, port: int, say: Callable[[str], None]) -> None:
     """The first part: actor, node and driver are killed, and the same command ends it."""
-    source, out = folder / 'tars', folder / 'out'
+    source, out = store.format('tars'), store.format('out')
     shards = pictures // _OF_TAR
     head, worker = Node(folder, port, head=True), Node(folder, port, head=False)
     try:
@@ -120,25 +124,26 @@ def kill_everything(folder: Path, pictures: int, port: int, say: Callable[[str],
             flat = [value for value in run if value]
             tenths = [round(flat[len(flat) * k // 10]) for k in range(10)]
             say(f'resident MB of the {name} driver, in tenths of its time: {tenths}, most {max(flat):.0f}')
-        count(source, out, say)
+        count(Place(source), Place(out), say)
     finally:
         worker.kill()
         head.kill()
 
 
-def count(source: Path, out: Path, say: Callable[[str], None]) -> None:
+def count(source: Place, out: Place, say: Callable[[str], None]) -> None:
     """Every picture of the source, and what became of it."""
     wanted: Counter[tuple[str, str]] = Counter()
-    for path in sorted(source.glob('*.tar')):
-        with tarfile.open(path) as archive:
-            wanted.update((path.name, Path(name).stem) for name in archive.getnames())
+    for file in sorted(source.names()):
+        with tarfile.open(fileobj=io.BytesIO(source.get(file) or b'')) as archive:
+            wanted.update((file, Path(name).stem) for name in archive.getnames())
     rows: Counter[tuple[str, str]] = Counter()
     size = 0
-    for path in (out / 'shards').glob('part-*.parquet'):
-        table = pq.read_table(path, columns=['source', 'key'])
+    for file in out.names(PARTS):
+        content = out.get(f'{PARTS}/{file}') or b''
+        table = pq.read_table(io.BytesIO(content), columns=['source', 'key'])
         rows.update(zip(table['source'].to_pylist(), table['key'].to_pylist(), strict=True))
-        size += path.stat().st_size
-    letters = (out / 'dead_letters.csv').read_text().splitlines()[1:]
+        size += len(content)
+    letters = (out.get(LETTERS) or b'').decode().splitlines()[1:]
     dead = {tuple(line.split(',')[1::-1]) for line in letters}
     twice = sum(number > 1 for number in rows.values())
     missing = sum(key not in rows and key not in dead for key in wanted)
@@ -148,7 +153,7 @@ def count(source: Path, out: Path, say: Callable[[str], None]) -> None:
     )
     for line in letters:
         say(f'  {line}')
-    marks = len(list((out / 'tries').iterdir()))
+    marks = sum(1 for _ in out.names(TRIES))
     say(f'{size / sum(rows.values()):.0f} bytes of Parquet a picture; marks left in tries/: {marks}')
 
 
@@ -156,14 +161,14 @@ def speed(folder: Path, port: int, say: Callable[[str], None]) -> None:
     """The second part: a model that waits 8 ms a picture, on one actor and on two."""
     few = folder / 'few'
     if not few.exists():
-        draw(few, 20 * _OF_TAR)
+        draw(Place(str(few)), 20 * _OF_TAR)
         (few / f'{_UNREADABLE[0]:04d}.tar').unlink()
     head, worker = Node(folder, port, head=True), Node(folder, port, head=False)
     rates = {}
     try:
         for actors in (1, 2):
             out = folder / f'speed-{actors}'
-            Driver(folder, few, out, port, actors, 0.008).end()
+            Driver(folder, str(few), str(out), port, actors, 0.008).end()
             times = sorted(path.stat().st_mtime for path in (out / 'shards').glob('part-*.parquet'))[actors:]
             rates[actors] = _OF_TAR * (len(times) - 1) / (times[-1] - times[0])
             say(f'{actors} actors: {rates[actors]:.1f} pictures/s from the first shards to the last')
@@ -180,11 +185,14 @@ def main() -> None:
     parser.add_argument('--pictures', type=int, default=20_000)
     parser.add_argument('--port', type=int, default=6390)
     parser.add_argument('--part', choices=('kill', 'speed', 'both'), default='both')
+    parser.add_argument('--store', metavar='URL', help='of pictures and results, with {} (default: the folder)')
     args = parser.parse_args()
     args.folder = args.folder.resolve()  # nodes and drivers have other working folders
-    outs = {'kill': ['out'], 'speed': ['speed-1', 'speed-2']}
+    args.folder.mkdir(parents=True, exist_ok=True)
+    store = args.store or f'{args.folder}/{{}}'
+    outs = {'kill': [store.format('out')], 'speed': [f'{args.folder}/speed-{actors}' for actors in (1, 2)]}
     there = [out for part, some in outs.items() if args.part in (part, 'both') for out in some]
-    there = [str(args.folder / out) for out in there if (args.folder / out).exists()]
+    there = [out for out in there if any(Place(out).names())]
     if there:
         parser.error(f'{", ".join(there)}: of an earlier run, which this one would go on with; remove it first')
     begin = time.monotonic()
@@ -192,11 +200,11 @@ def main() -> None:
     def say(text: str) -> None:
         print(f'[{time.monotonic() - begin:6.0f} s] {text}', flush=True)
 
-    if not (args.folder / 'tars').exists():
-        draw(args.folder / 'tars', args.pictures)
+    if sum(1 for _ in Place(store.format('tars')).names()) < args.pictures // _OF_TAR:
+        draw(Place(store.format('tars')), args.pictures)
         say(f'{args.pictures} pictures drawn')
     if args.part in ('kill', 'both'):
-        kill_everything(args.folder, args.pictures, args.port, say)
+        kill_everything(args.folder, store, args.pictures, args.port, say)
     if args.part in ('speed', 'both'):
         speed(args.folder, args.port + 1, say)
 

@@ -69,9 +69,9 @@ class Node:
 
 
 def memory(pid: int) -> float:
-    """Resident MB of a process; 0: there is none."""
+    """Resident MB of a process, this one for 0; 0: there is none."""
     try:
-        lines = Path(f'/proc/{pid}/status').read_text().splitlines()
+        lines = Path(f'/proc/{pid or "self"}/status').read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith('VmRSS')), 0.0)
