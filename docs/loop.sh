@@ -56,7 +56,7 @@ photograph=$(find "$shots" -type f \( -iname '*.png' -o -iname '*.jp*g' \) | sor
 denseclip segment "$photograph" --runtime "$out/exported" --out "$out/results" --force
 denseclip serve --runtime "$out/exported" --port "$port" > "$out/serve.log" 2>&1 &
 server=$!
-trap 'kill $server 2>/dev/null || true' EXIT
+trap 'kill $server 2>/dev/null && wait $server 2>/dev/null || true' EXIT  # its port is free again at the end
 seconds=0
 until curl --silent --fail --max-time 10 --output /dev/null "http://127.0.0.1:$port/healthz"; do
   kill -0 "$server" 2> /dev/null || give_up "the server has ended: $(tail -n 1 "$out/serve.log")"
@@ -64,4 +64,5 @@ until curl --silent --fail --max-time 10 --output /dev/null "http://127.0.0.1:$p
   sleep 1
 done
 curl --silent --fail -F "image=@$photograph" "http://127.0.0.1:$port/segment?format=labels" --output "$out/answer.png"
-echo "served: $out/answer.png ($(wc -c < "$out/answer.png") bytes); page: http://127.0.0.1:$port/"
+echo "served: $out/answer.png ($(wc -c < "$out/answer.png") bytes)"
+echo "the page, at http://127.0.0.1:$port/: denseclip serve --runtime $out/exported --port $port"

@@ -38,7 +38,7 @@ _POISON, _UNREADABLE = (30, 77), (5, 11)
 """Tar and place of the bad pictures."""
 
 
-def draw(place: Place, pictures: int) -> None:
+def draw(target: Place, pictures: int) -> None:
     """Tar files of small drawn pictures."""
     colours = np.array(list(COLOURS.values()), np.int16)
     for tar in range(pictures // _OF_TAR):
@@ -57,7 +57,7 @@ def draw(place: Place, pictures: int) -> None:
                 member = tarfile.TarInfo(f'{tar:04d}-{place:03d}.png')
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
-        place.put(f'{tar:04d}.tar', out.getvalue())
+        target.put(f'{tar:04d}.tar', out.getvalue())
 
 
 class Driver:
