@@ -74,7 +74,7 @@ def main() -> None:
 
     def track(reports: Iterable[Report], total: int) -> Iterator[Report]:
         for number, report in enumerate(reports, start=1):
-            if number == 1 or number % (total // 20) == 0:
+            if number == 1 or number % max(1, total // 100) == 0:
                 say(f'{number:,} reports')
             yield report
 
