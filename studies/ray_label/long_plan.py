@@ -4,6 +4,7 @@
 
 Simulated: tar files are empty, and an actor writes a part without rows in place of labelling. What the driver does is
 real: it lists the tars, plans, hands out every number, takes every report, and reads every footer at the end.
+``--here`` does without Ray, in this process; ``--parts N`` writes the first N parts alone.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ class Empty:
     """A worker that finds no picture in any shard."""
 
     job: Job
+    parts: int
 
     def report(self, shard: int) -> Mapping[str, Any]:
         """Write the part."""
-        parts.write(self.job.place, shard, [], [], self.job.run)
+        if shard < self.parts:
+            parts.write(self.job.place, shard, [], [], self.job.run)
         return {'shard': shard, 'new': 0}
 
 
@@ -40,10 +43,12 @@ class Empty:
 class EmptyJob(Job):
     """Starts :class:`Empty`."""
 
+    parts: int = 0
+
     def start(self, threads: int) -> JobWorker:
         """Without a model."""
         del threads
-        return Empty(self)  # type: ignore[return-value]
+        return Empty(self, self.parts)  # type: ignore[return-value]
 
 
 def main() -> None:
@@ -51,6 +56,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--folder', type=Path, required=True)
     parser.add_argument('--shards', type=int, default=100_000)
+    parser.add_argument('--parts', type=int, help='how many are written (default: all)')
+    parser.add_argument('--here', action='store_true', help='without Ray')
     args = parser.parse_args()
     folder = args.folder.resolve()
     if (folder / 'out').exists():
@@ -70,7 +77,11 @@ def main() -> None:
 
     def run(job: Job, shards: Sequence[int]) -> Iterator[Report]:
         say(f'{len(shards):,} shards are planned and left')
-        yield from engine.run(EmptyJob(**vars(job)), shards, engine.Cluster(actors=1))
+        empty = EmptyJob(**vars(job), parts=args.shards if args.parts is None else args.parts)
+        if args.here:
+            yield from map(empty.start(1).report, shards)
+        else:
+            yield from engine.run(empty, shards, engine.Cluster(actors=1))
 
     def track(reports: Iterable[Report], total: int) -> Iterator[Report]:
         for number, report in enumerate(reports, start=1):
