@@ -118,6 +118,17 @@ def test_sentences_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(model.sentences(['a cat']), first[1:2])
 
 
+def test_sentences_have_the_same_bits_in_any_company() -> None:
+    """What a resumed run meets in other batches than the run that was stopped."""
+    arch = {**ARCH, 'text_cfg': dict(width=128, heads=4, layers=2)}
+    model = MaskAdaptedCLIP(dict(model='ViT-B-16', arch=arch), train='image')
+    titles = ['a dog', 'a red bar and a blue thing beside it', 'road', 'a hill and what is far away behind it']
+    together = model.sentences(titles)
+    model.weights_changed()  # forgets them
+    alone = [model.sentences([title])[0] for title in reversed(titles)]
+    assert torch.equal(together, torch.stack(alone[::-1]))
+
+
 def test_prediction_scores_the_classes_of_any_vocabulary() -> None:
     model = tiny('prompts', vocabulary='dog; cat').eval()
     inputs, samples = batch()

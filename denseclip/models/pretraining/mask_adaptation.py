@@ -186,7 +186,11 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         return F.normalize(pooled, dim=-1)
 
     def sentences(self, titles: Sequence[str]) -> Tensor:
-        """Unit-length embeddings of sentences (N, E); without coupled prompts each is encoded once."""
+        """Unit-length embeddings of sentences (N, E); without coupled prompts each is encoded once.
+
+        On a CPU each by itself: what its numbers are rounded to depends on the rows beside it, and a run that goes on
+        from a checkpoint meets the sentences in other company than the run that was stopped.
+        """
         if self._text_learns:
             tower: Any = self.loaded[0].text_tower()
             each = list(dict.fromkeys(titles))
@@ -197,7 +201,8 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         known = self._sentences if has_values(parameter) else {}
         new = [title for title in dict.fromkeys(titles) if title not in known]
         if new:
-            rows = F.normalize(self.loaded[0].text_tower().encode(new, truncate=True), dim=-1)
+            together = 1 if parameter.device.type == 'cpu' else 256
+            rows = F.normalize(self.loaded[0].text_tower().encode(new, together, truncate=True), dim=-1)
             known.update(zip(new, rows.unbind(), strict=True))
         return torch.stack([known[title] for title in titles]).to(parameter.device)
 
