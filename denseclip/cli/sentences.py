@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ast
 import difflib
-import errno
 import os
 import re
 import sys
 import traceback
 from pathlib import Path
 
+from denseclip.files.atomic import NO_ROOM
 from denseclip.files.names import shown
 
 _PACKAGE = Path(__file__).parents[1]
-_NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC), errno.EFBIG}
 _UNKNOWN_TYPE = re.compile(r"^'?(?P<name>[\w.]+) is not in the (?P<scope>[\w.]+)::(?P<kind>[\w ]+?) registry")
 _TRACEBACK = 'Traceback (most recent call last):\n'
 _END_OF_TRACEBACK = re.compile(r'^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?', re.MULTILINE | re.DOTALL)
@@ -26,6 +25,7 @@ _ARGUMENT = re.compile(r"^(?P<name>[\w.]+?)(?:\.__init__)?\(\) got an unexpected
 _ARGUMENTS = re.compile(r'^(?P<name>[\w.]+)\.__init__\(\) missing \d+ required .*?arguments?: (?P<keys>.+)$')
 _LABEL = re.compile(r'^Target (?P<label>-?\d+) is out of bounds|device-side assert triggered')
 _MEMORY = re.compile(r'out of memory|not enough memory|DefaultCPUAllocator|Unable to allocate', re.IGNORECASE)
+_LOADER = re.compile(r'^DataLoader worker \(pid.*?\) (?:is killed by signal: (?P<by>[^.]+)|exited unexpectedly)')
 _BROKEN_ARCHIVE = re.compile(r'inline_container|PytorchStreamWriter|unexpected pos|iostream error')
 
 
@@ -76,10 +76,10 @@ def _system_error(error: BaseException, text: str) -> str | None:
     if not isinstance(error, OSError) or error.errno is None or error.strerror is None:
         return None
     # Copying names the source first, and it is the target that has no room.
-    file = error.filename if error.errno not in _NO_ROOM or error.filename2 is None else error.filename2
+    file = error.filename if error.errno not in NO_ROOM or error.filename2 is None else error.filename2
     name = os.fsdecode(file) if isinstance(file, bytes) else file
     where = '' if name is None else f": '{name}'"
-    if error.errno in _NO_ROOM:
+    if error.errno in NO_ROOM:
         return f'{error.strerror}{where}; make room on the disk, or write to another one'
     return f'{error.strerror}{where}'
 
@@ -215,6 +215,18 @@ def _memory(error: BaseException, text: str) -> str | None:
     return f'out of memory ({first}); use smaller batches, pictures or models, or another device'
 
 
+def _loader(error: BaseException, text: str) -> str | None:
+    """A process that loads data is gone."""
+    found = _LOADER.match(text) if isinstance(error, RuntimeError) else None
+    if found is None:
+        return None
+    how = f' ({found["by"]})' if found['by'] else ''
+    return (
+        f'a process that loads data is gone{how}, most likely for want of memory: use fewer of them (num_workers of '
+        "the config's data loaders) or smaller batches; a training goes on with --resume"
+    )
+
+
 def _full_disk(error: BaseException, text: str) -> str | None:
     if not isinstance(error, RuntimeError) or not _BROKEN_ARCHIVE.search(text):
         return None
@@ -223,6 +235,7 @@ def _full_disk(error: BaseException, text: str) -> str | None:
 
 RULES = (
     _system_error,
+    _loader,
     _missing_package,
     _unknown_type,
     _config_part,

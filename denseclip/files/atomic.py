@@ -13,6 +13,8 @@ from pathlib import Path
 from denseclip.files.locks import create_locked
 
 PARTIAL_SUFFIX = '.partial'
+NO_ROOM = frozenset({errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC), errno.EFBIG})
+"""Errors of a disk that takes no more."""
 _LONGEST = 240  # bytes of a name that leave room for its sign
 # What torch.save says, without naming a cause, when the disk takes no more.
 _TORCH_WRITER = re.compile(r'inline_container|PytorchStreamWriter|unexpected pos|iostream error')

@@ -57,7 +57,8 @@ class Fault:
     Attributes:
         name: For the table.
         kind: Of :class:`injection.Watch`, or empty where nothing strikes inside of the process.
-        codes: Exit codes that are right then; a negative one is a signal. 0 where it may strike after the last byte.
+        codes: Exit codes that are right then; a negative one is a signal. 0 where it may strike after the last byte:
+            then what is there must be what an undisturbed run leaves.
         prepare: Called with the place before the command starts; what it returns is called before the second start.
         during: Whether it strikes at a write (``'write'``), at a time (``'time'``), or was there before (``''``).
         silent: Whether nothing is said, as a killed process says nothing.
@@ -195,7 +196,8 @@ def run(
     slots = {'world': str(place.world), 'out': str(place.out), 'here': str(place.here)}
     line = [part.format(**slots) for part in command.line]
     env = {name: value.format(**slots) for name, value in command.env}
-    env = {'DENSECLIP_CACHE': str(place.cache), 'TMPDIR': str(place.temp), **env}
+    # files say when they were written, and equal runs at two times shall be equal
+    env = {'DENSECLIP_CACHE': str(place.cache), 'TMPDIR': str(place.temp), 'SOURCE_DATE_EPOCH': '86400', **env}
     start = time.monotonic()
     begin = _fresh if fresh else _fork
     process = begin(line, plan, env, place, logs)
@@ -342,6 +344,9 @@ def disturb(
         row.ended = ending(first)
         codes = (*fault.codes, 0) if from_outside else fault.codes  # a late signal may find it done
         row.complaints += [f'first: {text}' for text in spoken(first, codes)]
+        if not first.code:
+            lacks = differences(undisturbed.digests, command.digests(place.out))
+            row.complaints += [f'done, it says, but {text}' for text in lacks]
         if first.code and fault.says and not re.search(fault.says, first.err + first.out):
             row.complaints.append(f'first: does not say {fault.says}: {first.err.strip()[-300:]}')
         bad = [f'{name}: {why}' for name in names_below(place.out) if (why := visible(place.out / name))]

@@ -16,6 +16,8 @@ _UNFINISHED = re.compile(
 VOLATILE = re.compile(r'(^|/)(\d{8}_\d{6}(/|$)|last_checkpoint$|\.denseclip/run\.record$|\.made-by-denseclip$)')
 """What differs between equal runs: logs by their time, paths, and times of files."""
 
+_WORLD = re.compile(rb'[^\s"\'=,(]*\bworld/')  # the folder of sources, from the root or from the results
+
 
 def tree(folder: Path) -> dict[str, str]:
     """Digest of every file below a folder, by its name."""
@@ -32,11 +34,13 @@ def _digest(path: Path, place: str = '') -> str:
     if path.is_symlink() and not path.exists():
         return 'broken link'
     content = path.read_bytes()
-    return hashlib.sha256(content.replace(place.encode(), b'') if place else content).hexdigest()[:16]
+    if place:
+        content = _WORLD.sub(b'world/', content.replace(place.encode(), b''))
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def digests_of_files(out: Path) -> dict[str, str]:
-    """All files, without those that differ between equal runs; where the folder lies does not count."""
+    """All files, without those that differ between equal runs; where the folder and the sources lie does not count."""
     return {name: _digest(out / name, str(out)) for name in names_below(out) if not VOLATILE.search(name)}
 
 

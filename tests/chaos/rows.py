@@ -24,7 +24,7 @@ WRITERS = (
     'new-dataset',
     'adapt',
 )
-WITH_TEXT = ('label', 'segment', 'anomaly')
+WITH_TEXT = ('label', 'segment')  # an anomaly model keeps its sentences in memory alone
 READERS = ('label', 'segment', 'anomaly', 'convert camvid', 'test', 'train')
 
 
@@ -86,10 +86,10 @@ KILL_TIME = Fault('kill -9 at any time', 'kill', (-9,), during='time', silent=Tr
 TERM = Fault('SIGTERM at a write', 'term', (143,))
 INTERRUPT = Fault('Ctrl-C at a write', 'interrupt', (130,))
 FULL = Fault('disk full', 'full', (2, 0), says='No space left|space')
-READ_ONLY = Fault('disk turns read-only', 'readonly', (2,), says='[Rr]ead-only')
+READ_ONLY = Fault('disk turns read-only', 'readonly', (2, 0), says='[Rr]ead-only')
 SLOW = Fault('slow disk', 'slow', (0,))
 CLOCK = Fault('clock jumps back 400 days', 'clock', (0,))
-WORKER = Fault('a loading process is killed', 'worker', (2,), says='killed|worker')
+WORKER = Fault('a loading process is killed', 'worker', (2,), says='num_workers')
 NAN = Fault('loss becomes NaN', '', (2,), _poison, during='', says='not finite')
 CUT = Fault('a picture is cut off', '', (2,), _cut_pictures, during='')
 STALE = Fault('text cache damaged', '', (0,), _spoil_cache, during='', says='unusable')

@@ -75,7 +75,8 @@ def _rows(args: argparse.Namespace, root: Path):
         if row.good and not args.keep:
             shutil.rmtree(root / f'row{number}', ignore_errors=True)
         print(_line(row, root), flush=True)
-        print(f'{number + 1} of {len(wanted)}: {time.monotonic() - start:.0f} s', file=sys.stderr, flush=True)
+        said = '; '.join([f'{time.monotonic() - start:.0f} s', *row.complaints])
+        print(f'{number + 1} of {len(wanted)}: {said}', file=sys.stderr, flush=True)
         yield row
     if 'serve' in args.commands and '' in args.fault:
         for row in serving.rows(root, world):
@@ -90,7 +91,8 @@ def _is_asked(fault: Fault, texts: list[str]) -> bool:
 def _line(row: Row, root: Path) -> str:
     cells = (row.command, row.fault, row.when, row.ended, row.left, row.again if row.good else '**BAD** ' + row.again)
     line = '| ' + ' | '.join(cell.replace('|', '/').replace('\n', ' ') for cell in cells) + ' |'
-    return re.sub(rf'{re.escape(str(root))}/(row\d+/disk/?)?', '', line)
+    line = re.sub(rf'{re.escape(str(root))}/row\d+/disk(?!/)', 'the disk', line)
+    return re.sub(rf'{re.escape(str(root))}/(row\d+/)?(disk/)?', '', line)
 
 
 def _train_once(root: Path, world: Path) -> None:

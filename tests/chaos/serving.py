@@ -20,6 +20,8 @@ from PIL import Image
 
 LINE = ['serve', '--model', 'maskclip', '--clip', CLIP, '--port', '0']
 _SECONDS = 120
+_LARGE = 16
+"""Times as high and as wide as a small picture."""
 
 
 class Server:
@@ -56,17 +58,25 @@ class Server:
         (self.place.here / 'now').touch()
         time.sleep(0.3)
 
-    def ask(
-        self, number: int = 0, content: bytes | None = None, begun: threading.Barrier | None = None
-    ) -> httpx.Response:
+    def ask(self, number: int = 0, content: bytes | None = None) -> httpx.Response:
         """Ask for a picture."""
         picture = content if content is not None else drawn(number)
-        with httpx.Client(base_url=self.address, timeout=_SECONDS, transport=httpx.HTTPTransport(retries=3)) as client:
-            if begun is not None:
-                begun.wait()
+        with self._client() as client:
             return client.post(
                 'segment', data={'words': f'sky; road; word {number}'}, files={'image': ('a.png', picture)}
             )
+
+    def wait_for(self, requests: int) -> None:
+        """Wait until so many requests are in work or in line."""
+        line, end = f'denseclip_requests_present {float(requests)}', time.monotonic() + _SECONDS
+        with self._client() as client:
+            while line not in client.get('metrics').text:
+                if time.monotonic() > end:
+                    raise RuntimeError(f'there were never {requests} requests at one time')
+
+    def _client(self) -> httpx.Client:
+        # it listens a moment after it has said where
+        return httpx.Client(base_url=self.address, timeout=_SECONDS, transport=httpx.HTTPTransport(retries=8))
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """End it, and give its exit code."""
@@ -78,10 +88,10 @@ class Server:
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
 
 
-def drawn(number: int) -> bytes:
-    """A small picture."""
-    out = io.BytesIO()
-    Image.linear_gradient('L').resize((64 + 8 * (number % 4), 48)).convert('RGB').save(out, 'PNG')
+def drawn(number: int, times: int = 1) -> bytes:
+    """A picture; so many times as high and as wide as a small one."""
+    out, size = io.BytesIO(), ((64 + 8 * (number % 4)) * times, 48 * times)
+    Image.linear_gradient('L').resize(size).convert('RGB').save(out, 'PNG')
     return out.getvalue()
 
 
@@ -115,36 +125,37 @@ def rows(root: Path, world: Path) -> Iterator[Row]:
 
 
 def _in_the_middle(server: Server, name: str, number: int, codes: tuple[int, ...], right: list[Any]) -> Row:
-    """A signal while eight requests are under way; then another start answers alike."""
+    """A signal while eight requests are in work or in line; then another start answers alike."""
     row = Row('serve', name, 'during 8 requests', '')
+    pictures = [drawn(place, _LARGE) for place in range(4)]  # which take long enough to be found at work
+    wanted = [told(server.ask(place, picture)) for place, picture in enumerate(pictures)]
     answers: list[Any] = []
-    begun = threading.Barrier(9)
 
     def ask(place: int) -> None:
         try:
-            answers.append((place, told(server.ask(place % 4, begun=begun))))
+            answers.append((place, told(server.ask(place % 4, pictures[place % 4]))))
         except httpx.HTTPError as error:
             answers.append((place, type(error).__name__))
 
     people = [threading.Thread(target=ask, args=(place,)) for place in range(8)]
     for person in people:
         person.start()
-    begun.wait()
-    time.sleep(0.3)
+    server.wait_for(len(people))
+    before = len(answers)
     code = server.end(number)
     for person in people:
         person.join()
-    good = [place for place, answer in answers if answer == right[place % 4]]
-    refused = [answer for _, answer in answers if isinstance(answer, str) or answer[0] == 503]
-    row.ended = (
-        f'{signal.Signals(-code).name if code < 0 else code}: {len(good)} answered, {len(refused)} told or cut off'
-    )
+    good = [place for place, answer in answers if answer == wanted[place % 4]]
+    cut = [answer for _, answer in answers if isinstance(answer, str)]
+    row.ended = f'{signal.Signals(-code).name if code < 0 else code}: {len(good)} answered, {len(cut)} cut off'
     if code not in codes:
         row.complaints.append(f'exit code {code}: {server.logs[1].read_text()[-300:]}')
-    if len(good) + len(refused) != 8:
+    if len(good) + len(cut) != 8:
         row.complaints.append(f'wrong answers: {answers}')
-    if code == 0 and not good:
-        row.complaints.append('it ended at once, though requests had begun')
+    if code >= 0 and cut:
+        row.complaints.append('requests had begun, and were cut off')
+    if before:
+        row.complaints.append(f'{before} requests were answered before the signal')
     if 'Traceback' in server.logs[1].read_text():
         row.complaints.append(f'a traceback: {server.logs[1].read_text()[-300:]}')
     again = Server(server.place)

@@ -1,7 +1,9 @@
 """One line for every error."""
 
 import errno
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,29 @@ def test_a_missing_host_stack_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
     assert one_line(error) == "No module named 'mmengine'"  # it is here: something else is wrong with it
     monkeypatch.setattr('denseclip.compat.versions.find_spec', lambda name: None)
     assert 'needs mmengine' in one_line(error) and 'pip install' in one_line(error)
+
+
+class Killed:
+    """Kills the process that reads it, as systems do that have no memory left."""
+
+    def __len__(self) -> int:
+        """One item."""
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        """Nothing comes of it."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+def test_a_killed_loader_is_told_with_the_cure() -> None:
+    line = one_line(raised(lambda: next(iter(DataLoader(Killed(), num_workers=1)))))
+    assert line.startswith('a process that loads data is gone') and 'num_workers' in line
+    for text, told in (
+        ('DataLoader worker (pid 12) is killed by signal: Killed. ', ' is gone (Killed), '),
+        ('DataLoader worker (pid(s) 12, 13) exited unexpectedly', ' is gone, '),
+    ):
+        assert told in one_line(RuntimeError(text))
 
 
 def test_a_lack_of_memory_is_said_as_such() -> None:

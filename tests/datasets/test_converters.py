@@ -1,5 +1,6 @@
 """CamVid converter: checks everything first, then writes all or nothing."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from generated import write_dataset
 from PIL import Image
 
 from denseclip.cli.main import main
+from denseclip.cli.sentences import one_line
 from denseclip.datasets.converters import ConversionError, convert_camvid
 from denseclip.datasets.converters.layout import complete_or_absent
 from denseclip.files.scratch import MARKER
@@ -109,6 +111,16 @@ def test_interrupted_writing_leaves_the_old_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_full_disk_is_told_by_the_names_of_the_target(tmp_path: Path) -> None:
+    """A write into an open file names none, and others the folder that is gone by then."""
+    target, full = tmp_path / 'CamVid', (errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for names, told in (((), ''), (('{new}/a.png',), '/a.png'), (('source.png', None, '{new}/b.png'), '/b.png')):
+        with pytest.raises(OSError, match='No space') as caught, complete_or_absent(target) as new:
+            raise OSError(*full, *(name and name.format(new=new) for name in names))
+        assert one_line(caught.value) == f"{full[1]}: '{target}{told}'; make room on the disk, or write to another one"
+    assert leftovers(tmp_path) == []
+
+
 def test_command_reports_and_exits(source: Path, tmp_path: Path, capsys) -> None:
     """As a program, which succeeds; then once more in this process, which refuses."""
     arguments = ['convert', 'camvid', str(source), str(tmp_path / 'out')]

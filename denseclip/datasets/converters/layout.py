@@ -10,6 +10,7 @@ from pathlib import Path
 
 from denseclip.datasets.converters.ours import ConversionError, check_apart, check_replaceable, record
 from denseclip.datasets.files import UnreadableFileError, picture_size, read_label_map
+from denseclip.files.atomic import NO_ROOM
 from denseclip.files.scratch import ScratchFolder, exit_on_signals, sweep
 
 MAX_NAMED = 10
@@ -43,10 +44,14 @@ def complete_or_absent(target: Path, *, sources: Iterable[Path] = (), force: boo
         raise ConversionError(f'cannot write to {real.parent} ({error.strerror}); choose another target') from error
     with exit_on_signals(), scratch:
         new = scratch.path / 'new'
-        new.mkdir()
-        yield new
-        _check_links(new, real)
-        record(new)
+        try:
+            new.mkdir()
+            yield new
+            _check_links(new, real)
+            record(new)
+        except OSError as error:
+            _name_target(error, new, real)
+            raise
         check_replaceable(real, force=force)  # again: the work may have taken hours
         try:
             if real.exists():
@@ -58,6 +63,16 @@ def complete_or_absent(target: Path, *, sources: Iterable[Path] = (), force: boo
 
 
 _REPLACED = 'replaced'
+
+
+def _name_target(error: OSError, new: Path, target: Path) -> None:
+    """Let an error name what was to be written where it will be, not where it would have been until then."""
+    if error.errno in NO_ROOM and error.filename is None:  # writes into an open file name none
+        error.filename = str(target)
+    for key in ('filename', 'filename2'):
+        name = getattr(error, key)
+        if isinstance(name, str | os.PathLike) and Path(name).is_relative_to(new):
+            setattr(error, key, str(target / Path(name).relative_to(new)))
 
 
 def _put_back(scratch: Path, target: Path) -> None:
