@@ -14,7 +14,6 @@ from typing import Any
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
-from denseclip.clip.towers import ResNetTower
 from denseclip.export.anomaly_graphs import AnoVLGraph, AprilGANGraph, WinCLIPGraph
 from denseclip.export.box_graphs import ClosedMaskRCNNGraph, ClosedRetinaNetGraph, MaskRCNNGraph, RetinaNetGraph
 from denseclip.export.errors import ExportError
@@ -141,8 +140,6 @@ def _masks(model: Any) -> Capability:
         return _no(_PAIRS)
     if model.active_vocabulary is not None:
         return _no(_CHOOSES)
-    if isinstance(model.backbone.tower, ResNetTower):
-        return _no("torch.export loses the sizes of its ResNet's attention pool; ConvNeXts and transformers can.")
     return Capability(True, way=Way(MaskGraph, NameWords, MaskWriting))
 
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from denseclip.export.image_graphs import ImageGraph
+from denseclip.models.segmentors.fcclip import MULTIPLE
 from denseclip.runtime.confidences import softmax
 
 
@@ -25,7 +26,7 @@ class MaskGraph(ImageGraph):
 
     outputs: tuple[str, ...] = ('masks', 'trained', 'clip')
     jumps = True
-    least = 32
+    multiple = MULTIPLE
     seen = ('masks', 'trained')
 
     def __init__(self, model: Any) -> None:
@@ -38,7 +39,7 @@ class MaskGraph(ImageGraph):
         return float((labels_of(*found) != labels_of(*right)).mean())
 
     def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, ...]:
-        """Masks and scores of pictures (N, 3, H, W) for names (R, E)."""
+        """Masks and scores of pictures (N, 3, H, W), sides multiples of 32, for names (R, E)."""
         model = self.model
         void = F.normalize(model.void_embedding.weight, dim=-1)
         with _rows(model, torch.cat([text, void])):

@@ -5,47 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from export_pictures import picture
-from tiny_pmp_hosts import tiny_host
+from tiny_pmp_hosts import awake_host, tiny_host
 
-from denseclip.apis.mask_inferencer import MaskInferencer
-from denseclip.export import capability, export
-from denseclip.runtime import load
+from denseclip.export import capability
 from denseclip.runtime.graphs import class_prompts
 
-STEPS = [dict(type='Resize', scale=(160, 96), keep_ratio=True), dict(type='PackSegInputs')]
-
-
-def guided(host):
-    """A host whose queries heed the words: fresh guides have gates of zero."""
-    model = tiny_host(host)
-    for layer in model.prompt_guide.layers.values():
-        torch.nn.init.normal_(layer.gamma)
-    return model
-
-
-@pytest.fixture(scope='module')
-def model():
-    return MaskInferencer.from_model(guided('FCCLIP'), STEPS)
-
-
-@pytest.fixture(scope='module')
-def runtime(model, tmp_path_factory):
-    return load(export(model, tmp_path_factory.mktemp('guided')))
-
 
 @pytest.mark.slow
-@pytest.mark.parametrize('words', ['sky', 'grass; sky = heaven, cloud; a red car; dog', None])
-@pytest.mark.parametrize('size', [(97, 131), (200, 90)])
-def test_labels_are_those_of_pytorch(model, runtime, words, size):
-    wanted, found = (one.segment(picture(size), words) for one in (model, runtime))
-    assert found.names == wanted.names
-    assert (found.label_map != wanted.label_map).mean() <= 1e-3
-    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_masks_follow_the_words(runtime):
+def test_masks_follow_the_words(exported_masks):
+    """What they are is compared in ``test_mask_export``."""
+    runtime = exported_masks
     images = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
     text = runtime.class_embeddings('sky; tree')
     one, other = (
@@ -58,7 +27,7 @@ def test_masks_follow_the_words(runtime):
 @pytest.mark.parametrize('host', ['FCCLIP', 'MAFTPlus', 'OVSeg'])
 def test_prompts_of_a_graph_are_those_of_the_model(host):
     """Names become rows, classes prompts: the masks are those of the model with its words."""
-    model = guided(host)
+    model = awake_host(host)
     graph, images = capability(model).way.graph(model), torch.randn(2, 3, 64, 96)
     text = model.text()
     prompts = torch.from_numpy(class_prompts(text.embeddings.numpy(), text.class_index.tolist()))

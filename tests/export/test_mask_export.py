@@ -7,42 +7,33 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 from export_pictures import picture
-from mmengine.registry import init_default_scope
 from PIL import Image
 from tiny_fcclip import tiny_fcclip
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.mask_inferencer import MaskInferencer
-from denseclip.export import capability, export
+from denseclip.export import capability
+from denseclip.export.checks import check_image_graph
 from denseclip.export.formats import FORMATS
+from denseclip.export.graphs import write_image_graph
+from denseclip.export.mask_graphs import MaskGraph
 from denseclip.export.precision import Lowered, calibration_feeds, cost_line
-from denseclip.runtime import load
+from denseclip.export.substitutes import ready_for_export
 
 pytestmark = pytest.mark.slow
 SIZES = [(64, 96), (97, 131), (200, 90), (33, 257), (12, 9), (240, 321), (20, 400)]
 WORDS = 'grass; sky = heaven, cloud; a red car; dog'
-STEPS = [dict(type='Resize', scale=(160, 96), keep_ratio=True), dict(type='PackSegInputs')]
-SETTINGS = dict(score_threshold=0.0, overlap_threshold=0.05, topk=12)
 
 
-@pytest.fixture(scope='module')
-def model():
-    """FC-CLIP in all its parts: synonyms, seen and new classes, masks that CLIP has no say for."""
-    init_default_scope('mmseg')
-    tiny = tiny_fcclip(
-        train_vocabulary=['sky', 'vehicle'], things=['car', 'tree'], ensemble_on_valid_mask=True, test_cfg=SETTINGS
-    )
-    found = MaskInferencer.from_model(tiny, STEPS)
-    found.score = 0.0
-    return found
+@pytest.fixture
+def model(masks):
+    return masks
 
 
-@pytest.fixture(scope='module')
-def runtime(model, tmp_path_factory):
-    found = load(export(model, tmp_path_factory.mktemp('masks')))
-    found.score = 0.0
-    return found
+@pytest.fixture
+def runtime(exported_masks):
+    return exported_masks
 
 
 def results(model, runtime, task, *call, **options):
@@ -139,12 +130,31 @@ def test_what_int8_costs_is_told_by_the_labels(model, runtime, tmp_path):
     path = tmp_path / 'image.onnx'
     path.write_bytes((runtime.folder / 'image.onnx').read_bytes())
     Image.fromarray(picture((96, 128))).save(tmp_path / 'a.png')
-    feeds = calibration_feeds(tmp_path, runtime.manifest.picture, runtime.class_embeddings(WORDS))
-    cost = Lowered(path, 'int8', feeds).replace(path, FORMATS['onnx'], capability(model.model).way.graph(model.model))
+    graph = capability(model.model).way.graph(model.model)
+    feeds = calibration_feeds(tmp_path, runtime.manifest.picture, runtime.class_embeddings(WORDS), graph)
+    cost = Lowered(path, 'int8', feeds).replace(path, FORMATS['onnx'], graph)
     assert 'QuantizeLinear' in {node.op_type for node in onnx.load(path).graph.node}
     assert 0 <= cost['places that differ'] < 0.5
     assert '% of the labels differ' in cost_line(cost)
 
 
-def test_a_resnet_cannot_be_a_graph():
-    assert 'attention pool' in capability(tiny_fcclip(trunk='resnet')).reason
+class Trunk(MaskGraph):
+    """A trunk and what it says of masks; the mask generator is the same on all of them, and takes its time."""
+
+    def __init__(self, model) -> None:
+        super().__init__(model)
+        self.outputs = ('fine', 'coarse', 'clip')
+
+    def forward(self, images, text):
+        features = self.model.backbone(images)
+        rows, names = torch.cat([text, text[:1]]), torch.ones_like(text[:, 0], dtype=torch.long)
+        clip = self.model.logits_of_masks(features, features.stages[0][:, :3], rows, names)
+        return features.stages[0], features.stages[-1], clip
+
+
+@pytest.mark.parametrize('trunk', ['resnet', 'vit'])
+def test_graphs_of_other_trunks(trunk, tmp_path):
+    tiny, path = tiny_fcclip(trunk=trunk), tmp_path / 'image.onnx'
+    assert capability(tiny).exportable
+    write_image_graph(Trunk(ready_for_export(tiny)), path, 16, None)
+    assert check_image_graph(path, Trunk(tiny).eval(), 16, None) < 1e-4

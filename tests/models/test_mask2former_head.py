@@ -7,6 +7,7 @@ from mmengine.registry import MODELS
 from tiny_mask_generator import CHANNELS, halves, pyramid, text, tiny_generator
 
 from denseclip.models.heads import OpenVocabMask2FormerHead
+from denseclip.models.heads.mask2former import sine_positions
 from denseclip.weights import WeightMismatchError
 from denseclip.weights.convert import convert
 
@@ -116,6 +117,14 @@ def test_either_text_or_a_list(sizes):
 def test_text_is_asked_for():
     with pytest.raises(ValueError, match='give it text_rows'):
         tiny_generator()(pyramid())
+
+
+@pytest.mark.parametrize('size', [(1, 1), (7, 13), (33, 2)])
+def test_positions_are_those_of_mmdetection(size):
+    from mmdet.models.layers import SinePositionalEncoding
+
+    found = sine_positions(torch.zeros(2, 64, *size))
+    assert torch.equal(found, SinePositionalEncoding(32, normalize=True)(None, torch.zeros(1, 64, *size)))
 
 
 def test_registered_beside_the_host_class():
