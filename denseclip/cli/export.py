@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.files.names import shown
 
     FORMATS[args.to].check_packages()  # before a model is loaded
-    check_precision(args.precision, args.calibrate)
+    check_precision(args.precision, args.calibrate, args.to)
     words, notes = (None, ()) if args.classes is None else typed_vocabulary(args.classes)
     for note in notes:
         print(f'note: {shown(note)}')

@@ -43,7 +43,11 @@ def add_model_options(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument('--weights', metavar='FILE', help=f"{WEIGHTS} (default: the config's load_from)")
     parser.add_argument('--device', metavar='DEVICE', help='such as cpu or cuda:0 (default: CUDA where there is any)')
     add_compute_options(parser)
-    parser.add_argument('--trust', action='store_true', help='read weights even if that runs code from the file')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='read weights, or an export --to torch, even if that runs code from the file',
+    )
 
 
 def add_compute_options(parser: argparse.ArgumentParser, training: bool = False) -> None:

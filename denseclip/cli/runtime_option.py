@@ -46,14 +46,14 @@ def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Run
 
     manifest = Manifest.read(args.runtime)
     if manifest.gives == 'masks':
-        check_others(args)
+        check_others(args, manifest)
         model: RuntimeModel = _masks(args, vocabulary, manifest)
     else:
-        check_others(args, _OF_MASKS)
+        check_others(args, manifest, _OF_MASKS)
         from denseclip.runtime.kinds import KINDS
 
         kind = KINDS['regions' if manifest.gives == 'regions' else 'labels'].load()
-        model = kind(args.runtime, vocabulary, manifest=manifest)
+        model = kind(args.runtime, vocabulary, manifest=manifest, trust=args.trust)
     _ = model.vocabulary  # said before any picture is read: there are no words
     return model
 
@@ -62,7 +62,7 @@ def _masks(args: argparse.Namespace, vocabulary: Vocabulary | None, manifest: Ma
     """A query-based model with its task, countable classes and least score."""
     from denseclip.runtime.masks import RuntimeMaskModel
 
-    model = RuntimeMaskModel(args.runtime, vocabulary, manifest=manifest)
+    model = RuntimeMaskModel(args.runtime, vocabulary, manifest=manifest, trust=args.trust)
     model.set_task(args.task or 'semantic')
     model.set_things(args.things)
     if args.score is not None:
@@ -77,16 +77,16 @@ def load_anomaly_runtime(args: argparse.Namespace) -> RuntimeAnomalyModel:
         ImportError: If a package is missing (the extra ``runtime-anomaly``).
         UserError: If options are given that do not go with it, or it cannot be used.
     """
-    check_others(args)
     from denseclip.runtime.inspection import need_inspection
     from denseclip.runtime.manifest import Manifest
 
     manifest = Manifest.read(args.runtime)
+    check_others(args, manifest)
     manifest.check_gives(args.runtime, 'states')
     need_inspection()
     from denseclip.runtime.anomaly import RuntimeAnomalyModel
 
-    model = RuntimeAnomalyModel(args.runtime, manifest=manifest)
+    model = RuntimeAnomalyModel(args.runtime, manifest=manifest, trust=args.trust)
     model.set_object(args.object, args.domain, args.defects)
     return model
 
@@ -97,10 +97,12 @@ def load_detector_runtime(args: argparse.Namespace) -> RuntimeBoxModel:
     Raises:
         UserError: If options are given that do not go with it, or it cannot be used.
     """
-    check_others(args)
     from denseclip.runtime.boxes import RuntimeBoxModel
+    from denseclip.runtime.manifest import Manifest
 
-    model = RuntimeBoxModel(args.runtime)
+    manifest = Manifest.read(args.runtime)
+    check_others(args, manifest)
+    model = RuntimeBoxModel(args.runtime, manifest=manifest, trust=args.trust)
     model.score = args.score
     return model
 
@@ -112,13 +114,19 @@ def add_runtime_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_others(args: argparse.Namespace, more: Sequence[str] = ()) -> None:
+def check_others(args: argparse.Namespace, manifest: Manifest, more: Sequence[str] = ()) -> None:
     """Refuse options that ask for another model, and more of them.
+
+    Args:
+        args: The options.
+        manifest: Of the export; one of PyTorch's programs has to be trusted.
+        more: Options that ask for more than it does.
 
     Raises:
         UserError: If some are given.
     """
-    given: list[Any] = [name for name in (*_OTHERS, *more) if getattr(args, name, None) not in (None, False, 'auto')]
+    others = [name for name in (*_OTHERS, *more) if not (name == 'trust' and manifest.needs_trust)]
+    given: list[Any] = [name for name in others if getattr(args, name, None) not in (None, False, 'auto')]
     given += [name for name, usual in (('precision', 'fp32'), ('layout', 'auto')) if getattr(args, name) != usual]
     if given:
         listed = ', '.join('--' + name.replace('_', '-') for name in given)

@@ -145,9 +145,11 @@ def _load(args: argparse.Namespace, words: Vocabulary | None, beside: str | None
     if args.runtime is not None:
         from denseclip.cli.runtime_option import check_others
         from denseclip.runtime.loading import load
+        from denseclip.runtime.manifest import Manifest
 
-        check_others(args, ('task',))
-        return load(args.runtime if beside is None else beside, words)
+        folder = args.runtime if beside is None else beside
+        check_others(args, Manifest.read(folder), ('task',))
+        return load(folder, words, trust=args.trust)
     use_host('denseclip serve')
     from denseclip.apis.loading import load_model
 

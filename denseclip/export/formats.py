@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from denseclip.export.errors import ExportError
+from denseclip.runtime.manifest import PROGRAM
 
 _ONNX = '.onnx'
 _WRITING = MappingProxyType(dict.fromkeys(('onnx', 'onnxscript', 'onnxruntime'), 'export'))
@@ -26,12 +27,16 @@ class Format:
         weights: How names of files end that hold weights of a graph outside of it.
         packages: Modules that writing and comparing needs, and the extras of the suite that install them.
         convert: Writes a graph of ONNX as this format's beside it; None: it stays.
+        made: How names of graphs end as PyTorch makes them, see ``denseclip.export.graphs``.
+        precisions: Of graphs.
     """
 
     graph: str
     weights: str
     packages: Mapping[str, str]
     convert: Callable[[Path, Path], None] | None = None
+    made: str = _ONNX
+    precisions: tuple[str, ...] = ('fp32', 'fp16', 'int8')
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -51,7 +56,7 @@ class Format:
         )
 
     def finish(self, graph: Path) -> Path:
-        """Make a graph of ONNX one of this format, which takes its place.
+        """Make a graph as PyTorch made it one of this format, which takes its place.
 
         Raises:
             ExportError: If it cannot be converted.
@@ -104,6 +109,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         # Weights of graphs of more than 1.5 GB lie beside them.
         'onnx': Format(_ONNX, '.onnx.data', _WRITING),
         'openvino': Format('.xml', '.bin', MappingProxyType({**_WRITING, 'openvino': 'openvino'}), _to_openvino),
+        # onnxruntime's tools lower the precision of ONNX's graphs alone.
+        'torch': Format(PROGRAM, f'{PROGRAM}.data', MappingProxyType({}), made=PROGRAM, precisions=('fp32',)),
     }
 )
 """By the name that ``--to`` takes."""

@@ -1,7 +1,8 @@
-"""Graphs of the picture side and the text side by ``torch.onnx``, every size free."""
+"""Graphs of the picture side and the text side by ``torch.onnx`` or ``torch.export``, every size free."""
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,16 +12,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental import _config as sizes
 
 from denseclip.export.errors import ExportError
 from denseclip.export.image_graphs import ImageGraph
 from denseclip.export.region_graphs import RegionGraph
+from denseclip.runtime.manifest import PROGRAM
+from denseclip.runtime.torch_program import NAMES
 
 OPSET = 18
 # Sides whose strides leave odd remainders at every level, and that are not the sides of a learned position grid: an
 # export keeps what is equal in its example.
 _EXAMPLE = (2, 3, 203, 267)
-_MULTIPLES = (5, 7)
+_MULTIPLES = (5, 11)
 """Sides of the example of a graph that takes whole multiples of a length only."""
 _CLASSES = 7
 
@@ -48,7 +52,7 @@ def write_image_graph(graph: ImageGraph, path: Path, embed_dim: int | None, clas
 
     Args:
         graph: Takes pictures, and class embeddings where the model has words.
-        path: The file.
+        path: The file, a graph of ONNX or a program of PyTorch by how its name ends.
         embed_dim: E; None for models without words.
         classes: The only K that the model takes; None: any.
     """
@@ -114,6 +118,9 @@ def _write(
     free: Sequence[dict[int, Any]],
     path: Path,
 ) -> None:
+    if path.suffix == PROGRAM:
+        _write_program(graph, inputs, names, outputs, free, path)
+        return
     with torch.no_grad(), _quiet():
         try:
             program: Any = torch.onnx.export(
@@ -130,6 +137,29 @@ def _write(
             reason = next((line for line in str(error.__cause__ or error).splitlines() if line.strip()), '')
             raise ExportError(f'torch.onnx cannot make a graph of this model: {reason:.300}') from error
         program.save(str(path))
+
+
+def _write_program(
+    graph: nn.Module,
+    inputs: Sequence[Tensor],
+    names: Sequence[str],
+    outputs: Sequence[str],
+    free: Sequence[dict[int, Any]],
+    path: Path,
+) -> None:
+    any_size = torch.export.Dim.DYNAMIC
+    shapes = tuple({axis: any_size if isinstance(d, str) else d for axis, d in one.items()} for one in free)
+    # As torch.onnx does it: sides of one are no other sides than longer ones.
+    with torch.no_grad(), _quiet(), sizes.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        try:
+            program = torch.export.export(graph.eval(), tuple(inputs), dynamic_shapes=shapes)
+            program.example_inputs = None  # would be pickled
+            operators = ' '.join(str(node.target) for node in program.graph.nodes if node.op == 'call_function')
+            said = {'inputs': list(names), 'outputs': list(outputs), 'torchvision': 'torchvision.' in operators}
+            torch.export.save(program, path, extra_files={NAMES: json.dumps(said)})
+        except Exception as error:  # torch.export raises types of its own
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ExportError(f'torch.export cannot make a program of this model: {reason:.300}') from error
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.images import pictures_of
 from denseclip.apis.inputs import expand_inputs
 from denseclip.export.errors import ExportError
-from denseclip.export.formats import Format
+from denseclip.export.formats import FORMATS, Format
 from denseclip.export.image_graphs import ImageGraph
 from denseclip.runtime.graphs import session
 from denseclip.runtime.manifest import Picture
 from denseclip.runtime.pictures import extend, prepare
 
-PRECISIONS = ('fp32', 'fp16', 'int8')
+PRECISIONS = FORMATS['onnx'].precisions
 _MOST = 32
 """Pictures that a calibration looks at."""
 _COMPARED = 8
@@ -191,15 +191,20 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def check_precision(precision: str, calibrate: str | Path | None, known: Sequence[str] = PRECISIONS) -> None:
+def check_precision(precision: str, calibrate: str | Path | None, to: str = 'onnx') -> None:
     """Refuse what does not go together.
 
     Raises:
         ExportError: If there is no such precision, or pictures are missing or of no use.
         UserError: If there is no such folder, or no picture in it.
     """
-    if precision not in known:
-        raise ExportError(f"no precision is called '{precision}'; choose from {', '.join(known)}.")
+    if precision not in PRECISIONS:
+        raise ExportError(f"no precision is called '{precision}'; choose from {', '.join(PRECISIONS)}.")
+    if precision not in FORMATS[to].precisions:
+        able = ' or '.join(name for name, form in FORMATS.items() if precision in form.precisions)
+        raise ExportError(
+            f"precision '{precision}' is made by onnxruntime's tools, which cannot lower --to {to}: choose --to {able}."
+        )
     if (precision == 'fp32') != (calibrate is None):
         raise ExportError(
             f"precision '{precision}' "

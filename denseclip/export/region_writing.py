@@ -50,8 +50,8 @@ class RegionWriting(SegmentorWriting):
     def _regions(self) -> bool:
         """Write the second stage, and compare it; whether it takes masks."""
         path = self.part('regions')
-        onnx = path.with_suffix('.onnx')
-        write_region_graph(RegionGraph(ready_for_export(self.model.region_classifier)), onnx)
+        made = path.with_suffix(self.form.made)
+        write_region_graph(RegionGraph(ready_for_export(self.model.region_classifier)), made)
         own = RegionGraph(self.model.region_classifier).eval()
-        self.checked['regions'] = check_region_graph(self.form.finish(onnx), own)
+        self.checked['regions'] = check_region_graph(self.form.finish(made), own)
         return own.prompted

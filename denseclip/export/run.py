@@ -67,7 +67,7 @@ def export(
     way = able.way
     if way is None:
         raise ExportError(f'{kind} cannot be exported: {able.reason}')
-    check_precision(precision, calibrate)
+    check_precision(precision, calibrate, to)
     fixed = None if classes is None else Vocabulary.of(classes)
     folder = prepare_folder(out, [*all_names(), FILE], force)
     with exit_on_signals(), ScratchFolder(folder, '.export-') as scratch:

@@ -24,6 +24,8 @@ ModuleT = TypeVar('ModuleT', bound=nn.Module)
 class SameConv(nn.Module):
     """TensorFlow's convolution with padding "same", in ONNX one operator that pads by itself.
 
+    timm's layer computes the padding with Python's numbers.
+
     Args:
         conv: timm's layer; its parameters are shared.
     """
@@ -35,6 +37,8 @@ class SameConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', ceil(H / s), ceil(W / s))."""
         conv: Any = self.conv
+        if not torch.onnx.is_in_onnx_export():
+            return F.conv2d(self._padded(x), conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
         parts = [x, conv.weight] if conv.bias is None else [x, conv.weight, conv.bias]
         down, across = conv.stride
         # ceil(h / s), said so that floors of floors become one: symbolic sizes stay short, and an export takes seconds.
@@ -48,6 +52,15 @@ class SameConv(nn.Module):
             'kernel_shape': list(conv.kernel_size),
         }
         return torch.onnx.ops.symbolic('Conv', parts, settings, dtype=x.dtype, shape=shape)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """With zeros around it, in an expression that sizes of graphs cancel out of."""
+        conv = self.conv
+        spread = zip(x.shape[2:], conv.kernel_size, conv.stride, conv.dilation, strict=True)
+        reaches = [(side, (kernel - 1) * gap + 1, step) for side, kernel, step, gap in spread]
+        lacking = [((side - 1) // step * step + reach - side, reach < step) for side, reach, step in reaches]
+        down, across = (torch.sym_max(more, 0) if often_none else more for more, often_none in lacking)
+        return F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
 
 
 class WholeUpsample(nn.Module):

@@ -115,13 +115,13 @@ class Writing(ABC):
         """Write the picture side, compare it, and lower its precision."""
         path, graph = self.part('image'), self.way.graph
         size = (None, None) if self.words is None else (self.words.embed_dim, self.words.classes)
-        onnx = path.with_suffix('.onnx')
-        write_image_graph(graph(ready_for_export(self.model)), onnx, *size)
+        made = path.with_suffix(self.form.made)
+        write_image_graph(graph(ready_for_export(self.model)), made, *size)
         own = graph(self.model).eval()
         lowered = None
         if calibrate is not None:
-            lowered = Lowered(onnx, precision, calibration_feeds(calibrate, picture, rows, own))
-        self.checked['image'] = check_image_graph(self.form.finish(onnx), own, *size)
+            lowered = Lowered(made, precision, calibration_feeds(calibrate, picture, rows, own))
+        self.checked['image'] = check_image_graph(self.form.finish(made), own, *size)
         if lowered is not None:
             self.lowered = lowered.replace(path, self.form, own)
 
@@ -130,9 +130,9 @@ class Writing(ABC):
         self.side.write_tokenizer(self.part('tokenizer'))
         path, tower = self.part('text'), self.side.tower
         example = tower.tokenize(['a photo of a cat.', 'a photo of a traffic light.'])
-        onnx = path.with_suffix('.onnx')
-        write_text_graph(self.side.graph(ready_for_export(tower)), onnx, example)
-        self.form.finish(onnx)
+        made = path.with_suffix(self.form.made)
+        write_text_graph(self.side.graph(ready_for_export(tower)), made, example)
+        self.form.finish(made)
         assert self.words is not None
         prompts = self.side.prompts(self.words.most_tokens)
         self.checked['text'] = check_text_graph(path, self.side.graph(tower).eval(), prompts)
@@ -251,4 +251,5 @@ def _colours(palette: Any) -> tuple[tuple[int, int, int], ...]:
 
 def _versions(form: Format) -> dict[str, str]:
     found = {name: metadata.version(name) for name in ('torch', 'numpy', *form.packages)}
-    return {'denseclip': __version__, 'python': platform.python_version(), 'opset': str(OPSET), **found}
+    opset = {'opset': str(OPSET)} if form.packages else {}  # of ONNX
+    return {'denseclip': __version__, 'python': platform.python_version(), **opset, **found}

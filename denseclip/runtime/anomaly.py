@@ -31,6 +31,7 @@ class RuntimeAnomalyModel(AnomalyPredictor):
         object_name: What pictures show; None: what the model came with.
         threads: See there.
         manifest: What lies in the folder, where that has been read.
+        trust: See there.
 
     Attributes:
         folder: Where the export lies.
@@ -46,6 +47,7 @@ class RuntimeAnomalyModel(AnomalyPredictor):
         object_name: str | None = None,
         threads: int | None = None,
         manifest: Manifest | None = None,
+        trust: bool = False,
     ) -> None:
         if not isinstance(object_name, str | None):
             raise UserError(
@@ -58,8 +60,8 @@ class RuntimeAnomalyModel(AnomalyPredictor):
         if words is None:
             raise UserError(f"'{folder}' has no words, which {self.manifest.model} needs; export the model again.")
         files = {part: folder / name for part, name in self.manifest.files.items()}
-        self.model = session(files['image'], threads)
-        self._text = TextSide(words, files['text'], files['tokenizer'], threads)
+        self.model = session(files['image'], threads, trust)
+        self._text = TextSide(words, files['text'], files['tokenizer'], threads, trust)
         self._states, self._prompts = states, prompt_set(states.prompts)
         self._subject: Subject = (states.object, states.domain, states.defects)
         self._known: OrderedDict[StatePrompts, np.ndarray] = OrderedDict()

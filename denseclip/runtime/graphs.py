@@ -1,4 +1,4 @@
-"""ONNX graphs in onnxruntime, and the class embeddings of words."""
+"""Graphs in the library that runs them, and the class embeddings of words."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ import numpy as np
 
 from denseclip.apis.errors import UserError
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.runtime.manifest import Words
+from denseclip.runtime.manifest import PROGRAM, Words
 
 _AT_ONCE = 64
 _REMEMBERED = 16
 
 
-def session(path: Path, threads: int | None = None) -> Any:
+def session(path: Path, threads: int | None = None, trust: bool = False) -> Any:
     """A graph, ready to run on the CPU: it answers to ``run(outputs, inputs)`` as onnxruntime's sessions do.
 
     Args:
         path: The file.
         threads: Threads of one operator; None: as many as the library likes.
+        trust: Open it even if that runs code in it, which programs of PyTorch may hold.
 
     Raises:
         ImportError: If the library that runs it is not installed.
-        UserError: If it cannot read the file.
+        UserError: If it cannot read the file, or opening it may run code and ``trust`` is False.
     """
     opener = OPENERS.get(path.suffix)
     if opener is None:
         raise UserError(f"'{path}' is no graph: one ends in {', '.join(OPENERS)}; export the model again.")
-    return opener(path, threads)
+    return opener(path, threads, trust)
 
 
-def _onnxruntime(path: Path, threads: int | None) -> Any:
+def _onnxruntime(path: Path, threads: int | None, _: bool) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -56,13 +57,21 @@ def _onnxruntime(path: Path, threads: int | None) -> Any:
         raise UserError(f"onnxruntime cannot read '{path}': {reason:.300}; export the model again.") from error
 
 
-def _openvino(path: Path, threads: int | None) -> Any:
+def _openvino(path: Path, threads: int | None, _: bool) -> Any:
     from denseclip.runtime.openvino_graph import OpenVINOGraph
 
     return OpenVINOGraph(path, threads)
 
 
-OPENERS: Mapping[str, Callable[[Path, int | None], Any]] = MappingProxyType({'.onnx': _onnxruntime, '.xml': _openvino})
+def _torch(path: Path, threads: int | None, trust: bool) -> Any:
+    from denseclip.runtime.torch_program import TorchProgram
+
+    return TorchProgram(path, threads, trust)
+
+
+OPENERS: Mapping[str, Callable[[Path, int | None, bool], Any]] = MappingProxyType(
+    {'.onnx': _onnxruntime, '.xml': _openvino, PROGRAM: _torch}
+)
 """What opens a graph, by how its name ends."""
 
 
@@ -76,10 +85,14 @@ class TextSide:
         graph: File of the tower.
         tokenizer: ``tokenizer.json``.
         threads: See :func:`session`.
+        trust: See there.
     """
 
-    def __init__(self, words: Words, graph: Path, tokenizer: Path, threads: int | None = None) -> None:
-        self._words, self._graph, self._tokenizer, self._threads = words, graph, tokenizer, threads
+    def __init__(
+        self, words: Words, graph: Path, tokenizer: Path, threads: int | None = None, trust: bool = False
+    ) -> None:
+        self._words, self._graph, self._tokenizer = words, graph, tokenizer
+        self._threads, self._trust = threads, trust
         self._known: OrderedDict[Vocabulary, np.ndarray] = OrderedDict()
         self._turn = threading.Lock()
 
@@ -120,7 +133,7 @@ class TextSide:
         """
         clean = CLEANING[self._words.cleaning]
         tokens = self._tokens([clean(prompt) for prompt in prompts])
-        tower = session(self._graph, self._threads)
+        tower = session(self._graph, self._threads, self._trust)
         rows = []
         for start in range(0, len(tokens), _AT_ONCE):
             some = tokens[start : start + _AT_ONCE]

@@ -9,27 +9,29 @@ from denseclip.runtime.kinds import KINDS
 from denseclip.runtime.manifest import Manifest
 
 
-def load(folder: str | Path, vocabulary: Any = None, threads: int | None = None) -> Any:
+def load(folder: str | Path, vocabulary: Any = None, threads: int | None = None, trust: bool = False) -> Any:
     """Open what ``denseclip export`` wrote.
 
     Args:
         folder: The folder.
         vocabulary: Words of calls without words of their own; None: those that the model came with. Of an anomaly
             model what pictures show.
-        threads: Threads to compute with; None: as many as onnxruntime likes.
+        threads: Threads to compute with; None: as many as the library likes that runs it.
+        trust: Open programs of PyTorch (``--to torch``), whose files can make PyTorch run any code. Say so only for
+            exports whose author you trust.
 
     Returns:
         A ``RuntimeModel``; a ``RuntimeMaskModel`` of a query-based model, a ``RuntimeAnomalyModel`` of one that
         finds defects.
 
     Raises:
-        ImportError: If onnxruntime is not installed.
-        UserError: If the folder holds no exported model, one of its files is missing or changed, or the model cannot
-            tell these words apart.
+        ImportError: If what runs it is not installed.
+        UserError: If the folder holds no exported model, one of its files is missing or changed, it holds programs of
+            PyTorch and ``trust`` is False, or the model cannot tell these words apart.
     """
     manifest = Manifest.read(folder)
     if manifest.gives == 'states':
         from denseclip.runtime.inspection import need_inspection
 
         need_inspection()
-    return KINDS[manifest.gives].load()(folder, vocabulary, threads, manifest)
+    return KINDS[manifest.gives].load()(folder, vocabulary, threads, manifest, trust)

@@ -15,6 +15,8 @@ from denseclip.runtime.kinds import KINDS, read_rule
 FILE = 'manifest.json'
 FORMAT = 3
 KIND = 'denseclip-export'
+PROGRAM = '.pt2'
+"""How files of programs end that PyTorch runs, and that may hold any code."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,11 @@ class Manifest:
     def gives(self) -> str:
         """The kind of model, see :data:`denseclip.runtime.kinds.KINDS`."""
         return next(key for key, kind in KINDS.items() if isinstance(self.rule, kind.rule or type(None)))
+
+    @property
+    def needs_trust(self) -> bool:
+        """Whether opening its files may run code in them."""
+        return any(name.endswith(PROGRAM) for name in self.files.values())
 
     def check_gives(self, folder: str | Path, kind: str) -> None:
         """Refuse another kind of model.

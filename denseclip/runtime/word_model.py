@@ -23,6 +23,7 @@ class RuntimeWordModel(Predictor):
         vocabulary: See there.
         threads: See there.
         manifest: What lies in the folder, where that has been read.
+        trust: See there.
 
     Attributes:
         folder: Where the export lies.
@@ -39,21 +40,22 @@ class RuntimeWordModel(Predictor):
         vocabulary: Any = None,
         threads: int | None = None,
         manifest: Manifest | None = None,
+        trust: bool = False,
     ) -> None:
         self.folder = folder = Path(folder)
-        self._threads = threads
+        self._threads, self._trust = threads, trust
         self.manifest = Manifest.read(folder) if manifest is None else manifest
         self.manifest.check_gives(folder, self.gives)
         files = {part: folder / name for part, name in self.manifest.files.items()}
         own = self.manifest.vocabulary
         self.own_vocabulary = None if own is None else Vocabulary.of(own)
-        self.model = session(files['image'], threads)
+        self.model = session(files['image'], threads, trust)
         self._text: TextSide | None = None
         self._fixed: np.ndarray | None = None
         if 'embeddings' in files:
             self._fixed = array(files['embeddings'], 'embeddings')
         elif self.manifest.words is not None:
-            self._text = TextSide(self.manifest.words, files['text'], files['tokenizer'], threads)
+            self._text = TextSide(self.manifest.words, files['text'], files['tokenizer'], threads, trust)
         self._vocabulary = self.own_vocabulary if vocabulary is None else Vocabulary.of(vocabulary)
         if self._vocabulary is not None:
             self._check(self._vocabulary)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from export_pictures import picture
 from mmseg.models import SegDataPreProcessor
+from PIL import Image
 from tiny_models import tiny_baseline
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
+from denseclip.cli.main import main
 from denseclip.export import ExportError, capability, export
 from denseclip.runtime import load
 
@@ -47,6 +49,28 @@ def test_words_are_refused(model, runtime, tmp_path):
         runtime.segment(picture((9, 9)), 'sky; road')
     with pytest.raises(ExportError, match='part of its weights'):
         export(model, tmp_path / 'x', classes='sky; road')
+
+
+def test_a_program_of_pytorch_gives_the_same(model, runtime, tmp_path, capsys):
+    folder = export(model, tmp_path / 'program', 'torch')
+    assert {file.name for file in folder.iterdir()} == {'image.pt2', 'manifest.json'}
+    with pytest.raises(UserError, match='say so with --trust'):
+        load(folder)
+    other = load(folder, trust=True)
+    for size in ((97, 131), (12, 9)):
+        wanted, found = (one.segment(picture(size)) for one in (model, other))
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
+        assert (found.label_map != wanted.label_map).mean() <= 1e-3
+    Image.fromarray(picture((60, 90))).save(tmp_path / 'a.png')
+    call = ['segment', str(tmp_path / 'a.png'), '--out', str(tmp_path / 'out'), '--runtime']
+    for given, says in (([str(folder)], 'say so with --trust'), ([str(runtime.folder), '--trust'], 'no --trust')):
+        assert main([*call, *given]) == 2
+        assert says in capsys.readouterr().err
+    assert main([*call, str(folder), '--trust']) == 0
+    with (folder / 'image.pt2').open('ab') as file:
+        file.write(b'more')
+    with pytest.raises(UserError, match='its sha256 differs'):
+        load(folder, trust=True)
 
 
 def test_heads_that_label_in_a_way_of_their_own_are_refused(model, monkeypatch):

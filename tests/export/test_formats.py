@@ -78,7 +78,7 @@ def test_what_cannot_be_read_or_converted_is_said(tmp_path):
     (tmp_path / 'image.xml').write_text('<no graph>')
     with pytest.raises(UserError, match=r"openvino cannot read '.*image.xml'"):
         session(tmp_path / 'image.xml')
-    with pytest.raises(UserError, match='is no graph: one ends in .onnx, .xml'):
+    with pytest.raises(UserError, match='is no graph: one ends in .onnx, .xml, .pt2'):
         session(tmp_path / 'image.tflite')
     (tmp_path / 'broken.onnx').write_bytes(b'no graph')
     with pytest.raises(ExportError, match='cannot be converted to .xml'):
@@ -87,4 +87,4 @@ def test_what_cannot_be_read_or_converted_is_said(tmp_path):
 
 
 def test_files_of_every_format_are_known():
-    assert {'image.onnx', 'image.xml', 'image.bin', 'tokenizer.json'} <= set(all_names())
+    assert {'image.onnx', 'image.xml', 'image.bin', 'image.pt2', 'tokenizer.json'} <= set(all_names())

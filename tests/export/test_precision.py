@@ -115,5 +115,7 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         check_precision('fp32', tmp_path)
     with pytest.raises(ExportError, match="called 'int4'"):
         check_precision('int4', tmp_path)
+    with pytest.raises(ExportError, match='cannot lower --to torch: choose --to onnx or openvino'):
+        check_precision('fp16', tmp_path, 'torch')
     with pytest.raises(UserError):
         calibration_feeds(tmp_path, STEPS, None)

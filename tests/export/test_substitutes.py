@@ -101,7 +101,7 @@ class Windows(ImageGraph):
     def __init__(self) -> None:
         super().__init__(None)
         whole = MODELS.get('mmseg.SwinTransformer')(
-            embed_dims=4, depths=[2, 1], num_heads=[1, 1], strides=(4, 2), window_size=4
+            embed_dims=4, depths=[2, 1], num_heads=[1, 1], strides=(4, 2), window_size=4, out_indices=(0, 1)
         )
         self.patches, self.attention = whole.patch_embed, whole.stages[0].blocks[1].attn
         self.merging = whole.stages[0].downsample

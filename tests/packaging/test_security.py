@@ -18,13 +18,15 @@ SOURCES = sorted(path for folder in ('denseclip', 'tools') for path in (ROOT / f
 
 RUNS = {
     'eval', 'exec', 'execfile', 'pickle.load', 'pickle.loads', 'pickle.Unpickler', 'marshal.load', 'marshal.loads',
-    'dill.load', 'joblib.load', 'shelve.open', 'torch.jit.load', 'torch.hub.load', 'os.system', 'os.popen', 'yaml.load',
-    'yaml.load_all', 'yaml.full_load', 'yaml.unsafe_load', 'load_state_dict_from_url', 'load_url',
+    'dill.load', 'joblib.load', 'shelve.open', 'torch.jit.load', 'torch.hub.load', 'torch.export.load', 'os.system',
+    'os.popen', 'yaml.load', 'yaml.load_all', 'yaml.full_load', 'yaml.unsafe_load', 'load_state_dict_from_url',
+    'load_url',
 }  # fmt: skip
 SWITCHES = {'weights_only': True, 'allow_pickle': False, 'shell': False, 'trust_remote_code': False}
 """Arguments that may have this value only."""
 ALLOWED = {
     ('denseclip/weights/io.py', 'weights_only=not trust'),  # the one switch
+    ('denseclip/runtime/torch_program.py', 'torch.export.load'),  # with trust alone
     ('denseclip/compat/lean/deferred.py', 'exec'),  # functions of installed modules, compiled when they are needed
 }
 UNPACKS = {'extractall', 'extract', 'unpack_archive', 'untar', 'unzip'}
