@@ -1,14 +1,6 @@
 """Reading pictures: every common kind comes out as 8-bit colour, everything else as an error that names file and cure.
 
-=====================  ==========================================================================================
-16-bit grey            divided by 257 (0..65535 becomes 0..255); the contrast is not stretched
-float, 32-bit integer  as they are when within 0..1 or 0..255; otherwise the file's own range becomes 0..255
-grey, 1-bit, palette   repeated over, or looked up in, three channels
-transparency           laid over white, as browsers and image viewers do
-EXIF orientation       applied: the array is upright
-animation              first frame
-CMYK, YCbCr, Lab       converted by Pillow
-=====================  ==========================================================================================
+What becomes of other depths, palettes, transparency and orientation: :mod:`denseclip.files.pixels`.
 
 Pillow's guard against decompression bombs stays on. Pixels in memory are RGB, as Pillow and torchvision have them,
 unless ``channel_order='bgr'`` says that they come from OpenCV or mmcv.
@@ -24,9 +16,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from denseclip.apis.errors import UserError
+from denseclip.files.pixels import deep_to_uint8, rgb_pixels
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +30,6 @@ ImageLike: TypeAlias = 'str | Path | bytes | IO[bytes] | np.ndarray | torch.Tens
 Images: TypeAlias = 'list[Any] | tuple[Any, ...]'
 """Several pictures."""
 
-_WHITE = (255, 255, 255, 255)
-_DEEP_MODES = ('I', 'F', 'I;16', 'I;16L', 'I;16B', 'I;16N')
 _CHANNELS = (1, 3, 4)
 _opening = threading.Lock()
 
@@ -94,7 +85,7 @@ class Picture:
         if isinstance(image, bytes | bytearray | memoryview):
             return cls.of_bytes(image)
         if isinstance(image, Image.Image):
-            return cls(_pillow_pixels(image))
+            return cls(rgb_pixels(image))
         if hasattr(image, 'read'):
             return cls(_read_stream(image))
         if hasattr(image, '__array__'):
@@ -223,7 +214,7 @@ def _decode(
                     name, f'it has {picture.width * picture.height:,} pixels, more than {most_pixels:,}. Scale it down.'
                 )
             picture.load()
-            return _pillow_pixels(picture)
+            return rgb_pixels(picture)
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise UnreadableImageError(
@@ -236,7 +227,9 @@ def _decode(
     except PermissionError as error:
         how = f'chmod u+r {Path(name).name}'
         raise UnreadableImageError(name, f'no permission. Allow reading it ({how}).') from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders of rarer formats raise anything: RuntimeError, struct.error, KeyError ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableImageError(name, f'damaged or truncated ({reason}). Copy or download it again.') from error
 
@@ -262,10 +255,6 @@ def _check_file(path: Path) -> None:
 
 
 # --- pixels ---------------------------------------------------------------------------------------------------------
-
-
-def _pillow_pixels(picture: Image.Image) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(_to_rgb(ImageOps.exif_transpose(picture))))
 
 
 def _array_pixels(image: Any, channel_order: ChannelOrder | None) -> np.ndarray:
@@ -319,7 +308,7 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
     if array.dtype == np.uint16:
-        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return deep_to_uint8(array)
     if not np.issubdtype(array.dtype, np.floating):
         raise UserError(f'pixels must be bool, uint8, uint16 or float in 0..1, got {array.dtype}; convert to uint8.')
     low, high = float(array.min()), float(array.max())
@@ -329,29 +318,3 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
             cure = 'give the picture before mean and std are applied, or ' + cure
         raise UserError(f'float pixels must lie in 0..1, got {low:g}..{high:g}; {cure}.')
     return (array * 255 + 0.5).astype(np.uint8)
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode in _DEEP_MODES:
-        return Image.fromarray(_deep_to_uint8(picture)).convert('RGB')
-    if picture.has_transparency_data:
-        rgba = picture.convert('RGBA')
-        return Image.alpha_composite(Image.new('RGBA', rgba.size, _WHITE), rgba).convert('RGB')
-    return picture.convert('RGB')
-
-
-def _deep_to_uint8(picture: Image.Image) -> np.ndarray:
-    """Grey levels of more than eight bits, as the table of the module says."""
-    values = np.asarray(picture)
-    if picture.mode.startswith('I;16'):
-        return _to_uint8(values.astype(np.uint16))
-    values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = values.min(), values.max()
-    # Pillow opens some 16-bit files as 32-bit integers.
-    if picture.mode == 'I' and low >= 0 and 255 < high <= 65535:
-        return _to_uint8(values.astype(np.uint16))
-    if picture.mode == 'F' and low >= 0 and high <= 1:
-        values = values * 255
-    elif low < 0 or high > 255:
-        values = (values - low) * (255 / (high - low or 1))
-    return (values + 0.5).astype(np.uint8)

@@ -145,10 +145,14 @@ class _Waiting:
         return enough or len(self._pictures) >= 4 * size or self._pixels > _MOST_PIXELS
 
     def take(self, size: int) -> list[tuple[int, Picture]]:
-        """Up to ``size`` pictures of the most frequent shape, or of that of the first if it has waited long."""
+        """Up to ``size`` pictures of the most frequent shape, or of that of the first if it has waited long.
+
+        Outcomes leave in the order of the pictures, so a first one that waited for ever would hold back all others.
+        """
         shape = max(self._counts, key=lambda key: self._counts[key])
-        if self._counts[shape] < size:
-            shape = self._pictures[0][1].rgb.shape
+        (first, picture), (last, _) = self._pictures[0], self._pictures[-1]
+        if self._counts[shape] < size or last - first >= 4 * size:
+            shape = picture.rgb.shape
         taken = [item for item in self._pictures if item[1].rgb.shape == shape][:size]
         numbers = {number for number, _ in taken}
         self._pictures = deque(item for item in self._pictures if item[0] not in numbers)

@@ -18,9 +18,10 @@ from mmengine.dataset import Compose
 from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS, DATASETS
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.utils.data import Sampler
 
+from ..files.pixels import rgb_pixels
 from ..files.webdataset import spelled_out
 from .caption_index import ParquetShard, Shard, ShardError, TarShard, UnreadableSampleError
 
@@ -101,8 +102,10 @@ class CaptionShards:
             raise UnreadableSampleError(f"'{shard.path}', {name}: its caption is empty, or no text")
         try:
             with Image.open(io.BytesIO(encoded)) as picture:
-                rgb = np.asarray(ImageOps.exif_transpose(picture).convert('RGB'))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                rgb = rgb_pixels(picture)
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders of rarer formats raise anything
             raise UnreadableSampleError(f"'{shard.path}', {name}: its picture cannot be read ({error})") from error
         return {
             'img': np.ascontiguousarray(rgb[..., ::-1]),

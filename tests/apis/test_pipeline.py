@@ -35,6 +35,14 @@ def test_outcomes_are_those_of_single_calls(paths, size):
         assert len(teacher.runs) == 3  # as many as there are shapes
 
 
+def test_a_picture_of_a_rare_shape_holds_back_few_others(tmp_path):
+    shapes = [(20, 24), *[(20, 30)] * 40]
+    made = [draw_picture(tmp_path / f'{k:02d}.png', k, shape) for k, shape in enumerate(shapes)]
+    teacher = DrawnTeacher()
+    first = next(outcomes(teacher, made, BatchSize(2)))
+    assert first.path == made[0] and len(teacher.seen) <= 10
+
+
 def test_an_error_of_the_model_is_no_failure_of_a_picture(paths):
     teacher = DrawnTeacher()
     teacher.before = lambda seen: 1 / 0

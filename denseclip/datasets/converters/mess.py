@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, place, raise_if_any
 from denseclip.datasets.converters.mess_sets import IGNORED, MESS_FILES, Item, MessSet
 from denseclip.datasets.files import UnreadableFileError, open_picture
+from denseclip.files.pixels import rgb_pixels, upright
 
 TILE = 1024
 
@@ -83,12 +84,12 @@ def _write(item: Item, rules: MessSet, staging: Path, *, link: bool) -> int:
     """One picture and its labels, or their tiles; how many files of each."""
     labels = rules.read(item.label)
     with open_picture(item.image) as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.size != labels.shape[::-1]:
-            shape = f'{labels.shape} differs from its picture {upright.size[::-1]} (height, width)'
+        turned = upright(image)
+        if turned.size != labels.shape[::-1]:
+            shape = f'{labels.shape} differs from its picture {turned.size[::-1]} (height, width)'
             raise ConversionError(f'{item.label}: size {shape}')
         same = item.image.suffix in (rules.suffix, '.jpeg' if rules.suffix == '.jpg' else rules.suffix, '.PNG')
-        pixels = None if same and not rules.tiles else np.asarray(upright.convert('RGB'))
+        pixels = None if same and not rules.tiles else rgb_pixels(turned)
     images, annotations = staging / 'images', staging / 'annotations'
     for folder in (images, annotations):
         folder.mkdir(parents=True, exist_ok=True)
