@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from tiny_mask_generator import halves
 
+from denseclip.core.regions import Recompute, run_regions
 from denseclip.models.heads.mask2former import (
     LayerPrediction,
     MaskCriterion,
@@ -17,6 +18,8 @@ from denseclip.models.heads.mask2former import (
     PixelFeatures,
     PointMaskMatcher,
 )
+from denseclip.models.heads.mask2former import criterion as criterion_module
+from denseclip.models.heads.mask2former.criterion import sample_segments
 
 SIZE = (16, 24)
 
@@ -119,6 +122,46 @@ def test_last_layer_has_the_plain_names():
     wrong, right = random_layer(), perfect(targets)
     losses = MaskCriterion(num_points=50)(as_predictions(wrong, right), targets)
     assert losses['loss_ce'] < losses['loss_ce_0']
+
+
+def losses_and_kept(layers, targets, criterion):
+    """Losses, their gradients, and bytes that wait for the backward pass."""
+    kept = {}
+
+    def keep(x):
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    torch.manual_seed(4)
+    factors = [x for layer in layers for x in (layer.mask_embeddings, layer.mask_features)]
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        losses = criterion(as_predictions(*layers), targets)
+    return losses, torch.autograd.grad(sum(losses.values()), factors), sum(kept.values())
+
+
+def test_losses_computed_again_are_the_same_and_keep_little():
+    """The same points are drawn again, a few masks at a time."""
+    targets, criterion = [halves(0, 2, 1, size=SIZE), halves(1, size=SIZE)], MaskCriterion(num_points=3000)
+    layers = [
+        LayerPrediction(None, torch.randn(2, 5, 4), None, *(x.requires_grad_() for x in (torch.randn(2, 5, 8), maps)))
+        for maps in torch.randn(2, 2, 8, *SIZE)
+    ]
+    plain = losses_and_kept(layers, targets, criterion)
+    run_regions([criterion], Recompute(), forward=False)
+    again = losses_and_kept(layers, targets, criterion)
+    assert all(torch.equal(again[0][name], value) for name, value in plain[0].items())
+    torch.testing.assert_close(again[1], plain[1], rtol=1e-6, atol=1e-7)
+    assert again[2] < 0.1 * plain[2]
+
+
+def test_masks_are_sampled_a_few_at_a_time(monkeypatch):
+    """Whatever their number, and with a picture that has none."""
+    masks, points = torch.rand(7, *SIZE), torch.rand(9, 40, 2)
+    segments = [(masks[:4], torch.tensor([3, 0, 0, 1])), (masks[:0], torch.tensor([], dtype=torch.long))]
+    segments.append((masks[4:], torch.tensor([2, 1, 0, 2, 2])))
+    whole = sample_segments(segments, points)
+    monkeypatch.setattr(criterion_module, '_COPIED', 2 * SIZE[0] * SIZE[1])
+    assert whole.shape == (9, 40) and torch.equal(sample_segments(segments, points), whole)
 
 
 def test_masks_of_different_sizes_are_refused():

@@ -27,8 +27,9 @@ from denseclip.models.heads.cdt import ContentDependentTransfer
 from denseclip.models.heads.context_decoder import ContextDecoder
 from denseclip.models.heads.dinoiser import DINOiserHead
 from denseclip.models.heads.mask2former.classifiers import TextClassifier
+from denseclip.models.heads.mask2former.criterion import MaskCriterion
 from denseclip.models.heads.mask2former.layers import MaskedDecoderLayer
-from denseclip.models.heads.mask2former.pixel_decoder import DeformableEncoderLayer
+from denseclip.models.heads.mask2former.pixel_decoder import DeformableEncoderLayer, DeformablePixelDecoder
 from denseclip.models.heads.maskformer.predictor import QueryPredictor
 from denseclip.models.heads.maskformer.transformer import DecoderLayer, EncoderLayer
 
@@ -61,6 +62,8 @@ HEADS: tuple[type[nn.Module], ...] = (SegFPN, DetFPN, BaseDecodeHead, AnchorHead
 """Necks and heads."""
 CALLED: tuple[type[nn.Module], ...] = (ResidualAttentionBlock,)
 """Modules that functions of the suite run, instead of their ``forward``."""
+FORGETFUL: tuple[type[nn.Module], ...] = (DeformablePixelDecoder, MaskCriterion)
+"""Modules with functions that may compute their activations again, and make no graphs: losses draw points."""
 _TEXT = ('text', 'text_tower', 'text_encoder', 'texts')
 
 
@@ -82,6 +85,11 @@ def regions_of(model: nn.Module, text: bool = False) -> tuple[list[nn.Module], l
         elif isinstance(module, kinds) and type(module).forward is not nn.Module.forward:
             whole.append(module)
     return whole, called
+
+
+def forgetful_of(model: nn.Module) -> list[nn.Module]:
+    """Modules whose marked functions may compute their activations again; see ``FORGETFUL``."""
+    return [module for module in model.modules() if isinstance(module, FORGETFUL)]
 
 
 def layers_of(model: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:

@@ -98,11 +98,13 @@ class Compute:
 
 
 def _run_regions(model: nn.Module, runner: RegionRunner) -> None:
-    from .regions import regions_of  # the classes of all models' blocks: nothing else needs to import them
+    from .regions import forgetful_of, regions_of  # all models' blocks: nothing else needs to import them
 
     whole, called = regions_of(model, text=isinstance(runner, Recompute))
     run_regions(whole, runner, forward=True)
     run_regions(called, runner, forward=False)
+    if isinstance(runner, Recompute):
+        run_regions(forgetful_of(model), Recompute(), forward=False)
 
 
 def device_of(model: nn.Module) -> torch.device:

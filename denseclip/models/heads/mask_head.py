@@ -7,7 +7,7 @@ A head that answers to :class:`MaskHead` works in each of them. Adding one takes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -32,23 +32,45 @@ class PixelFeatures:
     memories: tuple[Tensor, ...]
 
 
+def mask_product(embeddings: Tensor, features: Tensor) -> Tensor:
+    """Mask logits (N, Q, h, w) of mask embeddings (N, Q, C) and mask features (N, C, h, w)."""
+    return torch.einsum('nqc,nchw->nqhw', embeddings, features)
+
+
 @dataclass(frozen=True)
 class LayerPrediction:
     """Masks and their classes as one layer of the decoder sees them.
 
     Attributes:
-        mask_logits: (N, Q, H/4, W/4).
+        kept_masks: Mask logits, (N, Q, H/4, W/4); None: made of their factors whenever somebody asks for them.
         class_logits: (N, Q, K + 1), the void class last.
         class_embeddings: Embeddings that the text rows were compared with, (N, Q, D); None with a linear classifier.
         mask_embeddings: What the masks are products of, (N, Q, C), with ``mask_features``; None where nobody knows.
         mask_features: The other factor, (N, C, H/4, W/4).
     """
 
-    mask_logits: Tensor
+    kept_masks: Tensor | None
     class_logits: Tensor
     class_embeddings: Tensor | None = None
     mask_embeddings: Tensor | None = None
     mask_features: Tensor | None = None
+
+    @property
+    def mask_logits(self) -> Tensor:
+        """Mask logits, (N, Q, H/4, W/4)."""
+        if self.kept_masks is not None:
+            return self.kept_masks
+        assert self.mask_embeddings is not None and self.mask_features is not None
+        return mask_product(self.mask_embeddings, self.mask_features)
+
+    @property
+    def has_factors(self) -> bool:
+        """Whether it is known what the masks are products of."""
+        return self.mask_embeddings is not None and self.mask_features is not None
+
+    def without_masks(self) -> LayerPrediction:
+        """The same, without keeping masks that can be made again."""
+        return replace(self, kept_masks=None) if self.has_factors else self
 
     def matched(self, queries: Sequence[Tensor]) -> Tensor:
         """Mask logits of some queries, for losses.

@@ -13,12 +13,18 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from denseclip.core.precision import full_precision
+from denseclip.core.regions import region
 
 from ..mask_head import LayerPrediction, MaskPredictions
 from .matcher import Match, PointMaskMatcher
 
 MatchedLosses = Callable[[Sequence[InstanceData], Sequence[Match]], dict[str, Tensor]]
 """Losses of segments and the queries that answer for them."""
+
+
+Segments = tuple[Tensor, Tensor]
+"""All masks of a picture (n, H, W), and rows of them (M)."""
+_COPIED = 1 << 22  # pixels of masks that are copied at a time
 
 
 class MaskCriterion(nn.Module):
@@ -81,7 +87,8 @@ class MaskCriterion(nn.Module):
         for index in (last, *range(last)):
             layer = predictions.layers[index]
             suffix, name = ('', 'last') if index == last else (f'_{index}', f'{index}th')
-            matches = self.matcher(layer.class_logits, layer.mask_logits, segments, name)
+            with torch.no_grad():
+                matches = self.matcher(layer.class_logits, layer.mask_logits, segments, name)
             for key, value in self.layer_losses(layer, segments, matches, num_masks).items():
                 losses[key + suffix] = value * self.weights[key]
             if also is not None and index == last:
@@ -125,16 +132,17 @@ class MaskCriterion(nn.Module):
             matches: Queries and segments of each picture.
             num_masks: Divisor of the mask losses.
         """
-        device = prediction.mask_logits.device
+        device = prediction.class_logits.device
         pictures = torch.cat([torch.full_like(queries, n) for n, (queries, _) in enumerate(matches)]).to(device)
         queries = torch.cat([queries for queries, _ in matches]).to(device)
         pairs = [(target, segments.to(device)) for target, (_, segments) in zip(targets, matches, strict=True)]
         labels = torch.cat([target.labels[segments] for target, segments in pairs])
-        masks = torch.cat([target.masks[segments] for target, segments in pairs])
+        segments = [(target.masks, chosen) for target, chosen in pairs]
         with full_precision(device.type):
             losses = {'loss_ce': self.class_loss(prediction.class_logits.float(), pictures, queries, labels)}
-            matched = prediction.matched([chosen.to(device) for chosen, _ in matches]).float()
-            losses['loss_mask'], losses['loss_dice'] = self.mask_losses(matched, masks, num_masks)
+            chosen = [chosen.to(device) for chosen, _ in matches]
+            found = _losses_of_masks(self, prediction.without_masks(), chosen, segments, num_masks)
+            losses['loss_mask'], losses['loss_dice'] = found
         return losses
 
     def class_loss(self, logits: Tensor, pictures: Tensor, queries: Tensor, labels: Tensor) -> Tensor:
@@ -156,23 +164,25 @@ class MaskCriterion(nn.Module):
         weight[void] = self.void_weight
         return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), weight)
 
-    def mask_losses(self, logits: Tensor, masks: Tensor, num_masks: Tensor | float) -> tuple[Tensor, Tensor]:
+    def mask_losses(
+        self, logits: Tensor, segments: Sequence[Segments], num_masks: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
         """Binary cross entropy and dice loss at sampled points; zeros, connected to the logits, without any mask.
 
         Args:
-            logits: Predicted masks.
-            masks: The segments they should be, in any size.
+            logits: Predicted masks, those of one picture after those of another.
+            segments: Of each picture all masks, in any size, and which of them the predicted ones should be.
             num_masks: Divisor.
 
         Shape:
-            - logits: :math:`(M, h, w)`; masks: :math:`(M, H, W)`
+            - logits: :math:`(M, h, w)`; segments: :math:`(n, H, W)` and :math:`(M_n)` each, M of them in all
         """
         if logits.shape[0] == 0:
             nothing = logits.sum()
             return nothing, nothing.clone()
         with torch.no_grad():
             points = self.sample_points(logits)
-            true = point_sample(masks[:, None], points)[:, 0]
+            true = sample_segments(segments, points)
         predicted = point_sample(logits[:, None], points)[:, 0]
         cross_entropy = F.binary_cross_entropy_with_logits(predicted, true, reduction='none').mean(dim=1)
         probability = predicted.sigmoid()
@@ -193,3 +203,35 @@ class MaskCriterion(nn.Module):
         return get_uncertain_point_coords_with_randomness(
             logits[:, None], labels, self.num_points, self.oversample_ratio, self.importance_sample_ratio
         )
+
+
+@region
+def _losses_of_masks(
+    criterion: MaskCriterion,
+    prediction: LayerPrediction,
+    queries: Sequence[Tensor],
+    segments: Sequence[Segments],
+    num_masks: Tensor | float,
+) -> tuple[Tensor, Tensor]:
+    """Losses of the masks of matched queries: a function of few tensors, which may forget all that lies between."""
+    return criterion.mask_losses(prediction.matched(queries).float(), segments, num_masks)
+
+
+def sample_segments(segments: Sequence[Segments], points: Tensor) -> Tensor:
+    """True masks at points; a few are copied at a time, for in full size all of them are many.
+
+    Args:
+        segments: See :meth:`MaskCriterion.mask_losses`.
+        points: ``(x, y)`` in units of the picture.
+
+    Shape:
+        - points: :math:`(M, P, 2)`; result: :math:`(M, P)`
+    """
+    parts, start = [], 0
+    for masks, rows in segments:
+        for some in rows.split(max(_COPIED // max(masks.shape[-2] * masks.shape[-1], 1), 1)):
+            stop = start + len(some)
+            if start < stop:
+                parts.append(point_sample(masks[some][:, None], points[start:stop])[:, 0])
+            start = stop
+    return torch.cat(parts)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from mmdet.models.layers import MLP
 from mmengine.model import caffe2_xavier_init
 from torch import Tensor, nn
 
-from ..mask_head import LayerPrediction, MaskPredictions, PixelFeatures
+from ..mask_head import LayerPrediction, MaskPredictions, PixelFeatures, mask_product
 from ..query_guide import QueryGuide
 from .classifiers import QueryClassifier
 from .layers import MaskedDecoderLayer
@@ -113,7 +112,8 @@ class MaskedQueryDecoder(nn.Module):
             level = index % len(memories)
             normed, embeddings, mask_logits = self._masks(queries, maps[level])
             if all_layers:
-                layers.append(self._classify(normed, embeddings, mask_logits, pixels.mask_features, text))
+                prediction = self._classify(normed, embeddings, mask_logits, pixels.mask_features, text)
+                layers.append(prediction.without_masks())  # ten of them would be the largest part of a training step
             allowed = attention_mask(mask_logits, sizes[level])
             queries = layer(queries, self.query_embed.weight, memories[level], positions[level], allowed, guide)
         normed, embeddings, mask_logits = self._masks(queries, pixels.mask_features)
@@ -133,7 +133,7 @@ class MaskedQueryDecoder(nn.Module):
         """Normalised queries (N, Q, C), their mask embeddings, and their mask logits (N, Q, h, w)."""
         normed = self.norm(queries)
         embeddings = self.mask_embed(normed)
-        return normed, embeddings, torch.einsum('nqc,nchw->nqhw', embeddings, mask_features)
+        return normed, embeddings, mask_product(embeddings, mask_features)
 
     def _classify(
         self,

@@ -11,6 +11,7 @@ from mmengine.model import caffe2_xavier_init, xavier_init
 from torch import Tensor, nn
 
 from denseclip.core.precision import full_precision
+from denseclip.core.regions import region
 from denseclip.models.functional.bilinear_bags import Size
 from denseclip.models.functional.deformable_attention import (
     attend_around,
@@ -178,11 +179,7 @@ class DeformablePixelDecoder(nn.Module):
         with full_precision(features[0].device.type):
             maps = [feature.float() for feature in reversed(features)]
             memories = self.encode(maps[: self.num_levels])
-            finest = memories[-1]
-            for lateral, output, skip in zip(self.laterals, self.outputs, maps[self.num_levels :], strict=True):
-                coarse = F.interpolate(finest, size=skip.shape[-2:], mode='bilinear', align_corners=False)
-                finest = F.relu(output(lateral(skip) + coarse), inplace=True)
-            return PixelFeatures(self.mask_features(finest), tuple(memories))
+            return PixelFeatures(_refine(self, memories[-1], maps[self.num_levels :]), tuple(memories))
 
     def encode(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Attend among the coarsest maps, coarsest first; the results keep order and sizes."""
@@ -197,3 +194,12 @@ class DeformablePixelDecoder(nn.Module):
             tokens = layer(tokens, position, reference, sizes)
         parts = tokens.transpose(1, 2).split([h * w for h, w in sizes], dim=2)
         return [part.unflatten(2, size) for part, size in zip(parts, sizes, strict=True)]
+
+
+@region
+def _refine(decoder: DeformablePixelDecoder, finest: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    """Mask features from the finest memory and the finer maps of the backbone, coarsest first."""
+    for lateral, output, skip in zip(decoder.laterals, decoder.outputs, maps, strict=True):
+        coarse = F.interpolate(finest, size=skip.shape[-2:], mode='bilinear', align_corners=False)
+        finest = F.relu(output(lateral(skip) + coarse), inplace=True)
+    return decoder.mask_features(finest)
