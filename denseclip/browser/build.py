@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from denseclip.browser.libraries import LICENCES, PAGE, fetch_libraries, read_li
 from denseclip.browser.text_side import TextCost, quantise_text
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.files.names import shown
+from denseclip.files.ours import ConversionError, check_apart, check_replaceable, record
 from denseclip.files.scratch import ScratchFolder, exit_on_signals
 from denseclip.runtime.manifest import FILE, Manifest, file_sum
 from denseclip.visualization.palette import distinct_palette
@@ -70,18 +72,19 @@ def build_page(
         text: Precision of the text side, one of :data:`TEXT_PRECISIONS`.
         libraries: A folder ``node_modules`` with onnxruntime-web and ``@huggingface/tokenizers``; None: npm fetches
             them.
-        force: Whether an earlier page in ``out`` may be overwritten.
+        force: Whether an earlier page in ``out`` may be overwritten; its folders must hold only what a page brought.
 
     Raises:
         ImportError: If onnxruntime's tools are missing (the extra ``export``).
-        UserError: If the page cannot run this export, ``out`` cannot be written, or the libraries are not to be had.
+        UserError: If the page cannot run this export, would replace it or a folder that no page brought, ``out`` cannot
+            be written, or the libraries are not to be had.
     """
     if text not in TEXT_PRECISIONS:
         raise UserError(f"no precision is called '{text}'; choose from {', '.join(TEXT_PRECISIONS)}.")
     export = Path(export)
     manifest = Manifest.read(export)
     check_export(export, manifest)
-    folder = prepare_folder(out, [*_OWN, *_SHARED, 'colours.json', *_FOLDERS], force)
+    folder = _prepare(Path(out), export, force)
     with exit_on_signals(), ScratchFolder(folder, '.page-') as scratch:
         cost = _write_model(export, manifest, scratch.path / 'model', text)
         lib = scratch.path / 'lib'
@@ -91,6 +94,8 @@ def build_page(
             packed = name.endswith(_PACKED)
             (lib / (name + '.gz' * packed)).write_bytes(gzip.compress(content, 9, mtime=0) if packed else content)
         (lib / 'LICENCES.txt').write_text(LICENCES, encoding='utf-8')
+        for name in _FOLDERS:
+            record(scratch.path / name)
         for source, names in ((PAGE, _OWN), (SERVED, _SHARED)):
             for name in names:
                 shutil.copyfile(source / name, scratch.path / name)
@@ -99,6 +104,18 @@ def build_page(
         _put(scratch.path, folder)
     files = sorted(path for path in folder.rglob('*') if path.is_file())
     return Page(folder, {str(path.relative_to(folder)): path.stat().st_size for path in files}, cost)
+
+
+def _prepare(out: Path, export: Path, force: bool) -> Path:
+    """The folder of the page; its own folders replace neither the export nor anything that no page brought."""
+    try:
+        places = [check_apart(out / name, [export]) for name in _FOLDERS]
+        folder = prepare_folder(out, [*_OWN, *_SHARED, 'colours.json', *_FOLDERS], force)
+        for place in places:
+            check_replaceable(place, force=force)
+    except ConversionError as error:
+        raise UserError(f'{error}.') from error
+    return folder
 
 
 def check_export(folder: Path, manifest: Manifest) -> None:
@@ -148,7 +165,8 @@ def _put(made: Path, folder: Path) -> None:
     """Take the place of an earlier page; the file that browsers open comes last."""
     (folder / _OWN[0]).unlink(missing_ok=True)
     for name in _FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
+        if os.path.lexists(folder / name):
+            (folder / name).rename(made / f'earlier-{name}')  # whole, and gone with the scratch folder
     for name in (*_FOLDERS, 'colours.json', *_SHARED, *reversed(_OWN)):
         target = folder / name
         if target.is_file():

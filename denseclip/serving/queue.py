@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -102,16 +103,24 @@ class Line:
     def _do(self, group: list[Job]) -> None:
         if self._told is not None:
             self._told(len(group))
+        if self._answer(group):
+            return
+        torch: Any = sys.modules.get('torch')
+        if torch is not None:
+            torch.cuda.empty_cache()  # of what a batch held that was too large
+        for job in group:  # one of them may be to blame, and the others not
+            self._do([job])
+
+    def _answer(self, group: list[Job]) -> bool:
+        """Run jobs and answer them; False after an error of several, of which nothing is alive any more then."""
         try:
             results = list(self._run(group[0].key, [job.picture for job in group]))
             if len(results) != len(group):
                 raise RuntimeError(f'{len(results)} results for {len(group)} pictures')
         except Exception as error:  # whatever it is, it belongs to those who asked
-            if len(group) > 1:  # one of them may be to blame, and the others not
-                for job in group:
-                    self._do([job])
-                return
-            group[0].answer.set_exception(error)
-            return
+            if len(group) == 1:
+                group[0].answer.set_exception(error)
+            return len(group) == 1
         for job, result in zip(group, results, strict=True):
             job.answer.set_result(result)
+        return True

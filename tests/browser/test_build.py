@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,12 +117,34 @@ def test_a_page_in_float32_keeps_the_text_side(exported: Path, libraries: Path, 
 
 def test_earlier_pages_are_replaced_only_by_force(exported: Path, libraries: Path, tmp_path: Path) -> None:
     page = build_page(exported, tmp_path, 'fp32', libraries)
-    (tmp_path / 'lib' / 'old.mjs').write_text('')
     (tmp_path / 'mine.txt').write_text('mine')
     with pytest.raises(UserError, match='holds earlier results'):
         build_page(exported, tmp_path, 'fp32', libraries)
     again = build_page(exported, tmp_path, 'fp32', libraries, force=True)
     assert set(again.sizes) == {*page.sizes, 'mine.txt'}
+
+
+@pytest.mark.parametrize('name', ['lib', 'model'])
+@pytest.mark.parametrize('made', [True, False])
+def test_folders_keep_what_no_page_brought(exported, libraries, tmp_path, name, made) -> None:
+    if made:
+        build_page(exported, tmp_path, 'fp32', libraries)
+    (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / name / 'thesis.tex').write_text('mine')
+    before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
+    with pytest.raises(UserError, match='nothing was replaced'):
+        build_page(exported, tmp_path, 'fp32', libraries, force=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
+
+
+@pytest.mark.parametrize('place', ['model', 'lib', 'model/deep', '.'])
+def test_a_page_takes_the_place_of_no_export(exported, libraries, tmp_path, place) -> None:
+    own = tmp_path / 'page' / place
+    shutil.copytree(exported, own)
+    before = {path: path.read_bytes() for path in (tmp_path / 'page').rglob('*') if path.is_file()}
+    with pytest.raises(UserError, match='source'):
+        build_page(own, tmp_path / 'page', 'fp32', libraries, force=True)
+    assert {path: path.read_bytes() for path in (tmp_path / 'page').rglob('*') if path.is_file()} == before
 
 
 def test_a_page_that_cannot_be_built_leaves_the_earlier_one(exported: Path, libraries: Path, tmp_path: Path) -> None:

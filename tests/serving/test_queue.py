@@ -95,3 +95,31 @@ def test_a_picture_is_kept_no_longer_than_its_asker_waits(model):
     assert kept() is None
     model.go.set()
     line.close()
+
+
+def test_what_a_failed_batch_held_is_gone_before_its_pictures_run_alone():
+    """As the tensors of a batch that was too large for the device."""
+
+    class Tensor:
+        pass
+
+    held, alive, begun, go = [], [], threading.Event(), threading.Event()
+
+    def run(key, pictures):
+        begun.set()
+        assert go.wait(20)
+        alive.append([kept() is not None for kept in held])
+        tensor = Tensor()
+        held.append(weakref.ref(tensor))
+        if len(pictures) > 1:
+            raise MemoryError
+        return pictures
+
+    line = Line(run, 8)
+    first = line.ask('x', 0)
+    assert begun.wait(20)
+    jobs = [line.ask('a', number) for number in (1, 2)]
+    go.set()
+    assert [job.result(20) for job in (first, *jobs)] == [0, 1, 2]
+    line.close()
+    assert alive == [[], [False], [False] * 2, [False] * 3]

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from denseclip.datasets.converters.ours import ConversionError, check_apart, check_replaceable, record
 from denseclip.datasets.files import UnreadableFileError, picture_size, read_label_map
 from denseclip.files.atomic import NO_ROOM
+from denseclip.files.ours import ConversionError, check_apart, check_replaceable, record
 from denseclip.files.scratch import ScratchFolder, exit_on_signals, sweep
 
 MAX_NAMED = 10

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denseclip.datasets.converters.ours import ConversionError, check_apart
 from denseclip.datasets.own_data.coco import coco_files, from_coco
 from denseclip.datasets.own_data.cvat import cvat_files, from_cvat
 from denseclip.datasets.own_data.data import BoxData, Conversion, LabelMapData, Reading
@@ -23,6 +22,7 @@ from denseclip.datasets.own_data.mend import CROWDS
 from denseclip.datasets.own_data.palettes import AUTO, PALETTES
 from denseclip.datasets.own_data.voc import CORNERS, from_voc, voc_folder
 from denseclip.datasets.own_data.yolo import from_yolo, yolo_pictures
+from denseclip.files.ours import ConversionError, check_apart
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

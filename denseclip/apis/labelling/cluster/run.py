@@ -20,7 +20,7 @@ from denseclip.apis.labelling.objects import Rules
 from denseclip.apis.labelling.order import Order, run_of
 from denseclip.apis.labelling.store import Run
 from denseclip.apis.predictor import Predictor
-from denseclip.datasets.converters.ours import ConversionError, check_apart
+from denseclip.files.ours import ConversionError, check_apart
 
 LAYOUT = 'parquet'
 _LEFT = 3  # shards that may be left before the run ends, and a tenth of those that are finished

@@ -24,8 +24,8 @@ from denseclip.apis.results.sheets import png
 from denseclip.files.names import readable
 
 DIED = 'its process died while it looked at this picture: out of memory, or a crash in native code'
-
-
+_BROKEN = ('CUDA error', 'CUBLAS_STATUS', 'CUDNN_STATUS')
+"""What errors of the device say; before it had AcceleratorError, PyTorch raised them as RuntimeError."""
 _ALL_FAIL = 10  # pictures of a shard without a result that speak against the model
 
 
@@ -185,5 +185,6 @@ class ShardWorker:
 
 def _check_process(error: Exception) -> None:
     """Refuse to go on after an error of the device, which all further calls would raise again."""
-    if type(error).__name__ == 'AcceleratorError':
+    broken = isinstance(error, RuntimeError) and any(word in str(error) for word in _BROKEN)
+    if type(error).__name__ == 'AcceleratorError' or (broken and type(error).__name__ != 'OutOfMemoryError'):
         raise UnusableProcessError(str(error)) from error

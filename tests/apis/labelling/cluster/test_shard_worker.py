@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 
 import pytest
+import torch
 from drawn_shards import WORDS, Died, label, one_process, pictures, rows_of, table
 from drawn_teacher import DrawnTeacher
 
@@ -12,6 +13,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.labelling.cluster import members, parts
 from denseclip.apis.labelling.cluster.engine import Cluster, _room
 from denseclip.apis.labelling.cluster.places import Place
+from denseclip.apis.labelling.cluster.shard import UnusableProcessError
 
 COUNT = 4
 
@@ -47,6 +49,40 @@ def test_a_store_that_answers_one_picture_less_convicts_nobody(shots, tmp_path, 
     monkeypatch.undo()
     found = label(shots, tmp_path / 'out')
     assert (found.pictures, found.letters, found.left) == (COUNT, 0, ())
+
+
+@pytest.mark.parametrize(
+    ('error', 'lasting'),
+    [
+        (RuntimeError('CUDA error: an illegal memory access was encountered'), True),
+        (RuntimeError('CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`'), True),
+        (RuntimeError('cuDNN error: CUDNN_STATUS_EXECUTION_FAILED'), True),
+        (torch.OutOfMemoryError('CUDA error: out of memory'), False),
+        (RuntimeError('shapes differ'), False),
+    ],
+)
+def test_a_broken_device_takes_a_new_process_and_convicts_nobody(shots, tmp_path, error, lasting):
+    """Errors of the device come again with every further call of the process; others do not."""
+    teacher, ends, broken = DrawnTeacher(WORDS), [], []
+
+    def breaks(seen):
+        if (broken and lasting) or (seen == 2 and not ends and not broken):
+            broken.append(seen)
+            raise error
+
+    def restarted(job, shards):
+        for shard in shards:
+            try:
+                yield job.start(1).report(shard)
+            except UnusableProcessError:
+                ends.append(shard)
+                broken.clear()
+                yield job.start(1).report(shard)
+
+    teacher.before = breaks
+    found = label(shots, tmp_path / 'out', teacher, run=restarted)
+    assert (found.pictures, found.letters, found.left) == (COUNT, 0, ())
+    assert ends == [0] * lasting
 
 
 def test_a_folder_that_is_not_mounted_convicts_nobody(tmp_path):
