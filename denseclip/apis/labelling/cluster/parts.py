@@ -9,9 +9,10 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from denseclip.files.damage import is_damage
 _FACTS = b'denseclip'
 _ROWS = 512
 _READERS = 16
+_AHEAD = 1000
 _NAME = re.compile(r'part-(\d{8})\.parquet')
 _OBJECT = pa.struct(
     {
@@ -205,7 +207,9 @@ def read_facts(place: Place, shard: int, run: Run) -> Facts:
     return facts
 
 
-def all_facts(place: Place, shards: Iterable[int], run: Run) -> Iterable[Facts]:
+def all_facts(place: Place, shards: Iterable[int], run: Run) -> Iterator[Facts]:
     """What parts say of themselves, read by threads, in the order of the shards."""
+    rest = iter(shards)
     with ThreadPoolExecutor(_READERS, thread_name_prefix='footer') as pool:
-        yield from pool.map(lambda shard: read_facts(place, shard, run), shards)
+        while some := list(islice(rest, _AHEAD)):  # a pool notes all that it is given at once
+            yield from pool.map(lambda shard: read_facts(place, shard, run), some)

@@ -11,6 +11,7 @@ from drawn_shards import WORDS, Died, archive, label, one_process, pictures, row
 from drawn_teacher import DrawnTeacher
 
 from denseclip.apis.errors import UserError
+from denseclip.apis.labelling.cluster import parts
 from denseclip.apis.labelling.objects import Rules
 
 COUNT = 13
@@ -259,8 +260,10 @@ def test_a_damaged_or_foreign_part_is_named(shots, tmp_path):
     assert label(shots, tmp_path / 'out').pictures == COUNT and part.read_bytes() == whole
 
 
-def test_parts_say_what_they_are(shots, tmp_path):
-    label(shots, tmp_path / 'out')
+def test_parts_say_what_they_are(shots, tmp_path, monkeypatch):
+    done = label(shots, tmp_path / 'out')
+    monkeypatch.setattr(parts, '_AHEAD', 2)  # of three
+    assert [facts.shard for facts in parts.all_facts(done.place, range(3), done.header.run)] == [0, 1, 2]
     said = json.loads(pq.read_schema(tmp_path / 'out/shards/part-00000000.parquet').metadata[b'denseclip'])
     assert said['names'] == ['road', 'car', 'sky'] and said['pictures'] == 5 and said['letters'] == []
 
