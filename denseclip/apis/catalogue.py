@@ -45,15 +45,19 @@ class ModelCard:
 
     @property
     def exportable(self) -> bool:
-        """Whether ``denseclip export`` can write it; single configs of an exportable class may be refused."""
+        """Whether ``denseclip export`` can write it; other configs of its class may be refused."""
         return not self.reason
 
     @property
     def reason(self) -> str:
         """Why ``denseclip export`` cannot; empty where it can."""
-        from denseclip.export.reasons import why_not
+        from denseclip.clip.presets import PRESETS
+        from denseclip.export.reasons import PARTS, why_not, why_not_preset
 
-        return why_not(self.model)
+        if self.kind == 'preset':
+            return why_not_preset(PRESETS[self.name])
+        part = METHODS[self.name].part if self.kind == 'method' else ''
+        return PARTS[part] if part else why_not(self.model)
 
     @property
     def ready(self) -> bool:
@@ -151,8 +155,8 @@ def _presets() -> list[ModelCard]:
             name,
             'preset',
             ('semantic',),
-            ('words', *(preset.plug_ins or (('config', 'weights') if preset.needs else ()))),
-            preset.source,
+            ('words', *(('config', 'weights') if preset.is_checkpoint else preset.plug_ins)),
+            preset.source + ('; runs by its config, not by its name' if preset.is_checkpoint else ''),
             model=preset.type,
         )
         for name, preset in PRESETS.items()

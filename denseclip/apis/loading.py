@@ -21,7 +21,7 @@ from denseclip.apis.methods import SEGMENTATION_TASKS, methods_for
 from denseclip.apis.pixel_heads import check_unknown, given_head
 from denseclip.apis.plug_ins import plug_ins
 from denseclip.apis.predictor import Predictor
-from denseclip.apis.presets import DEFAULT_CLIP
+from denseclip.apis.presets import DEFAULT_CLIP, check_name
 from denseclip.apis.turns import keep_last
 from denseclip.apis.two_stage import ovseg_inferencer
 from denseclip.apis.zoo import default_target, find_model, ours
@@ -254,6 +254,7 @@ def _wants_weights(card: ModelCard) -> str:
 
 
 def _preset(name: str, order: _Order, settings: dict[str, Any]) -> Inferencer:
+    check_name(name)
     order.refuse(
         ('config', 'weights'), f'preset {name} is a model of its own: leave --config and --weights (weights=) out.'
     )

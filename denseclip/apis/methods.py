@@ -25,6 +25,7 @@ class Method:
         needs: Arguments of ``load_model`` that it cannot do without.
         line: What it is, in a few words.
         model: Class of the config's model.
+        part: A part of the config's model that keeps it from being exported, see ``denseclip.export.reasons``.
     """
 
     config: str
@@ -32,6 +33,7 @@ class Method:
     needs: tuple[str, ...]
     line: str
     model: str
+    part: str = ''
 
 
 METHODS: dict[str, Method] = {
@@ -83,6 +85,7 @@ METHODS: dict[str, Method] = {
         ('words',),
         'AnoVL, adapted to each picture while it is looked at',
         'AnoVL',
+        'adaptation',
     ),
     'winclip': Method(
         'configs/anovl/winclip_vit-b16-plus_mvtec-240x240.py',

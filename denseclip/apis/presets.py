@@ -13,6 +13,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.turns import builds
 from denseclip.clip.presets import preset as find_preset
 from denseclip.compat.logs import quiet
+from denseclip.files.shipped import shipped_configs
 
 DEFAULT_CLIP = 'ViT-B-16'
 DEFAULT_TAG = 'openai'
@@ -49,10 +50,10 @@ def preset_model(
         found = find_preset(name)
     except ValueError as error:
         raise UserError(str(error)) from error
+    check_name(name)
     missing = [part for part in found.plug_ins if part not in settings]
-    if found.needs and (missing or not found.plug_ins):
-        given = ' and '.join(_HOW[part] for part in missing)
-        raise lacks(name, f'give {given or "--config and --weights"}')
+    if missing:
+        raise lacks(name, f'give {" and ".join(_HOW[part] for part in missing)}')
     window, stride = (found.window,) * 2, (found.stride,) * 2
     windows = {'mode': 'slide', 'crop_size': window, 'stride': stride, 'window_batch': _WINDOWS_AT_ONCE}
     settings.setdefault('test_cfg', windows)
@@ -66,6 +67,24 @@ def preset_model(
         {'type': 'PackSegInputs'},
     ]
     return model, steps
+
+
+def check_name(name: str) -> None:
+    """Refuse a preset that its name alone cannot bring, since it is a checkpoint.
+
+    Args:
+        name: Name of a preset.
+
+    Raises:
+        UserError: Naming the configs of its method.
+    """
+    if find_preset(name).is_checkpoint:
+        configs = [f'configs/{known}.py' for known in shipped_configs() if known.startswith(f'{name}/{name}_vit-b')]
+        raise lacks(
+            name,
+            f'leave its name out (--preset, --model) and give --config {configs[0]} (config=), or another one of that '
+            'folder, and --weights (weights=)',
+        )
 
 
 _HOW = {

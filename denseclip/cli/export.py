@@ -106,7 +106,7 @@ def _card(name: str | None) -> ModelCard | None:
     """What is known of a model that is named; None of a config and of the bundled model.
 
     Raises:
-        ExportError: If none of its class can be exported; weights are not fetched for that.
+        ExportError: If it cannot be exported; weights are not fetched for that.
         UserError: If there is no such model.
     """
     from denseclip.apis.catalogue import find_card, is_shared, list_models
@@ -121,7 +121,7 @@ def _card(name: str | None) -> ModelCard | None:
         refuse(inference_config(str(config)).model.type)
         return None
     card = find_card(name)
-    refuse(card.model)
+    refuse(card.model, card.reason)
     return card
 
 

@@ -102,6 +102,10 @@ def run(args: argparse.Namespace) -> int:
     label_cluster.check_options(args)
     if args.runtime is None:
         require_host_stack('denseclip label')
+    else:
+        from denseclip.runtime.inspection import do_without_torch
+
+        do_without_torch()
     name = model_name(args)
     vocabulary = vocabulary_from_args(args)
 

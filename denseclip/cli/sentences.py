@@ -85,16 +85,21 @@ def _system_error(error: BaseException, text: str) -> str | None:
 
 
 def _missing_package(error: BaseException, text: str) -> str | None:
-    """The host stack is not there; another missing package says so itself."""
-    if not isinstance(error, ModuleNotFoundError):
+    """The host stack is not there, or one small package; what another error says of a package stands as it is."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
         return None
-    from denseclip.compat.versions import require_host_stack
+    from denseclip.compat.versions import CORE, OPTIONAL, UPSTREAM, require_host_stack
 
+    module = error.name.partition('.')[0]
     try:
-        require_host_stack('this program')
+        if module in {one.module for one in (*CORE, *UPSTREAM) if one.extra}:
+            require_host_stack('this program')
     except ImportError as missing:
         return str(missing)
-    return None
+    known = next((one for one in (*CORE, *UPSTREAM, *OPTIONAL) if one.module == module), None)
+    if known is None or known.is_there or not text.startswith('No module named'):
+        return None
+    return f'this needs {module}, which is not installed: {known.install_command}'
 
 
 def _unknown_type(error: BaseException, text: str) -> str | None:

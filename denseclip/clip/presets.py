@@ -50,6 +50,11 @@ class Preset:
         parts = (name for name in ('affinity', 'sam') if name in self.model)
         return (*parts, *(('regions',) if self.regions else ()))
 
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether what is needed is a checkpoint of the whole method: a config brings it, the name alone cannot."""
+        return bool(self.needs) and not self.plug_ins
+
 
 _LARGE: dict[str, Any] = {'side': 448, 'window': 448, 'stride': 224}
 _SOFTMAX_100 = {'scale': 100.0, 'output': 'probabilities', 'templates': 'openai_imagenet'}

@@ -37,6 +37,11 @@ class Requirement:
         return installed_version(self.name)
 
     @property
+    def is_there(self) -> bool:
+        """Whether its module can be found."""
+        return find_spec(self.module) is not None
+
+    @property
     def supported(self) -> bool:
         """Whether it is installed in a supported version (a local build label such as ``+cpu`` does not count)."""
         version = self.installed
@@ -135,7 +140,7 @@ def require_host_stack(feature: str) -> None:
     Raises:
         ImportError: Naming the missing packages and the extra that installs them.
     """
-    missing = [requirement.module for requirement in UPSTREAM if find_spec(requirement.module) is None]
+    missing = [requirement.module for requirement in UPSTREAM if not requirement.is_there]
     if missing:
         raise ImportError(
             f'{feature} needs {", ".join(missing)}, not installed here: {UPSTREAM[0].install_command}',

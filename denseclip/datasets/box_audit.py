@@ -17,10 +17,10 @@ from mmdet.datasets import CocoDataset
 
 from denseclip.datasets.audit_report import Problem
 from denseclip.datasets.box_report import SIZE_LIMITS, BoxAuditReport, ClassCount
-from denseclip.datasets.coco_json import CocoFault, Content, open_coco
+from denseclip.datasets.coco_json import CocoFault, Content, ids_by_name, open_coco
 from denseclip.datasets.coco_objects import box_fault, is_number, mask_fault
 from denseclip.datasets.files import PictureSize, UnreadableFileError, picture_size
-from denseclip.datasets.named_coco import NamedCocoDataset, ids_by_name, shifted_label
+from denseclip.datasets.named_coco import NamedCocoDataset, shifted_label
 
 
 def audit_boxes(

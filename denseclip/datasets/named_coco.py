@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +17,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.registry import DATASETS
 
-from denseclip.datasets.coco_json import open_coco, read_coco
-
-
-def ids_by_name(content: Mapping[str, Sequence[Mapping[str, Any]]], source: str | Path) -> dict[str, Any]:
-    """Ids of categories by their names.
-
-    Of several categories of one name the one that has objects counts: exports of Roboflow list the project, too, which
-    is often called as its class is.
-
-    Args:
-        content: ``categories`` and ``annotations`` of a file in COCO's format.
-        source: File to name in the error.
-
-    Returns:
-        The id of every name, in the order of the file.
-
-    Raises:
-        ValueError: Two categories with objects have one name, or two have one id.
-    """
-    entries = [(str(entry['name']), entry['id']) for entry in content['categories']]
-    found = dict(entries)
-    if len(found) == len(entries) == len({cat_id for _, cat_id in entries}):
-        return found
-    used = {entry['category_id'] for entry in content['annotations']}
-    for name in found:
-        ids = [cat_id for other, cat_id in entries if other == name]
-        filled = [cat_id for cat_id in ids if cat_id in used] or ids[:1]
-        if len(filled) > 1:
-            listed = ' and '.join(repr(cat_id) for cat_id in filled)
-            raise ValueError(
-                f'{source}: the categories {listed} are both called "{name}" and both have objects; give each a name '
-                'of its own, or its objects to one of them'
-            )
-        found[name] = filled[0]
-    for name, cat_id in entries:
-        if list(found.values()).count(cat_id) > 1:
-            raise ValueError(f'{source}: several categories have the id {cat_id!r}, one is "{name}"; number them anew')
-    return found
+from denseclip.datasets.coco_json import ids_by_name, open_coco, read_coco
 
 
 def shifted_label(dataset: Any) -> tuple[str, str] | None:

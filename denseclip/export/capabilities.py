@@ -27,7 +27,7 @@ from denseclip.export.image_graphs import (
     OpenVocabularyGraph,
 )
 from denseclip.export.mask_graphs import MaskGraph
-from denseclip.export.reasons import PRE_PROMPTING, REASONS, UNKNOWN
+from denseclip.export.reasons import PARTS, PRE_PROMPTING, REASONS, UNKNOWN, first_part
 from denseclip.export.region_graphs import ProposalGraph
 from denseclip.export.region_writing import RegionWriting
 from denseclip.export.words import (
@@ -101,20 +101,17 @@ def _denseclip(model: Any) -> Capability:
 def _open_vocabulary(model: Any) -> Capability:
     if getattr(model, 'active_vocabulary', None) is not None:
         return _no(_CHOOSES)
-    if model.post != PostProcessing(normalize=model.post.normalize):
-        return _no('its scores are refined (post=...), which the runtime does not do; leave post out.')
-    if not (model.tower.read_out.repair is None and model.tower.read_out.middle is None):
-        return _no('its read-out ranks the tokens of a picture (repair, middle), which graphs do not.')
-    if model.join is not None:
-        return _no('its last block runs over all windows of a picture (join=...), which the runtime does not do.')
-    if model.spread is not None:
-        return _no('its scores travel over a graph of all windows (spread=...), which the runtime does not do.')
-    if model.sam is not None:
-        return _no('its windows are averaged as Segment Anything looks (sam=...), which the runtime does not ask.')
-    if model.regions is not None:
-        return _no('its labels follow regions of another program (regions=...), which the runtime does not ask.')
-    if _is(model.affinity, 'SpectralAffinity'):
-        return _no('its affinity pairs heads by what each picture shows (SpectralAffinity), which graphs do not.')
+    read_out = model.tower.read_out
+    reason = first_part(
+        {
+            'post': model.post != PostProcessing(normalize=model.post.normalize),
+            'read_out': read_out.repair is not None or read_out.middle is not None,
+            'affinity': _is(model.affinity, 'SpectralAffinity'),
+            **{part: getattr(model, part) is not None for part in ('join', 'spread', 'sam', 'regions')},
+        }
+    )
+    if reason:
+        return _no(reason)
     if model.text.in_use is not None and model.text.in_use.background == 'clipn':
         return _no("its background is decided by CLIPN's second text tower; give it words with another background.")
     if model.text.in_use is not None and model.text.in_use.background == 'gda':
@@ -242,7 +239,7 @@ def _unknown_boxes(heads: Sequence[Any], rules: Sequence[Any]) -> str:
 
 def _anovl(model: Any) -> Capability:
     if model.adaptation is not None:
-        return _no('it fits a layer to every picture (adaptation=...), which graphs cannot do; leave adaptation out.')
+        return _no(PARTS['adaptation'])
     return _by_sentences(model, AnoVLGraph)
 
 
@@ -290,18 +287,19 @@ WAYS: Mapping[str, Callable[[Any], Capability]] = MappingProxyType(
 """By name of the class: what decides about a model of it. The others have a reason in ``reasons``."""
 
 
-def refuse(kind: str) -> None:
+def refuse(kind: str, reason: str = '') -> None:
     """Refuse models of a class of which none can be exported.
 
     Args:
         kind: The ``type`` of a model in a config.
+        reason: Why this one cannot, where its card says so.
 
     Raises:
         ExportError: With the reason.
     """
     name = kind.rpartition('.')[2]
-    if name not in WAYS:
-        raise ExportError(f'{name} cannot be exported: {REASONS.get(name, UNKNOWN)}')
+    if reason or name not in WAYS:
+        raise ExportError(f'{name} cannot be exported: {reason or REASONS.get(name, UNKNOWN)}')
 
 
 def capability(model: Any) -> Capability:

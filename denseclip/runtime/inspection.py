@@ -10,8 +10,6 @@ _PACKAGES = {'cv2': 'opencv-python', 'jinja2': 'jinja2'}
 def need_inspection() -> None:
     """Make the modules of an inspection importable where there is no PyTorch.
 
-    The packages of data sets and measures collect modules that need it; those of an inspection do not.
-
     Raises:
         ImportError: If a package is missing (the extra ``runtime-anomaly``).
     """
@@ -20,7 +18,15 @@ def need_inspection() -> None:
         raise ImportError(
             f"inspecting pictures needs {', '.join(missing)}: pip install 'denseclip-suite[runtime-anomaly]'"
         )
-    if not _there('torch'):
+    do_without_torch()
+
+
+def do_without_torch() -> None:
+    """Make modules that need no PyTorch importable where there is none.
+
+    The packages of data sets and measures collect modules that need it; those of an inspection and of labels do not.
+    """
+    if not (_there('torch') and _there('mmengine')):
         from denseclip.compat.lean import start_lean
 
         start_lean()

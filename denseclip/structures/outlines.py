@@ -13,8 +13,11 @@ _TRIED = 64
 """Corners of an outline that a bridge may begin at: the shortest bridge is a matter of looks alone."""
 
 
-def _opencv() -> Any:
+def opencv(what: str = 'outlines') -> Any:
     """OpenCV, late: exported models run where it is not installed, and masks need none of it.
+
+    Args:
+        what: What needs it, in words, for the message.
 
     Raises:
         ImportError: There.
@@ -22,8 +25,22 @@ def _opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise ImportError('outlines need OpenCV, which is not installed: pip install opencv-python-headless') from error
+        raise ImportError(f'{what} need OpenCV, which is not installed: pip install opencv-python-headless') from error
     return cv2
+
+
+def coco_masks() -> Any:
+    """The module ``pycocotools.mask``, late for the same reason.
+
+    Raises:
+        ImportError: Where it is not installed.
+    """
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        text = 'masks in run lengths need pycocotools, which is not installed: pip install pycocotools'
+        raise ImportError(text) from error
+    return mask
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
@@ -34,10 +51,11 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
 
     Returns:
         ``size`` (height, width) and ``counts`` as text.
-    """
-    from pycocotools import mask as coco_mask
 
-    coded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    Raises:
+        ImportError: Without pycocotools.
+    """
+    coded = coco_masks().encode(np.asfortranarray(mask.astype(np.uint8)))
     return {'size': [int(side) for side in coded['size']], 'counts': coded['counts'].decode('ascii')}
 
 
@@ -54,7 +72,7 @@ def outlines(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarray]:
     Returns:
         A polygon ``n x 2`` (x, y), float64, of at least three points for each area, largest first.
     """
-    cv2 = _opencv()
+    cv2 = opencv()
     found, _ = cv2.findContours(_twice(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     polygons = [_simpler(_edges(contour), tolerance) for contour in found]
     return sorted(polygons, key=lambda polygon: -abs(cv2.contourArea(polygon.astype(np.float32))))
@@ -72,7 +90,7 @@ def keyhole(mask: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
     Returns:
         ``n x 2`` (x, y), float64.
     """
-    cv2 = _opencv()
+    cv2 = opencv()
     found, _ = cv2.findContours(_twice(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     rings = [_simpler(_edges(contour), tolerance) for contour in found]
     rings.sort(key=lambda ring: -abs(cv2.contourArea(ring.astype(np.float32))))
@@ -100,13 +118,13 @@ def _edges(contour: np.ndarray) -> np.ndarray:
 
 def has_holes(mask: np.ndarray) -> bool:
     """Whether an area of a mask encloses pixels that are not in it."""
-    cv2 = _opencv()
+    cv2 = opencv()
     _, tree = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     return tree is not None and bool((tree[0][:, 3] >= 0).any())
 
 
 def _simpler(points: np.ndarray, tolerance: float) -> np.ndarray:
-    cv2 = _opencv()
+    cv2 = opencv()
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     corners = points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]

@@ -1,6 +1,9 @@
 """``denseclip label``: what a user types and sees."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from drawn_teacher import DrawnTeacher, draw_picture
@@ -66,3 +69,24 @@ def test_what_does_not_go_together_is_one_sentence(shots, tmp_path, teacher, cap
     error = capsys.readouterr().err
     assert said in error and len(error.strip().splitlines()) == 1
     assert not (tmp_path / 'out').exists()
+
+
+ALONE = """
+import sys
+absent = {'torch', 'torchvision', 'open_clip', 'timm', 'mmengine', 'mmcv', 'mmseg', 'mmdet', 'cv2', 'pycocotools'}
+for finder in sys.meta_path:
+    if hasattr(finder, 'find_spec'):
+        def find_spec(name, path=None, target=None, find=finder.find_spec):
+            return None if name.partition('.')[0] in absent else find(name, path, target)
+        finder.find_spec = find_spec
+from denseclip.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_exported_model_is_asked_for_without_pytorch_and_opencv(shots, tmp_path):
+    typed = ['label', str(shots), '--runtime', 'nowhere', '--words', 'road; sky', '--out', str(tmp_path / 'out')]
+    root = Path(__file__).parents[2]
+    command = [sys.executable, '-c', ALONE, *typed]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and 'nowhere' in done.stderr and 'needs' not in done.stderr, done.stderr

@@ -138,6 +138,18 @@ def test_a_killed_loader_is_told_with_the_cure() -> None:
         assert told in one_line(RuntimeError(text))
 
 
+@pytest.mark.parametrize(
+    ('module', 'said'),
+    [
+        ('onnxruntime.capi', "this needs onnxruntime, which is not installed: pip install 'denseclip-suite[runtime]'"),
+        ('my_losses', "No module named 'my_losses'"),
+    ],
+)
+def test_a_small_package_that_is_missing_is_not_the_host(monkeypatch, module: str, said: str) -> None:
+    monkeypatch.setattr('denseclip.compat.versions.find_spec', lambda name: None)
+    assert one_line(ModuleNotFoundError(f'No module named {module!r}', name=module)) == said
+
+
 def test_a_lack_of_memory_is_said_as_such() -> None:
     assert one_line(MemoryError()).startswith('out of memory')
     assert one_line(raised(lambda: torch.empty(1 << 60))).startswith('out of memory')

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
+from tiny_open_vocab import READY, tiny_open_vocab
 
-from denseclip.apis.catalogue import list_models
+from denseclip.apis.catalogue import find_card, list_models
 from denseclip.apis.config import inference_config
 from denseclip.cli.main import main
 from denseclip.export import ExportError, capability, export
 from denseclip.export.capabilities import WAYS
-from denseclip.export.reasons import REASONS, why_not
+from denseclip.export.reasons import PARTS, REASONS, why_not
 from denseclip.files.shipped import config_file
 
 
@@ -43,13 +44,23 @@ def test_rows_are_of_models_that_exist():
     assert set(WAYS) | set(REASONS) == {kind.__name__ for kind in own_models()} | hosts
 
 
-def test_the_list_of_models_says_it_of_the_class_that_the_config_builds():
+def test_the_list_of_models_says_it_of_what_the_config_builds():
     """A table instead of two dozen configs, which would take a second or two to read."""
     for card in list_models():
         if card.config is not None:
-            assert inference_config(str(config_file(card.config))).model.type == card.model
-        assert card.exportable == (card.model in WAYS)
-        assert card.to_dict()['reason'] == why_not(card.model)
+            model = inference_config(str(config_file(card.config))).model
+            assert model.type == card.model
+            parts = [PARTS[part] for part in PARTS if model.get(part) is not None]
+            assert card.reason == (why_not(card.model) or ''.join(parts[:1])), card.name
+        assert card.to_dict()['reason'] == card.reason
+    assert not find_card('anovl-tta').exportable and find_card('anovl').exportable
+
+
+@pytest.mark.parametrize('name', READY)
+def test_the_list_of_models_says_of_a_preset_what_its_model_says(name):
+    """A CLIP with transformer blocks of every preset's depth, random weights."""
+    card = find_card(name)
+    assert card.reason == capability(tiny_open_vocab(name)).reason
 
 
 def test_a_stranger_is_refused():
@@ -62,6 +73,8 @@ def test_a_stranger_is_refused():
     ('config', 'says'),
     [
         ('resclip', 'ResCLIPSegmentor cannot be exported: its walks'),
+        ('pearl', 'its scores are refined'),
+        ('anovl-tta', 'it fits a layer to every picture'),
         ('pmp_mask2former_r50_20k_ade20k-512x512', 'PMPMask2Former cannot be exported: '),
         ('nowhere', "no model is called 'nowhere'"),
         ('nowhere.py', "'nowhere.py'"),

@@ -1,5 +1,7 @@
 """Outlines run along the edges of pixels: filled again they are the mask."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -70,3 +72,10 @@ def test_run_lengths_come_back():
     coded = run_lengths(mask)
     assert coded['size'] == list(mask.shape) and isinstance(coded['counts'], str)
     np.testing.assert_array_equal(coco_mask.decode(coded).astype(bool), mask)
+
+
+@pytest.mark.parametrize(('package', 'make'), [('pycocotools', run_lengths), ('cv2', outlines)])
+def test_a_missing_package_is_named_alone(monkeypatch, package, make):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match='need .*: pip install [a-z-]+$'):
+        make(blob(3))

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 
 from denseclip.apis.results.base import Region, Result
 from denseclip.apis.segmentation import BACKGROUND_NAME, Segmentation
-from denseclip.structures.outlines import run_lengths
+from denseclip.structures.outlines import coco_masks, opencv, run_lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +37,7 @@ class LabelObject:
         """Bool, (H, W)."""
         if self.code is None:
             return None
-        from pycocotools import mask as coco_mask
-
-        return coco_mask.decode({**self.code, 'counts': self.code['counts'].encode('ascii')}).astype(bool)
+        return coco_masks().decode({**self.code, 'counts': self.code['counts'].encode('ascii')}).astype(bool)
 
     @property
     def area(self) -> float:
@@ -126,7 +123,7 @@ def _parts(region: Region, rules: Rules) -> Iterator[Region]:
     if not rules.split_regions or region.mask is None:
         yield region
         return
-    count, parts = cv2.connectedComponents(region.mask.astype(np.uint8), connectivity=8)
+    count, parts = opencv('connected regions').connectedComponents(region.mask.astype(np.uint8), connectivity=8)
     for part in range(1, count):
         yield Region.of_mask(region.label, region.title, parts == part, region.score)
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from denseclip.datasets.coco_json import Content, open_coco, read_coco
+from denseclip.datasets.coco_json import Content, ids_by_name, open_coco, read_coco
 from denseclip.datasets.coco_objects import is_side
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, raise_if_any, split_by_name
 from denseclip.datasets.files import UnreadableFileError
-from denseclip.datasets.named_coco import ids_by_name
 from denseclip.datasets.own_data.data import BoxData, BoxSplit, Conversion
 from denseclip.datasets.own_data.mend import RENAMINGS, mend_coco, merge_coco, unmark_crowds
 from denseclip.datasets.own_data.splits import ALIASES, split_of

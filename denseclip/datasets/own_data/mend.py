@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from denseclip.datasets.coco_json import Content
+from denseclip.datasets.coco_json import Content, ids_by_name
 from denseclip.datasets.coco_objects import (
     is_number,
     is_side,
@@ -22,7 +22,6 @@ from denseclip.datasets.coco_objects import (
     polygon_fault,
 )
 from denseclip.datasets.files import UnreadableFileError, image_size
-from denseclip.datasets.named_coco import ids_by_name
 
 CROWDS = ('auto', 'keep', 'objects')
 """What becomes of ``iscrowd: 1``: taken off where a class has nothing else, kept, or taken off everywhere."""
