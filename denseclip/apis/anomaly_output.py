@@ -35,11 +35,16 @@ def output_names(stems: Sequence[str], maps: bool = False, formats: Sequence[For
     """Files that :func:`write_outputs` makes, relative to its folder."""
     names = [*FIXED_NAMES]
     for stem in stems:
-        names += [f'heatmaps/{stem}.jpg', f'masks/{stem}.png', *([f'maps/{stem}.tiff'] if maps else [])]
-        names += [f'{row.name}/{stem}{row.ending}' for row in formats]
+        names += picture_names(stem, maps, formats)
         if len(stems) > EMBEDDED:
             names += [f'thumbnails/{stem}.jpg', f'thumbnails/{stem}_heat.jpg']
     return names
+
+
+def picture_names(stem: str, maps: bool = False, formats: Sequence[Format] = ()) -> list[str]:
+    """Files of one picture without those of the report, relative to the folder."""
+    names = [f'heatmaps/{stem}.jpg', f'masks/{stem}.png', *([f'maps/{stem}.tiff'] if maps else [])]
+    return [*names, *(f'{row.name}/{stem}{row.ending}' for row in formats)]
 
 
 def write_outputs(

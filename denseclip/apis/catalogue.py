@@ -60,6 +60,13 @@ class ModelCard:
         return PARTS[part] if part else why_not(self.model)
 
     @property
+    def takes(self) -> tuple[str, ...]:
+        """Which of ``clip``, ``pretrained`` and ``dino`` it takes: a CLIP of the user's, and a network beside it."""
+        if self.kind == 'preset':
+            return ('clip', 'pretrained', *(('dino',) if 'affinity' in self.needs else ()))
+        return ('clip', 'pretrained') if self.name == 'ovseg' or 'anomaly' in self.tasks else ()
+
+    @property
     def ready(self) -> bool:
         """Whether it works without a download and without any argument."""
         return not self.needs

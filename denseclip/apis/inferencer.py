@@ -96,7 +96,9 @@ class Inferencer(ChoosesWords, TakesPixelHead, Predictor):
         trust: bool = False,
     ) -> None:
         if config is None and weights is not None:
-            raise UserError('weights were given without the config of their model; give config (--config) as well.')
+            raise UserError(
+                'weights were given without their model; name it, or give its config (--model, --config, config=).'
+            )
         bundled = config is None
         if config is None:
             config, weights = default_model()

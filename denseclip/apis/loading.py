@@ -199,8 +199,8 @@ def _default(order: _Order) -> Inferencer:
     """The bundled model."""
     order.refuse(
         _CLIP_OPTIONS,
-        '--clip and --pretrained (clip=, pretrained=) go with --preset or --method ovseg; name one (such as maskclip), '
-        'or leave them out.',
+        '--clip and --pretrained (clip=, pretrained=) go with a preset or with ovseg: name one, such as maskclip '
+        '(--model, --preset), or leave them out.',
     )
     order.refuse(
         _QUERY_OPTIONS,

@@ -209,7 +209,7 @@ def _inspect(
                 track=lambda them: track(them, len(them), 'writing'),
             )
         if args.json:
-            _emit(args, found)
+            _emit(args, found, folder, stems)
         else:
             print(summary_text(found))
             print(f'written: {", ".join(map(shown, written))}')
@@ -221,27 +221,33 @@ def _inspect(
 
 
 def extra_formats(args: argparse.Namespace) -> list[Any]:
-    """Formats besides the pictures and tables that are always written.
+    """Formats that are named; ``usual`` is what is always written, in folders of its own.
 
     Raises:
         UserError: See ``chosen_formats``.
     """
     from denseclip.apis.results.formats import chosen_formats
 
-    rows = [] if args.formats is None else chosen_formats('anomaly', args.formats)
-    return [row for row in rows if not row.usual]
+    if args.formats is None:
+        return []
+    named = {name.strip() for name in args.formats.split(',')}
+    return [row for row in chosen_formats('anomaly', args.formats) if row.name in named]
 
 
-def _emit(args: argparse.Namespace, found: Any) -> None:
+def _emit(args: argparse.Namespace, found: Any, folder: Path | None, stems: dict[Path, str]) -> None:
     """A line of JSON for each picture, highest score first."""
+    from denseclip.apis.anomaly_output import picture_names
     from denseclip.files.names import readable
 
+    formats = extra_formats(args)
     for index in found.order():
         result = found.result(index)
         anomalous = bool(result.score >= found.thresholds.picture)
-        emit(args.output, {**result.to_dict(), 'anomalous': anomalous})
+        names = picture_names(stems[found.items[index].path], args.maps, formats)
+        files = [] if folder is None else [readable(folder / name) for name in names]
+        emit(args.output, {**result.to_dict(), 'anomalous': anomalous, 'files': files})
     for failure in found.failures:
-        emit(args.output, {'error': readable(failure)})
+        emit(args.output, {'source': readable(failure.path), 'error': readable(failure)})
 
 
 def threshold_of(text: str) -> str | float:

@@ -66,6 +66,14 @@ def _check_comparing(args: argparse.Namespace, method: str) -> None:
         )
     if args.prompts is not None:
         raise UserError(f'--method {method} compares pictures and has no use for --prompts: leave one out.')
+    if args.domain is not None:
+        raise UserError(
+            f'--method {method} compares pictures and has no use for --domain, which words need: leave one out.'
+        )
+    if args.turns and method != 'references':
+        raise UserError(
+            f'--turns turns good pictures, and --method {method} has none: leave it out, or name some with --normal.'
+        )
     trunk, names = args.trunk or ('clip' if args.clip else ''), args.defects is not None
     if args.clip is not None and trunk != 'clip' and not names:
         raise UserError(f'nothing would use --clip with --trunk {trunk}: leave it out, or name areas with --defects.')

@@ -6,7 +6,8 @@ import argparse
 import warnings
 from typing import TYPE_CHECKING
 
-from denseclip.cli.options import WEIGHTS, add_clip_options, add_trust
+from denseclip.apis.errors import UserError
+from denseclip.cli.options import WEIGHTS, add_clip_options, add_dino_option, add_trust
 from denseclip.export.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--weights', metavar='FILE', help=WEIGHTS)
     add_clip_options(parser, 'a preset')
+    add_dino_option(parser)
     parser.add_argument('--to', choices=tuple(FORMATS), default='onnx', help='kind of files (%(default)s)')
     parser.add_argument(
         '--classes',
@@ -67,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.export.run import describe, export
     from denseclip.files.names import shown
 
+    if args.model is None and args.weights is not None:
+        raise UserError('--weights are of which model? Name it: `denseclip export MODEL --weights FILE --out DIR`.')
     FORMATS[args.to].check_packages()  # before a model is loaded
     check_precision(args.precision, args.calibrate, args.to)
     words, notes = (None, ()) if args.classes is None else typed_vocabulary(args.classes)
@@ -139,6 +143,7 @@ def _load(args: argparse.Namespace, card: ModelCard | None, words: Vocabulary | 
         weights=args.weights,
         clip=args.clip,
         pretrained=args.pretrained,
+        dino=args.dino,
         words=some,
         device='cpu',
         trust=args.trust,

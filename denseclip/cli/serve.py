@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.methods import SEGMENTATION_TASKS
-from denseclip.cli.options import add_clip_options, add_model_options, model_arguments
+from denseclip.cli.options import add_clip_options, add_dino_option, add_model_options, model_arguments
 from denseclip.cli.talk import is_quiet, use_host
 from denseclip.files.names import shown
 
@@ -35,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
     add_model_options(parser, 'the bundled model')
     add_clip_options(parser, 'a preset or an anomaly model')
+    add_dino_option(parser)
     parser.add_argument('--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch")
     parser.add_argument(
         '--beside',
@@ -154,7 +155,27 @@ def _load(args: argparse.Namespace, words: Vocabulary | None, beside: str | None
     from denseclip.apis.loading import load_model
 
     some: Any = _SOME if _brings_none(args, words) else words
-    given = model_arguments(args)
+    given = {**model_arguments(args), **_networks(args, beside)}
     if beside is not None:
         return load_model(beside, words=some or _SOME, **{**given, 'config': None, 'weights': None})
     return load_model(args.model, words=some, **given)
+
+
+def _networks(args: argparse.Namespace, beside: str | None) -> dict[str, str | None]:
+    """``--clip``, ``--pretrained`` and ``--dino`` for those of several models that take them.
+
+    What none of them takes is left to the first, which says so.
+    """
+    names = (args.model, *args.beside)
+    name = args.model if beside is None else beside
+    found = {}
+    for option in ('clip', 'pretrained', 'dino'):
+        takers = [one for one in names if option in _takes(one)]
+        found[option] = getattr(args, option) if name in takers or not (takers or beside) else None
+    return found
+
+
+def _takes(name: str | None) -> tuple[str, ...]:
+    from denseclip.apis.catalogue import find_card, is_config
+
+    return () if name is None or is_config(name) else find_card(name).takes

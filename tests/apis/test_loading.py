@@ -138,7 +138,7 @@ def test_what_does_not_go_together_is_one_sentence(model_files, fcclip, detector
         (config, dict(config=config), 'two configs'),
         ('dinoiser', dict(words='a; b'), r'leave its name out .* give --config configs/dinoiser/.*\.py'),
         ('dinoiser', dict(words='a; b', weights='last.pt'), 'leave its name out'),
-        (None, dict(clip=clip), 'go with --preset'),
+        (None, dict(clip=clip), 'go with a preset'),
         (None, dict(task='panoptic'), '--method'),
         (None, dict(masks='superpixels'), 'ovseg'),
         (None, dict(selection='all'), 'selection go with'),

@@ -94,7 +94,7 @@ def test_command_line(clip, picture, tmp_path, capsys):
         (['--preset', 'nacklip', '--classes', 'a'], "did you mean 'naclip'"),
         (['--preset', 'naclip'], 'brings no classes'),
         (['--preset', 'naclip', '--classes', 'a', '--config', 'c.py'], 'leave --config'),
-        (['--pretrained', 'openai', '--classes', 'a'], 'go with --preset'),
+        (['--pretrained', 'openai', '--classes', 'a'], 'go with a preset'),
         (['--preset', 'proxyclip', '--classes', 'a'], 'affinity=dict'),
         (['--preset', 'dinoiser', '--classes', 'a'], '--config and --weights'),
         (['--preset', 'naclip', '--classes', 'a', '--clip', 'ViT-B-16-SigLIP'], 'say which weights'),

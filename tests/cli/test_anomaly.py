@@ -269,9 +269,14 @@ def test_names_that_steer_a_terminal_are_shown_there_and_on_the_page(run, labell
 
 
 def test_json_and_further_files_of_every_picture(run, labelled, tmp_path):
-    code, out, err = run(labelled, '--json', '--formats', 'coco,labelme')
-    assert (code, err) == (0, '')
-    found = [json.loads(line) for line in out.splitlines()]
+    (labelled / 'normal' / 'broken.png').write_bytes(b'')
+    code, out, err = run(labelled, '--json', '--formats', 'coco,labelme,map')
+    assert code == 2 and '1 of 11 pictures failed' in err
+    *found, failed = [json.loads(line) for line in out.splitlines()]
+    assert failed['source'].endswith('broken.png') and 'empty' in failed['error']
+    made = {str(file) for file in (tmp_path / 'out').rglob('*') if file.is_file() and file.parent != tmp_path / 'out'}
+    assert sorted(file for entry in found for file in entry['files']) == sorted(made)
+    assert (tmp_path / 'out' / 'map' / 's2_map.tiff').is_file()
     scores = rows(tmp_path / 'out' / 'scores.csv')
     assert [entry['source'] for entry in found] == [row['file'] for row in scores]
     assert [entry['anomalous'] for entry in found] == [row['anomalous'] == '1' for row in scores]

@@ -134,6 +134,8 @@ def test_an_unreadable_good_picture_is_reported_or_refused(run, shots, flat):
         (('--image-size', '5'), 'must lie between 32 and 4096'),
         (('--method', 'batch', '--model', 'winclip'), 'leave one out'),
         (('--method', 'batch', '--weights', 'clip.pt'), 'takes no --weights'),
+        (('--domain', 'texture'), 'no use for --domain'),
+        (('--method', 'batch', '--turns'), '--method batch has none'),
         (('--clip', 'ViT-B-32'), 'nothing would use --clip with --trunk dino'),
         (('--pretrained', 'openai'), 'nothing would use --pretrained'),
         (('--clip', 'ViT-B-32', '--defects', 'hole'), "'ViT-B-32' would have random weights"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 from denseclip.cli import serve
@@ -89,6 +91,20 @@ def test_models_beside_the_first_are_loaded_by_name(monkeypatch):
     assert main(['serve', '--port', '0', *given]) == 0
     assert list(loaded) == ['sclip', *served['beside']] == ['sclip', 'naclip', 'maskclip']
     assert all(given['pretrained'] == 'x.pt' and given['words'] for given in loaded.values())
+
+
+@pytest.mark.parametrize(
+    ('model', 'takers'), [('fcclip', ['naclip']), (None, ['naclip']), ('proxyclip', ['proxyclip', 'naclip'])]
+)
+def test_a_clip_is_given_to_those_that_take_one(model, takers):
+    given = {'model': model, 'beside': ['naclip', 'maft'], 'clip': None, 'pretrained': 'x.pt', 'dino': 'd.pt'}
+    args = argparse.Namespace(**given)
+    found = {
+        one: serve._networks(args, beside) for one, beside in ((model, None), ('naclip', 'naclip'), ('maft', 'maft'))
+    }
+    assert [one for one, networks in found.items() if networks['pretrained']] == takers
+    # What nobody takes the first refuses in its own words.
+    assert [one for one, networks in found.items() if networks['dino']] == [model]
 
 
 def test_a_model_stands_beside_another_once(refused):

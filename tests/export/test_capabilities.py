@@ -85,3 +85,8 @@ def test_the_command_says_so_before_it_loads_a_model(config, says, tmp_path, cap
     assert main(['export', config, '--out', str(out)]) == 2
     assert says in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_weights_of_no_model_are_refused(tmp_path, capsys):
+    assert main(['export', '--weights', 'x.pt', '--out', str(tmp_path / 'out')]) == 2
+    assert 'denseclip export MODEL --weights' in capsys.readouterr().err
