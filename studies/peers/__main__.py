@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -32,7 +34,7 @@ class Result:
         theirs: CPU seconds of the peer's runs.
         ours: CPU seconds of the suite's.
         extra: Bytes above the loaded model, the peer's and the suite's.
-        equal: Share of equal labels, 0..1.
+        equal: Share of equal answers, 0..1; see :func:`agreement`.
     """
 
     row: Row
@@ -47,21 +49,40 @@ class Result:
         times = [median(values) for values in (self.theirs, self.ours)]
         memory = ' / '.join(f'{value / 2**20:.0f}' for value in self.extra)
         cells = [
-            f'{self.row.name} ({self.row.repository} at {self.row.commit})',
+            f'{self.row.name} ({self.row.source})',
             f'{self.row.shape}{", " + self.row.note if self.row.note else ""}',
-            str(self.classes),
+            str(self.classes) if self.classes else '',
             f'{times[0]:.2f} / {times[1]:.2f}',
             f'{times[0] / times[1]:.2f}',
             memory,
-            f'{100 * self.equal:.2f} %',
+            'one label alone' if math.isnan(self.equal) else f'{100 * self.equal:.2f} %',
         ]
         return f'| {" | ".join(cells)} |'
 
 
 HEADING = (
-    '| Peer | Input | K | CPU s, theirs / ours | Ratio | MB above the model, theirs / ours | Equal labels |\n'
+    '| Peer | Input | K | CPU s, theirs / ours | Ratio | MB above the model, theirs / ours | Equal |\n'
     '| --- | --- | ---: | ---: | ---: | ---: | ---: |'
 )
+
+
+def agreement(theirs: np.ndarray, ours: np.ndarray) -> float:
+    """Share of answers that are equal: labels alike, values within a thousandth of the range of theirs.
+
+    A single value, as of a loss, is held against its own size. Not a number where theirs are all one label: that both
+    sides say so is no evidence.
+
+    Raises:
+        RuntimeError: If the shapes differ.
+    """
+    if theirs.shape != ours.shape:
+        raise RuntimeError(f'theirs has the shape {theirs.shape}, ours {ours.shape}')
+    if theirs.size > 1 and theirs.min() == theirs.max():
+        return math.nan
+    if theirs.dtype.kind in 'iu':
+        return float((theirs == ours).mean())
+    span = theirs.max() - theirs.min() if theirs.size > 1 else abs(theirs).max()
+    return float((np.abs(theirs - ours) <= 1e-3 * span).mean())
 
 
 class Side:
@@ -126,13 +147,13 @@ def compare(row: Row, classes: int, args: argparse.Namespace, folder: Path, weig
     """
     from denseclip.clip.vocabulary import Vocabulary
 
-    names = list(Vocabulary.named(LISTS[classes]).names)
+    names = list(Vocabulary.named(LISTS[classes]).names) if classes else []
     generator = np.random.default_rng(0)
     coarse = generator.random((1, 3, row.size[0] // 16, row.size[1] // 16), dtype=np.float32)
     pixels = coarse.repeat(16, axis=2).repeat(16, axis=3) * 0.8 + generator.random((1, 3, *row.size)) * 0.2
     np.save(folder / 'picture.npy', pixels.astype(np.float32))
-    checkout = args.peers / row.folder
-    out = [row.size[0] * 3 // 2, row.size[1] * 3 // 2]
+    folders = [str(path.resolve()) for path in row.folders(args.peers)]
+    out = [int(side * row.enlarged) for side in row.size]
     request: dict[str, Any] = dict(
         threads=args.threads,
         family=row.family,
@@ -142,18 +163,20 @@ def compare(row: Row, classes: int, args: argparse.Namespace, folder: Path, weig
         names=names,
         template=TEMPLATE,
         picture=str(folder / 'picture.npy'),
+        size=row.size,
         out=out,
         weights=weights,
-        checkout=str(checkout.resolve()),
+        checkout=folders[0] if folders else '',
         scratch=str(folder),
     )
     sides = {}
     try:
         for side, path, interpreter in (
-            ('theirs', [str(checkout.resolve()), args.peer_path], args.interpreter),
+            ('theirs', [*folders, *args.peer_path], args.interpreter),
             ('ours', [], sys.executable),
         ):
-            own = dict(side=side, path=path, module=f'studies.peers.{side}', function='build')
+            module, function = (row.module, side) if row.module else (side, 'build')
+            own = dict(path=path, module=f'studies.peers.{module}', function=function)
             sides[side] = Side(
                 interpreter, {**request, **own, 'labels': str(folder / f'{side}.npy')}, folder / f'{side}.log'
             )
@@ -165,7 +188,7 @@ def compare(row: Row, classes: int, args: argparse.Namespace, folder: Path, weig
         for child in sides.values():
             child.end()
     labels = [np.load(folder / f'{side}.npy') for side in ('theirs', 'ours')]
-    equal = float((labels[0] == labels[1]).mean())
+    equal = agreement(*labels)
     extra = (sides['theirs'].extra, sides['ours'].extra)
     return Result(row, classes, tuple(runs['theirs']), tuple(runs['ours']), extra, equal)
 
@@ -179,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--interpreter', default=sys.executable, help='Python of the peers')
-    parser.add_argument('--peer-path', default='', metavar='DIR', help='further packages of theirs')
+    parser.add_argument('--peer-path', default=[], nargs='+', metavar='DIR', help='further packages')
     parser.add_argument('--weights', type=Path, help='folder for the random weights; kept there')
     parser.add_argument('--out', type=Path, help='write the table here, too')
     parser.add_argument('--list', action='store_true', help='say what there is to run')
@@ -187,12 +210,27 @@ def main(argv: list[str] | None = None) -> int:
     rows = [row for row in ROWS if args.rows is None or row.name in args.rows]
     if args.list:
         for row in rows:
-            there = 'there' if (args.peers / row.folder).is_dir() else 'not there'
-            print(
-                f'{row.name}: github.com/{row.repository} at {row.commit} as {row.folder} ({there}); needs {row.needs}'
-            )
+            print(listed(row, args))
         return 0
     return run_rows(rows, args)
+
+
+def missing(row: Row, args: argparse.Namespace) -> list[str]:
+    """What of a row's peer is not there."""
+    if row.is_package and not any((Path(folder) / row.folder).is_dir() for folder in args.peer_path):
+        there = args.interpreter != sys.executable or importlib.util.find_spec(row.folder) is not None
+        return [] if there else [f'the package {row.folder}']
+    return [str(folder) for folder in row.folders(args.peers) if not folder.is_dir()]
+
+
+def listed(row: Row, args: argparse.Namespace) -> str:
+    """A line that says what a row needs and whether it is there."""
+    places = [] if row.is_package else [f'github.com/{row.repository} at {row.commit} as {row.folder}']
+    places += [f'{row.folder}=={row.commit} of PyPI'] if row.is_package else []
+    places += [f'github.com/{name} as {name.rpartition("/")[2]}' for name in row.beside]
+    lacking = missing(row, args)
+    needs = f'; needs {row.needs}' if row.needs else ''
+    return f'{row.name}: {", ".join(places)} ({"not there" if lacking else "there"}){needs}'
 
 
 def run_rows(rows: list[Row], args: argparse.Namespace) -> int:
@@ -204,10 +242,10 @@ def run_rows(rows: list[Row], args: argparse.Namespace) -> int:
         weights = write_weights(args.weights or Path(scratch) / 'weights')
         print(HEADING, flush=True)
         for row in rows:
-            if not (args.peers / row.folder).is_dir():
-                print(f'{row.name}: {args.peers / row.folder} is not there; see --list', file=sys.stderr)
+            if lacking := missing(row, args):
+                print(f'{row.name}: {", ".join(lacking)} is not there; see --list', file=sys.stderr)
                 continue
-            for classes in args.classes:
+            for classes in args.classes if row.classes is None else [row.classes]:
                 try:
                     lines.append(compare(row, classes, args, Path(scratch), weights).line())
                 except RuntimeError as error:

@@ -29,6 +29,8 @@ def build(request: dict[str, Any]) -> Callable[[], Tensor]:
         settings['affinity'] = dict(
             type='DINOAffinity', dino=dict(model_name='vit_base_patch8_224', pretrained=weights['dino'])
         )
+    if name == 'resclip':
+        settings['prior_pamr'] = dict(iterations=10, dilations=(8, 16))
     if request['pamr']:
         settings['post'] = dict(pamr=dict(iterations=10, dilations=(8, 16)))
     model = build_module(dict(type=preset(name).type, clip=clip, **settings)).eval()

@@ -55,6 +55,18 @@ def stay_in_float32() -> None:
     torch.Tensor.cuda = nn.Module.cuda = lambda self, *_, **__: self  # type: ignore[method-assign, assignment]
 
 
+def stay_on_cpu() -> None:
+    """Requests for a GPU leave tensors and modules where they are."""
+    move = torch.Tensor.to
+
+    def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        kept = [argument for argument in args if not str(argument).startswith('cuda')]
+        return move(self, *kept, **kwargs) if kept or kwargs else self
+
+    torch.Tensor.to = to  # type: ignore[method-assign, assignment]
+    torch.Tensor.cuda = nn.Module.cuda = lambda self, *_, **__: self  # type: ignore[method-assign, assignment]
+
+
 def picture(request: dict[str, Any], normalised: bool = True) -> Tensor:
     """The picture (1, 3, H, W), RGB in 0..1, or as CLIP takes it."""
     pixels = torch.from_numpy(np.load(request['picture']))
@@ -111,6 +123,17 @@ def naclip(request: dict[str, Any]) -> Run:
     settings = dict(name_path=name_file(request), device=torch.device('cpu'), **slide_settings(request))
     settings['pamr_steps'] = 10 if request['pamr'] else 0
     return predictor(module.NACLIP(request['weights']['clip'], **settings), request)
+
+
+def resclip(request: dict[str, Any]) -> Run:
+    """ResCLIP with the weights of its configuration for VOC."""
+    stay_in_float32()
+    stay_on_cpu()
+    one_sentence(request)
+    module = importlib.import_module('resclip_segmentor')
+    settings = dict(name_path=name_file(request), device=torch.device('cpu'), **slide_settings(request))
+    settings.update(temp_thd=0.5, delete_same_entity=True, attn_rcs_weights=[2.0, 0.3], attn_sfr_weights=[2.2, 0.7])
+    return predictor(module.ResCLIPSegmentation(request['weights']['clip'], **settings), request)
 
 
 def their_open_clip(request: dict[str, Any]) -> None:
@@ -253,6 +276,7 @@ def _dinoiser_config(request: dict[str, Any], name: str) -> dict[str, Any]:
 _FAMILIES: dict[str, Callable[[dict[str, Any]], Run]] = {
     'sclip': sclip,
     'naclip': naclip,
+    'resclip': resclip,
     'clearclip': clearclip,
     'proxyclip': proxyclip,
     'gem': gem,

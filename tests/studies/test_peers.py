@@ -1,10 +1,12 @@
 """The comparison with peers: its rows, its child processes, its table."""
 
+import importlib
 import sys
 
+import numpy as np
 import pytest
 
-from studies.peers.__main__ import HEADING, Result, Side, main
+from studies.peers.__main__ import HEADING, Result, Side, agreement, main
 from studies.peers.rows import ROWS
 from studies.peers.theirs import _FAMILIES
 
@@ -24,8 +26,26 @@ def test_rows_name_what_exists():
     from denseclip.clip.presets import PRESETS
 
     assert len({row.name for row in ROWS}) == len(ROWS)
-    assert {row.family for row in ROWS} == set(_FAMILIES) and {row.preset for row in ROWS} <= set(PRESETS)
-    assert all(len(row.commit) == 7 and '/' in row.repository for row in ROWS)
+    by_preset = [row for row in ROWS if not row.module]
+    assert {row.family for row in by_preset} == set(_FAMILIES) and {row.preset for row in by_preset} <= set(PRESETS)
+    for row in set(ROWS) - set(by_preset):
+        module = importlib.import_module(f'studies.peers.{row.module}')
+        assert callable(module.theirs) and callable(module.ours) and row.classes is not None
+    assert all(row.is_package or (len(row.commit) == 7 and '/' in row.repository) for row in ROWS)
+    assert all(side % 16 == 0 for row in ROWS for side in row.size)
+
+
+def test_answers_agree_as_labels_or_as_values():
+    labels = np.array([[0, 1], [2, 3]])
+    assert agreement(labels, np.array([[0, 1], [2, 4]])) == 0.75
+    values = np.array([[0.0, 1000.0], [5.0, 6.0]], np.float32)
+    assert agreement(values, values + np.array([[0.5, 0.5], [0.5, 2.0]], np.float32)) == 0.75
+    loss = np.array([200.0], np.float32)
+    assert agreement(loss, loss + 0.1) == 1 and agreement(loss, loss + 0.3) == 0
+    with pytest.raises(RuntimeError, match='shape'):
+        agreement(labels, labels[:1])
+    nothing = agreement(np.full((2, 2), 7), np.full((2, 2), 7))
+    assert 'one label alone' in Result(ROWS[0], 21, (1.0,), (1.0,), (1, 1), nothing).line()
 
 
 def test_the_ratio_is_that_of_the_medians():
@@ -51,3 +71,8 @@ def test_what_is_there_is_listed(tmp_path, capsys):
     assert main([str(tmp_path), '--list']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(ROWS) and '(there)' in lines[0] and '(not there)' in lines[1]
+    package = next(line for line in lines if line.startswith('winclip'))
+    assert 'anomalib==' in package and '(not there)' in package
+    (tmp_path / 'anomalib').mkdir()
+    assert main([str(tmp_path), '--list', '--peer-path', str(tmp_path)]) == 0
+    assert '(there)' in next(line for line in capsys.readouterr().out.splitlines() if line.startswith('winclip'))

@@ -83,7 +83,7 @@ class WinCLIP(AnomalyModel):
         prompts: str | Mapping[str, Any] = 'winclip',
         scales: Sequence[int] = (2, 3),
         temperature: float = 0.07,
-        windows_per_pass: int = 512,
+        windows_per_pass: int = 64,
         **kwargs: Any,
     ) -> None:
         read_out = DenseReadOut(dense=False, pos_resize='bicubic', antialias=True)
