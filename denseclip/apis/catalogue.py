@@ -11,6 +11,7 @@ from typing import Any
 from denseclip.apis.errors import UserError
 from denseclip.apis.methods import METHODS
 from denseclip.apis.zoo import ZooModel, zoo_models
+from denseclip.files.shipped import config_file
 
 KINDS = ('zoo', 'preset', 'method')
 TASKS = ('semantic', 'panoptic', 'instance', 'anomaly')
@@ -125,13 +126,14 @@ def one_of(**names: Any) -> Any:
 
 
 def is_config(name: str | Path) -> bool:
-    """Whether a name means a config file, or a model that was shared, and no model of the list."""
+    """Whether a name means a config, as a file or one of the package, or a shared model, and no model of the list."""
     path = Path(name)
     return (
         is_shared(name)
         or isinstance(name, Path)
         or path.suffix in ('.py', '.json', '.yml', '.yaml')
         or len(path.parts) > 1
+        or (config_file(name).suffix == '.py' and all(card.name != name for card in list_models()))
     )
 
 

@@ -32,8 +32,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name, add in PARTS.items():
         part = parts.add_parser(name, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
         add(part)
-        part.add_argument('--against', choices=['baseline'], help='compare with the plain version')
-        part.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
+        if name != 'vocabulary':  # it compares as it is
+            part.add_argument('--against', choices=['baseline'], help='compare with the plain version')
+        if name != 'anomaly':  # its measures are the CPU's
+            part.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1 ...')
         part.add_argument('--threads', type=at_least(1), help="CPU threads (default: PyTorch's choice)")
         part.add_argument('--out', metavar='FILE', help='also write the report there, as .json or .md')
         part.add_argument('--force', action='store_true', help='write over an existing --out')
@@ -154,7 +156,7 @@ def _measure(args: argparse.Namespace) -> Report:
     """Run what was asked for."""
     from denseclip.engine import benchmark as suite
 
-    against = args.against is not None
+    against = getattr(args, 'against', None) is not None
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items()}
     given['overrides'] = given.pop('cfg_options', None)
 

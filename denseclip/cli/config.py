@@ -18,7 +18,9 @@ EPILOG = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
     parser.add_argument('config', nargs='?', metavar='CONFIG', help='config file, or the name of one that is listed')
-    parser.add_argument('--list', metavar='WORD', help='list only configs whose name holds this')
+    parser.add_argument(
+        '--list', nargs='?', const='', metavar='WORD', help='list all, or those with WORD in their name'
+    )
     add_cfg_options(parser, '--cfg-options')
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from denseclip.cli.cfg_options import add_cfg_options
-from denseclip.cli.options import add_clip_options, add_compute_options, add_trust
-from denseclip.cli.programs import at_least
+from denseclip.cli.options import WEIGHTS, add_clip_options, add_compute_options, add_trust
+from denseclip.cli.programs import FormerName, at_least
 from denseclip.cli.talk import use_host
 from denseclip.files.names import shown
 
@@ -25,7 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='CONFIG_OR_MODEL',
         help='config of a segmentor, or a name that `denseclip models` shows (with --data where it has no pictures)',
     )
-    parser.add_argument('--checkpoint', metavar='FILE', help="weights of the model (default: the config's load_from)")
+    parser.add_argument('--weights', metavar='FILE', help=f"{WEIGHTS} (default: the config's load_from)")
+    parser.add_argument('--checkpoint', action=FormerName, new='--weights')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for stress.json, stress.md and plots')
     parser.add_argument('--data', metavar='CONFIG', help="config with the test pictures (default: the model's config)")
     parser.add_argument(
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     shared = ('clip', 'pretrained', 'device', 'precision', 'layout', 'compile', 'trust')
     subject = load_subject(
         args.name,
-        args.checkpoint,
+        args.weights,
         data=args.data,
         preset=args.preset,
         limit=args.limit,

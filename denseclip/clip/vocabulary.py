@@ -389,6 +389,8 @@ def typed_vocabulary(text: str) -> tuple[Vocabulary, tuple[str, ...]]:
     vocabulary, notes = Vocabulary._made(parse_text(text))
     if there:
         notes = (*notes, f"'{text}' is read as a word; there is a file of this name, too: ./{text} would read it.")
+    elif '/' in text and len(vocabulary) == 1 and vocabulary.names == (text,):
+        notes = (*notes, f"'{text}' is read as a word; there is no file of this name.")
     return vocabulary, notes
 
 

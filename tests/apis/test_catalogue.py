@@ -45,7 +45,8 @@ def test_the_list_is_narrowed():
 
 
 def test_names_and_files_are_told_apart():
-    for name in ('a.py', 'x/naclip', 'b.json', 'c.yml', Path('naclip')):
+    of_package = 'maskclip_vit-xs8_zs_miniworld-128x128'
+    for name in ('a.py', 'x/naclip', 'b.json', 'c.yml', Path('naclip'), of_package):
         assert is_config(name)
     for name in ('naclip', 'denseclip_fpn_clip-r50_80k_ade20k-512x512', 'ViT-B-16'):
         assert not is_config(name)

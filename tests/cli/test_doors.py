@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from denseclip.cli import COMMANDS, benchmark
+from denseclip.cli import COMMANDS, benchmark, stress
 from denseclip.cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -57,10 +57,25 @@ def test_benchmark_has_the_defaults_of_its_options() -> None:
                 assert args[field.name] == field.default, (part, field.name)
 
 
+@pytest.mark.parametrize('words', [['anomaly', '--device', 'cpu'], ['vocabulary', 'c', '--against', 'baseline']])
+def test_parts_of_the_benchmark_have_no_options_that_they_do_not_use(words, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(['benchmark', *words])
+    assert f'unrecognized arguments: {words[-2]}' in capsys.readouterr().err
+
+
+def test_stress_takes_weights_by_their_former_name(capsys: pytest.CaptureFixture) -> None:
+    parser = argparse.ArgumentParser()
+    stress.add_options(parser)
+    assert parser.parse_args(['c', '--out', 'o', '--checkpoint', 'w.pt']).weights == 'w.pt'
+    assert '--checkpoint is called --weights now' in capsys.readouterr().err
+
+
 def test_a_config_is_named_as_it_comes_with_the_package(capsys: pytest.CaptureFixture) -> None:
     name = 'miniworld/clip_vit-xs8_miniworld-64x64'
     assert main(['config', '--list', 'clip_vit-xs8']) == 0
     assert name in capsys.readouterr().out.split()
+    assert main(['config', '--list']) == 0 and name in capsys.readouterr().out.split()
     assert main(['config', name, '--cfg-options', 'train_cfg.max_iters=7']) == 0
     text = capsys.readouterr().out
     assert 'max_iters=7' in text and 'default_hooks' in text and '_base_' not in text.split('\n', 1)[1]

@@ -149,7 +149,9 @@ def test_what_is_typed_may_be_a_path(tmp_path, monkeypatch):
     vocabulary, [note] = typed_vocabulary('sky')
     assert vocabulary.names == ('sky',) and './sky' in note
     assert typed_vocabulary('camvid') == (Vocabulary.named('camvid'), ())
-    assert typed_vocabulary('road/rail')[0].names == ('road/rail',)
+    vocabulary, [note] = typed_vocabulary('road/rail')
+    assert vocabulary.names == ('road/rail',) and 'there is no file of this name' in note
+    assert typed_vocabulary('road/rail; sky')[1] == ()
     assert typed_vocabulary('a' * 5000)[0].names == ('a' * 5000,)
     assert typed_vocabulary('a.txt; b.txt')[0].names == ('a.txt', 'b.txt')
     with pytest.raises(FileNotFoundError, match=r'no\.txt'):
