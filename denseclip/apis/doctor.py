@@ -25,6 +25,7 @@ from denseclip.compat.versions import (
     Requirement,
     host_stack,
     installed_version,
+    runtime_only,
 )
 
 # The packages themselves import almost nothing; these modules fail when something is wrong.
@@ -65,7 +66,8 @@ def run_doctor(stream: TextIO | None = None) -> int:
         for finding in _guarded(check):
             out.write(f'  {finding}\n')
             problems += finding.level == 'problem'
-    out.write(f'{problems} problem{"s" * (problems != 1)} found\n' if problems else 'denseclip is usable\n')
+    usable = 'denseclip is usable' + (', with exported models (--runtime)' if runtime_only() else '')
+    out.write(f'{problems} problem{"s" * (problems != 1)} found\n' if problems else f'{usable}\n')
     return int(problems > 0)
 
 
@@ -119,7 +121,9 @@ def check_operators() -> Iterator[Finding]:
 
 
 def check_devices() -> Iterator[Finding]:
-    """Processors and the floating-point types they compute in."""
+    """Processors and the floating-point types that PyTorch computes in."""
+    if installed_version('torch') is None:
+        return
     import torch
 
     yield Finding('ok', f'cpu: {torch.get_num_threads()} threads, {_types("cpu")}')
@@ -148,7 +152,9 @@ def check_extras() -> Iterator[Finding]:
 
 
 def check_cache() -> Iterator[Finding]:
-    """The folder where text embeddings are kept between runs."""
+    """The folder where text embeddings of models in PyTorch are kept between runs."""
+    if installed_version('torch') is None:
+        return
     from denseclip.clip.text_cache import default_cache_dir
 
     folder = default_cache_dir()
@@ -189,7 +195,9 @@ def _versions(requirements: Iterable[Requirement]) -> Iterator[Finding]:
         if requirement.supported:
             yield Finding('ok', f'{requirement.name} {found}{wanted}')
         elif found is None:
-            yield Finding('problem', f'{requirement.name} is not installed{wanted}', requirement.install_command)
+            unneeded = requirement.extra and runtime_only()  # exported models do without
+            text = f'{requirement.name} is not installed{wanted}'
+            yield Finding('note' if unneeded else 'problem', text, requirement.install_command)
         else:
             text = f'{requirement.name} {found} is not supported, needs {requirement.versions}'
             yield Finding('problem', text, f"pip install '{requirement.name}{requirement.versions}'")

