@@ -77,8 +77,10 @@ def _kept_whole(model: nn.Module) -> Iterator[nn.Parameter]:
     """Scalars, which cannot be cut, and frozen text towers: run once a vocabulary, and known by their bytes."""
     yield from (parameter for parameter in model.parameters() if parameter.ndim == 0)
     for module in model.modules():
-        if isinstance(module, TextTower) and not any(p.requires_grad for p in module.parameters()):
-            yield from module.parameters()
+        # a model may hold one over parameters of its CLIP, and not as a part
+        for tower in (module, getattr(module, 'text_tower_beside', None)):
+            if isinstance(tower, TextTower) and not any(p.requires_grad for p in tower.parameters()):
+                yield from tower.parameters()
 
 
 def held_bytes(model: nn.Module, processes: int, moments: int = 2) -> dict[str, int]:

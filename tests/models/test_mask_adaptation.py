@@ -16,6 +16,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from denseclip.clip.loading import load_clip
+from denseclip.engine.sharding import _kept_whole
 from denseclip.models.pretraining import MaskAdaptedCLIP
 from denseclip.models.pretraining.export import export_adapted_clip
 from denseclip.models.pretraining.prompt_files import read_mask_prompts
@@ -127,6 +128,16 @@ def test_sentences_have_the_same_bits_in_any_company() -> None:
     model.weights_changed()  # forgets them
     alone = [model.sentences([title])[0] for title in reversed(titles)]
     assert torch.equal(together, torch.stack(alone[::-1]))
+
+
+@pytest.mark.parametrize('train', ['image', 'coupled'])
+def test_a_frozen_text_tower_stays_whole_in_every_process(train: str) -> None:
+    """Each of them has other new sentences: nobody may have to wait for the others to encode one."""
+    model = MaskAdaptedCLIP(dict(model='ViT-B-16', arch=ARCH), train=train)
+    kept = set(_kept_whole(model))
+    text = {n: p for n, p in model.clip.named_parameters() if not n.startswith('visual.') and p.ndim}
+    assert text and all((parameter in kept) == (train == 'image') for parameter in text.values())
+    assert kept.isdisjoint(model.clip.visual.parameters())
 
 
 def test_prediction_scores_the_classes_of_any_vocabulary() -> None:

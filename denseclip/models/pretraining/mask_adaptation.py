@@ -13,6 +13,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from denseclip.clip.loading import LoadedCLIP
+from denseclip.clip.text.base import TextTower
 from denseclip.clip.text_bank import TextBank
 from denseclip.clip.towers import DenseReadOut, ImageTower
 from denseclip.clip.towers.vit import ViTTower
@@ -130,6 +131,14 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         """The image tower as trained, around the parameters under ``clip``."""
         return self._towers[0]
 
+    @property
+    def text_tower_beside(self) -> TextTower:
+        """The text tower, around parameters under ``clip`` and no part of this module.
+
+        Processes meet different new sentences, so it must run in each without the others: see ``engine.sharding``.
+        """
+        return self.loaded[0].text_tower()
+
     def weights_changed(self) -> None:
         """Other weights may bring another text tower."""
         self._sentences.clear()
@@ -153,7 +162,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
             raise ValueError('MaskAdaptedCLIP: call set_vocabulary (or set vocabulary= in the config) to classify')
         rows = None if self._text_learns else self._rows
         if rows is None:
-            rows = TextBank(self.loaded[0].text_tower(), self.templates).encode(self.vocabulary).embeddings
+            rows = TextBank(self.text_tower_beside, self.templates).encode(self.vocabulary).embeddings
             self._rows = rows if has_values(rows) else None
         return rows.to(next(self.parameters()).device)
 
@@ -192,7 +201,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         from a checkpoint meets the sentences in other company than the run that was stopped.
         """
         if self._text_learns:
-            tower: Any = self.loaded[0].text_tower()
+            tower: Any = self.text_tower_beside
             each = list(dict.fromkeys(titles))
             tokens = tower.tokenize(each, truncate=True).to(next(self.clip.parameters()).device)
             rows = F.normalize(tower.encode_tokens(tokens)[0], dim=-1)
@@ -202,7 +211,7 @@ class MaskAdaptedCLIP(LazyWeights, BaseModel):
         new = [title for title in dict.fromkeys(titles) if title not in known]
         if new:
             together = 1 if parameter.device.type == 'cpu' else 256
-            rows = F.normalize(self.loaded[0].text_tower().encode(new, together, truncate=True), dim=-1)
+            rows = F.normalize(self.text_tower_beside.encode(new, together, truncate=True), dim=-1)
             known.update(zip(new, rows.unbind(), strict=True))
         return torch.stack([known[title] for title in titles]).to(parameter.device)
 
