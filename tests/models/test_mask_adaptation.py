@@ -130,13 +130,13 @@ def test_sentences_have_the_same_bits_in_any_company() -> None:
     assert torch.equal(together, torch.stack(alone[::-1]))
 
 
-@pytest.mark.parametrize('train', ['image', 'coupled'])
+@pytest.mark.parametrize('train', ['image', 'prompts'])
 def test_a_frozen_text_tower_stays_whole_in_every_process(train: str) -> None:
     """Each of them has other new sentences: nobody may have to wait for the others to encode one."""
-    model = MaskAdaptedCLIP(dict(model='ViT-B-16', arch=ARCH), train=train)
+    model = tiny(train)
     kept = set(_kept_whole(model))
     text = {n: p for n, p in model.clip.named_parameters() if not n.startswith('visual.') and p.ndim}
-    assert text and all((parameter in kept) == (train == 'image') for parameter in text.values())
+    assert text and kept.issuperset(text.values())
     assert kept.isdisjoint(model.clip.visual.parameters())
 
 
