@@ -60,8 +60,9 @@ def annotation(entry: LabelObject, tolerance: float) -> dict[str, Any]:
         'area': round(entry.area, 2),
         'iscrowd': 0,
     }
-    if entry.mask is not None:
-        exact = tolerance <= 0 or has_holes(entry.mask)
-        polygons = [] if exact else outlines(entry.mask, tolerance)
+    if entry.code is not None:
+        mask = entry.mask if tolerance > 0 else None
+        exact = mask is None or has_holes(mask)
+        polygons = [] if mask is None or exact else outlines(mask, tolerance)
         found['segmentation'] = entry.code if exact else [polygon.ravel().tolist() for polygon in polygons]
     return found | ({} if entry.score is None else {'score': entry.score})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,17 +31,19 @@ class LabelObject:
     code: Mapping[str, Any] | None = None
     score: float | None = None
 
-    @cached_property
+    @property
     def mask(self) -> np.ndarray | None:
-        """Bool, (H, W)."""
+        """Bool, (H, W); decoded at every call, since an object that kept it would fill the memory with a whole set."""
         if self.code is None:
             return None
-        return coco_masks().decode({**self.code, 'counts': self.code['counts'].encode('ascii')}).astype(bool)
+        return coco_masks().decode(_coded(self.code)).astype(bool)
 
     @property
     def area(self) -> float:
         """Pixels of the mask, or of the box if there is none."""
-        return Region(self.label, '', self.box, self.mask).area
+        if self.code is None:
+            return Region(self.label, '', self.box, None).area
+        return int(coco_masks().area(_coded(self.code)))
 
     def of_class(self, label: int) -> LabelObject:
         """The same object of another class."""
@@ -59,6 +60,11 @@ class LabelObject:
         return cls(data['id'], data['label'], (x1, y1, x2, y2), data['mask'], data['score'])
 
 
+def _coded(code: Mapping[str, Any]) -> dict[str, Any]:
+    """Run lengths as pycocotools takes them."""
+    return {**code, 'counts': code['counts'].encode('ascii')}
+
+
 @dataclass(frozen=True)
 class Rules:
     """Which of a model's findings become objects.
@@ -73,11 +79,11 @@ class Rules:
     min_confidence: float | None = None
     min_area: float | None = None
 
-    def keep(self, region: Region, pixels: int) -> bool:
-        """Whether a region becomes an object; ``pixels`` are those of the picture."""
-        if self.min_confidence is not None and region.score is not None and region.score < self.min_confidence:
+    def keep(self, score: float | None, area: float, pixels: int) -> bool:
+        """Whether a region of a score and an area becomes an object; ``pixels`` are those of the picture."""
+        if self.min_confidence is not None and score is not None and score < self.min_confidence:
             return False
-        return region.area > 0 and region.area >= (self.min_area or 0.0) * pixels
+        return area > 0 and area >= (self.min_area or 0.0) * pixels
 
 
 def objects_of(result: Result, rules: Rules, rest: bool = False) -> list[LabelObject]:
@@ -91,12 +97,22 @@ def objects_of(result: Result, rules: Rules, rest: bool = False) -> list[LabelOb
     Returns:
         The objects.
     """
-    pixels = result.image.shape[0] * result.image.shape[1]
-    found = [part for region in result.regions() for part in _parts(region, rules) if rules.keep(part, pixels)]
-    background = _background(result, found) if rest else None
-    if background is not None and background.any():
-        found.append(Region.of_mask(_classes(result), BACKGROUND_NAME, background))
-    return [_object(number, region, result.image.shape[:2]) for number, region in enumerate(found, start=1)]
+    size = (int(result.image.shape[0]), int(result.image.shape[1]))
+    left = _left_over(result, size) if rest else None
+    found: list[LabelObject] = []
+    for region in result.regions():
+        for part in _parts(region, rules, size):
+            found.append(_object(len(found) + 1, part, size))  # at once: masks of many parts would fill the memory
+            if isinstance(result, Segmentation) or left is None:
+                continue
+            if part.mask is None:
+                left = None
+            else:
+                inside = _inside(part.box)
+                left[inside] &= ~part.mask[inside]
+    if left is not None and left.any():
+        found.append(_object(len(found) + 1, Region.of_mask(_classes(result), BACKGROUND_NAME, left), size))
+    return found
 
 
 def _classes(result: Result) -> int:
@@ -104,37 +120,48 @@ def _classes(result: Result) -> int:
     return len(result.vocabulary) if isinstance(result, Segmentation) else len(result.names)
 
 
-def _background(result: Result, found: Sequence[Region]) -> np.ndarray | None:
-    """Where nothing is that was asked for; None where the model does not say."""
-    if isinstance(result, Segmentation):
-        label = _classes(result)
-        known = label < len(result.names) and result.names[label] == BACKGROUND_NAME
-        return result.label_map == label if known else None
-    masks = [region.mask for region in found]
-    if any(mask is None for mask in masks):
-        return None
-    covered = np.zeros(result.image.shape[:2], dtype=bool)
-    for mask in masks:
-        covered |= mask
-    return ~covered
+def _left_over(result: Result, size: tuple[int, int]) -> np.ndarray | None:
+    """Where nothing is that was asked for; of a detector everything, before its objects are taken out.
+
+    None where a semantic or panoptic model does not say.
+    """
+    if not isinstance(result, Segmentation):
+        return np.ones(size, dtype=bool)
+    label = _classes(result)
+    known = label < len(result.names) and result.names[label] == BACKGROUND_NAME
+    return result.label_map == label if known else None
 
 
-def _parts(region: Region, rules: Rules) -> Iterator[Region]:
-    if not rules.split_regions or region.mask is None:
-        yield region
+def _parts(region: Region, rules: Rules, size: tuple[int, int]) -> Iterator[Region]:
+    """What becomes an object of a region: itself, or its connected areas; a mask's box is as wide as the mask."""
+    pixels = size[0] * size[1]
+    if region.mask is None or not rules.split_regions:
+        if rules.keep(region.score, region.area, pixels):
+            mask = region.mask
+            yield region if mask is None else Region.of_mask(region.label, region.title, mask, region.score)
         return
-    count, parts = opencv('connected regions').connectedComponents(region.mask.astype(np.uint8), connectivity=8)
+    cv2 = opencv('connected regions')
+    count, parts, about, _ = cv2.connectedComponentsWithStats(region.mask.astype(np.uint8), connectivity=8)
     for part in range(1, count):
-        yield Region.of_mask(region.label, region.title, parts == part, region.score)
+        x, y, width, height, area = about[part].tolist()
+        if rules.keep(region.score, area, pixels):
+            box = (float(x), float(y), float(x + width), float(y + height))
+            mask, inside = np.zeros(parts.shape, dtype=bool), _inside(box)
+            mask[inside] = parts[inside] == part
+            yield Region(region.label, region.title, box, mask, region.score)
 
 
-def _object(number: int, region: Region, size: tuple[int, ...]) -> LabelObject:
-    code, score = None, None if region.score is None else round(float(region.score), 6)
-    if region.mask is not None:
-        region = Region.of_mask(region.label, region.title, region.mask)  # a model's box may be wider
-        code = run_lengths(region.mask) if region.mask is not None else None
+def _inside(box: tuple[float, float, float, float]) -> tuple[slice, slice]:
+    """Rows and columns of a box of whole pixels."""
+    x1, y1, x2, y2 = map(int, box)
+    return slice(y1, y2), slice(x1, x2)
+
+
+def _object(number: int, region: Region, size: tuple[int, int]) -> LabelObject:
+    score = None if region.score is None else round(float(region.score), 6)
+    code = None if region.mask is None else run_lengths(region.mask)
     x1, y1, x2, y2 = (float(value) for value in region.box)
-    height, width = size[:2]
+    height, width = size
     box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     return LabelObject(number, region.label, box, code, score)
 

@@ -85,8 +85,9 @@ def page_data(store: Store, run: Run) -> dict[str, Any]:
 def _object(entry: LabelObject, picture: int, size: tuple[int, int]) -> dict[str, Any]:
     x1, y1, x2, y2 = entry.box
     corners: Sequence[Sequence[float]] = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
-    if entry.mask is not None:
-        corners = keyhole(entry.mask, max(size) / _COARSE).tolist()
+    mask = entry.mask
+    if mask is not None:
+        corners = keyhole(mask, max(size) / _COARSE).tolist()
     path = ' '.join(f'{round(x, 1):g},{round(y, 1):g}' for x, y in corners)
     return {
         'picture': picture,

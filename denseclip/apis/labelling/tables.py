@@ -43,8 +43,9 @@ def label_map(objects: Sequence[LabelObject], size: tuple[int, int]) -> np.ndarr
     labels = np.full(size, IGNORED, dtype=np.uint8)
     rising = sorted(objects, key=lambda entry: (entry.score is not None, entry.score or 0.0, -entry.area))
     for entry in rising:
-        if entry.mask is not None:
-            labels[entry.mask] = entry.label
+        mask = entry.mask
+        if mask is not None:
+            labels[mask] = entry.label
     return labels
 
 
@@ -70,11 +71,12 @@ def yolo_picture(record: Record, run: Run) -> Iterator[tuple[str, str]]:
 
 def _line(entry: LabelObject, size: tuple[int, int], tolerance: float) -> str:
     height, width = size
-    if entry.mask is None:
+    mask = entry.mask
+    if mask is None:
         x1, y1, x2, y2 = entry.box
         shares = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
     else:
-        shares = (keyhole(entry.mask, tolerance) / [width, height]).ravel().tolist()
+        shares = (keyhole(mask, tolerance) / [width, height]).ravel().tolist()
     return ' '.join([str(entry.label), *(f'{share:.8g}' for share in shares)])
 
 

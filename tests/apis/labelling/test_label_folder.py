@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from drawn_teacher import DrawnTeacher, draw_picture
 from PIL import Image
 
 from denseclip.apis.batch_sizes import BatchSize
+from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.labelling import folder as module
 from denseclip.apis.labelling.folder import Order, label_folder
 from denseclip.apis.labelling.layouts import LAYOUTS
-from denseclip.apis.labelling.objects import Rules
+from denseclip.apis.labelling.objects import LabelObject, Rules, objects_of
 from denseclip.apis.labelling.order import PICTURES
-from denseclip.apis.labelling.store import Store
+from denseclip.apis.labelling.store import Record, Run, Store
+from denseclip.structures.outlines import run_lengths
 
 COUNT = 12
 
@@ -242,3 +245,52 @@ def test_batches_change_nothing(shots, tmp_path, batch):
     label(shots, tmp_path / 'many', teacher, batch=batch)
     assert contents(tmp_path / 'one') == contents(tmp_path / 'many')
     assert max(teacher.runs) > 1
+
+
+def peak_of(work):
+    """What a call returns, and the bytes that it held at most."""
+    tracemalloc.start()
+    try:
+        return work(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize('layout', ['coco', 'cvat', 'datumaro', 'label-studio', 'fiftyone'])
+def test_files_of_a_set_hold_the_masks_of_one_picture_at_most(layout):
+    side, pictures = 300, 20
+    mask = np.zeros((side, side), bool)
+    mask[10:-10, 20:-20] = True
+    code = run_lengths(mask)
+    objects = [LabelObject(number, 0, (20.0, 10.0, 280.0, 290.0), code, 0.5) for number in (1, 2)]
+    records = [Record(f'{k}.png', f'{k}', f'{k}.png', '', mask.shape, tuple(objects)) for k in range(pictures)]
+    run = Run('x', layout, ('car',), False, {}, {}, {'tolerance': 1.0})
+    files, peak = peak_of(lambda: dict(LAYOUTS[layout].of_set(records, run)))
+    assert files and peak < 2 * pictures * mask.nbytes / 2
+    assert objects[0].area == mask.sum() and (objects[0].mask == mask).all()
+
+
+@pytest.mark.parametrize('rest', [False, True])
+def test_many_regions_never_have_all_their_masks_at_once(rest):
+    side, step = 200, 5
+    specks = np.zeros((side, side), bool)
+    for row, column in np.ndindex(side // step, side // step):
+        specks[row * step : row * step + 1 + row % 3, column * step : column * step + 1 + column % 4] = True
+    image = np.zeros((side, side, 3), np.uint8)
+    found = Detections(
+        np.array([[0, 0, side, side]], np.float32), np.array([0]), np.array([0.5]), specks[None], ('car',), ((0,) * 3,),
+        image,
+    )  # fmt: skip
+    count = (side // step) ** 2
+    objects, peak = peak_of(lambda: objects_of(found, Rules(split_regions=True), rest))
+    assert len(objects) == count + rest and peak < count * specks.nbytes / 20
+    seen = np.zeros(specks.shape, int)
+    for entry in objects[:count]:
+        x1, y1, x2, y2 = map(int, entry.box)
+        assert entry.mask[y1:y2, x1:x2].all() and entry.area == (x2 - x1) * (y2 - y1) == entry.mask.sum()
+        seen += entry.mask
+    np.testing.assert_array_equal(seen, specks)
+    if rest:
+        np.testing.assert_array_equal(objects[-1].mask, ~specks)
+    large = objects_of(found, Rules(split_regions=True, min_area=12 / side**2))
+    assert [entry.area for entry in large] == [entry.area for entry in objects[:count] if entry.area >= 12]

@@ -183,9 +183,10 @@ def _with_rest(objects: tuple[LabelObject, ...], size: tuple[int, int], label: i
     """With what no object covers as the last one; as ``objects_of(..., rest=True)`` has it."""
     rest = np.ones(size, dtype=bool)
     for entry in objects:
-        if entry.mask is None:
+        mask = entry.mask
+        if mask is None:
             return objects
-        rest &= ~entry.mask
+        rest &= ~mask
     if not rest.any():
         return objects
     box = Region.of_mask(label, BACKGROUND_NAME, rest).box
