@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.labelling.folder import settle
+from denseclip.apis.labelling.folder import set_files, settle
 from denseclip.apis.labelling.layouts import LAYOUTS
 from denseclip.apis.labelling.store import Record, Run, Store, apply_decisions
 from denseclip.files.names import shown
@@ -38,18 +38,22 @@ def apply_file(folder: str | Path, path: str | Path) -> dict[str, int]:
     """
     store = Store(Path(folder))
     run = store.opened()
+    layout = LAYOUTS[run.layout]
     content = _read(Path(path))
     try:
         with store.alone():
-            settle(store, LAYOUTS[run.layout], run)
+            settle(store, layout, run)
             records = {record.name: record for record in store.records()}
             decided = _checked(content, Path(path), records, run)
             before = store.decisions()
             after = _merged(before, decided)
             changed = [name for name in records if before.get(name, {}) != after.get(name, {})]
             _refuse_edited(store, run, [apply_decisions(records[name], before.get(name, {})) for name in changed])
+            decided_on = [apply_decisions(record, after.get(name, {})) for name, record in records.items()]
+            # Refuses while nothing is decided yet.
+            files = set_files(store, layout, run, decided_on) if changed else {}
             store.decide(after, pending=changed)
-            settle(store, LAYOUTS[run.layout], run)
+            settle(store, layout, run, files)
     except OSError as error:
         raise UserError(f"cannot write '{error.filename or folder}': {error.strerror or error}.") from error
     return dict(Counter(entry['action'] for entry in content['decisions']))
@@ -108,7 +112,7 @@ def _one(entry: Any, records: Mapping[str, Record], labels: Mapping[str, int]) -
     if record is None:
         raise ValueError(f'there is no picture {shown(repr(name)):.80}')
     known = {found.id: found for found in record.objects if found.label in labels.values()}
-    if isinstance(number, bool) or number not in known:
+    if type(number) is not int or number not in known:  # 1.0 and True equal 1, and are written otherwise
         raise ValueError(f"'{shown(name)}' has no object {number!r:.40}")
     if action not in ACTIONS:
         raise ValueError(f'the action {action!r:.40} is none of {", ".join(ACTIONS)}')

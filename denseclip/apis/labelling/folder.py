@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from denseclip.files.names import readable
 
 FAILURES = 'failures.csv'
 CONFIDENCES = 'confidences'
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What file systems without symbolic links say: exFAT, some shares."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,16 @@ def label_folder(
         raise UserError(f"--out '{out}' is a file; choose another folder.")
     model = load()
     run = run_of(model, readable(os.path.realpath(folder)), order)
-    layout.check(run.names)
+    layout.check(run)
     store = Store(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with store.alone():
             run = store.begin(run)
             settle(store, layout, run)
-            known = {record.source: record.name for record in store.records()}
-            found = list(sources(folder, relatives, known))
+            records = store.records()
+            known = {record.source: record.name for record in records}
+            found = list(sources(folder, relatives, known, _was_split(records)))
             wanted = [source for source in found if source.relative not in known]
             failures: list[tuple[str, str]] = []
             writer = Writer(store, layout, run, order)
@@ -133,16 +137,48 @@ def finish(store: Store, layout: Layout, run: Run) -> list[Record]:
         UserError: If somebody has changed such a file since it was written.
     """
     records = store.decided()
-    files = {name: _bytes(content) for name, content in layout.of_set(records, run)}
-    store.note_files(files, written=False)
-    for name, content in files.items():
-        put(store.folder / name, content)
-    store.note_files(files, written=True)
+    put_set(store, set_files(store, layout, run, records))
     return records
 
 
-def settle(store: Store, layout: Layout, run: Run) -> None:
-    """Write the label files of pictures that were decided on and not written yet, and those of the whole set."""
+def set_files(store: Store, layout: Layout, run: Run, records: Sequence[Record]) -> dict[str, bytes]:
+    """What the files of the whole set are going to hold, once it is clear that they may be written.
+
+    Args:
+        store: The labelled folder.
+        layout: Its layout.
+        run: How it was begun.
+        records: The pictures, as people decided about them.
+
+    Raises:
+        UserError: If somebody has changed such a file since it was written.
+    """
+    files = {name: _bytes(content) for name, content in layout.of_set(records, run)}
+    store.note_files(files, written=False)
+    return files
+
+
+def put_set(store: Store, files: Mapping[str, bytes]) -> None:
+    """Write files of the whole set, see :func:`set_files`."""
+    for name, content in files.items():
+        put(store.folder / name, content)
+    store.note_files(files, written=True)
+
+
+def _was_split(records: Sequence[Record]) -> bool | None:
+    """Whether finished pictures have splits; new ones go on so, whatever lies beside them by now. None: no picture."""
+    return any(record.split for record in records) if records else None
+
+
+def settle(store: Store, layout: Layout, run: Run, files: Mapping[str, bytes] | None = None) -> None:
+    """Write the label files of pictures that were decided on and not written yet, and those of the whole set.
+
+    Args:
+        store: The labelled folder.
+        layout: Its layout.
+        run: How it was begun.
+        files: Of the whole set, where they are made already.
+    """
     pending = store.pending()
     if not pending:
         return
@@ -150,7 +186,10 @@ def settle(store: Store, layout: Layout, run: Run) -> None:
         if record.name in pending:
             for name, content in layout.of_picture(record, run):
                 put(store.folder / name, content)
-    finish(store, layout, run)
+    if files is None:
+        finish(store, layout, run)
+    else:
+        put_set(store, files)
     store.decide(store.decisions(), pending=())
 
 
@@ -222,7 +261,7 @@ class Writer:
         elif self.layout.follows_links:
             if not target.is_symlink():
                 target.unlink(missing_ok=True)
-                target.symlink_to(source.path.resolve())
+                _link(source.path.resolve(), target)
         elif not target.exists():
             _one_file(source.path.resolve(), target)
 
@@ -232,6 +271,16 @@ class Writer:
 
     def _target(self, source: Source) -> Path:
         return self.store.folder / self.layout.place(source.file, source.split)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A link to a file, or what :func:`_one_file` makes where the file system knows no links."""
+    try:
+        target.symlink_to(source)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _one_file(source, target)
 
 
 def _one_file(source: Path, target: Path) -> None:

@@ -39,20 +39,22 @@ class Layout:
     refused: tuple[str, ...] = ()
     follows_links: bool = True
 
-    def check(self, names: Sequence[str]) -> None:
+    def check(self, run: Run) -> None:
         """Refuse classes that the layout cannot hold.
 
         Raises:
             UserError: If there are such.
         """
-        for name in names:
+        for name in run.names:
             if name.casefold() in self.refused:
                 raise UserError(f"readers of {self.name} take '{name}' for no class; call the class otherwise.")
             if not name.isprintable():
                 raise UserError(f"the class '{shown(name)}' has invisible characters; write it without.")
-        if self.name == 'masks' and len(names) > tables.MOST_CLASSES:
+        count = len(tables.mask_names(run))
+        if self.name == 'masks' and count > tables.MOST_CLASSES:
+            more = ' with the background' if run.background else ''
             raise UserError(
-                f'label maps of one byte hold {tables.MOST_CLASSES} classes, here are {len(names)}; take --to coco.'
+                f'label maps of one byte hold {tables.MOST_CLASSES} classes, here are {count}{more}; take --to coco.'
             )
 
 

@@ -13,6 +13,7 @@ from denseclip.apis.inputs import image_suffixes
 from denseclip.datasets.own_data.folders import LABEL_WORDS, OTHER_WORDS, PICTURE_WORDS
 from denseclip.datasets.own_data.pictures import ANNOTATION_FOLDERS, PICTURE_FOLDERS, PICTURE_SUFFIXES
 from denseclip.datasets.own_data.splits import ALIASES, split_of
+from denseclip.files.names import shown
 
 MADE_SUFFIX = '.png'
 """Of pictures that are written anew, since readers of data sets do not look for files of their kind."""
@@ -75,7 +76,9 @@ def find_pictures(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def sources(folder: Path, relatives: Sequence[str], taken: Mapping[str, str] | None = None) -> Iterator[Source]:
+def sources(
+    folder: Path, relatives: Sequence[str], taken: Mapping[str, str] | None = None, split: bool | None = None
+) -> Iterator[Source]:
     """Pictures with names that are theirs alone.
 
     Letter case does not count, as it does not on some file systems; pictures that only their suffix tells apart get it
@@ -85,12 +88,19 @@ def sources(folder: Path, relatives: Sequence[str], taken: Mapping[str, str] | N
         folder: Where the pictures lie.
         relatives: See :func:`find_pictures`.
         taken: Names that pictures have got already, by their relative paths; they stay.
+        split: Whether the pictures that have names are split, and so are the others; None: as the folders are called.
 
     Yields:
         Pictures, in their order.
+
+    Raises:
+        UserError: If the set is split and a picture lies in no folder of a split.
     """
     taken = dict(taken or {})
-    split = is_split(relatives)
+    if split is None:
+        split = is_split(relatives)
+    elif split:
+        _refuse_strays(relatives, taken)
     used = {name.casefold() for name in taken.values()}
     stems: dict[str, int] = {}
     for relative in relatives:
@@ -110,6 +120,20 @@ def is_split(relatives: Iterable[str]) -> bool:
     tops = {PurePosixPath(relative).parts[0] if '/' in relative else '' for relative in relatives}
     splits = {_SPLIT_WORDS.get(top.lower(), '') for top in tops}
     return '' not in splits and {'train', 'val'} <= splits and len(tops) == len(splits)
+
+
+def _refuse_strays(relatives: Sequence[str], taken: Mapping[str, str]) -> None:
+    """Keep pictures out of a set that is split already where no split, or another folder of one, holds them."""
+    tops: dict[str, str] = {}
+    for relative in [*taken, *relatives]:
+        top = PurePosixPath(relative).parts[0] if '/' in relative else ''
+        part = _SPLIT_WORDS.get(top.lower(), '')
+        if not part or tops.setdefault(part, top) != top:
+            known = ', '.join(f'{name}/' for name in sorted(tops.values()))
+            raise UserError(
+                f"the labelled folder is split as its pictures were ({known}), and '{shown(relative)}' lies in none of "
+                'these; move it into one, or label into another folder with --out.'
+            )
 
 
 def _free(relative: str, split: bool, stems: Mapping[str, int], used: set[str]) -> str:

@@ -31,11 +31,11 @@ def detection(region: Region, names: Sequence[str], size: tuple[int, int]) -> di
         size: Height and width of the picture.
 
     Returns:
-        ``label``, ``bounding_box`` in shares of the picture, and where known ``mask`` (of the box), ``confidence`` and
-        ``is_thing``.
+        ``label``, ``bounding_box`` in shares of the picture, and where known ``mask`` (of the box; none where it has no
+        pixel), ``confidence`` and ``is_thing``.
     """
     height, width = size
-    mask = region.mask
+    mask = region.mask if region.mask is not None and region.mask.any() else None  # no pixel: the model's own box
     whole = region if mask is None else Region.of_mask(region.label, region.title, mask)
     x1, y1, x2, y2 = whole.box
     found: dict[str, Any] = {

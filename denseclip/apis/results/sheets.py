@@ -77,8 +77,10 @@ def picture_path(result: Result, place: Place | None = None) -> str:
         return place.name
     if result.source is None:
         return f'{result.stem}.png'
-    start = Path.cwd() / place.folder
-    return readable(Path(os.path.relpath(result.source, start)).as_posix())
+    # A path up and out of a link is one up from where the link leads.
+    start = os.path.realpath(place.folder)
+    source = Path(os.path.realpath(result.source.parent)) / result.source.name
+    return readable(Path(os.path.relpath(source, start)).as_posix())
 
 
 def base64_png(pixels: np.ndarray) -> str:

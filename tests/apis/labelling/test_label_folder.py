@@ -2,13 +2,16 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import shutil
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from drawn_teacher import DrawnTeacher, draw_picture
 from PIL import Image
 
@@ -193,6 +196,41 @@ def test_equal_names_do_not_collide(tmp_path):
     assert kept.items() <= {record.source: record.name for record in again.records}.items()
 
 
+@pytest.mark.parametrize(
+    ('first', 'later'),
+    [
+        (('train/a.png', 'val/b.png'), ('train/d.png', 'test/e.png')),
+        (('train/a.png',), ('val/b.png',)),
+        (('a.png',), ('train/b.png', 'val/c.png')),
+    ],
+)
+def test_a_set_stays_split_or_whole_as_it_was_begun(tmp_path, first, later):
+    for place, name in enumerate((*first, *later)):
+        if name == later[0]:
+            label(tmp_path / 'shots', tmp_path / 'out', layout='yolo')
+        if name == later[0] and first == ('a.png',):
+            (tmp_path / 'shots/a.png').unlink()
+        draw_picture(tmp_path / 'shots' / name, place)
+    found = label(tmp_path / 'shots', tmp_path / 'out', layout='yolo').records
+    about = yaml.safe_load((tmp_path / 'out/data.yaml').read_text())
+    places = [tmp_path / 'out' / place for key, place in about.items() if key != 'names']
+    assert len(found) == len(first) + len(later)
+    for record in found:
+        assert any((tmp_path / 'out/images' / record.file).is_relative_to(place) for place in places)
+
+
+@pytest.mark.parametrize('stray', ['c.png', 'more/c.png', 'valid/c.png'])
+def test_a_picture_of_no_split_does_not_come_into_a_split_set(tmp_path, stray):
+    for place, name in enumerate(('train/a.png', 'val/b.png')):
+        draw_picture(tmp_path / 'shots' / name, place)
+    label(tmp_path / 'shots', tmp_path / 'out', layout='yolo')
+    before = contents(tmp_path / 'out')
+    draw_picture(tmp_path / 'shots' / stray, 2)
+    with pytest.raises(UserError, match=rf"\(train/, val/\), and '{stray}' .*another folder"):
+        label(tmp_path / 'shots', tmp_path / 'out', layout='yolo')
+    assert contents(tmp_path / 'out') == before
+
+
 @pytest.mark.skipif(os.name != 'posix', reason='names of bytes')
 def test_names_that_are_no_text(tmp_path):
     draw_picture(tmp_path / 'shots/a.png', 0)
@@ -211,6 +249,21 @@ def test_pictures_come_as_asked(shots, tmp_path, pictures):
     assert there.is_symlink() == (pictures == 'link') and there.exists() == (pictures != 'none')
     if pictures != 'none':
         assert there.read_bytes() == (shots / '0/00.png').read_bytes()
+
+
+@pytest.mark.parametrize('said', ['EPERM', 'EOPNOTSUPP', 'ENOSYS', 'ENOSPC'])
+def test_pictures_are_files_where_there_are_no_links(shots, tmp_path, monkeypatch, said):
+    def refuse(self, target, target_is_directory=False):
+        raise OSError(getattr(errno, said), os.strerror(getattr(errno, said)), str(self))
+
+    monkeypatch.setattr(Path, 'symlink_to', refuse)
+    if said == 'ENOSPC':
+        with pytest.raises(UserError, match='No space left'):
+            label(shots, tmp_path / 'out')
+        return
+    label(shots, tmp_path / 'out')
+    there = tmp_path / 'out/images/0/00.png'
+    assert not there.is_symlink() and there.read_bytes() == (shots / '0/00.png').read_bytes()
 
 
 def test_rules(shots, tmp_path):
@@ -258,16 +311,20 @@ def peak_of(work):
 
 @pytest.mark.parametrize('layout', ['coco', 'cvat', 'datumaro', 'label-studio', 'fiftyone'])
 def test_files_of_a_set_hold_the_masks_of_one_picture_at_most(layout):
-    side, pictures = 300, 20
+    side, pictures = 200, 40
     mask = np.zeros((side, side), bool)
     mask[10:-10, 20:-20] = True
     code = run_lengths(mask)
-    objects = [LabelObject(number, 0, (20.0, 10.0, 280.0, 290.0), code, 0.5) for number in (1, 2)]
-    records = [Record(f'{k}.png', f'{k}', f'{k}.png', '', mask.shape, tuple(objects)) for k in range(pictures)]
+    records = [
+        Record(f'{k}.png', f'{k}', f'{k}.png', '', mask.shape, (LabelObject(1, 0, (20, 10, 180, 190), code, 0.5),))
+        for k in range(pictures)
+    ]
     run = Run('x', layout, ('car',), False, {}, {}, {'tolerance': 1.0})
-    files, peak = peak_of(lambda: dict(LAYOUTS[layout].of_set(records, run)))
-    assert files and peak < 2 * pictures * mask.nbytes / 2
-    assert objects[0].area == mask.sum() and (objects[0].mask == mask).all()
+    assert dict(LAYOUTS[layout].of_set(records[:1], run))  # loads what takes memory of its own
+    _, one = peak_of(lambda: dict(LAYOUTS[layout].of_set(records[:1], run)))
+    files, all_of_them = peak_of(lambda: dict(LAYOUTS[layout].of_set(records, run)))
+    assert files and all_of_them - one < pictures * mask.nbytes / 2
+    assert records[0].objects[0].area == mask.sum() and (records[0].objects[0].mask == mask).all()
 
 
 @pytest.mark.parametrize('rest', [False, True])

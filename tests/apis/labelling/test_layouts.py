@@ -198,6 +198,11 @@ def test_names_that_a_layout_cannot_hold_are_refused(shots, tmp_path):
         assert not (tmp_path / layout).exists()
     with pytest.raises(UserError, match='255 classes'):
         label(shots, tmp_path / 'many', 'masks', DrawnTeacher([f'class {k}' for k in range(300)]))
+    most = DrawnTeacher([f'class {k}' for k in range(255)], 'instance')
+    with pytest.raises(UserError, match='255 classes, here are 256 with the background'):  # 255 is no class in a PNG
+        label(shots, tmp_path / 'one more', 'masks', most)
+    label(shots, tmp_path / 'all', 'masks', DrawnTeacher([f'class {k}' for k in range(255)]))
+    assert (tmp_path / 'all/_classes.csv').read_text().splitlines()[-1] == '254, class 254'
 
 
 def test_other_pictures_than_readers_know_are_made_png(tmp_path):

@@ -234,6 +234,26 @@ def test_labels_of_fiftyone_paste_to_the_same_pixels(result):
         np.testing.assert_array_equal(whole, mask)
 
 
+def test_an_object_without_pixels_is_a_box_for_fiftyone(image):
+    found = detections(image, None)
+    found.masks[1] = False
+    first, second = (fiftyone.detection(region, found.names, SIZE) for region in found.regions())
+    assert first['mask'].any() and 'mask' not in second
+    np.testing.assert_allclose(second['bounding_box'], np.divide([2, 2, 12, 34], [SIZE[1], SIZE[0]] * 2))
+
+
+def test_paths_lead_to_the_picture_where_folders_are_links(result, tmp_path):
+    (tmp_path / 'real/deep').mkdir(parents=True)
+    (tmp_path / 'out').symlink_to(tmp_path / 'real/deep')
+    (tmp_path / 'a/b').mkdir(parents=True)
+    (tmp_path / 'a/b/pics').symlink_to(tmp_path / 'shots')
+    result = replace(result, source=tmp_path / 'a/b/pics/street.png')
+    for out in ('out', 'out/further', 'new'):
+        result.save(tmp_path / out, formats='labelme')
+        said = json.loads((tmp_path / out / 'street_labelme.json').read_text())['imagePath']
+        assert (tmp_path / out / said).samefile(tmp_path / 'shots/street.png') and said.endswith('street.png')
+
+
 def test_without_fiftyone_the_package_is_named(result, monkeypatch):
     monkeypatch.setitem(sys.modules, 'fiftyone', None)
     with pytest.raises(ImportError, match='pip install fiftyone'):

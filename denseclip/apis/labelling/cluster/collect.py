@@ -62,7 +62,7 @@ def collect(url: str, out: str | Path, order: Order) -> Labelled:
         raise UserError(f"'{url}' was labelled without --confidences: leave them out, or label into another place.")
     layout, store = LAYOUTS[order.layout], Store(Path(out))
     run = _run(header, order)
-    layout.check(run.names)
+    layout.check(run)
     options = header.run.options
     source = find_source(header.named, options['image_column'], options['key_column'])
     order = _pictures(order, source)
