@@ -42,7 +42,7 @@ def upright(picture: Image.Image) -> Image.Image:
     pixels are all right.
     """
     try:
-        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
+        turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # EXIF that cannot be read turns nothing; viewers show such a picture as it lies
         turn = None
     if turn is None:

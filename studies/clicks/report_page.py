@@ -36,12 +36,7 @@ def visit(visitor: Visitor, args: argparse.Namespace) -> None:
     visitor.sees('the highest score comes first', lambda: scores == sorted(scores, reverse=True))
     middle = scores[len(scores) // 2]
     for limit in (0.0, middle, 1.0):
-        visitor.runs(_SLIDE, limit)
-        at = visitor.runs("return +document.getElementById('limit').value")
-        right = sorted(score for score in scores if score >= at)
-        visitor.sees(f'at {at:.3f} {len(right)} parts are flagged', lambda r=right: sorted(visitor.runs(_FLAGGED)) == r)
-        visitor.sees('their number is said', lambda r=right: visitor.find('hot').text == str(len(r)))
-        visitor.sees('each flagged part shows where', lambda: visitor.runs(_SPOTS))
+        _slide(visitor, limit, scores)
     visitor.runs(_SLIDE, middle)
     flagged = len(visitor.runs(_FLAGGED))
     visitor.runs(_CHOOSE, 'show', 'anomalous')
@@ -50,6 +45,15 @@ def visit(visitor: Visitor, args: argparse.Namespace) -> None:
     _enlarge(visitor)
     visitor.takes(args.out)
     visitor.reads_the_log()
+
+
+def _slide(visitor: Visitor, limit: float, scores: list[float]) -> None:
+    visitor.runs(_SLIDE, limit)
+    at = visitor.runs("return +document.getElementById('limit').value")
+    right = sorted(score for score in scores if score >= at)
+    visitor.sees(f'at {at:.3f} {len(right)} parts are flagged', lambda: sorted(visitor.runs(_FLAGGED)) == right)
+    visitor.sees('their number is said', lambda: visitor.find('hot').text == str(len(right)))
+    visitor.sees('each flagged part shows where', lambda: visitor.runs(_SPOTS))
 
 
 def _enlarge(visitor: Visitor) -> None:
