@@ -217,26 +217,43 @@ def whole_states(model: nn.Module, optim_wrapper: OptimWrapper | None) -> Iterat
             hook.remove()
 
 
-def clip_norm(parameters: Iterable[Tensor], max_norm: float, norm_type: float = 2.0, **_: Any) -> Tensor:
+def clip_norm(
+    parameters: Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
     """``clip_grad_norm_`` for parameters of which some are spread and some are whole.
 
     Args:
         parameters: Their gradients are scaled in place.
         max_norm: Of all gradients together.
         norm_type: The p of the norm; ``inf`` is known.
+        error_if_nonfinite: Whether a norm that is infinite or no number is an error.
+        foreach: See ``torch.nn.utils.clip_grad_norm_``.
 
     Returns:
         The norm before.
+
+    Raises:
+        RuntimeError: On all processes, before any gradient is scaled, if the norm is such an error.
     """
+    norm_type = float(norm_type)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     parts = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]
     whole = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
     device = torch.device(get_device())
-    own = torch.nn.utils.get_total_norm(parts, norm_type).to(device, torch.float32)
+    own = torch.nn.utils.get_total_norm(parts, norm_type, foreach=foreach).to(device, torch.float32)
     every = own.new_empty(distributed.get_world_size())
     distributed.all_gather_into_tensor(every, own.reshape(1))
-    rest = torch.nn.utils.get_total_norm(whole, norm_type).to(device, torch.float32)
+    rest = torch.nn.utils.get_total_norm(whole, norm_type, foreach=foreach).to(device, torch.float32)
     total = torch.linalg.vector_norm(torch.cat([every, rest.reshape(1)]), norm_type)
+    if error_if_nonfinite and not torch.isfinite(total):
+        raise RuntimeError(
+            f'the norm of order {norm_type:g} of all gradients is {total.item()}, so they cannot be clipped; without '
+            'error_if_nonfinite in optim_wrapper.clip_grad they would be scaled by it.'
+        )
     factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
     for gradient in (*parts, *whole):
         gradient.mul_(factor)

@@ -198,7 +198,7 @@ def panoptic_segments(queries: Queries, rule: Masks, things: Sequence[bool]) -> 
 
 @dataclass(frozen=True)
 class Instances:
-    """Objects, in no particular order.
+    """Objects, surest first.
 
     Attributes:
         boxes: ``x1, y1, x2, y2``, right and lower edges exclusive; float32.
@@ -216,11 +216,23 @@ class Instances:
     masks: np.ndarray
 
 
-def instances(queries: Queries, rule: Masks, things: Sequence[bool]) -> Instances:
-    """The best pairs of mask and class, then only those of countable classes."""
+def instances(
+    queries: Queries, rule: Masks, things: Sequence[bool], size: Size, least: float = 0.0, share: float = 0.0
+) -> Instances:
+    """The best pairs of mask and class, then only those of countable classes that are sure and large enough.
+
+    Args:
+        queries: The masks.
+        rule: How many pairs there are.
+        things: Whether each class is countable.
+        size: The part of the result that masks are cut to, from its upper left corner.
+        least: Least score, 0..1.
+        share: Least part of ``size`` that a mask covers, 0..1.
+    """
     flat, count = queries.classes.reshape(-1), queries.classes.shape[1]
     pairs = np.argsort(-flat, kind='stable')[: rule.topk]
-    pairs = pairs[np.array(things, dtype=bool)[pairs % count]]
+    # A score is the class's probability times a mean of shares: where that is too low, no mask has to be made.
+    pairs = pairs[np.array(things, dtype=bool)[pairs % count] & (flat[pairs] >= least)]
     used, place = np.unique(pairs // count, return_inverse=True)
     masks = np.zeros((len(used), *queries.out), dtype=bool)
     total, area = np.zeros(len(used)), np.zeros(len(used))
@@ -229,9 +241,12 @@ def instances(queries: Queries, rule: Masks, things: Sequence[bool]) -> Instance
         masks[:, band] = inside
         total += (sigmoid(planes) * inside).sum(axis=(1, 2))
         area += inside.sum(axis=(1, 2))
-    scores = flat[pairs] * (total / (area + 1e-6))[place].astype(np.float32)
+    scores = (flat[pairs] * (total / (area + 1e-6))[place].astype(np.float32)).astype(np.float32)
     boxes = np.array([_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4)
-    return Instances(boxes[place], pairs % count, scores.astype(np.float32), masks[place])
+    masks = masks[:, : size[0], : size[1]]
+    kept = np.flatnonzero((scores >= least) & (masks.mean(axis=(1, 2))[place] >= share))
+    kept = kept[np.argsort(-scores[kept], kind='stable')]
+    return Instances(boxes[place[kept]], pairs[kept] % count, scores[kept], masks[place[kept]])
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:

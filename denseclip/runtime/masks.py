@@ -132,19 +132,19 @@ class RuntimeMaskModel(RuntimeModel):
             ids = np.ascontiguousarray(ids[:height, :width])
             result = PanopticSegmentation.of(ids, segments, vocabulary, palette, picture.rgb, picture.source)  # type: ignore[arg-type]
             return result.above(wishes.min_confidence or 0.0, wishes.min_area or 0.0)
-        found = instances(queries, self._rule, things)
-        order = np.argsort(-found.scores, kind='stable')
+        least = self.score if wishes.min_confidence is None else wishes.min_confidence
+        found = instances(queries, self._rule, things, (height, width), least, wishes.min_area or 0.0)
         limit = np.array([width, height, width, height], dtype=np.float32)
         return Detections(
-            np.minimum(found.boxes[order], limit),
-            found.labels[order],
-            found.scores[order],
-            found.masks[order][:, :height, :width],
+            np.minimum(found.boxes, limit),
+            found.labels,
+            found.scores,
+            found.masks,
             vocabulary.names,
             palette,
             picture.rgb,
             picture.source,
-        ).above(self.score if wishes.min_confidence is None else wishes.min_confidence, wishes.min_area or 0.0)
+        )
 
     def _queries(self, rgb: np.ndarray, asked: Asked) -> Queries:
         """Masks and classes of a picture (H, W, 3)."""

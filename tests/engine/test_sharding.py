@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from open_clip.transformer import ResidualAttentionBlock
-from torch import nn
+from torch import distributed, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from two_processes import in_two_processes
@@ -23,7 +23,7 @@ from denseclip.clip.blocks import run_block
 from denseclip.engine.config import OptionError
 from denseclip.engine.launch import TrainOptions, train
 from denseclip.engine.runner import SuiteRunner, _drop_empty_scales
-from denseclip.engine.sharding import held_bytes, is_sharded, shard, touch
+from denseclip.engine.sharding import clip_norm, held_bytes, is_sharded, shard, touch
 
 
 @MODELS.register_module()
@@ -159,6 +159,26 @@ def versions(region: Any) -> dict[str, int]:
 def test_touching_a_model_needs_room_for_one_region(tmp_path: Path) -> None:
     for regions, most, same in two_ranks(most_whole_at_once, tmp_path):
         assert regions > 1 and (most, same) == (1, set())
+
+
+def clipped() -> list[str]:
+    """What clipping says of a gradient that is infinite on the first rank alone, and what it leaves of gradients."""
+    model = shard(nn.Linear(4, 4))
+    said = []
+    for options in ({'error_if_nonfinite': True}, {'foreach': False, 'norm_type': 'inf'}, {'for_each': True}):
+        model.weight.grad = torch.ones_like(model.weight)
+        if distributed.get_rank() == 0:
+            model.weight.grad.to_local()[0, 0] = float('inf')
+        try:
+            said.append(str(clip_norm(model.parameters(), 0.5, **options)))
+        except (RuntimeError, TypeError) as error:
+            unscaled = model.weight.grad.to_local()[1].tolist() == [1.0] * 4
+            said.append(f'{type(error).__name__} {unscaled}')
+    return said
+
+
+def test_options_of_clipping_mean_what_they_mean_in_plain_training(tmp_path: Path) -> None:
+    assert two_ranks(clipped, tmp_path) == [['RuntimeError True', 'tensor(inf)', 'TypeError True']] * 2
 
 
 @pytest.mark.parametrize(('enabled', 'refused'), [(False, False), (True, True)])
