@@ -18,6 +18,7 @@ from PIL import Image
 from denseclip.apis.anomaly_folder import Inspection, agreeing
 from denseclip.apis.anomaly_result import AnomalyResult, encode, mask_picture
 from denseclip.apis.files import write_file
+from denseclip.apis.images import UnreadableImageError
 from denseclip.apis.results.formats import Format
 from denseclip.apis.results.sheets import Place
 from denseclip.files.names import readable
@@ -58,6 +59,8 @@ def write_outputs(
 ) -> list[Path]:
     """Write everything about an inspection; earlier files of these names are overwritten.
 
+    Pictures that cannot be read any more are left out and join ``found.failures``.
+
     Args:
         found: The inspection.
         folder: An existing folder.
@@ -72,9 +75,12 @@ def write_outputs(
     """
     written = []
     for index in track(found.order()):
-        written.append(
-            write_picture(found, index, found.result(index), folder, stems[index], maps, formats, len(stems) > EMBEDDED)
-        )
+        try:
+            result = found.result(index)
+        except UnreadableImageError as error:  # it has gone since it was looked at
+            found.failures.append(error)
+            continue
+        written.append(write_picture(found, index, result, folder, stems[index], maps, formats, len(stems) > EMBEDDED))
     return write_tables(found, folder, object_name, written)
 
 

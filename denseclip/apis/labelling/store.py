@@ -104,13 +104,23 @@ class Run:
         return cls(names=tuple(data['names']), **kept)
 
     def differences(self, other: Run) -> list[str]:
-        """What another run says otherwise, in words."""
+        """What a run that goes on with this one says otherwise, in words.
+
+        Options that one of them does not know yet count as off. The files of the model are compared if this one has
+        noted them.
+        """
         mine, others = self.to_json(), other.to_json()
         found = [key for key in ('source', 'layout', 'words', 'names', 'background') if mine[key] != others[key]]
         for group in ('model', 'options'):
             keys = sorted({*mine[group], *others[group]})
-            found += [key for key in keys if mine[group].get(key) != others[group].get(key)]
+            found += [key for key in keys if _differs(key, mine[group], others[group])]
         return [_OPTIONS.get(key, '--' + key.replace('_', '-')) for key in found]
+
+
+def _differs(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    if key in old and key in new:
+        return old[key] != new[key]
+    return bool(old.get(key) or (new.get(key) and key != 'files'))
 
 
 _OPTIONS = {

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,25 @@ def test_other_words_or_options_are_refused(shots, tmp_path, teacher, options, n
     with pytest.raises(UserError, match=f'begun otherwise .*{named}.*another folder'):
         label(shots, tmp_path / 'out', teacher, **options)
     assert contents(tmp_path / 'out') == before and not teacher.seen
+
+
+def test_what_an_earlier_version_began_goes_on(shots, tmp_path):
+    """It had no word of options that came later: they were off."""
+    label(shots, tmp_path / 'out')
+    store, record = Store(tmp_path / 'out'), tmp_path / 'out/.denseclip/run.record'
+    begun, before = json.loads(record.read_text()), contents(tmp_path / 'out')
+    del begun['options']['confidences']
+    record.write_text(json.dumps(begun))
+    teacher = DrawnTeacher()
+    assert label(shots, tmp_path / 'out', teacher).new == 0 and not teacher.seen
+    assert contents(tmp_path / 'out') == before
+    known = store.run()
+    for name, value, same in (('confidences', False, True), ('confidences', True, False), ('later', None, True)):
+        other = replace(known, options={**known.options, name: value})
+        assert (known.differences(other) == []) is same
+    named = replace(known, model={**known.model, 'files': {'a': 'b'}})
+    assert known.differences(named) == []
+    assert named.differences(known) == named.differences(replace(named, model={'files': {}})) != []
 
 
 def test_the_source_and_foreign_folders_are_safe(shots, tmp_path):

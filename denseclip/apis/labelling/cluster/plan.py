@@ -114,7 +114,7 @@ def begin(place: Place, source: Source, run: Run, shard_size: int) -> Header:
         )
     for _ in pieces:
         pass
-    now = listing.header(run, source)
+    now = listing.header(known.run, source)
     if now != known:
         raise UserError(
             f"'{place.url}' was begun when the source held {known.files:,} files; it holds others or {now.files:,} "

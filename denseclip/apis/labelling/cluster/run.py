@@ -116,7 +116,7 @@ def label_source(
     _check_apart(place, source)
     run = describe_run((describe or load)(), source, order)
     header = begin(place, source, run, order.shard_size)
-    job = Job(place, source, run, order.rules, load, batch, files=order.files)
+    job = Job(place, source, header.run, order.rules, load, batch, files=order.files)
     shards = unfinished(place, header)
     new = 0
     left: list[tuple[int, str]] = []

@@ -11,7 +11,7 @@ from drawn_shards import WORDS, Died, archive, label, one_process, pictures, row
 from drawn_teacher import DrawnTeacher
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.labelling.cluster import parts
+from denseclip.apis.labelling.cluster import parts, same
 from denseclip.apis.labelling.objects import Rules
 
 COUNT = 13
@@ -214,6 +214,23 @@ def test_other_words_or_options_are_refused(shots, tmp_path, words, options, nam
     with pytest.raises(UserError, match=f'begun otherwise .*{named}.*--out'):
         label(shots, tmp_path / 'out', DrawnTeacher(words), **options)
     assert everything(tmp_path / 'out') == before
+
+
+def test_what_an_earlier_version_began_goes_on(shots, tmp_path):
+    """It had no word of options that came later, nor of the files of the model."""
+    place, weights = tmp_path / 'out/run.json', tmp_path / 'model.pth'
+    weights.write_bytes(b'weights')
+    files = same.sums([str(weights)])
+    label(shots, tmp_path / 'out', run=lambda job, shards: [])
+    header = json.loads(place.read_text())
+    del header['run']['options']['confidences']
+    place.write_text(json.dumps(header))
+    label(shots, tmp_path / 'out', run=lambda job, shards: one_process(job, shards[:1]), files=files)
+    with pytest.raises(UserError, match='begun otherwise .*--confidences'):
+        label(shots, tmp_path / 'out', confidences=True)
+    found = label(shots, tmp_path / 'out', files=files)
+    assert (found.pictures, found.new, found.left) == (COUNT, COUNT - 5, ())
+    assert json.loads(place.read_text()) == header
 
 
 def test_another_source_and_foreign_places_are_refused(shots, tmp_path):
