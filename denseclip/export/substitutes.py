@@ -60,7 +60,8 @@ class SameConv(nn.Module):
         reaches = [(side, (kernel - 1) * gap + 1, step) for side, kernel, step, gap in spread]
         lacking = [((side - 1) // step * step + reach - side, reach < step) for side, reach, step in reaches]
         down, across = (torch.sym_max(more, 0) if often_none else more for more, often_none in lacking)
-        return F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
+        room: Any = (across // 2, across - across // 2, down // 2, down - down // 2)  # numbers or symbols
+        return F.pad(x, room)
 
 
 class WholeUpsample(nn.Module):
