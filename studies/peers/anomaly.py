@@ -49,9 +49,9 @@ def their_winclip(request: dict[str, Any]) -> Run:
         base = importlib.import_module(f'anomalib.models.components.base.{module}')
         setattr(components, name, getattr(base, name))
     stub('anomalib.data', InferenceBatch=namedtuple('InferenceBatch', 'pred_score anomaly_map'))
-    module = importlib.import_module('anomalib.models.image.winclip.torch_model')
-    vars(module)['PRETRAINED'] = None
-    model = module.WinClipModel().eval()
+    winclip: Any = importlib.import_module('anomalib.models.image.winclip.torch_model')
+    vars(winclip)['PRETRAINED'] = None
+    model = winclip.WinClipModel().eval()
     torch.save(model.clip.state_dict(), state_file(request, 'clip'))
     model._text_embeddings = states(model.clip.visual.output_dim)
     inputs = picture(request)
