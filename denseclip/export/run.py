@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def export(
         model: An ``Inferencer`` or ``AnomalyInferencer``, or an MMSeg segmentor together with ``steps``.
         out: Folder for the files.
         to: A format of :data:`denseclip.export.formats.FORMATS`.
-        classes: Words to put into the export instead of the text tower, in any form that ``Vocabulary.of`` knows.
+        classes: Words to put into the export instead of the text tower, in any form that ``Vocabulary.of`` knows; the
+            model itself keeps the words that it has.
         steps: Test transforms of a segmentor, without reading files.
         own_words: Whether the model's present words are those of calls without words; else such calls are refused.
         precision: ``'fp32'``, ``'fp16'`` or ``'int8'``, of the picture side.
@@ -70,7 +72,7 @@ def export(
     check_precision(precision, calibrate, to)
     fixed = None if classes is None else Vocabulary.of(classes)
     folder = prepare_folder(out, [*all_names(), FILE], force)
-    with exit_on_signals(), ScratchFolder(folder, '.export-') as scratch:
+    with exit_on_signals(), ScratchFolder(folder, '.export-') as scratch, _own_words_after(inferencer, fixed):
         manifest = way.writing(inferencer, way, scratch.path, fixed, own_words, FORMATS[to]).write(precision, calibrate)
         (folder / FILE).unlink(missing_ok=True)  # an export without a manifest is none: halves are never read
         for name in all_names():
@@ -80,6 +82,21 @@ def export(
                 (folder / name).unlink(missing_ok=True)
         write_file(folder / FILE, manifest.to_json())
     return folder
+
+
+@contextmanager
+def _own_words_after(inferencer: Any, fixed: Vocabulary | None) -> Iterator[None]:
+    """Give a model that is exported with other words those back that it had, also after an error."""
+    if fixed is None or not isinstance(inferencer, Inferencer):
+        yield
+        return
+    with inferencer._turn:
+        before = inferencer._words_of_call(None)
+        try:
+            yield
+        finally:
+            inferencer._take(before.asked)
+            inferencer._words = before
 
 
 def describe(folder: Path) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 import denseclip
 from denseclip.apis.errors import UserError
 from denseclip.cli.main import main
+from denseclip.clip.vocabulary import Vocabulary
 from denseclip.export import ExportError, export
 from denseclip.runtime import load
 
@@ -150,16 +151,35 @@ def test_fixed_words_need_no_text_tower(bundled, exported, runtime, tmp_path, mo
 
     monkeypatch.setattr('denseclip.export.writing.write_image_graph', same_graph)
     words = bundled.vocabulary
-    try:
-        folder = export(bundled, tmp_path / 'fixed', classes='road; sky; tree')
-    finally:
-        bundled.set_vocabulary(words)
+    folder = export(bundled, tmp_path / 'fixed', classes='road; sky; tree')
+    assert bundled.vocabulary == bundled.model.vocabulary == words
     names = {'image.onnx', 'embeddings.npz', 'unrelated.npz', 'manifest.json'}
     assert {path.name for path in folder.iterdir()} == names
     fixed, pixels = load(folder), picture((100, 140))
     np.testing.assert_array_equal(fixed.segment(pixels).label_map, runtime.segment(pixels, 'road; sky; tree').label_map)
     with pytest.raises(UserError, match=r'its own 3 classes only \(road, sky, tree\)'):
         fixed.segment(pixels, 'road; car')
+
+
+@pytest.mark.parametrize('directly', [True, False])
+def test_the_model_keeps_its_words_when_an_export_with_others_fails(bundled, tmp_path, monkeypatch, directly):
+    told = []
+
+    def fails(*_):
+        told.append(bundled.model.vocabulary.names)
+        raise ExportError('no')
+
+    monkeypatch.setattr('denseclip.export.writing.write_image_graph', fails)
+    own = bundled.vocabulary
+    try:
+        words = Vocabulary.of('door; window')
+        (bundled.model if directly else bundled).set_vocabulary(words)
+        with pytest.raises(ExportError):
+            export(bundled, tmp_path / 'fixed', classes='road; sky; tree')
+        assert bundled.model.vocabulary == bundled.vocabulary == words and told == [('road', 'sky', 'tree')]
+        assert bundled.segment(picture((40, 50))).names == words.names
+    finally:
+        bundled.set_vocabulary(own)
 
 
 def test_the_manifest_says_what_was_done(exported):
