@@ -69,7 +69,9 @@ class TorchProgram:
 
         feeds = [torch.from_numpy(np.require(inputs[name], requirements=['C', 'W'])) for name in self._inputs]
         with torch.inference_mode():
-            found = dict(zip(self._outputs, self._program(*feeds), strict=True))
+            given = self._program(*feeds)
+        # A module of one output may give it by itself.
+        found = dict(zip(self._outputs, [given] if isinstance(given, torch.Tensor) else given, strict=True))
         return [found[name].numpy() for name in (self._outputs if outputs is None else outputs)]
 
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from denseclip.apis.errors import UserError
 from denseclip.export import ExportError
-from denseclip.export.checks import check_image_graph
-from denseclip.export.graphs import write_image_graph
+from denseclip.export.checks import check_image_graph, check_text_graph
+from denseclip.export.graphs import write_image_graph, write_text_graph
 from denseclip.export.image_graphs import ImageGraph
 from denseclip.export.substitutes import ready_for_export
 from denseclip.runtime.graphs import session
@@ -68,6 +68,18 @@ def test_outputs_are_asked_for_by_name(program):
     scores, pixels = opened.run(None, feeds)
     np.testing.assert_array_equal(opened.run(['pixels'], feeds)[0], pixels)
     np.testing.assert_allclose(scores[:, 0], pixels.sum(axis=1), rtol=1e-5)
+
+
+def test_a_module_of_one_output_may_give_it_by_itself(tmp_path):
+    class Names(nn.Module):
+        """Tokens to embeddings."""
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            return tokens.float()[..., None].expand(-1, -1, 4).mean(1)
+
+    write_text_graph(Names(), tmp_path / 'text.pt2', torch.ones(2, 5, dtype=torch.int64))
+    prompts = [torch.full((1, 3), 7), torch.arange(12).reshape(3, 4)]
+    assert check_text_graph(tmp_path / 'text.pt2', Names(), prompts) == 0
 
 
 def test_nothing_in_it_is_pickled(program):

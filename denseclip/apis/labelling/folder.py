@@ -24,9 +24,9 @@ from denseclip.apis.labelling.store import Record, Run, Store
 from denseclip.apis.pipeline import Beside, Outcome, beside, outcomes
 from denseclip.apis.predictor import Predictor
 from denseclip.apis.results.sheets import png
-from denseclip.datasets.converters.ours import ConversionError, check_apart
 from denseclip.files.atomic import replacing
 from denseclip.files.names import readable
+from denseclip.files.ours import ConversionError, check_apart
 
 FAILURES = 'failures.csv'
 CONFIDENCES = 'confidences'
