@@ -16,7 +16,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,6 +185,8 @@ def _ask_server(calls: int, config: str, weights: str) -> list[Use]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         address = next(line.split()[1] for line in server.stdout if line.startswith('page'))
+        # It says a line a request: a pipe that nobody empties holds it up after some hundreds.
+        threading.Thread(target=deque, args=(server.stdout, 0), daemon=True).start()
         every = max(calls // _SAMPLES, 1)
         try:
             with httpx.Client(base_url=address, timeout=300, transport=httpx.HTTPTransport(retries=50)) as client:
