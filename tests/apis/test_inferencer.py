@@ -168,7 +168,7 @@ def test_what_is_missing_is_named(model_files, tmp_path):
         Inferencer(tmp_path / 'nothing.py', weights)
     with pytest.raises(UserError, match='no weights.*--weights'):
         Inferencer(config)
-    with pytest.raises(UserError, match='without the config'):
+    with pytest.raises(UserError, match='without their model'):
         Inferencer(weights=weights)
     # Before the model is built, which takes a minute for a large one.
     with (

@@ -34,7 +34,7 @@ def test_boxes(boxes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     out = tmp_path / 'sub' / 'cells.py'
     assert main(['new-dataset', str(boxes), '--out', str(out)]) == 0
     said = capsys.readouterr().out
-    assert '== train ==' in said and 'OK' in said and f'next: python tools/train.py {out}' in said
+    assert '== train ==' in said and 'OK' in said and f'next: denseclip train {out}' in said
     config = Config.fromfile(out)
     count = len(config.train_dataloader.dataset.metainfo.classes)
     assert config.model.bbox_head.num_classes == count

@@ -96,7 +96,7 @@ def test_command_line(clip, picture, tmp_path, capsys):
         (['--preset', 'naclip', '--classes', 'a', '--config', 'c.py'], 'leave --config'),
         (['--pretrained', 'openai', '--classes', 'a'], 'go with a preset'),
         (['--preset', 'proxyclip', '--classes', 'a'], 'affinity=dict'),
-        (['--preset', 'dinoiser', '--classes', 'a'], '--config and --weights'),
+        (['--preset', 'dinoiser', '--classes', 'a'], 'and --weights (weights=)'),
         (['--preset', 'naclip', '--classes', 'a', '--clip', 'ViT-B-16-SigLIP'], 'say which weights'),
         (['--preset', 'naclip', '--classes', 'a', '--clip', clip, '--pretrained', 'x.pt'], 'brings its own weights'),
     ):

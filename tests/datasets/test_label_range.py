@@ -28,7 +28,7 @@ def test_error_names_file_ids_as_stored_and_share(reduced: bool) -> None:
     message = str(caught.value)
     assert 'data/a.png' in message and '50.00 %' in message
     assert ('[8, 10]' if reduced else '[7, 9]') in message
-    assert 'tools/check_dataset.py' in message
+    assert 'denseclip check CONFIG' in message
 
 
 def test_shift_by_one_is_suggested_only_without_reduction() -> None:

@@ -78,7 +78,7 @@ def test_the_same_command_goes_on(loop, tmp_path):
     assert '"object": 3' in (tmp_path / 'out/decisions.json').read_text()
     done, notes = loop(ITERATIONS='7')
     assert done.returncode == 0, done.stderr
-    assert notes[-4].split()[0] == 'distill' and notes[-4].endswith('--resume --iterations 7')
+    assert notes[-4].split()[0] == 'distill' and notes[-4].endswith('/student --resume')
     assert 'goes on; remove it' in done.stdout
 
 

@@ -13,7 +13,7 @@ REQUESTS = {
     'prompts of masks': (['pmp_mask2former_r50_20k_ade20k-512x512'], 'its queries listen to other words'),
     'a training': (['adapt-coupled_vit-b16_5e_cococaptions-224x224'], 'it exists for training'),
     'two stages without weights': (['ovseg'], 'needs its checkpoint: give --weights'),
-    'weights without a config': (['--weights', '{gone}'], 'weights were given without the config'),
+    'weights without a config': (['--weights', '{gone}'], '--weights are of which model?'),
     'a picture for a config': (['{pictures}/a.png'], 'a.png'),
     'a format nobody writes': (['--to', 'tflite'], 'invalid choice'),
     'a precision nobody knows': (['--precision', 'int4'], 'invalid choice'),

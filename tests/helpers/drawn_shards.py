@@ -4,6 +4,8 @@ import io
 import os
 import signal
 import tarfile
+from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +30,16 @@ class Fragile(DrawnTeacher):
             os.mkdir(self._mark)
             os.kill(os.getpid(), signal.SIGKILL)
         return super()._result(picture)
+
+
+@dataclass
+class Load:
+    """Loads a model of the words in a file."""
+
+    name: str
+
+    def __call__(self):
+        return DrawnTeacher(Path(self.name).read_text())
 
 
 def pictures(folder, count, size=(16, 20)):

@@ -3,10 +3,9 @@
 import functools
 import os
 import sys
-from dataclasses import dataclass
 
 import pytest
-from drawn_shards import WORDS, Fragile, label, pictures, rows_of
+from drawn_shards import WORDS, Fragile, Load, label, pictures, rows_of
 from drawn_teacher import DrawnTeacher
 
 from denseclip.apis.labelling.cluster import engine
@@ -14,17 +13,6 @@ from denseclip.apis.labelling.cluster.run import ShardOrder, label_source
 from denseclip.apis.labelling.cluster.same import sums
 
 COUNT = 12
-
-
-@dataclass
-class Load:
-    """Loads a model of the words in a file."""
-
-    name: str
-
-    def __call__(self):
-        with open(self.name) as file:
-            return DrawnTeacher(file.read())
 
 
 @pytest.fixture(scope='module')
