@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class TorchProgram:
         if threads is not None:
             torch.set_num_threads(threads)
         self._inputs, self._outputs = names['inputs'], names['outputs']
-        self._program: Any = program.module(check_guards=False)
+        self._program = cast(Any, program.module(check_guards=False))
         # The bounds that PyTorch guesses from an example are narrower than what is right. Other sizes were compared
         # when the program was written, as those of graphs are.
         self._program.validate_inputs = False
