@@ -7,6 +7,8 @@ _base_ = [
     '../_base_/schedules/adamw_camvid.py',
     '../_base_/default_runtime.py',
 ]
+from denseclip.recipes import crop_train_steps
+
 channels = 32
 crop_size = (256, 320)
 model = dict(
@@ -21,16 +23,7 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, avg_non_ignore=True),
     ),
 )
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='CheckLabelRange', num_classes=11),
-    dict(type='RandomResize', scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-]
+train_pipeline = crop_train_steps(11, (480, 360), crop_size, ratio_range=(0.75, 1.5))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 # Crops in batches of four leave poor batch-norm statistics: measure them again on whole pictures at the end.
 custom_hooks = [dict(type='PreciseBNHook')]

@@ -149,17 +149,10 @@ def pearl() -> dict[str, Setting]:
     """NACLIP's settings; alignment and grid of two sets."""
     strong = dict(read_out=dict(align_kk=0.3))
     fine = dict(**strong, post=dict(propagation=dict(grid=224)))
-    return _family(
-        Setting('', (2048, 336), (224, 224), (112, 112)),
-        {},
-        thresholds=dict(voc21=0.1, context60=0.1, coco_object=0.1),
-        special={
-            'voc21': dict(crop=None, stride=None),
-            'voc20': dict(crop=None, stride=None),
-            'cityscapes': dict(scale=(2048, 560), tuned=fine),
-            'ade20k': dict(tuned=strong),
-        },
-    )
+    found = naclip()
+    for name, tuned in (('cityscapes', fine), ('ade20k', strong)):
+        found[name] = replace(found[name], tuned=tuned)
+    return found
 
 
 def glaclip() -> dict[str, Setting]:
