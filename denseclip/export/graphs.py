@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from denseclip.export.errors import ExportError
 from denseclip.export.image_graphs import ImageGraph
 from denseclip.export.region_graphs import RegionGraph
 from denseclip.runtime.manifest import PROGRAM
-from denseclip.runtime.torch_program import NAMES
+from denseclip.runtime.torch_program import NAMES, quiet
 
 OPSET = 18
+_unadvised = partial(quiet, logging.ERROR, 'torch.onnx', 'onnxscript', 'torch.export', 'onnx_ir')
 # Sides whose strides leave odd remainders at every level, and that are not the sides of a learned position grid: an
 # export keeps what is equal in its example.
 _EXAMPLE = (2, 3, 203, 267)
@@ -121,7 +121,7 @@ def _write(
     if path.suffix == PROGRAM:
         _write_program(graph, inputs, names, outputs, free, path)
         return
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _unadvised():
         try:
             program: Any = torch.onnx.export(
                 graph.eval(),
@@ -150,7 +150,7 @@ def _write_program(
     any_size = torch.export.Dim.DYNAMIC
     shapes = tuple({axis: any_size if isinstance(d, str) else d for axis, d in one.items()} for one in free)
     # As torch.onnx does it: sides of one are no other sides than longer ones.
-    with torch.no_grad(), _quiet(), sizes.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+    with torch.no_grad(), _unadvised(), sizes.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         try:
             program = torch.export.export(graph.eval(), tuple(inputs), dynamic_shapes=shapes)
             program.example_inputs = None  # would be pickled
@@ -160,19 +160,3 @@ def _write_program(
         except Exception as error:  # torch.export raises types of its own
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise ExportError(f'torch.export cannot make a program of this model: {reason:.300}') from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without advice to authors of exporters."""
-    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'torch.export', 'onnx_ir')]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -50,7 +50,7 @@ class TorchProgram:
         if names['torchvision']:
             _need_torchvision()
         try:
-            with _quiet():
+            with quiet(logging.CRITICAL, 'torch.export'):
                 program = torch.export.load(path)
         except Exception as error:  # PyTorch raises types of many kinds
             reason = ' '.join(str(error).split())
@@ -97,14 +97,16 @@ def _need_torchvision() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what PyTorch logs of errors that it raises, too."""
-    logger = logging.getLogger('torch.export')
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def quiet(level: int, *names: str) -> Iterator[None]:
+    """Without warnings, and without what the loggers of these names say below a level."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
-        logger.setLevel(level)
+        for logger, before in zip(loggers, levels, strict=True):
+            logger.setLevel(before)
