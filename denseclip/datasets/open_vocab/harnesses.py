@@ -147,8 +147,8 @@ def trident() -> dict[str, Setting]:
 
 def pearl() -> dict[str, Setting]:
     """NACLIP's settings; alignment and grid of two sets."""
-    strong = dict(read_out=dict(align_kk=0.3))
-    fine = dict(**strong, post=dict(propagation=dict(grid=224)))
+    strong: dict[str, dict[str, Any]] = dict(read_out=dict(align_kk=0.3))
+    fine = strong | dict(post=dict(propagation=dict(grid=224)))
     found = naclip()
     for name, tuned in (('cityscapes', fine), ('ade20k', strong)):
         found[name] = replace(found[name], tuned=tuned)
