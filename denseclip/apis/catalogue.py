@@ -62,10 +62,13 @@ class ModelCard:
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Which of ``clip``, ``pretrained`` and ``dino`` it takes: a CLIP of the user's, and a network beside it."""
+        """Which of ``clip``, ``pretrained``, ``dino`` and ``masks`` it takes: a user's CLIP, and what helps it."""
         if self.kind == 'preset':
-            return ('clip', 'pretrained', *(('dino',) if 'affinity' in self.needs else ()))
-        return ('clip', 'pretrained') if self.name == 'ovseg' or 'anomaly' in self.tasks else ()
+            dino = ('dino',) if 'affinity' in self.needs else ()
+            return ('clip', 'pretrained', *dino, *(('masks',) if {'regions', 'sam'} & {*self.needs} else ()))
+        if self.name == 'ovseg':
+            return ('clip', 'pretrained', 'masks')
+        return ('clip', 'pretrained') if 'anomaly' in self.tasks else ()
 
     @property
     def ready(self) -> bool:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from denseclip.cli.options import add_clip_options, add_dino_option, add_model_options, model_arguments
+from denseclip.cli.options import (
+    add_clip_options,
+    add_dino_option,
+    add_masks_option,
+    add_model_options,
+    model_arguments,
+)
 from denseclip.cli.programs import at_least
 from denseclip.cli.talk import use_host
 from denseclip.files.names import shown
@@ -53,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--preset', metavar='NAME', help='a training-free method on a CLIP model; the same as --model')
     add_clip_options(parser, 'the preset')
     add_dino_option(parser)
+    add_masks_option(parser)
     parser.add_argument('--force', action='store_true', help='overwrite an earlier head')
 
 

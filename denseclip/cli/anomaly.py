@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     formats = extra_formats(args)
     folder = None
     if args.out is not None:
-        folder = prepare_folder(args.out, output_names(list(stems.values()), args.maps, formats), args.force)
+        folder = prepare_folder(args.out, output_names(list(stems.values()), wants_maps(args), formats), args.force)
     inferencer = load_aloud(lambda: load_anomaly_model(args, choice))
     namer = load_namer(args, inferencer)
     strays = stray_masks(args.folder, items)
@@ -204,7 +204,7 @@ def _inspect(
                 folder,
                 [stems[item.path] for item in found.items],
                 args.object or 'part',
-                args.maps,
+                wants_maps(args),
                 extra_formats(args),
                 track=lambda them: track(them, len(them), 'writing'),
             )
@@ -221,16 +221,29 @@ def _inspect(
 
 
 def extra_formats(args: argparse.Namespace) -> list[Any]:
-    """Formats that are named; ``usual`` is what is always written, in folders of its own.
+    """Formats that are named, without those whose files every inspection has folders for.
 
     Raises:
         UserError: See ``chosen_formats``.
     """
+    return [row for row in _named_formats(args) if not row.usual]
+
+
+def wants_maps(args: argparse.Namespace) -> bool:
+    """Whether raw maps are written: ``--maps``, or their format is named.
+
+    Raises:
+        UserError: See ``chosen_formats``.
+    """
+    return args.maps or any(row.name == 'map' for row in _named_formats(args))
+
+
+def _named_formats(args: argparse.Namespace) -> list[Any]:
     from denseclip.apis.results.formats import chosen_formats
 
     if args.formats is None:
         return []
-    named = {name.strip() for name in args.formats.split(',')}
+    named = {name.strip() for name in args.formats.split(',')}  # "usual" is what inspections write anyway
     return [row for row in chosen_formats('anomaly', args.formats) if row.name in named]
 
 
@@ -239,11 +252,11 @@ def _emit(args: argparse.Namespace, found: Any, folder: Path | None, stems: dict
     from denseclip.apis.anomaly_output import picture_names
     from denseclip.files.names import readable
 
-    formats = extra_formats(args)
+    maps, formats = wants_maps(args), extra_formats(args)
     for index in found.order():
         result = found.result(index)
         anomalous = bool(result.score >= found.thresholds.picture)
-        names = picture_names(stems[found.items[index].path], args.maps, formats)
+        names = picture_names(stems[found.items[index].path], maps, formats)
         files = [] if folder is None else [readable(folder / name) for name in names]
         emit(args.output, {**result.to_dict(), 'anomalous': anomalous, 'files': files})
     for failure in found.failures:

@@ -42,7 +42,7 @@ def watch(args: argparse.Namespace, threshold: str | float) -> int:
     from denseclip.apis.anomaly_folder import check_threshold
     from denseclip.apis.anomaly_watch import Watch
     from denseclip.apis.inputs import expand_inputs
-    from denseclip.cli.anomaly import DEFECT_FOUND, extra_formats
+    from denseclip.cli.anomaly import DEFECT_FOUND, extra_formats, wants_maps
     from denseclip.datasets.anomaly_layouts import NORMAL_NAMES
 
     folder = Path(args.folder)
@@ -69,7 +69,7 @@ def watch(args: argparse.Namespace, threshold: str | float) -> int:
         threshold,
         skipped=[*normal, *map(Path, args.normal or ()), *good],
         object_name=args.object or 'part',
-        maps=args.maps,
+        maps=wants_maps(args),
         formats=extra_formats(args),
     )
     running.found.method, running.found.namer = str(choice), namer

@@ -7,6 +7,7 @@ from typing import Any
 
 from denseclip.apis.batch_sizes import AUTO
 from denseclip.apis.errors import UserError
+from denseclip.apis.methods import MASK_SOURCES
 from denseclip.apis.results.formats import format_lines
 
 PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8-dynamic')
@@ -113,6 +114,17 @@ def add_dino_option(parser: argparse.ArgumentParser) -> None:
         metavar='WEIGHTS',
         help='self-supervised network of a preset that takes one (proxyclip, corrclip, cass, lposs, trident): a file, '
         'ARCHITECTURE=FILE (a name of timm), local-dir:FOLDER',
+    )
+
+
+def add_masks_option(parser: Any) -> None:
+    """Where masks come from, for a parser or a group of one."""
+    parser.add_argument(
+        '--masks',
+        metavar='SOURCE',
+        help=f'where masks come from: {MASK_SOURCES} (default: model; others need no --weights, CLIP '
+        'decides). The presets that take regions (corrclip) have them from there, too; trident asks sam:FILE or '
+        'sam:FOLDER',
     )
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.errors import UserError, check_share
-from denseclip.apis.methods import MASK_SOURCES, SEGMENTATION_TASKS, STAGES, methods_for
+from denseclip.apis.methods import SEGMENTATION_TASKS, STAGES, methods_for
 from denseclip.cli.options import (
     add_batch_option,
     add_clip_options,
     add_dino_option,
+    add_masks_option,
     add_model_options,
     add_output_options,
     model_arguments,
@@ -172,13 +173,7 @@ def add_mask_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--score', type=float, metavar='SCORE', help='least confidence of an instance (default: 0.3)')
     group = parser.add_argument_group('ovseg')
-    group.add_argument(
-        '--masks',
-        metavar='SOURCE',
-        help=f'where masks come from: {MASK_SOURCES} (default: model; others need no --weights, CLIP '
-        'decides). The presets that take regions (corrclip) have them from there, too; trident asks sam:FILE or '
-        'sam:FOLDER',
-    )
+    add_masks_option(group)
     group.add_argument(
         '--stage',
         choices=STAGES,

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.methods import SEGMENTATION_TASKS
-from denseclip.cli.options import add_clip_options, add_dino_option, add_model_options, model_arguments
+from denseclip.cli.options import (
+    add_clip_options,
+    add_dino_option,
+    add_masks_option,
+    add_model_options,
+    model_arguments,
+)
 from denseclip.cli.talk import is_quiet, use_host
 from denseclip.files.names import shown
 
@@ -36,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, 'the bundled model')
     add_clip_options(parser, 'a preset or an anomaly model')
     add_dino_option(parser)
+    add_masks_option(parser)
     parser.add_argument('--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch")
     parser.add_argument(
         '--beside',
@@ -70,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.serving.server import address_of, bound, check_packages, check_place, serve
 
     check_packages()
+    _check_masks(args.masks)
     limits = Limits(args.max_megabytes, args.max_megapixels, args.max_words, args.queue, args.timeout, args.batch_size)
     token = args.token if args.token is not None else os.environ.get(TOKEN) or None
     check_place(args.host, args.port, token, args.no_token)
@@ -141,6 +149,21 @@ def _check_names(name: str, beside: Sequence[str]) -> None:
         raise UserError(f"--beside: two models are called '{shown(twice)}'; name each once.")
 
 
+def _check_masks(source: str | None) -> None:
+    """Refuse masks that are found by the names of pictures.
+
+    Raises:
+        UserError: Then.
+    """
+    from denseclip.apis.errors import UserError
+
+    if source is not None and Path(source).is_dir():
+        raise UserError(
+            '--masks FOLDER finds masks by the names of pictures, and those of requests have none: take superpixels, '
+            'sam:FILE or sam:FOLDER.'
+        )
+
+
 def _load(args: argparse.Namespace, words: Vocabulary | None, beside: str | None = None) -> Predictor:
     """The model that the options name, or another one to stand beside it."""
     if args.runtime is not None:
@@ -162,14 +185,14 @@ def _load(args: argparse.Namespace, words: Vocabulary | None, beside: str | None
 
 
 def _networks(args: argparse.Namespace, beside: str | None) -> dict[str, str | None]:
-    """``--clip``, ``--pretrained`` and ``--dino`` for those of several models that take them.
+    """``--clip``, ``--pretrained``, ``--dino`` and ``--masks`` for those of several models that take them.
 
     What none of them takes is left to the first, which says so.
     """
     names = (args.model, *args.beside)
     name = args.model if beside is None else beside
     found = {}
-    for option in ('clip', 'pretrained', 'dino'):
+    for option in ('clip', 'pretrained', 'dino', 'masks'):
         takers = [one for one in names if option in _takes(one)]
         found[option] = getattr(args, option) if name in takers or not (takers or beside) else None
     return found

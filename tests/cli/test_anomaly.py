@@ -276,7 +276,7 @@ def test_json_and_further_files_of_every_picture(run, labelled, tmp_path):
     assert failed['source'].endswith('broken.png') and 'empty' in failed['error']
     made = {str(file) for file in (tmp_path / 'out').rglob('*') if file.is_file() and file.parent != tmp_path / 'out'}
     assert sorted(file for entry in found for file in entry['files']) == sorted(made)
-    assert (tmp_path / 'out' / 'map' / 's2_map.tiff').is_file()
+    assert (tmp_path / 'out' / 'maps' / 's2.tiff').is_file()
     scores = rows(tmp_path / 'out' / 'scores.csv')
     assert [entry['source'] for entry in found] == [row['file'] for row in scores]
     assert [entry['anomalous'] for entry in found] == [row['anomalous'] == '1' for row in scores]
@@ -288,3 +288,9 @@ def test_json_and_further_files_of_every_picture(run, labelled, tmp_path):
     assert (tmp_path / 'out' / 'labelme' / said).resolve() == labelled / 'scratch' / 's2.png'
     code, _, err = run(labelled, '--formats', 'coco', '--maps')
     assert code == 2 and 'earlier results' in err
+
+
+def test_formats_that_every_inspection_writes_are_written_once(run, labelled, tmp_path):
+    assert run(labelled, '--formats', 'usual,overlay,mask,map')[0] == 0
+    folders = {path.name for path in (tmp_path / 'out').iterdir() if path.is_dir()}
+    assert folders == {'heatmaps', 'masks', 'maps'}

@@ -98,6 +98,7 @@ def test_models_beside_the_first_are_loaded_by_name(monkeypatch):
 )
 def test_a_clip_is_given_to_those_that_take_one(model, takers):
     given = {'model': model, 'beside': ['naclip', 'maft'], 'clip': None, 'pretrained': 'x.pt', 'dino': 'd.pt'}
+    given |= {'masks': 'superpixels'}
     args = argparse.Namespace(**given)
     found = {
         one: serve._networks(args, beside) for one, beside in ((model, None), ('naclip', 'naclip'), ('maft', 'maft'))
@@ -105,6 +106,18 @@ def test_a_clip_is_given_to_those_that_take_one(model, takers):
     assert [one for one, networks in found.items() if networks['pretrained']] == takers
     # What nobody takes the first refuses in its own words.
     assert [one for one, networks in found.items() if networks['dino']] == [model]
+    assert [one for one, networks in found.items() if networks['masks']] == [model]
+
+
+@pytest.mark.parametrize(('names', 'takers'), [(('sclip', 'corrclip'), ['corrclip']), (('ovseg', 'sclip'), ['ovseg'])])
+def test_masks_are_given_to_those_that_take_some(names, takers):
+    options = {'clip': None, 'pretrained': None, 'dino': None, 'masks': 'superpixels'}
+    args = argparse.Namespace(model=names[0], beside=names[1:], **options)
+    assert [name for name in names if serve._networks(args, None if name == names[0] else name)['masks']] == takers
+
+
+def test_masks_of_names_are_refused(refused, tmp_path):
+    assert '--masks FOLDER finds masks by the names' in refused('--port', '0', '--masks', str(tmp_path))
 
 
 def test_a_model_stands_beside_another_once(refused):

@@ -41,7 +41,7 @@ class Subject:
 
 def load_subject(
     name: str | Path,
-    checkpoint: str | Path | None = None,
+    weights: str | Path | None = None,
     data: str | Path | None = None,
     preset: str | None = None,
     limit: int | None = None,
@@ -52,7 +52,7 @@ def load_subject(
 
     Args:
         name: A config, or a name that ``denseclip models`` shows.
-        checkpoint: Weights of the model.
+        weights: Checkpoint of the model; None: what its config names.
         data: Config whose test pictures are taken; None: those of the model's config.
         preset: Training-free method in place of that of a config.
         limit: Most pictures.
@@ -62,15 +62,15 @@ def load_subject(
     Raises:
         UserError: If something is missing, or model and pictures do not go together.
     """
-    config, weights = _config_of(name, preset, overrides or {})
+    config, own = _config_of(name, preset, overrides or {})
     if config is None and data is None:
         raise UserError(f"'{name}' is a method without pictures of its own: name a config that has some with --data.")
     source = str(data if data is not None else name)
     shown = config if data is None else load_config(data, whole=False)
     pictures = LabelledPictures(shown, source, limit)
-    model = _model(name, config, checkpoint or weights, pictures, given=data is not None, options=options)
+    model = _model(name, config, weights or own, pictures, given=data is not None, options=options)
     given = {key: str(value) for key, value in options.items() if value is not None}
-    made_of = [str(name), checkpoint or weights, source, preset, limit, overrides, given]
+    made_of = [str(name), weights or own, source, preset, limit, overrides, given]
     made_of += [_settings(config, 'model', 'load_from', 'test_pipeline'), _settings(shown, 'test_dataloader')]
     digest = fingerprint(made_of, pictures.files())
     title = {'model': Path(name).stem if is_config(name) else str(name), 'data': pictures.kind}

@@ -40,7 +40,7 @@ def require_extras(config: Config, weights: Any) -> None:
     usual = PRESETS[name].model.get('affinity')
     if usual is None:
         if weights is None:
-            raise lacks(name, 'give them with --weights (checkpoint=)')
+            raise lacks(name, 'give them with --weights (weights=)')
         return
     if PRESETS[name].regions and config.model.get('regions') is None:
         raise lacks(name, 'name regions with --cfg-options model.regions.type=... (overrides=)')
@@ -96,7 +96,7 @@ def zero_shot_model(
     if fresh := _fresh(model):
         raise UserError(
             f'nothing brings weights for {len(fresh)} tensors of the model ({", ".join(fresh[:3])} ...): give its '
-            'checkpoint with --weights (checkpoint=), or name their source in the config.'
+            'checkpoint with --weights (weights=), or name their source in the config.'
         )
     found = Inferencer.from_model(model.to(choose_device(device)), inference_steps(config))
     if compute != Compute():
