@@ -35,17 +35,31 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, num_classes: int, ignore
     """
     if prediction.shape != truth.shape:
         raise ValueError(f'prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} differ in shape')
-    prediction, truth = prediction.flatten().long(), truth.flatten().long()
-    scored = truth != ignore_index
-    for what, values in (('prediction', prediction), ('ground truth', truth[scored])):
-        if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < num_classes:
+    prediction, truth, side = _numbers(prediction), _numbers(truth), num_classes + 1
+    ignored = truth == ignore_index
+    truth = truth.masked_fill(ignored, 0)
+    for what, values in (('prediction', prediction), ('ground truth', truth)):
+        if not _within(values, num_classes):
+            scored = values if values is prediction else values[~ignored]
             raise ValueError(
-                f'a {what} holds classes {int(values.min())} to {int(values.max())}, but there are {num_classes} '
+                f'a {what} holds classes {int(scored.min())} to {int(scored.max())}, but there are {num_classes} '
                 f'classes (ignored: {ignore_index})'
             )
-    truth = torch.where(scored, truth, num_classes)
-    side = num_classes + 1
-    return torch.bincount(prediction * side + truth, minlength=side * side).view(side, side)
+    narrow = torch.int32 if side * side < 2**31 else torch.int64  # the numbers of a picture's cells, half the memory
+    truth = truth.to(narrow).masked_fill_(ignored, num_classes)
+    cells = truth.add_(prediction.to(narrow), alpha=side)
+    return torch.bincount(cells, minlength=side * side).view(side, side)
+
+
+def _numbers(labels: Tensor) -> Tensor:
+    """Labels in a row, in a type that holds any ignored label: one of eight bits would take 65535 for 255."""
+    labels = labels.flatten()
+    return labels if labels.dtype in (torch.int32, torch.int64) else labels.long()
+
+
+def _within(labels: Tensor, num_classes: int) -> bool:
+    """Whether labels are 0 to ``num_classes - 1``."""
+    return not labels.numel() or (int(labels.min()) >= 0 and int(labels.max()) < num_classes)
 
 
 @dataclass(frozen=True)

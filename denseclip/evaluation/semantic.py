@@ -83,7 +83,7 @@ class SemanticMetric(PictureMetric):
         count = len(self.classes)
         ignored = ignored_label(count) if self.ignore_index is None else self.ignore_index
         prediction, truth = sample['pred_sem_seg']['data'].squeeze(0), sample['gt_sem_seg']['data'].squeeze(0)
-        return lambda: _counts(confusion_matrix(prediction, truth.to(prediction.device), count, ignored))
+        return lambda: _filled(confusion_matrix(prediction, truth.to(prediction.device), count, ignored))
 
     def writing(self, sample: Mapping[str, Any]) -> Job | None:
         """Write a picture's label map."""
@@ -96,27 +96,26 @@ class SemanticMetric(PictureMetric):
     def fold(self, results: list[Any]) -> list[Any]:
         """One sum: the entries of the matrix that any picture fills, and their counts."""
         filled = [result for result in results if result is not None]
-        if not filled:
-            return []
-        where, counts = torch.cat([place for place, _ in filled]), torch.cat([number for _, number in filled])
-        cells, place = where.unique(return_inverse=True)
-        return [(cells, torch.zeros_like(cells).index_add_(0, place, counts))]
+        return [_filled(self._sum(filled))] if filled else []
+
+    def _sum(self, results: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """The matrix (K + 1, K + 1) of several pictures."""
+        side = len(self.classes) + 1
+        total = torch.zeros(side * side, dtype=torch.long, device='cpu')
+        for cells, counts in results:
+            total.index_add_(0, cells, counts.long())
+        return total.view(side, side)
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Scores of all pictures."""
-        total = self.fold(results)
-        if not total:
+        filled = [result for result in results if result is not None]
+        if not filled:
             if self.output_dir is not None:
                 print_log(
                     'no pixel has a label: label maps are written, nothing is scored', MMLogger.get_current_instance()
                 )
             return {}
-        side = len(self.classes) + 1
-        where, counts = total[0]
-        confusion = (
-            torch.zeros(side * side, dtype=torch.long, device='cpu').index_add_(0, where, counts).view(side, side)
-        )
-        self.scores = scores_of_confusion(confusion, self._set_indices())
+        self.scores = scores_of_confusion(self._sum(filled), self._set_indices())
         self._log(self.scores)
         return self._summary(self.scores)
 
@@ -157,8 +156,14 @@ class SemanticMetric(PictureMetric):
         print_log(f'mIoU {scores.miou(self.divisor):.2f} = sum of IoUs / {divided} classes {chosen}', logger)
 
 
-def _counts(confusion: Tensor) -> tuple[Tensor, Tensor]:
-    """Places and numbers of the entries that are not zero: one picture fills few of the K x K."""
-    entries = confusion.flatten()
+def _filled(confusion: Tensor) -> tuple[Tensor, Tensor]:
+    """Places and numbers of the entries that are not zero, as narrow as they fit: one picture fills few of K x K."""
+    entries = confusion.flatten().cpu()
     where = entries.nonzero()[:, 0]
-    return where.cpu(), entries[where].cpu()
+    counts = entries[where]
+    return _narrowed(where), _narrowed(counts)
+
+
+def _narrowed(numbers: Tensor) -> Tensor:
+    fits = not numbers.numel() or int(numbers.max()) < 2**31
+    return numbers.int() if fits else numbers

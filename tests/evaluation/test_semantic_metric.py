@@ -123,6 +123,22 @@ def test_nothing_true_gives_no_score_but_no_crash() -> None:
     assert np.isnan(scores.miou_gt) and scores.classes_gt == 0
 
 
+def test_narrow_label_maps_keep_a_wide_ignored_label_apart() -> None:
+    """Eight bits hold no 65535: a 255 in them is a class of its own."""
+    guess, truth = torch.tensor([3, 255], dtype=torch.uint8), torch.tensor([3, 255], dtype=torch.uint8)
+    counted = confusion_matrix(guess, truth, 300, 65535)
+    assert counted[3, 3] == counted[255, 255] == 1 and counted.sum() == 2
+
+
+def test_sums_of_many_pictures_are_those_of_their_matrices() -> None:
+    data = samples(5, count=80)
+    metric = SemanticMetric(per_class=False)
+    run(metric, data)
+    maps = [(s['pred_sem_seg']['data'], s['gt_sem_seg']['data']) for s in data]
+    whole = scores_of_confusion(sum(confusion_matrix(*pair, 5) for pair in maps))
+    torch.testing.assert_close(metric.scores.iou, whole.iou, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize(('guess', 'truth'), [(5, 0), (0, 5), (-1, 0)])
 def test_classes_out_of_range_are_named(guess: int, truth: int) -> None:
     with pytest.raises(ValueError, match='there are 5 classes'):
