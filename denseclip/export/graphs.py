@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export.graph_signature import InputKind
 from torch.fx.experimental import _config as sizes
 
 from denseclip.export.errors import ExportError
@@ -27,6 +30,22 @@ _EXAMPLE = (2, 3, 203, 267)
 _MULTIPLES = (5, 11)
 """Sides of the example of a graph that takes whole multiples of a length only."""
 _CLASSES = 7
+_WEIGHTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """What goes into a graph and comes out of it.
+
+    Attributes:
+        inputs: An example of each input, by its name.
+        free: Names of the free sides of each, by axis.
+        outputs: Names.
+    """
+
+    inputs: Mapping[str, Tensor]
+    free: Sequence[dict[int, Any]]
+    outputs: Sequence[str]
 
 
 class TextGraph(nn.Module):
@@ -61,18 +80,15 @@ def write_image_graph(graph: ImageGraph, path: Path, embed_dim: int | None, clas
     if graph.multiple > 1:  # the graph says so of its inputs, then
         height, width = (graph.multiple * side for side in _MULTIPLES)
         sides = {axis: graph.multiple * torch.export.Dim(name) for axis, name in sides.items()}
-    inputs: list[Tensor] = [torch.randn(graph.batch or batch, channels, height, width, device='cpu')]
+    inputs = {'images': torch.randn(graph.batch or batch, channels, height, width, device='cpu')}
     free: list[dict[int, Any]] = [{**({} if graph.batch else {0: 'n'}), **sides}]
-    names = ['images']
     if embed_dim is not None:
-        inputs.append(example_text(classes or _CLASSES, embed_dim, graph.unit_text))
+        inputs['text'] = example_text(classes or _CLASSES, embed_dim, graph.unit_text)
         free.append({} if classes else {0: 'k'})
-        names.append('text')
-    for name, value in graph.more(height, width).items():
-        inputs.append(value)
-        free.append(dict(graph.free.get(name, {})))
-        names.append(name)
-    _write(graph, inputs, names, graph.outputs, free, path)
+    more = graph.more(height, width)
+    inputs.update(more)
+    free += [dict(graph.free.get(name, {})) for name in more]
+    _write(graph, _Ends(inputs, free, graph.outputs), path)
 
 
 def write_text_graph(graph: nn.Module, path: Path, tokens: Tensor) -> None:
@@ -83,7 +99,7 @@ def write_text_graph(graph: nn.Module, path: Path, tokens: Tensor) -> None:
         path: The file.
         tokens: An example of at least two prompts.
     """
-    _write(graph, [tokens], ['tokens'], ['embeddings'], [{0: 'p', 1: 'l'}], path)
+    _write(graph, _Ends({'tokens': tokens}, [{0: 'p', 1: 'l'}], ['embeddings']), path)
 
 
 def write_region_graph(graph: RegionGraph, path: Path) -> None:
@@ -94,7 +110,7 @@ def write_region_graph(graph: RegionGraph, path: Path) -> None:
         path: The file.
     """
     inputs = graph.example(_EXAMPLE[0])
-    _write(graph, list(inputs.values()), list(inputs), ['embeddings'], [{0: 'v'} for _ in inputs], path)
+    _write(graph, _Ends(inputs, [{0: 'v'} for _ in inputs], ['embeddings']), path)
 
 
 def example_text(count: int, embed_dim: int, unit: bool, numbers: torch.Generator | None = None) -> Tensor:
@@ -110,53 +126,69 @@ def example_text(count: int, embed_dim: int, unit: bool, numbers: torch.Generato
     return nn.functional.normalize(text, dim=-1) if unit else text
 
 
-def _write(
-    graph: nn.Module,
-    inputs: Sequence[Tensor],
-    names: Sequence[str],
-    outputs: Sequence[str],
-    free: Sequence[dict[int, Any]],
-    path: Path,
-) -> None:
-    if path.suffix == PROGRAM:
-        _write_program(graph, inputs, names, outputs, free, path)
-        return
+def _write(graph: nn.Module, ends: _Ends, path: Path) -> None:
     with torch.no_grad(), _unadvised():
-        try:
-            program: Any = torch.onnx.export(
-                graph.eval(),
-                tuple(inputs),
-                dynamo=True,
-                input_names=list(names),
-                output_names=list(outputs),
-                dynamic_shapes=tuple(free),
-                opset_version=OPSET,
-                verbose=False,
-            )
-        except torch.onnx.OnnxExporterError as error:
-            reason = next((line for line in str(error.__cause__ or error).splitlines() if line.strip()), '')
-            raise ExportError(f'torch.onnx cannot make a graph of this model: {reason:.300}') from error
-        program.save(str(path))
+        _WRITERS[path.suffix](graph.eval(), ends, path)
 
 
-def _write_program(
-    graph: nn.Module,
-    inputs: Sequence[Tensor],
-    names: Sequence[str],
-    outputs: Sequence[str],
-    free: Sequence[dict[int, Any]],
-    path: Path,
-) -> None:
+def _write_onnx(graph: nn.Module, ends: _Ends, path: Path) -> None:
+    try:
+        program: Any = torch.onnx.export(
+            graph,
+            tuple(ends.inputs.values()),
+            dynamo=True,
+            input_names=list(ends.inputs),
+            output_names=list(ends.outputs),
+            dynamic_shapes=tuple(ends.free),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        reason = next((line for line in str(error.__cause__ or error).splitlines() if line.strip()), '')
+        raise ExportError(f'torch.onnx cannot make a graph of this model: {reason:.300}') from error
+    program.save(str(path))
+
+
+def _write_program(graph: nn.Module, ends: _Ends, path: Path) -> None:
     any_size = torch.export.Dim.DYNAMIC
-    shapes = tuple({axis: any_size if isinstance(d, str) else d for axis, d in one.items()} for one in free)
+    shapes = tuple({axis: any_size if isinstance(d, str) else d for axis, d in one.items()} for one in ends.free)
     # As torch.onnx does it: sides of one are no other sides than longer ones.
-    with torch.no_grad(), _unadvised(), sizes.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+    with sizes.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         try:
-            program = torch.export.export(graph.eval(), tuple(inputs), dynamic_shapes=shapes)
+            program = torch.export.export(graph, tuple(ends.inputs.values()), dynamic_shapes=shapes)
             program.example_inputs = None  # would be pickled
+            _leave_out_unused(program)
             operators = ' '.join(str(node.target) for node in program.graph.nodes if node.op == 'call_function')
-            said = {'inputs': list(names), 'outputs': list(outputs), 'torchvision': 'torchvision.' in operators}
+            said = {
+                'inputs': list(ends.inputs),
+                'outputs': list(ends.outputs),
+                'torchvision': 'torchvision.' in operators,
+            }
             torch.export.save(program, path, extra_files={NAMES: json.dumps(said)})
         except Exception as error:  # torch.export raises types of its own
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise ExportError(f'torch.export cannot make a program of this model: {reason:.300}') from error
+
+
+_WRITERS: Mapping[str, Callable[[nn.Module, _Ends, Path], None]] = MappingProxyType(
+    {'.onnx': _write_onnx, PROGRAM: _write_program}
+)
+"""By how names of graphs end as PyTorch makes them."""
+
+
+def _leave_out_unused(program: torch.export.ExportedProgram) -> None:
+    """Leave out weights that no operator takes, such as those of a text tower beside a picture side.
+
+    Programs keep all weights of their module, graphs of ONNX do not.
+    """
+    nodes = {node.name: node for node in program.graph.nodes if node.op == 'placeholder'}
+    inputs = program.graph_signature.input_specs
+    unused = [spec for spec in inputs if spec.kind in _WEIGHTS and not nodes[spec.arg.name].users]
+    for spec in unused:
+        program.graph.erase_node(nodes[spec.arg.name])
+        inputs.remove(spec)
+    used = {spec.target for spec in inputs}
+    for tensors in (program.state_dict, program.constants):
+        for name in set(tensors) - used:
+            del tensors[name]
+    program.graph_module.recompile()

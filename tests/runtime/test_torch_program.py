@@ -90,6 +90,34 @@ def test_nothing_in_it_is_pickled(program):
         assert not any(b'"use_pickle": true' in archive.read(name) for name in archive.namelist())
 
 
+def test_weights_that_nothing_uses_are_left_out(model, program, tmp_path):
+    class Beside(Compared):
+        """With what it never runs, as a model has that finds its words in a text tower, and a table that is shared."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.text = nn.Linear(512, 512)
+            self.register_buffer('table', torch.ones(128, 128))
+            self.register_buffer('counts', torch.ones(128, 128), persistent=False)
+            self.register_buffer('ones', torch.ones(4), persistent=False)
+            self.other = self.body[0]
+
+        def forward(self, images: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return super().forward(images, text * self.ones)
+
+    beside, path = Beside().eval(), tmp_path / 'image.pt2'
+    beside.body.load_state_dict(model.body.state_dict())
+    write_image_graph(ready_for_export(beside), path, 4, None)
+    found = torch.export.load(path)
+    kept = [*found.state_dict.values(), *found.constants.values()]
+    assert sorted(tuple(value.shape) for value in kept) == [(4,), (4,), (4, 3, 3, 3)]
+    assert path.stat().st_size < program.stat().st_size + 2**16
+    feeds = {'images': np.ones((2, 3, 17, 9), np.float32), 'text': np.ones((5, 4), np.float32)}
+    for one, other in zip(*(session(p, trust=True).run(None, feeds) for p in (path, program)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert check_image_graph(path, beside, 4, None) < 1e-5
+
+
 def test_nothing_is_read_without_trust(program, monkeypatch):
     monkeypatch.setattr(torch.export, 'load', lambda *_, **__: pytest.fail('it was opened'))
     with pytest.raises(UserError, match=r'may run any code .* say so with --trust \(trust=True in Python\)'):
