@@ -84,7 +84,7 @@ class RuntimeMaskModel(RuntimeModel):
     def segment(  # type: ignore[override]
         self,
         image: Any,
-        words: Any = None,
+        classes: Any = None,
         things: Sequence[str] | str | None = None,
         *,
         channel_order: ChannelOrder | None = None,
@@ -97,7 +97,7 @@ class RuntimeMaskModel(RuntimeModel):
 
         Args:
             image: See :meth:`RuntimeModel.segment`.
-            words: See there.
+            classes: See there.
             things: Countable classes; None: see :meth:`set_things`.
             channel_order: See :meth:`RuntimeModel.segment`.
             min_confidence: Least score of a class, a segment or an instance, by the task; for instances it takes the
@@ -116,7 +116,7 @@ class RuntimeMaskModel(RuntimeModel):
         """
         pictures, several = pictures_of(image, channel_order)
         wishes = Wishes(min_confidence, min_area, pixel_scores, scores)
-        asked = self._asked(self.vocabulary if words is None else Vocabulary.of(words))
+        asked = self._asked(self.vocabulary if classes is None else Vocabulary.of(classes))
         flags = self._flags(asked.vocabulary, things)
         found = [self._found(picture, asked, flags, wishes) for picture in pictures]
         return found if several else found[0]

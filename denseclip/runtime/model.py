@@ -42,7 +42,7 @@ class RuntimeModel(RuntimeWordModel):
     def segment(
         self,
         image: ImageLike,
-        words: Any = None,
+        classes: Any = None,
         *,
         channel_order: ChannelOrder | None = None,
         min_confidence: float | None = None,
@@ -55,7 +55,7 @@ class RuntimeModel(RuntimeWordModel):
     def segment(
         self,
         image: Images,
-        words: Any = None,
+        classes: Any = None,
         *,
         channel_order: ChannelOrder | None = None,
         min_confidence: float | None = None,
@@ -67,7 +67,7 @@ class RuntimeModel(RuntimeWordModel):
     def segment(
         self,
         image: Any,
-        words: Any = None,
+        classes: Any = None,
         *,
         channel_order: ChannelOrder | None = None,
         min_confidence: float | None = None,
@@ -79,7 +79,7 @@ class RuntimeModel(RuntimeWordModel):
 
         Args:
             image: A file, bytes, a Pillow image or an array (RGB), or a list of them.
-            words: What to look for, in any form that ``Vocabulary.of`` knows; None: :attr:`vocabulary`.
+            classes: What to look for, in any form that ``Vocabulary.of`` knows; None: :attr:`vocabulary`.
             channel_order: ``'bgr'`` for arrays of OpenCV.
             min_confidence: Classes with a lower score are left out, 0..1; see :class:`Segmentation`.
             min_area: Classes that cover a smaller share of the picture are left out, 0..1.
@@ -95,7 +95,7 @@ class RuntimeModel(RuntimeWordModel):
         """
         pictures, several = pictures_of(image, channel_order)
         wishes = Wishes(min_confidence, min_area, pixel_scores, scores)
-        asked = self._asked(self.vocabulary if words is None else Vocabulary.of(words))
+        asked = self._asked(self.vocabulary if classes is None else Vocabulary.of(classes))
         found = [self._segment(picture, asked, wishes) for picture in pictures]
         return found if several else found[0]
 
