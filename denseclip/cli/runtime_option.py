@@ -53,7 +53,7 @@ def load_runtime(args: argparse.Namespace, vocabulary: Vocabulary | None) -> Run
         from denseclip.runtime.kinds import KINDS
 
         kind = KINDS['regions' if manifest.gives == 'regions' else 'labels'].load()
-        model = kind(args.runtime, vocabulary, manifest=manifest, trust=args.trust)
+        model = kind(args.runtime, vocabulary, manifest=manifest, trust=args.trust, precision=args.precision)
     _ = model.vocabulary  # said before any picture is read: there are no words
     return model
 
@@ -62,7 +62,7 @@ def _masks(args: argparse.Namespace, vocabulary: Vocabulary | None, manifest: Ma
     """A query-based model with its task, countable classes and least score."""
     from denseclip.runtime.masks import RuntimeMaskModel
 
-    model = RuntimeMaskModel(args.runtime, vocabulary, manifest=manifest, trust=args.trust)
+    model = RuntimeMaskModel(args.runtime, vocabulary, manifest=manifest, trust=args.trust, precision=args.precision)
     model.set_task(args.task or 'semantic')
     model.set_things(args.things)
     if args.score is not None:
@@ -86,7 +86,7 @@ def load_anomaly_runtime(args: argparse.Namespace) -> RuntimeAnomalyModel:
     need_inspection()
     from denseclip.runtime.anomaly import RuntimeAnomalyModel
 
-    model = RuntimeAnomalyModel(args.runtime, manifest=manifest, trust=args.trust)
+    model = RuntimeAnomalyModel(args.runtime, manifest=manifest, trust=args.trust, precision=args.precision)
     model.set_object(args.object, args.domain, args.defects)
     return model
 
@@ -102,7 +102,7 @@ def load_detector_runtime(args: argparse.Namespace) -> RuntimeBoxModel:
 
     manifest = Manifest.read(args.runtime)
     check_others(args, manifest)
-    model = RuntimeBoxModel(args.runtime, manifest=manifest, trust=args.trust)
+    model = RuntimeBoxModel(args.runtime, manifest=manifest, trust=args.trust, precision=args.precision)
     model.score = args.score
     return model
 
@@ -118,16 +118,19 @@ def check_others(args: argparse.Namespace, manifest: Manifest, more: Sequence[st
     """Refuse options that ask for another model, and more of them.
 
     Args:
-        args: The options.
+        args: The options; precisions that graphs know are taken, see ``denseclip.runtime.load``.
         manifest: Of the export; one of PyTorch's programs has to be trusted.
         more: Options that ask for more than it does.
 
     Raises:
         UserError: If some are given.
     """
+    from denseclip.runtime.graphs import PRECISIONS
+
     others = [name for name in (*_OTHERS, *more) if not (name == 'trust' and manifest.needs_trust)]
     given: list[Any] = [name for name in others if getattr(args, name, None) not in (None, False, 'auto')]
-    given += [name for name, usual in (('precision', 'fp32'), ('layout', 'auto')) if getattr(args, name) != usual]
+    given += ['layout'] if args.layout != 'auto' else []
+    given += ['precision'] if args.precision not in PRECISIONS else []
     if given:
         listed = ', '.join('--' + name.replace('_', '-') for name in given)
         raise UserError(f'--runtime runs an exported model, which knows no {listed}; leave one of them out.')

@@ -173,7 +173,7 @@ def _load(args: argparse.Namespace, words: Vocabulary | None, beside: str | None
 
         folder = args.runtime if beside is None else beside
         check_others(args, Manifest.read(folder), ('task',))
-        return load(folder, words, trust=args.trust)
+        return load(folder, words, trust=args.trust, precision=args.precision)
     use_host('denseclip serve')
     from denseclip.apis.loading import load_model
 

@@ -32,6 +32,7 @@ class RuntimeAnomalyModel(AnomalyPredictor):
         threads: See there.
         manifest: What lies in the folder, where that has been read.
         trust: See there.
+        precision: See there.
 
     Attributes:
         folder: Where the export lies.
@@ -48,6 +49,7 @@ class RuntimeAnomalyModel(AnomalyPredictor):
         threads: int | None = None,
         manifest: Manifest | None = None,
         trust: bool = False,
+        precision: str = 'fp32',
     ) -> None:
         if not isinstance(object_name, str | None):
             raise UserError(
@@ -60,14 +62,20 @@ class RuntimeAnomalyModel(AnomalyPredictor):
         if words is None:
             raise UserError(f"'{folder}' has no words, which {self.manifest.model} needs; export the model again.")
         files = {part: folder / name for part, name in self.manifest.files.items()}
-        self.model = session(files['image'], threads, trust)
+        self.model = session(files['image'], threads, trust, precision)
         self._text = TextSide(words, files['text'], files['tokenizer'], threads, trust)
+        self._precision = precision
         self._states, self._prompts = states, prompt_set(states.prompts)
         self._subject: Subject = (states.object, states.domain, states.defects)
         self._known: OrderedDict[StatePrompts, np.ndarray] = OrderedDict()
         self._turn = threading.Lock()
         if object_name is not None:
             self.set_object(object_name)
+
+    @property
+    def precision(self) -> str:
+        """What the graph of pictures computes in; that of words is in float32."""
+        return self._precision
 
     def set_object(self, name: str, domain: str | None = None, defects: str | Sequence[str] | None = None) -> Any:
         """See :meth:`AnomalyPredictor.set_object`."""

@@ -16,29 +16,41 @@ from denseclip.apis.errors import UserError
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.runtime.manifest import PROGRAM, Words
 
+PRECISIONS = ('fp32', 'bf16')
+"""What graphs compute in, whatever their weights are kept in."""
+OPENVINO = '.xml'
 _AT_ONCE = 64
 _REMEMBERED = 16
 
 
-def session(path: Path, threads: int | None = None, trust: bool = False) -> Any:
+def session(path: Path, threads: int | None = None, trust: bool = False, precision: str = 'fp32') -> Any:
     """A graph, ready to run on the CPU: it answers to ``run(outputs, inputs)`` as onnxruntime's sessions do.
 
     Args:
         path: The file.
         threads: Threads of one operator; None: as many as the library likes.
         trust: Open it even if that runs code in it, which programs of PyTorch may hold.
+        precision: What it computes in, one of :data:`PRECISIONS`; ``'bf16'`` is OpenVINO's alone.
 
     Raises:
         ImportError: If the library that runs it is not installed.
-        UserError: If it cannot read the file, or opening it may run code and ``trust`` is False.
+        UserError: If it cannot read the file, opening it may run code and ``trust`` is False, or the library or the
+            processor does not compute in this precision.
     """
     opener = OPENERS.get(path.suffix)
     if opener is None:
         raise UserError(f"'{path}' is no graph: one ends in {', '.join(OPENERS)}; export the model again.")
-    return opener(path, threads, trust)
+    if precision not in PRECISIONS:
+        raise UserError(f"exported models run in {' or '.join(PRECISIONS)}, not in '{precision}'.")
+    if precision != 'fp32' and path.suffix != OPENVINO:
+        raise UserError(
+            f"'{path}' is run in float32: {precision} is for exports of --to openvino; leave --precision (precision=) "
+            'out, or export the model so.'
+        )
+    return opener(path, threads, trust, precision)
 
 
-def _onnxruntime(path: Path, threads: int | None, _: bool) -> Any:
+def _onnxruntime(path: Path, threads: int | None, *_: Any) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -57,20 +69,20 @@ def _onnxruntime(path: Path, threads: int | None, _: bool) -> Any:
         raise UserError(f"onnxruntime cannot read '{path}': {reason:.300}; export the model again.") from error
 
 
-def _openvino(path: Path, threads: int | None, _: bool) -> Any:
+def _openvino(path: Path, threads: int | None, _: bool, precision: str) -> Any:
     from denseclip.runtime.openvino_graph import OpenVINOGraph
 
-    return OpenVINOGraph(path, threads)
+    return OpenVINOGraph(path, threads, precision)
 
 
-def _torch(path: Path, threads: int | None, trust: bool) -> Any:
+def _torch(path: Path, threads: int | None, trust: bool, _: str) -> Any:
     from denseclip.runtime.torch_program import TorchProgram
 
     return TorchProgram(path, threads, trust)
 
 
-OPENERS: Mapping[str, Callable[[Path, int | None, bool], Any]] = MappingProxyType(
-    {'.onnx': _onnxruntime, '.xml': _openvino, PROGRAM: _torch}
+OPENERS: Mapping[str, Callable[[Path, int | None, bool, str], Any]] = MappingProxyType(
+    {'.onnx': _onnxruntime, OPENVINO: _openvino, PROGRAM: _torch}
 )
 """What opens a graph, by how its name ends."""
 

@@ -9,7 +9,13 @@ from denseclip.runtime.kinds import KINDS
 from denseclip.runtime.manifest import Manifest
 
 
-def load(folder: str | Path, vocabulary: Any = None, threads: int | None = None, trust: bool = False) -> Any:
+def load(
+    folder: str | Path,
+    vocabulary: Any = None,
+    threads: int | None = None,
+    trust: bool = False,
+    precision: str = 'fp32',
+) -> Any:
     """Open what ``denseclip export`` wrote.
 
     Args:
@@ -19,6 +25,8 @@ def load(folder: str | Path, vocabulary: Any = None, threads: int | None = None,
         threads: Threads to compute with; None: as many as the library likes that runs it.
         trust: Open programs of PyTorch (``--to torch``), whose files can make PyTorch run any code. Say so only for
             exports whose author you trust.
+        precision: What pictures are computed in: ``'fp32'``, or ``'bf16'``, which exports ``--to openvino`` take and
+            is faster on processors that have instructions for it.
 
     Returns:
         A ``RuntimeModel``; a ``RuntimeMaskModel`` of a query-based model, a ``RuntimeAnomalyModel`` of one that
@@ -27,11 +35,12 @@ def load(folder: str | Path, vocabulary: Any = None, threads: int | None = None,
     Raises:
         ImportError: If what runs it is not installed.
         UserError: If the folder holds no exported model, one of its files is missing or changed, it holds programs of
-            PyTorch and ``trust`` is False, or the model cannot tell these words apart.
+            PyTorch and ``trust`` is False, the model cannot tell these words apart, or nothing computes in this
+            precision.
     """
     manifest = Manifest.read(folder)
     if manifest.gives == 'states':
         from denseclip.runtime.inspection import need_inspection
 
         need_inspection()
-    return KINDS[manifest.gives].load()(folder, vocabulary, threads, manifest, trust)
+    return KINDS[manifest.gives].load()(folder, vocabulary, threads, manifest, trust, precision)

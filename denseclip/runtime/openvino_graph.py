@@ -13,29 +13,37 @@ from denseclip.apis.errors import UserError
 
 
 class OpenVINOGraph:
-    """A graph on the CPU, in float32 whatever the processor prefers. Threads may share it.
+    """A graph on the CPU. Threads may share it.
 
     Args:
         path: The ``.xml`` file; its weights lie beside it in a ``.bin`` file.
         threads: Threads of one picture; None: as many as OpenVINO likes.
+        precision: ``'fp32'``, whatever the processor prefers, or ``'bf16'``.
 
     Raises:
         ImportError: If openvino is not installed.
-        UserError: If it cannot read the file.
+        UserError: If it cannot read the file, or the processor has no instructions for bfloat16.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, precision: str = 'fp32') -> None:
         try:
             import openvino
         except ImportError as error:
             raise ImportError(
                 "this export is run by openvino, which is not installed: pip install 'denseclip-suite[openvino]'"
             ) from error
-        settings: dict[str, Any] = {'INFERENCE_PRECISION_HINT': 'f32', 'PERFORMANCE_HINT': 'LATENCY'}
+        core, low = openvino.Core(), precision == 'bf16'
+        if low and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+            raise UserError(
+                'this processor has no instructions for bfloat16 (AMX or AVX512-BF16), without which it is no faster: '
+                'leave --precision bf16 (precision=) out.'
+            )
+        hint = 'bf16' if low else 'f32'
+        settings: dict[str, Any] = {'INFERENCE_PRECISION_HINT': hint, 'PERFORMANCE_HINT': 'LATENCY'}
         if threads is not None:
             settings['INFERENCE_NUM_THREADS'] = threads
         try:
-            self._model = openvino.Core().compile_model(str(path), 'CPU', settings)
+            self._model = core.compile_model(str(path), 'CPU', settings)
         except RuntimeError as error:
             reason = ' '.join(str(error).split())
             raise UserError(f"openvino cannot read '{path}': {reason:.300}; export the model again.") from error

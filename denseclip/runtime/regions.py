@@ -34,7 +34,9 @@ class RuntimeRegionModel(RuntimeModel):
     def _begin(self) -> None:
         super()._begin()
         file = self.manifest.files.get('regions')
-        self._regions = None if file is None else session(self.folder / file, self._threads, self._trust)
+        self._regions = (
+            None if file is None else session(self.folder / file, self._threads, self._trust, self._precision)
+        )
 
     @property
     def _rule(self) -> Regions:

@@ -24,6 +24,7 @@ class RuntimeWordModel(Predictor):
         threads: See there.
         manifest: What lies in the folder, where that has been read.
         trust: See there.
+        precision: See there.
 
     Attributes:
         folder: Where the export lies.
@@ -41,15 +42,16 @@ class RuntimeWordModel(Predictor):
         threads: int | None = None,
         manifest: Manifest | None = None,
         trust: bool = False,
+        precision: str = 'fp32',
     ) -> None:
         self.folder = folder = Path(folder)
-        self._threads, self._trust = threads, trust
+        self._threads, self._trust, self._precision = threads, trust, precision
         self.manifest = Manifest.read(folder) if manifest is None else manifest
         self.manifest.check_gives(folder, self.gives)
         files = {part: folder / name for part, name in self.manifest.files.items()}
         own = self.manifest.vocabulary
         self.own_vocabulary = None if own is None else Vocabulary.of(own)
-        self.model = session(files['image'], threads, trust)
+        self.model = session(files['image'], threads, trust, precision)
         self._text: TextSide | None = None
         self._fixed: np.ndarray | None = None
         if 'embeddings' in files:
@@ -63,6 +65,11 @@ class RuntimeWordModel(Predictor):
 
     def _begin(self) -> None:
         """What a kind of model sets up of its own, when the files are open."""
+
+    @property
+    def precision(self) -> str:
+        """What graphs of pictures compute in; those of words are in float32."""
+        return self._precision
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -37,6 +37,46 @@ def test_a_graph_of_openvino_answers_as_onnxruntime_does(tmp_path):
             np.testing.assert_array_equal(found.run(outputs, feeds)[0], before.run(outputs, feeds)[0])
 
 
+@pytest.fixture
+def processor(monkeypatch):
+    """One that says what it can compute in, and what it was asked for; it computes in float32."""
+    import openvino
+
+    class Core(openvino.Core):
+        """Writes down."""
+
+        def get_property(self, *_):
+            return said
+
+        def compile_model(self, model, device, settings):
+            asked.append(settings['INFERENCE_PRECISION_HINT'])
+            return super().compile_model(model, device, {**settings, 'INFERENCE_PRECISION_HINT': 'f32'})
+
+    said, asked = ['FP32', 'BF16'], []
+    monkeypatch.setattr(openvino, 'Core', Core)
+    return said, asked
+
+
+def test_bfloat16_is_what_openvino_is_asked_for(tmp_path, processor):
+    made = OPENVINO.finish(graph(tmp_path / 'image.onnx'))
+    feeds = {'images': np.full((2, 3), -1.0, np.float32)}
+    for precision in ('fp32', 'bf16'):
+        np.testing.assert_array_equal(session(made, precision=precision).run(None, feeds)[0], np.zeros((2, 3)))
+    assert processor[1] == ['f32', 'bf16']
+
+
+def test_precisions_that_nothing_computes_in_are_said(tmp_path, processor):
+    processor[0].remove('BF16')
+    with pytest.raises(UserError, match='no instructions for bfloat16'):
+        session(OPENVINO.finish(graph(tmp_path / 'image.onnx')), precision='bf16')
+    for form in ('onnx', 'pt2'):
+        with pytest.raises(UserError, match='run in float32: bf16 is for exports of --to openvino'):
+            session(tmp_path / f'image.{form}', trust=True, precision='bf16')
+    with pytest.raises(UserError, match="run in fp32 or bf16, not in 'fp16'"):
+        session(tmp_path / 'image.xml', precision='fp16')
+    assert processor[1] == []
+
+
 def attention_of_free_length(path):
     """Self-attention of 4 heads in OpenVINO's own operators."""
     from openvino import Model, save_model
