@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from denseclip.files.shipped import config_file
-from studies.gpu.__main__ import FULL, SMALL, main
+from studies.gpu.__main__ import FULL, OVERRIDES, SMALL, SMALL_STEPS, main
 
 
 def rows(text: str) -> list[list[str]]:
@@ -25,12 +25,21 @@ def test_one_command_gives_one_table(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_no_model_is_begun_after_the_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['--device', 'cpu', '--small', '--backend', 'none', '--minutes', '-1']) == 0
-    assert f'{len(SMALL) + 4} left out for time' in capsys.readouterr().out
+    assert f'{len(SMALL) + len(SMALL_STEPS)} left out for time' in capsys.readouterr().out
 
 
 def test_a_failure_is_a_row_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['--device', 'cpu', '--small', '--backend', 'nonsense', '--only', 'MaskCLIP']) == 1
     assert "failed: OptionError: --compile backend 'nonsense' is unknown" in capsys.readouterr().out
+
+
+def test_models_that_share_a_config_differ() -> None:
+    for models in (FULL, SMALL):
+        words = [name.split()[0] for name in models]
+        shared = [
+            word for word, file in zip(words, models.values(), strict=True) if list(models.values()).count(file) > 1
+        ]
+        assert len({str(OVERRIDES.get(word)) for word in shared}) == len(shared) > 1
 
 
 @pytest.mark.parametrize('config', [*FULL.values(), *SMALL.values()])
