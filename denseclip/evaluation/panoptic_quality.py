@@ -77,9 +77,10 @@ class PanopticCounts:
         """
         if true_ids.shape != pred_ids.shape:
             raise PanopticFormatError(f'the prediction has size {pred_ids.shape}, the truth {true_ids.shape}.')
-        truth = _Side.of(true_ids, true_segments, self.num_classes, 'true', complete=False)
-        pred = _Side.of(pred_ids, pred_segments, self.num_classes, 'predicted', complete=True)
-        overlap = _overlaps(truth, pred)
+        (true_runs, pred_runs), lengths = _runs(true_ids, pred_ids)
+        truth = _Side.of(true_runs, lengths, true_segments, self.num_classes, 'true', complete=False)
+        pred = _Side.of(pred_runs, lengths, pred_segments, self.num_classes, 'predicted', complete=True)
+        overlap = _overlaps(truth, pred, lengths)
         crossing = overlap[1:, 1:]
         union = pred.area[None] + truth.area[:, None] - crossing - overlap[0, None, 1:]
         iou = crossing / np.maximum(union, 1)
@@ -129,9 +130,27 @@ class PanopticCounts:
         }
 
 
+def _runs(*maps: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Maps of one size as runs of pixels in which none of them changes: their values, and how many pixels each has.
+
+    Segments are wide, so there are far fewer runs than pixels to sort and to count.
+    """
+    flat = [ids.reshape(-1) for ids in maps]
+    changes = np.zeros(max(flat[0].size - 1, 0), dtype=bool)
+    for ids in flat:
+        changes |= ids[1:] != ids[:-1]
+    starts = np.append(np.zeros(min(flat[0].size, 1), dtype=np.int64), np.flatnonzero(changes) + 1)
+    return [ids[starts] for ids in flat], np.diff(starts, append=flat[0].size)
+
+
+def _counted(places: np.ndarray, lengths: np.ndarray, size: int) -> np.ndarray:
+    """Pixels of each place below ``size``, int64; sums of whole numbers are exact."""
+    return np.bincount(places, weights=lengths, minlength=size).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class _Side:
-    """Segments of one map: place of each pixel's segment (0: void, or unlisted in the truth), class, crowd, area."""
+    """Segments of one map: place of each run's segment (0: void, or unlisted in the truth), class, crowd, area."""
 
     index: np.ndarray
     label: np.ndarray
@@ -141,7 +160,14 @@ class _Side:
 
     @classmethod
     def of(
-        cls, ids: np.ndarray, segments: Sequence[Mapping[str, Any]], num_classes: int, what: str, *, complete: bool
+        cls,
+        ids: np.ndarray,
+        lengths: np.ndarray,
+        segments: Sequence[Mapping[str, Any]],
+        num_classes: int,
+        what: str,
+        *,
+        complete: bool,
     ) -> _Side:
         listed = np.array([s['id'] for s in segments], dtype=np.int64)
         label = np.array([s['category_id'] for s in segments], dtype=np.int64)
@@ -161,7 +187,7 @@ class _Side:
         number = np.zeros(len(found), dtype=np.int64)
         number[known] = order[place[known]] + 1
         index = number[inverse.reshape(-1)]
-        counted = np.bincount(index, minlength=len(listed) + 1)[1:]
+        counted = _counted(index, lengths, len(listed) + 1)[1:]
         if complete and (empty := listed[counted == 0]).size:
             raise PanopticFormatError(f'{what} segments {empty} have no pixel in the map.')
         given = [s.get('area') for s in segments]
@@ -171,12 +197,12 @@ class _Side:
         return cls(index, label, crowd, counted if complete else area, (found == VOID)[inverse.reshape(-1)])
 
 
-def _overlaps(truth: _Side, pred: _Side) -> np.ndarray:
+def _overlaps(truth: _Side, pred: _Side, lengths: np.ndarray) -> np.ndarray:
     """Common pixels of each pair, (1 + T, 1 + P); row 0 is the truth's void."""
     known = (truth.index > 0) | truth.void
     shape = (len(truth.label) + 1, len(pred.label) + 1)
     pairs = truth.index[known] * shape[1] + pred.index[known]
-    return np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+    return _counted(pairs, lengths[known], shape[0] * shape[1]).reshape(shape)
 
 
 def _on_crowd(truth: _Side, pred: _Side, crossing: np.ndarray) -> np.ndarray:

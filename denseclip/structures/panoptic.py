@@ -47,8 +47,10 @@ def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
     Shape:
         rgb ``(H, W, 3)``; result ``(H, W)``
     """
-    wide = rgb.astype(np.int64)
-    return wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
+    # Red is the lowest byte of a number: with a fourth one, empty, the colours are the numbers.
+    four = np.zeros((*rgb.shape[:-1], 4), dtype=np.uint8)
+    four[..., :3] = rgb
+    return four.view('<u4')[..., 0].astype(np.int64)
 
 
 def ids_of_picture(image: Image.Image, listed: Iterable[int] = ()) -> np.ndarray:
@@ -65,7 +67,9 @@ def ids_of_picture(image: Image.Image, listed: Iterable[int] = ()) -> np.ndarray
         ValueError: If it is neither.
     """
     if image.mode in ('RGB', 'RGBA'):
-        return rgb_to_ids(np.asarray(image)[..., :3])
+        # As Pillow keeps it, four bytes a pixel: red, the lowest byte of a number, first, and alpha or nothing last.
+        packed = image.tobytes('raw', 'RGBX' if image.mode == 'RGB' else 'RGBA')
+        return (np.frombuffer(packed, '<u4') & MAX_ID).astype(np.int64).reshape(image.height, image.width)
     numbers = np.asarray(image)
     if numbers.ndim != 2 or not (np.issubdtype(numbers.dtype, np.integer) or numbers.dtype == bool):
         raise ValueError(f'a panoptic map needs the colours R, G and B, or grey ids; this is {image.mode}')

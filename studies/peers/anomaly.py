@@ -1,4 +1,4 @@
-"""WinCLIP in anomalib and APRIL-GAN beside the suite's: a picture's map, and its score as one more line of it.
+"""WinCLIP in anomalib, AnoVL and APRIL-GAN beside the suite's: a picture's map, and its score as one more line of it.
 
 The state of the peer's model, random, is written to the row's folder and read by the suite. The two states of the
 object are random unit vectors on both sides, since text is no part of what is timed.
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from studies.peers.theirs import Run, picture, stay_on_cpu, stub
+from studies.peers.theirs import Run, host_stack, picture, stay_on_cpu, stub
 
 PLUS, BASE = 'ViT-B-16-plus-240', 'ViT-B-16'
 LAYERS = (3, 6, 9, 12)
@@ -49,9 +49,9 @@ def their_winclip(request: dict[str, Any]) -> Run:
         base = importlib.import_module(f'anomalib.models.components.base.{module}')
         setattr(components, name, getattr(base, name))
     stub('anomalib.data', InferenceBatch=namedtuple('InferenceBatch', 'pred_score anomaly_map'))
-    winclip: Any = importlib.import_module('anomalib.models.image.winclip.torch_model')
-    vars(winclip)['PRETRAINED'] = None
-    model = winclip.WinClipModel().eval()
+    module: Any = importlib.import_module('anomalib.models.image.winclip.torch_model')
+    vars(module)['PRETRAINED'] = None
+    model = module.WinClipModel().eval()
     torch.save(model.clip.state_dict(), state_file(request, 'clip'))
     model._text_embeddings = states(model.clip.visual.output_dim)
     inputs = picture(request)
@@ -59,6 +59,30 @@ def their_winclip(request: dict[str, Any]) -> Run:
     def run() -> Tensor:
         answer = model(inputs)
         return with_score(answer.anomaly_map[0], answer.pred_score[0])
+
+    return run
+
+
+def their_anovl(request: dict[str, Any]) -> Run:
+    """AnoVL without its adaptation: the map, and the score of 22 views in one batch, as its script has them."""
+    host_stack()
+    package, heads, views = (importlib.import_module(name) for name in ('open_clip', 'model', 'utils'))
+    side = request['size'][0]
+    model = package.create_model(PLUS, side).eval()
+    torch.save(model.state_dict(), state_file(request, 'clip'))
+    width = model.visual.proj.shape[1]
+    layer = heads.LinearLayer(model.visual.conv1.out_channels, width, len(LAYERS), PLUS, model)
+    text, inputs = states(width).T[None], picture(request)
+
+    def run() -> Tensor:
+        pooled, _ = model.encode_image(views.aug(inputs), list(LAYERS))
+        score = (F.normalize(pooled, dim=-1) @ text[0]).softmax(dim=-1).mean(dim=0)[0, 1]
+        _, tokens = model.encode_image(inputs, list(LAYERS))
+        patches = F.normalize(layer(tokens)[6], dim=-1)
+        grid = round(patches.shape[1] ** 0.5)
+        scores = (patches.unflatten(1, (grid, grid)) @ text).softmax(dim=-1)[..., 1].unsqueeze(1)
+        smooth = F.avg_pool2d(F.pad(scores, (1, 1, 1, 1), 'replicate'), 3, stride=1)
+        return with_score(F.interpolate(smooth, size=side, mode='bilinear', align_corners=True)[0, 0], score)
 
     return run
 
@@ -113,6 +137,7 @@ def theirs(request: dict[str, Any]) -> Run:
     """The peer of a row."""
     peers: dict[str, Callable[[dict[str, Any]], Run]] = {
         'winclip': their_winclip,
+        'anovl': their_anovl,
         'april_gan': their_april_gan,
     }
     return peers[request['family']](request)
@@ -122,5 +147,7 @@ def ours(request: dict[str, Any]) -> Run:
     """The suite's model of a row."""
     if request['family'] == 'winclip':
         return our_model(request, 'WinCLIP', PLUS)
+    if request['family'] == 'anovl':
+        return our_model(request, 'AnoVL', PLUS)
     heads = dict(layers=LAYERS, heads=str(state_file(request, 'heads')), image_size=request['size'][0])
     return our_model(request, 'AprilGAN', BASE, **heads)

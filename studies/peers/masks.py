@@ -71,10 +71,20 @@ def gradients_as_values(losses: dict[str, Tensor], model: torch.nn.Module) -> Te
     return total.detach()[None]
 
 
+def draw_alike(criterion: torch.nn.Module) -> None:
+    """Both sides draw the points of a step in the same order; here they begin at the same number."""
+
+    def begin(*_: Any) -> None:
+        torch.manual_seed(0)
+
+    criterion.register_forward_pre_hook(begin)
+
+
 def start_detectron2(package: str, root: str) -> Any:
     """detectron2's configuration, with the peer's package in place without its data sets and evaluators."""
     host_stack()
     stub('MultiScaleDeformableAttention')
+    stub('wandb')
     stub(package, __path__=[str(Path(root) / package)])
     cfg = importlib.import_module('detectron2.config').get_cfg()
     importlib.import_module('detectron2.projects.deeplab').add_deeplab_config(cfg)
@@ -155,7 +165,6 @@ def theirs(request: dict[str, Any]) -> Run:
     def run() -> Tensor:
         if training:
             with torch.enable_grad():
-                torch.manual_seed(0)
                 return gradients_as_values(model([given]), model)
         answer = model([given])[0]
         if 'panoptic_seg' in answer:
@@ -167,6 +176,7 @@ def theirs(request: dict[str, Any]) -> Run:
         truth = structures.Instances(tuple(request['size']))
         truth.gt_masks, truth.gt_classes = ellipses(request['size']), segment_labels(len(seen(request['names'])))
         given['instances'] = truth
+        draw_alike(model.criterion)
     return run
 
 
@@ -212,11 +222,12 @@ def ours(request: dict[str, Any]) -> Run:
         labels = segment_labels(len(seen(names)))
         sample.gt_instances = InstanceData(labels=labels, masks=ellipses(request['size']))
     model.train(training)
+    if training:
+        draw_alike(model.head.criterion)
 
     def run() -> Tensor:
         if training:
             with torch.enable_grad():
-                torch.manual_seed(0)
                 losses = {key: value for key, value in model.loss(inputs, [sample]).items() if 'loss' in key}
                 return gradients_as_values(losses, model)
         answer = model.predict(inputs, [sample])[0]

@@ -73,8 +73,11 @@ _DINOISER = ('clip_dinoiser', 'wysoczanska/clip_dinoiser', 'a954aae')
 _OPEN_CLIP = 'open_clip_torch==2.24.0, mmcv, mmseg'
 _ANOMALY: dict[str, Any] = dict(module='anomaly', classes=0)
 _WINCLIP: dict[str, Any] = dict(needs='open_clip_torch<2.26', **_ANOMALY)
+_KORNIA: dict[str, Any] = dict(needs='kornia, scikit-learn', **_ANOMALY)
+_VIEWS = 'ViT-B/16+, 22 views, no adaptation'
 _FCCLIP = ('fc-clip', 'bytedance/fc-clip', '2b0bbe2')
 _MAFT = ('MAFT-Plus', 'jiaosiyu1999/MAFT-Plus', 'fd12806')
+_OVSEG = ('ov-seg', 'facebookresearch/ov-seg', '36f49d4')
 _SEGMENTS = 'ConvNeXt-B, 250 queries, least overlap 0.1'
 _MASKS: dict[str, Any] = dict(
     module='masks',
@@ -83,7 +86,11 @@ _MASKS: dict[str, Any] = dict(
     beside=('facebookresearch/detectron2',),
     needs='fvcore, iopath, omegaconf, yacs, portalocker, tabulate, cloudpickle, hydra-core',
 )
+_REGIONS: dict[str, Any] = {**_MASKS, 'module': 'ovseg'}
 _METRIC: dict[str, Any] = dict(module='metrics', classes=150)
+_DENSECLIP = ('DenseCLIP', 'raoyongming/DenseCLIP', '5eda47f')
+_PROMPTED: dict[str, Any] = dict(module='prompted', classes=150, enlarged=1.0, needs='timm, mmcv, mmseg, ftfy, regex')
+_ONCE = 'its text, too, encoded once'
 
 ROWS = (
     Row('sclip', 'SCLIP', 'wangf3014/SCLIP', 'b56bd30', 'sclip', 'sclip', _GRID, (224, 112)),
@@ -109,6 +116,7 @@ ROWS = (
     Row('maskclip', *_DINOISER, 'maskclip', 'maskclip', (448, 448), None, _OPEN_CLIP, 'as inside CLIP-DINOiser'),
     Row('dinoiser', *_DINOISER, 'dinoiser', 'dinoiser', (448, 448), None, _OPEN_CLIP),
     Row('winclip', 'anomalib', 'PyPI', '2.7.0', 'winclip', '', (240, 240), note='ViT-B/16+', **_WINCLIP),
+    Row('anovl', 'AnoVL', 'hq-deng/AnoVL', '3a70bfd', 'anovl', '', (240, 240), note=_VIEWS, **_KORNIA),
     Row(
         'april_gan',
         'APRIL-GAN',
@@ -123,7 +131,16 @@ ROWS = (
     ),
     Row('fcclip_semantic', *_FCCLIP, 'fcclip_semantic', '', (384, 512), note='ConvNeXt-B, 250 queries', **_MASKS),
     Row('fcclip_panoptic', *_FCCLIP, 'fcclip_panoptic', '', (384, 512), note=_SEGMENTS, **_MASKS),
+    Row('maft', *_MAFT, 'maft', '', (384, 512), note='ConvNeXt-B, 100 queries', **_MASKS),
     Row('maft_step', *_MAFT, 'maft_step', '', (320, 320), note='ConvNeXt-B, losses and gradients', **_MASKS),
+    Row('ovseg', *_OVSEG, 'ovseg', '', (384, 512), note='Swin-B, ViT-L/14, 8 queries', **_REGIONS),
+    Row('denseclip_rn50', *_DENSECLIP, 'denseclip_rn50', '', (512, 688), (512, 341), **_PROMPTED),
+    Row('denseclip_rn50_once', *_DENSECLIP, 'denseclip_rn50_once', '', (512, 688), (512, 341), note=_ONCE, **_PROMPTED),
+    Row('denseclip_vit', *_DENSECLIP, 'denseclip_vit', '', (640, 848), (640, 426), **_PROMPTED),
+    Row('denseclip_vit_once', *_DENSECLIP, 'denseclip_vit_once', '', (640, 848), (640, 426), note=_ONCE, **_PROMPTED),
     Row('iou', 'mmseg', 'PyPI', '1.2.2', 'iou', '', (480, 640), needs='', note='20 label maps scored', **_METRIC),
+    Row(
+        'pq', 'mmdet', 'PyPI', '3.3.0', 'pq', '', (480, 640), needs='', note='20 maps of 40 segments, as PNG', **_METRIC
+    ),
 )
 """All of them."""

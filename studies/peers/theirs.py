@@ -60,8 +60,7 @@ def stay_on_cpu() -> None:
     move = torch.Tensor.to
 
     def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        kept = [argument for argument in args if not str(argument).startswith('cuda')]
-        return move(self, *kept, **kwargs) if kept or kwargs else self
+        return move(self, *('cpu' if str(argument).startswith('cuda') else argument for argument in args), **kwargs)
 
     torch.Tensor.to = to  # type: ignore[method-assign, assignment]
     torch.Tensor.cuda = nn.Module.cuda = lambda self, *_, **__: self  # type: ignore[method-assign, assignment]

@@ -18,12 +18,15 @@ def clip_arch(width: int, layers: int, patch: int, embed: int) -> dict[str, Any]
 
 
 def write_clip(path: Path, **sizes: int) -> Path:
-    """Write such a CLIP, random, under OpenAI's names."""
+    """Write such a CLIP, random, under OpenAI's names, with values that half precision holds, as OpenAI's are.
+
+    Peers take such a file through half precision; other values would differ after it.
+    """
     from denseclip.models.open_clip_parts import OpenCLIPParts
 
     torch.manual_seed(_SEED)
     model = OpenCLIPParts('ViT-B-16', arch=clip_arch(**sizes), quick_gelu=True).clip.model
-    torch.save({k: v for k, v in model.state_dict().items() if k != 'attn_mask'}, path)
+    torch.save({k: v.half().float() for k, v in model.state_dict().items() if k != 'attn_mask'}, path)
     return path
 
 

@@ -5,10 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
+from studies.peers import metrics
 from studies.peers.__main__ import HEADING, Result, Side, agreement, main
 from studies.peers.rows import ROWS
 from studies.peers.theirs import _FAMILIES
+from studies.peers.weights import write_clip
 
 PEER = """
 import torch
@@ -64,6 +67,20 @@ def test_a_side_runs_when_told_and_dies_with_its_last_words(tmp_path):
     assert side.process.poll() == 0 and (tmp_path / 'labels.npy').is_file()
     with pytest.raises(RuntimeError, match="no attribute 'missing'"):
         Side(sys.executable, {**request, 'function': 'missing', 'labels': ''}, tmp_path / 'log')
+
+
+def test_both_count_the_same_panoptic_maps(tmp_path, monkeypatch):
+    panoptic = importlib.import_module('mmdet.evaluation.functional.panoptic_utils')
+    for name in ('PQStat', 'rgb2id'):  # the peer's side sets them; they come back after the test
+        monkeypatch.setattr(panoptic, name, getattr(panoptic, name, None), raising=False)
+    request = dict(family='pq', scratch=str(tmp_path), size=(48, 64), names=['sky', 'road', 'car'])
+    theirs, ours = (side(request)().numpy() for side in (metrics.theirs, metrics.ours))
+    assert agreement(theirs, ours) == 1 and theirs[:3].sum(axis=1).min() > 0
+
+
+def test_weights_come_through_half_precision_as_they_are(tmp_path):
+    state = torch.load(write_clip(tmp_path / 'clip.pt', width=64, layers=1, patch=32, embed=64), weights_only=True)
+    assert 'visual.conv1.weight' in state and all(torch.equal(v, v.half().float()) for v in state.values())
 
 
 def test_what_is_there_is_listed(tmp_path, capsys):
