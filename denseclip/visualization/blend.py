@@ -31,12 +31,14 @@ def blend(
         weights[fade] = opacity / 2
     colors = np.vstack([palette, [[0, 0, 0]]]).astype(np.float32) * weights[:, None]
     result = np.empty_like(image)
-    # A band of rows at a time: large pictures never stand in memory as floats.
+    # What becomes of each of 256 values under each class. A band of rows at a time: numbers of places stand in memory.
+    values = np.arange(256, dtype=np.uint8)[:, None]
+    table = (values * (1 - weights)[:, None, None] + colors[:, None] + 0.5).astype(np.uint8).reshape(-1)
     rows = max(1, 2**20 // max(1, image.shape[1]))
     for top in range(0, image.shape[0], rows):
         index = np.minimum(labels[top : top + rows].astype(np.int64), num_classes)
-        part = image[top : top + rows] * (1 - weights)[index][..., None] + colors[index]
-        result[top : top + rows] = (part + 0.5).astype(np.uint8)
+        place = (256 * 3 * index)[..., None] + np.multiply(image[top : top + rows], 3, dtype=np.int64) + np.arange(3)
+        np.take(table, place, out=result[top : top + rows], mode='clip')
     return result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -33,8 +35,16 @@ def test_soft_edges():
     np.testing.assert_array_equal(soften(line), cv2.GaussianBlur(line, (3, 3), 0))
 
 
+@pytest.fixture(params=['numpy', 'opencv'])
+def way(request, monkeypatch):
+    """Both ways of the slow operations."""
+    if request.param == 'numpy':
+        monkeypatch.delitem(sys.modules, 'cv2')
+    return request.param
+
+
 @pytest.mark.parametrize('seed', range(5))
-def test_the_largest_area_and_its_depth(seed):
+def test_the_largest_area_and_its_depth(seed, way):
     mask = blobs(seed)
     _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     wanted = parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
@@ -45,7 +55,14 @@ def test_the_largest_area_and_its_depth(seed):
     np.testing.assert_allclose(depth(found), reference, atol=1e-3)
 
 
-def test_nothing_and_everything():
+def test_the_first_of_areas_of_one_size(way):
+    mask = np.random.default_rng(0).random((40, 41)) < 0.25  # many areas of few pixels: ties
+    for part in (mask[k : k + 9, j : j + 9] for k in range(0, 31, 5) for j in range(0, 31, 5)):
+        _, parts, stats, _ = cv2.connectedComponentsWithStats(part.astype(np.uint8), connectivity=4)
+        np.testing.assert_array_equal(largest_area(part), parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
+
+
+def test_nothing_and_everything(way):
     nothing, everything = np.zeros((4, 5), dtype=bool), np.ones((4, 5), dtype=bool)
     assert not largest_area(nothing).any()
     assert not depth(nothing).any()
@@ -53,11 +70,11 @@ def test_nothing_and_everything():
     assert depth(everything).max() == pytest.approx(2 * 0.955, abs=1e-3)
 
 
-def test_areas_that_touch_at_a_corner_are_two():
+def test_areas_that_touch_at_a_corner_are_two(way):
     mask = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1]], dtype=bool)
     assert largest_area(mask).tolist() == (mask & np.array([[False], [True], [True]])).tolist()
 
 
-def test_arms_that_meet_below_are_one():
+def test_arms_that_meet_below_are_one(way):
     mask = np.array([[1, 0, 1, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 1]], dtype=bool)
     assert largest_area(mask).sum() == 7

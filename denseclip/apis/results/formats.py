@@ -5,7 +5,6 @@ Nothing heavy is imported at module level: ``--help`` shows the names.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -198,17 +197,19 @@ def _json(content: Any) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1)
 
 
-_SAVING: dict[str, dict[str, Any]] = {'PNG': {'compress_type': zlib.Z_RLE}}
-"""Runs alone: of overlays 2 % larger than Pillow's own level 6, in 0.29 of its time; 4 % smaller than level 3."""
-
-
 def _png(picture: Any) -> bytes:
-    return _encoded(picture, 'PNG')
+    if picture.mode != 'RGB':
+        return _encoded(picture, 'PNG')
+    import numpy as np
+
+    from denseclip.visualization.png import encode_png
+
+    return encode_png(np.asarray(picture))
 
 
 def _encoded(picture: Any, kind: str) -> bytes:
     import io
 
     out = io.BytesIO()
-    picture.save(out, kind, **_SAVING.get(kind, {}))
+    picture.save(out, kind)
     return out.getvalue()
