@@ -106,12 +106,19 @@ def load_aloud(load: Callable[[], Predictor]) -> Predictor:
 
 @contextmanager
 def _nothing_to_collect() -> Iterator[None]:
-    """Without the search for garbage, which takes a tenth of a start: what imports and models make stays."""
+    """Without the search for garbage, which takes a tenth of a start: what imports and models make stays.
+
+    In a process that is the command's own it is not searched afterwards, either.
+    """
+    from denseclip.compat.lean import is_lean
+
     searched = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if is_lean():
+            gc.freeze()
         if searched:
             gc.enable()
 

@@ -63,13 +63,18 @@ _DEFERRED: dict[str, tuple[Statement, ...]] = {
 
 def start_lean() -> None:
     """Import the host stack lazily in this process, as far as it is not imported yet. Idempotent."""
-    if any(isinstance(finder, LazyPackages) for finder in sys.meta_path):
+    if is_lean():
         return
     compat = import_module('denseclip.compat')
     behind = sys.meta_path.index(compat.after_import) + 1
     sys.meta_path[behind:behind] = [LazyPackages(_is_lazy), DeferredImports(_DEFERRED)]
     compat.after_import.register('mmengine.registry', _watch_registries)
     compat.after_import.register('timm.models._registry', _watch_timm)
+
+
+def is_lean() -> bool:
+    """Whether this process is a command's own, in which :func:`start_lean` was called."""
+    return any(isinstance(finder, LazyPackages) for finder in sys.meta_path)
 
 
 def _is_lazy(package: str) -> bool:

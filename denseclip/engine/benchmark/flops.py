@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,14 +61,21 @@ def count_flops(run: Callable[[], Any], text_branch: Any = None, method: str = '
 
 
 def _counter() -> FlopCounterMode:
-    return FlopCounterMode(display=False, custom_mapping=_cpu_attention())
+    return FlopCounterMode(display=False, custom_mapping=_cpu_operators())
 
 
-def _cpu_attention() -> dict[Any, Any]:
-    """Counts for the CPU's fused attention, which PyTorch's counter does not know."""
+def _cpu_operators() -> dict[Any, Any]:
+    """Counts for the CPU's fused attention and packed convolutions, which PyTorch's counter does not know."""
     forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-    return {forward: _attention, backward: _attention_backward}
+    found: dict[Any, Any] = {forward: _attention, backward: _attention_backward}
+    if hasattr(torch.ops.mkldnn, '_convolution_pointwise'):
+        found[torch.ops.mkldnn._convolution_pointwise] = _packed_convolution
+    return found
+
+
+def _packed_convolution(maps: Any, weight: Any, *args: Any, out_shape: Any, **kwargs: Any) -> int:
+    return 2 * math.prod(weight) * out_shape[0] * math.prod(out_shape[2:])
 
 
 def _attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
