@@ -19,7 +19,7 @@ from denseclip.apis.anomaly_result import LIMIT, AnomalyResult
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError, read_image
-from denseclip.apis.inputs import expand_inputs, image_suffixes
+from denseclip.apis.inputs import expand_inputs
 from denseclip.apis.pipeline import Outcome, outcomes
 from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, folder_mask_places, list_folder, magnetic_tile_folders
 from denseclip.datasets.anomaly_masks import read_mask
@@ -28,6 +28,7 @@ from denseclip.datasets.files import UnreadableFileError
 from denseclip.evaluation.anomaly import BinnedPixels, check_pair, curve_of, f1_max, image_measures, pixel_measures
 from denseclip.evaluation.anomaly.measures import IMAGE_MEASURES
 from denseclip.files.names import readable
+from denseclip.files.pictures import files_of, image_suffixes
 from denseclip.files.scratch import ScratchFolder
 
 KEPT_SIDE = 1024
@@ -194,8 +195,9 @@ def items_in(folder: str | Path) -> list[Item]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"'{folder}' is not a folder; name a folder of pictures.")
-    flat = any(path.suffix.lower() in image_suffixes() for path in folder.iterdir() if path.is_file())
-    if flat and not magnetic_tile_folders(folder):  # that set has a drawing of itself beside its folders
+    if files_of(folder, image_suffixes()) and not magnetic_tile_folders(
+        folder
+    ):  # that set has a drawing of itself beside its folders
         return _flat_items(folder)
     try:
         entries = list_folder(folder, folder.name)

@@ -16,10 +16,10 @@ from denseclip.apis.anomaly_predictor import AnomalyPredictor
 from denseclip.apis.anomaly_result import AnomalyResult
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError
-from denseclip.apis.inputs import image_suffixes
 from denseclip.apis.results.formats import Format
 from denseclip.files.atomic import write_text
 from denseclip.files.names import readable
+from denseclip.files.pictures import image_suffixes, walk
 from denseclip.visualization.anomaly_report import Card
 
 STATE = '.denseclip'
@@ -192,15 +192,13 @@ class Watch:
         """Pictures that were not judged, with size and time of the last change."""
         found = {}
         known = image_suffixes()
-        for place, folders, names in os.walk(self.folder):
+        for place, folders, names in walk(self.folder):
             here = Path(place)
-            folders[:] = sorted(
-                name for name in folders if not name.startswith('.') and (here / name).resolve() not in self._skipped
-            )
-            for name in sorted(names):
+            folders[:] = [name for name in folders if (here / name).resolve() not in self._skipped]
+            for name in names:
                 path = here / name
                 key = path.relative_to(self.folder).as_posix()
-                if name.startswith('.') or path.suffix.lower() not in known or key in self._judged:
+                if path.suffix.lower() not in known or key in self._judged:
                     continue
                 try:
                     about = path.stat()

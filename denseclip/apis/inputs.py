@@ -6,22 +6,16 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image
-
 from denseclip.apis.errors import UserError
-
-
-def image_suffixes() -> frozenset[str]:
-    """Suffixes, in lower case and with the dot, of the formats that Pillow can open."""
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+from denseclip.files.pictures import files_of, image_suffixes
 
 
 def expand_inputs(items: Iterable[str | Path]) -> list[Path]:
     """Files, folders and patterns to files.
 
-    A folder stands for the pictures in it (told by their suffix, not those of its sub-folders), a pattern such as
-    ``'shots/**/*.jpg'`` for what it matches; names with such characters that exist are taken as they are. A file that
-    does not exist is kept: reading it reports it without stopping the others.
+    A folder stands for the pictures in it (told by their suffix, neither hidden ones nor those of its sub-folders), a
+    pattern such as ``'shots/**/*.jpg'`` for what it matches; names with such characters that exist are taken as they
+    are. A file that does not exist is kept: reading it reports it without stopping the others.
 
     Args:
         items: what the user named.
@@ -36,7 +30,7 @@ def expand_inputs(items: Iterable[str | Path]) -> list[Path]:
     for item in items:
         path = Path(item)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in image_suffixes() and p.is_file())
+            inside = files_of(path, image_suffixes())
             if not inside:
                 raise UserError(
                     f"folder '{item}' holds no pictures (.jpg, .png, ...); name pictures or another folder."

@@ -10,9 +10,7 @@ import numpy as np
 
 from denseclip.datasets.anomaly_masks import mostly_extreme, read_mask_values
 from denseclip.datasets.files import UnreadableFileError
-
-PICTURES = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.jp2', '.pgm', '.ppm'})
-LOSSY = ('.jpg', '.jpeg')
+from denseclip.files.pictures import LOSSY, files_of, image_suffixes
 
 ENDINGS = (
     *('_mask', '-mask', '_masks', '_gt', '-gt', '_label', '-label', '_labels', '-labels', '_seg', '-seg'),
@@ -28,7 +26,7 @@ _FEW = 16  # values of a mask of ids
 
 def pictures_in(folder: Path) -> list[Path]:
     """Pictures directly in a folder, sorted; masks among them too."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.is_file())
+    return files_of(folder, image_suffixes())
 
 
 class MaskFinder:
@@ -91,7 +89,7 @@ def strays(places: Iterable[tuple[Path, Path]], pictures: Sequence[Path], used: 
     seen: set[Path] = set()
     stems: dict[Path, set[str]] = {}
     for folder, base in places:
-        for path in sorted(p for p in folder.rglob('*') if p.suffix.lower() in PICTURES and p.is_file()):
+        for path in files_of(folder, image_suffixes(), deep=True):
             real = path.resolve()
             if real in known or real in seen:
                 continue

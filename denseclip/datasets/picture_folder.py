@@ -9,7 +9,6 @@ For methods that learn from pictures alone, such as CLIP-DINOiser, which takes 1
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm')
+from denseclip.files.pictures import PICTURE_SUFFIXES, walk
 
 
 @DATASETS.register_module()
 class PictureFolderDataset(BaseDataset):
-    """Every picture below a folder, in the order of the paths.
+    """Every picture below a folder, in the order of the paths; hidden files are left out.
 
     Args:
         data_root: Folder.
@@ -53,7 +52,7 @@ class PictureFolderDataset(BaseDataset):
         root = self.data_prefix['img_path'] or self.data_root
         paths = [
             str(Path(folder) / name)
-            for folder, _, names in os.walk(root, followlinks=True)
+            for folder, _, names in walk(root)
             for name in names
             if name.lower().endswith(self.suffixes)
         ]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.inputs import image_suffixes
 from denseclip.datasets.own_data.folders import LABEL_WORDS, OTHER_WORDS, PICTURE_WORDS
-from denseclip.datasets.own_data.pictures import ANNOTATION_FOLDERS, PICTURE_FOLDERS, PICTURE_SUFFIXES
+from denseclip.datasets.own_data.pictures import ANNOTATION_FOLDERS, PICTURE_FOLDERS
 from denseclip.datasets.own_data.splits import ALIASES, split_of
 from denseclip.files.names import shown
+from denseclip.files.pictures import COMMON_SUFFIXES, files_of, image_suffixes
 
 MADE_SUFFIX = '.png'
-"""Of pictures that are written anew, since readers of data sets do not look for files of their kind."""
+"""Of pictures that are written anew, since readers of data sets may not look for files of their kind."""
 _SPLIT_WORDS = {word: split for split, words in ALIASES.items() for word in words}
 _RESERVED = {*PICTURE_WORDS, *LABEL_WORDS, *OTHER_WORDS, *ANNOTATION_FOLDERS, *PICTURE_FOLDERS, *_SPLIT_WORDS}
 _SIGN = 'x'  # behind a word that readers would take for something
@@ -52,7 +51,7 @@ class Source:
 
 
 def find_pictures(folder: Path) -> list[str]:
-    """Pictures in a folder and its folders, told by their suffix; hidden ones are left out.
+    """Pictures in a folder and its folders, told by their suffix; links are followed, hidden ones left out.
 
     Args:
         folder: The folder.
@@ -65,15 +64,10 @@ def find_pictures(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise UserError(f"'{folder}' is no folder; name the folder of the pictures to label.")
-    known = image_suffixes()
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        inside = Path(place).relative_to(folder)
-        found += [(inside / n).as_posix() for n in names if not n.startswith('.') and Path(n).suffix.lower() in known]
+    found = files_of(folder, image_suffixes(), deep=True)
     if not found:
         raise UserError(f"folder '{folder}' holds no pictures (.jpg, .png, ...), nor do its folders; name another.")
-    return sorted(found)
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def sources(
@@ -110,7 +104,7 @@ def sources(
         path = PurePosixPath(relative)
         name = taken.get(relative) or _free(relative, split, stems, used)
         used.add(name.casefold())
-        suffix = path.suffix if path.suffix.lower() in PICTURE_SUFFIXES else MADE_SUFFIX
+        suffix = path.suffix if path.suffix.lower() in COMMON_SUFFIXES else MADE_SUFFIX
         part = split_of(path.parts[0]) if split else ''
         yield Source(folder / relative, relative, name, suffix, part or '')
 

@@ -20,9 +20,9 @@ from denseclip.datasets.converters.layout import (
 )
 from denseclip.datasets.converters.xml_files import read_xml
 from denseclip.datasets.files import UnreadableFileError, picture_size, read_text
+from denseclip.files.pictures import PICTURE_SUFFIXES, globbed
 
 SPLITS = ('train', 'val', 'test')
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 BCCD_CLASSES = {'RBC': 'red blood cell', 'WBC': 'white blood cell', 'Platelets': 'platelets'}
 """Names in BCCD's files, and as words."""
 
@@ -74,7 +74,7 @@ class VocFolder:
         root = Path(root)
         annotations = root / 'Annotations' if (root / 'Annotations').is_dir() else root
         pictures = root / 'JPEGImages' if (root / 'JPEGImages').is_dir() else annotations
-        if not any(annotations.glob('*.xml')):
+        if not globbed(annotations, '*.xml'):
             raise ConversionError(f'{annotations}: holds no .xml file; is {root} a folder of VOC annotations?')
         return cls(root, annotations, pictures, root / 'ImageSets' / 'Main')
 
@@ -89,7 +89,7 @@ class VocFolder:
         Raises:
             ConversionError: A file cannot be read.
         """
-        names = Counter(found.name for path in self.annotations.glob('*.xml') for found in read_voc(path).objects)
+        names = Counter(found.name for path in globbed(self.annotations, '*.xml') for found in read_voc(path).objects)
         return dict(sorted(names.items()))
 
 
@@ -164,7 +164,7 @@ def convert_bccd(source: str | Path, target: str | Path, *, link: bool = False, 
 def _split_names(source: VocFolder, val_share: float) -> dict[str, list[str]]:
     """Names of every split's pictures; splits that have no list are left out."""
     if not source.lists.is_dir():
-        return split_by_name([path.stem for path in source.annotations.glob('*.xml')], val_share)
+        return split_by_name([path.stem for path in globbed(source.annotations, '*.xml')], val_share)
     lists = {split: source.lists / f'{split}.txt' for split in SPLITS}
     names = {s: read_text(p).split() for s, p in lists.items() if p.is_file()}
     if 'train' not in names:

@@ -17,6 +17,7 @@ from denseclip.datasets.files import UnreadableFileError
 from denseclip.datasets.own_data.data import BoxData, BoxSplit, Conversion
 from denseclip.datasets.own_data.mend import RENAMINGS, mend_coco, merge_coco, unmark_crowds
 from denseclip.datasets.own_data.splits import ALIASES, split_of
+from denseclip.files.pictures import globbed, walk
 
 _NAMES = ('_annotations.coco', 'annotations', 'instances', 'labels', 'coco', 'result')
 """Annotation files in a folder of pictures: those of Roboflow, of CVAT, FiftyOne and Label Studio."""
@@ -34,8 +35,8 @@ def coco_files(folder: Path, besides: Collection[Path] = ()) -> dict[str, list[P
         Files by split; under ``all`` those of a set that is not split, under ``unused`` those without a split beside
         others that have one.
     """
-    paths = [*folder.glob('annotations/*.json'), *folder.glob('*.json'), *folder.glob('annotations/*/*.json')]
-    paths += [path for path in folder.glob('*/*.json') if path.stem in _NAMES and path.parent.name != 'annotations']
+    paths = globbed(folder, 'annotations/*.json', '*.json', 'annotations/*/*.json')
+    paths += [path for path in globbed(folder, '*/*.json') if path.stem in _NAMES and path.parent.name != 'annotations']
     if any(path.stem.startswith('instances_') for path in paths):  # beside captions, keypoints, panoptic segments
         paths = [path for path in paths if path.stem.startswith('instances_')]
     found: dict[str, list[Path]] = defaultdict(list)
@@ -176,7 +177,7 @@ def _locate(folder: Path, ann_file: Path, content: Content) -> tuple[Path, list[
         raise ConversionError(f'{ann_file}: lists no picture')
     names = [str(entry['file_name']) for entry in content['images']]
     probes = names[:: max(1, len(names) // _PROBES)]
-    inside = [path for path in sorted(folder.rglob('*')) if path.is_dir()]
+    inside = sorted(Path(place, name) for place, folders, _ in walk(folder) for name in folders)
     near = sorted(inside, key=lambda path: split_of(path.name) != split_of(ann_file.stem))
     places = list(dict.fromkeys([ann_file.parent, *near, folder]))
     for said, rename in RENAMINGS:

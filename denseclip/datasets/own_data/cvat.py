@@ -19,6 +19,7 @@ from denseclip.datasets.own_data.gather import Gathering, found_picture, locate
 from denseclip.datasets.own_data.pictures import FoundPicture
 from denseclip.datasets.own_data.shapes import Shape, ellipse, rotated_box
 from denseclip.datasets.own_data.splits import split_of
+from denseclip.files.pictures import globbed
 
 _LARGEST_MASK = 2**28  # pixels
 
@@ -29,9 +30,7 @@ def cvat_files(folder: Path) -> list[Path]:
     Args:
         folder: ``annotations.xml`` and the pictures, in ``images/`` or anywhere below.
     """
-    return [
-        path for path in sorted([*folder.glob('*.xml'), *folder.glob('*/*.xml')]) if root_tag(path) == 'annotations'
-    ]
+    return [path for path in globbed(folder, '*.xml', '*/*.xml') if root_tag(path) == 'annotations']
 
 
 def from_cvat(folder: Path, paths: Iterable[Path], conversion: Conversion) -> BoxData:

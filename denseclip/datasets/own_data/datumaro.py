@@ -16,6 +16,7 @@ from denseclip.datasets.own_data.gather import Gathering, beginning, found_pictu
 from denseclip.datasets.own_data.pictures import FoundPicture
 from denseclip.datasets.own_data.shapes import Shape, ellipse, of_code, rotated_box
 from denseclip.datasets.own_data.splits import split_of
+from denseclip.files.pictures import globbed
 
 _SIGN = re.compile(r'"dm_format_version"|"categories"\s*:\s*\{')
 
@@ -26,7 +27,7 @@ def datumaro_files(folder: Path) -> list[Path]:
     Args:
         folder: ``annotations/SUBSET.json``, and the pictures in ``images/SUBSET/``.
     """
-    return [path for path in sorted(folder.glob('annotations/*.json')) if _SIGN.search(beginning(path))]
+    return [path for path in globbed(folder, 'annotations/*.json') if _SIGN.search(beginning(path))]
 
 
 def from_datumaro(folder: Path, paths: Iterable[Path], conversion: Conversion) -> BoxData:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from denseclip.datasets.converters.layout import ConversionError
 from denseclip.datasets.own_data.data import Pair
-from denseclip.datasets.own_data.folders import LABEL_SUFFIXES
+from denseclip.files.pictures import LABEL_SUFFIXES
 
 LABEL_ENDINGS = (
     '_gtfine_labeltrainids', '_labeltrainids', '_gtfine_labelids', '_labelids', '_mask', '_masks', '_label', '_labels',

@@ -22,6 +22,7 @@ from denseclip.datasets.own_data.gather import Gathering, found_picture, locate,
 from denseclip.datasets.own_data.pictures import FoundPicture
 from denseclip.datasets.own_data.shapes import Shape, rotated_box
 from denseclip.datasets.own_data.splits import split_of
+from denseclip.files.pictures import globbed
 
 _LARGEST = 2**28  # bytes of a mask
 _LISTS = {'Detections': 'detections', 'Polylines': 'polylines'}
@@ -30,7 +31,7 @@ _USUAL = 'ground_truth'
 
 def fiftyone_files(folder: Path) -> list[Path]:
     """FiftyOne's files of a data set: ``samples.json`` beside ``metadata.json``; none if it is another layout."""
-    found = sorted([*folder.glob('samples.json'), *folder.glob('*/samples.json')])
+    found = globbed(folder, 'samples.json', '*/samples.json')
     return [path for path in found if path.with_name('metadata.json').is_file()]
 
 

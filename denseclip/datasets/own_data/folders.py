@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from denseclip.datasets.own_data.splits import ALIASES
-
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-LABEL_SUFFIXES = ('.png', '.tif', '.tiff', '.bmp', '.gif', '.jpg', '.jpeg')
-"""Of label maps, the likeliest first; JPEG changes ids and is only named, never read as it is."""
+from denseclip.files.pictures import LABEL_SUFFIXES, PICTURE_SUFFIXES, walk
 
 PICTURE_WORDS = frozenset(
     ('images', 'image', 'imgs', 'img', 'jpegimages', 'pictures', 'picture', 'photos', 'photo', 'rgb', 'frames', 'input',
@@ -26,7 +22,7 @@ LABEL_WORDS = frozenset(
 )  # fmt: skip
 OTHER_WORDS = frozenset(  # pictures that show label maps, objects instead of classes
     ('segmentationclassvisualization', 'segmentationobject', 'segmentationobjectpng', 'segmentationobjectvisualization',
-     'visualization', 'visualizations', 'semantic_rgb', 'instance', 'instances', '__macosx')
+     'visualization', 'visualizations', 'semantic_rgb', 'instance', 'instances')
 )  # fmt: skip
 _SPLIT_WORDS = {word: split for split, words in ALIASES.items() for word in words}
 _ROLES = (('labels', LABEL_WORDS), ('pictures', PICTURE_WORDS))
@@ -88,16 +84,16 @@ def scan(folder: Path) -> Groups:
 
 
 def _files(folder: Path) -> Iterator[tuple[_Place, Path]]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in walk(folder):
         relative = Path(parent).relative_to(folder)
-        folders[:] = sorted(name for name in folders if not name.startswith('.') and name.lower() not in OTHER_WORDS)
+        folders[:] = [name for name in folders if name.lower() not in OTHER_WORDS]
         if len(relative.parts) >= _DEPTH:
             folders.clear()
         place = _place(relative.parts, folder)
         allowed = LABEL_SUFFIXES if place.role == 'labels' else PICTURE_SUFFIXES
-        for name in sorted(names):
+        for name in names:
             path = Path(parent, name)
-            if not name.startswith('.') and path.suffix.lower() in allowed:
+            if path.suffix.lower() in allowed:
                 yield place, path
 
 

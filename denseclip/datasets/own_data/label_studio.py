@@ -21,9 +21,10 @@ from denseclip.datasets.converters.layout import ConversionError
 from denseclip.datasets.converters.xml_files import read_xml
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.gather import Gathering, beginning, found_picture, locate, read_json, said_size
-from denseclip.datasets.own_data.pictures import PICTURE_SUFFIXES, FoundPicture
+from denseclip.datasets.own_data.pictures import FoundPicture
 from denseclip.datasets.own_data.shapes import Shape, ellipse
 from denseclip.datasets.own_data.splits import split_of
+from denseclip.files.pictures import PICTURE_SUFFIXES, globbed
 from denseclip.structures.brush import decode_brush
 
 _UPLOADED = re.compile(r'[0-9a-f]{8}-(.+)')
@@ -41,7 +42,7 @@ def label_studio_files(folder: Path) -> list[Path]:
     Args:
         folder: A JSON file of a project's export (JSON or JSON-MIN), and the pictures, anywhere below.
     """
-    paths = [path for path in sorted([*folder.glob('*.json'), *folder.glob('*/*.json')]) if _is_list(path)]
+    paths = [path for path in globbed(folder, '*.json', '*/*.json') if _is_list(path)]
     return [path for path in paths if any(True for _ in _tasks(path))]
 
 

@@ -23,11 +23,11 @@ from denseclip.datasets.own_data.gather import Gathering, found_picture
 from denseclip.datasets.own_data.pictures import FoundPicture, find_picture
 from denseclip.datasets.own_data.shapes import Shape, ellipse, rotated_box
 from denseclip.datasets.own_data.splits import split_of
+from denseclip.files.pictures import files_of
 
 _NO_CLASSES = ('__ignore__', '_background_')  # labelme's own words
 _LARGEST = 2**26  # bytes; a larger file is none of labelme's
 _PROBES = 20
-_DEPTH = 8  # folders that are looked into
 
 
 def labelme_files(folder: Path) -> list[Path]:
@@ -39,7 +39,7 @@ def labelme_files(folder: Path) -> list[Path]:
     Returns:
         The files, with damaged ones that have a picture of their name.
     """
-    paths = sorted(path for depth in range(_DEPTH) for path in folder.glob('*/' * depth + '*.json'))
+    paths = files_of(folder, ('.json',), deep=True)
     if not any(_reads(path) for path in paths[:_PROBES]):
         return []
     named = [path for path in paths if find_picture(folder, path.relative_to(folder).with_suffix('').as_posix())]

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from denseclip.datasets.files import UnreadableFileError, ids_of_picture, open_picture
+from denseclip.files.pictures import LOSSY
 
 Colour = tuple[int, int, int]
-LOSSY = ('.jpg', '.jpeg')
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from denseclip.datasets.audit_report import Problem
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
 from denseclip.datasets.files import read_text
-from denseclip.datasets.own_data.folders import PICTURE_SUFFIXES
 from denseclip.datasets.own_data.splits import ALIASES, split_of
+from denseclip.files.pictures import PICTURE_SUFFIXES, globbed
 
 _FOLDERS = ('ImageSets/Segmentation', 'ImageSets', 'splits', 'lists', '')
 
@@ -37,7 +37,7 @@ def read_lists(folder: Path, names: Iterable[str]) -> tuple[dict[str, list[str]]
     places |= {name: name for name in names}
     for where in _FOLDERS:
         found: dict[str, list[Path]] = {}
-        for path in sorted((folder / where).glob('*.txt')):
+        for path in globbed(folder / where, '*.txt'):
             split = split_of(path.stem)
             if split or where.startswith('ImageSets/'):
                 found.setdefault(split or '', []).append(path)

@@ -18,9 +18,7 @@ from denseclip.datasets.own_data.coco import describe
 from denseclip.datasets.own_data.data import BoxData, BoxSplit, Conversion
 from denseclip.datasets.own_data.mend import mend_coco, unmark_crowds
 from denseclip.datasets.own_data.splits import ALIASES
-
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-"""Endings of pictures, in lower case."""
+from denseclip.files.pictures import PICTURE_SUFFIXES
 
 PICTURE_FOLDERS = ('jpegimages', 'images', 'image', 'imgs', 'img', 'pictures')
 """Folders of pictures beside those of annotations, in lower case."""

@@ -21,6 +21,7 @@ from denseclip.datasets.own_data.pictures import (
     measure,
 )
 from denseclip.datasets.own_data.splits import split_of
+from denseclip.files.pictures import PICTURE_SUFFIXES, files_of, globbed
 
 CORNERS = ('auto', '0', '1')
 """Whether the first pixel is 0, and corners are as they stand, or 1, and ``xmax`` the last pixel inside, as in VOC."""
@@ -39,10 +40,10 @@ def voc_folder(folder: Path) -> tuple[Path, list[Path]]:
     """
     root = folder / 'Annotations'
     if root.is_dir():
-        found = list(root.rglob('*.xml'))
+        found = files_of(root, ('.xml',), deep=True)
     else:
         root = folder
-        found = [path for pattern in ('*.xml', '*/*.xml', '*/*/*.xml') for path in root.glob(pattern)]
+        found = globbed(root, '*.xml', '*/*.xml', '*/*/*.xml')
     return root, [path for path in sorted(found) if root_tag(path) in ('annotation', None)]
 
 
@@ -143,16 +144,14 @@ def first_pixel(files: Iterable[VocFile], corners: str = 'auto') -> tuple[int, s
 def _splits(folder: Path, pictures: Path, names: Mapping[str, Path]) -> tuple[dict[str, list[str]], list[str]]:
     """Names of pictures by split, from lists or folders; ``all`` where neither says."""
     lists = folder / 'ImageSets' / 'Main'
-    if lists.is_dir() and any(lists.glob('*.txt')):
+    if lists.is_dir() and globbed(lists, '*.txt'):
         return _from_lists(lists, pictures, names)
     by_folder: dict[str, list[str]] = {}
     for name in names:
         inside = name.rpartition('/')[0]
         by_folder.setdefault((inside and split_of(inside)) or 'all', []).append(name)
     beside = by_folder.pop('all', []) if 'train' in by_folder else []
-    without = [
-        path for path in pictures.iterdir() if path.suffix.lower() in ('.jpg', '.png') and path.stem not in names
-    ]
+    without = [path for path in files_of(pictures, PICTURE_SUFFIXES) if path.stem not in names]
     notes = [f'{len(without)} pictures have no XML file and are left out, such as {without[0].name}'] if without else []
     notes += (
         [f'{len(beside)} pictures outside the folders of splits are left out, such as {beside[0]}'] if beside else []
@@ -164,7 +163,7 @@ def _from_lists(lists: Path, pictures: Path, names: Mapping[str, Path]) -> tuple
     """Lists called as a split; where there is none to train on, all other lists are one set that is not split."""
     found: dict[str, list[str]] = {}
     rest: dict[str, None] = {}
-    read = {path: _read_list(path, pictures, names) for path in sorted(lists.glob('*.txt'))}
+    read = {path: _read_list(path, pictures, names) for path in globbed(lists, '*.txt')}
     # VOC has lists of one class beside those of all: the plain names go first
     for path, listed in sorted(read.items(), key=lambda item: (len(item[0].stem), item[0].name)):
         split = split_of(path.stem)

@@ -13,7 +13,6 @@ from denseclip.datasets.converters.layout import ConversionError, raise_if_any
 from denseclip.datasets.files import read_text
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import (
-    PICTURE_SUFFIXES,
     Found,
     FoundObject,
     FoundPicture,
@@ -21,6 +20,7 @@ from denseclip.datasets.own_data.pictures import (
     measure,
 )
 from denseclip.datasets.own_data.splits import ALIASES, split_of
+from denseclip.files.pictures import PICTURE_SUFFIXES, files_of, globbed
 
 _LISTS_OF_NAMES = ('obj.names', 'classes.txt', 'labels/classes.txt', 'train/classes.txt', 'names.txt')
 _PROBES = 20
@@ -34,7 +34,7 @@ def yolo_pictures(folder: Path) -> list[Path]:
         folder: ``images/`` and ``labels/`` (each with a folder for a split, or the other way round), or text files
             beside the pictures.
     """
-    pictures = sorted(path for path in folder.rglob('*') if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    pictures = files_of(folder, PICTURE_SUFFIXES, deep=True)
     labelled = [path for path in pictures if _labels_of(path, folder).is_file()]
     probes = [_looks_right(_labels_of(path, folder)) for path in labelled[:_PROBES]]
     if not labelled or 2 * sum(probes) < len(probes):  # a few lines may be damaged, which reading names
@@ -98,7 +98,7 @@ def from_yolo(folder: Path, pictures: Sequence[Path], conversion: Conversion) ->
 
 def _read_yaml(folder: Path) -> tuple[dict[str, Any], Path | None]:
     """The description of the data set, and its file."""
-    for path in sorted([*folder.glob('*.yaml'), *folder.glob('*.yml')], key=lambda path: path.stem != 'data'):
+    for path in sorted(globbed(folder, '*.yaml', '*.yml'), key=lambda path: path.stem != 'data'):
         try:
             content = yaml.safe_load(read_text(path))
         except (OSError, ValueError, yaml.YAMLError) as error:

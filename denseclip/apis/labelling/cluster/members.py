@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import Picture, UnreadableImageError
-from denseclip.apis.inputs import image_suffixes
 from denseclip.apis.labelling.cluster.places import is_local, joined
 from denseclip.apis.labelling.cluster.sources import Piece, Source
 from denseclip.files.damage import is_damage
 from denseclip.files.names import readable
+from denseclip.files.pictures import image_suffixes
 from denseclip.files.tars import BadEndError, open_tar, tar_members
 from denseclip.files.webdataset import key_and_ending
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.inputs import image_suffixes
 from denseclip.apis.labelling.cluster.places import file_system, is_local, joined
 from denseclip.files.damage import is_damage
 from denseclip.files.names import readable
+from denseclip.files.pictures import image_suffixes, is_hidden
+from denseclip.files.pictures import walk as walk_local
 from denseclip.files.webdataset import spelled_out
 
 TO_END = -1
@@ -135,14 +136,14 @@ def walk(system: Any, root: str) -> Iterator[str]:
         UserError: If they are of several kinds.
     """
     kind = None
-    places = os.walk(root) if is_local(system) else system.walk(root)
+    places = walk_local(root) if is_local(system) else system.walk(root)
     for place, folders, names in places:
         inside = place[len(root) :].strip('/')
-        if any(part.startswith('.') for part in inside.split('/')):
+        if any(map(is_hidden, inside.split('/'))):
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(names):
-            found = None if name.startswith('.') else kind_of(name)
+            found = None if is_hidden(name) else kind_of(name)
             if found is None:
                 continue
             if kind is not None and found != kind:
