@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.images import Picture
 from denseclip.apis.inferencer import Inferencer
 from denseclip.apis.loading import load_model
-from denseclip.apis.new_dataset import given_words, vocabulary_of
+from denseclip.apis.new_dataset import fitted, given_words, with_ids
 from denseclip.clip.vocabulary import Vocabulary
 from denseclip.datasets.own_data import LabelMapData, recognise
 from denseclip.files.progress import Progress
@@ -48,6 +48,7 @@ class Adapted:
         cells: Labelled cells of each class; classes without any keep their text score.
         pictures: How many pictures were looked at.
         seconds: How long it took, without loading the model.
+        notes: What was decided about the data on the way, a line each.
     """
 
     head: AnyPixelHead
@@ -56,6 +57,7 @@ class Adapted:
     cells: dict[str, int]
     pictures: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def adapt(
@@ -86,7 +88,7 @@ def adapt(
         model: The model, loaded or by name; None: the bundled one. Presets, CLIP-DINOiser and DenseCLIP with open
             words have pixel embeddings.
         classes: Words of the classes in the order of their ids, in any form that ``Vocabulary.of`` knows; None where a
-            file beside the label maps says them.
+            file beside the label maps says them (then words that are its names may stand in any order).
         count: Take so many of the pictures only, drawn by ``seed``; None: all.
         seed: See ``count``; also of the cells that are kept to choose on, and of the classifiers of ``'rns'``.
         method: ``'gda'`` or ``'rns'``.
@@ -122,7 +124,7 @@ def adapt(
         raise UserError(f'{folder}: {error}: label more of them.') from error
     if path is not None:
         write_head(head, path)
-    return Adapted(head, path, choice, cells, pictures, time.perf_counter() - start)
+    return Adapted(head, path, choice, cells, pictures, time.perf_counter() - start, data.notes)
 
 
 def _target(out: str | Path, force: bool) -> Path:
@@ -145,11 +147,16 @@ def labelled_maps(
         ConversionError: If the folder is not understood.
     """
     with ScratchFolder(Path(tempfile.gettempdir()), 'denseclip-maps-') as made:
-        check = partial(vocabulary_of, words=words)
-        options: Reading = {**reading, 'kind': 'label maps', 'converted': made.path / 'maps', 'val_share': None}
-        data = recognise(folder, check=check, **options)
+        options: Reading = {
+            **with_ids(reading, words),
+            'kind': 'label maps',
+            'converted': made.path / 'maps',
+            'val_share': None,
+        }
+        data = recognise(folder, check=partial(fitted, words=words), **options)
         assert isinstance(data, LabelMapData)
-        yield data, vocabulary_of(data, words)
+        vocabulary, told = fitted(data, words)
+        yield replace(data, notes=(*data.notes, *told)), vocabulary
 
 
 def _chosen(data: LabelMapData, count: int | None, seed: int) -> list[Path]:

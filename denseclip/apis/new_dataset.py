@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from mmengine.config import Config
 from denseclip.apis.errors import UserError
 from denseclip.apis.files import write_file
 from denseclip.apis.zoo import ours
+from denseclip.clip.class_entry import plain_name
 from denseclip.clip.vocabulary import Vocabulary, VocabularyError, typed_vocabulary
 from denseclip.compat.config_text import Name, config_text
 from denseclip.datasets.own_data import BoxData, LabelMapData, recognise
@@ -82,7 +83,8 @@ def new_dataset(
         out: The config to write; it refers to the base by a relative path.
         classes: Words of the classes, in any form that ``Vocabulary.of`` knows. For label maps they are needed, in the
             order of the ids, unless a file such as ``labelmap.txt`` says them; for boxes the names in the files are
-            used. Words given here stand for the names of files in the same order.
+            used. Words stand for the names in files that they, or their further names, are equal to; where none is,
+            for those in the same order, which is noted.
         base: Config to start from, one with boxes for boxes; by default one that needs no GPU and no download.
         force: Overwrite ``out``, and files of an earlier run that have to be made again.
         progress: Called by the audit with the number of samples that it has looked at, and of all if it is known.
@@ -104,8 +106,8 @@ def new_dataset(
         raise UserError(f"'{out}' is no config: give a name that ends in .py")
     _check_out(out, base, force=force)
     words = given_words(classes)  # before anything is converted
-    data = recognise(folder, force=force, check=partial(vocabulary_of, words=words), **reading)
-    vocabulary = vocabulary_of(data, words)
+    data = recognise(folder, force=force, check=partial(fitted, words=words), **with_ids(reading, words))
+    vocabulary, told = fitted(data, words)
     of_maps = reading.get('ids') or reading.get('ignore') or reading.get('colors', 'auto') != 'auto'
     if isinstance(data, BoxData) and of_maps:
         raise UserError('--ids, --ignore and --colors are for label maps, but the folder is read as boxes; see --kind')
@@ -122,7 +124,7 @@ def new_dataset(
         reports.update(dict(audit_split(config, split, progress=progress)))
         score = score_perfect_model(config, split, truth=truth) if reports[split].ok else None
         perfect.update({split: score} if score else {})
-    return NewDataset(out, data, vocabulary, reports, perfect, _notes(data, vocabulary))
+    return NewDataset(out, data, vocabulary, reports, perfect, (*_notes(data, vocabulary), *told))
 
 
 _HEADER = 'written by `denseclip new-dataset`. Change it as you like.'
@@ -171,17 +173,26 @@ def given_words(classes: Any) -> Vocabulary | None:
         raise UserError(f'--classes: {error}') from error
 
 
-def vocabulary_of(data: BoxData | LabelMapData, words: Vocabulary | None) -> Vocabulary:
-    """Words of the classes of data, checked against it.
+def with_ids(reading: Reading, words: Vocabulary | None) -> Reading:
+    """How a folder is read, with the ids of a list such as ``7: road`` for label maps, unless others are asked for."""
+    if words is None or not words.ids or reading.get('ids') or words.ids == tuple(range(len(words))):
+        return reading
+    return {**reading, 'ids': words.ids}
+
+
+def fitted(data: BoxData | LabelMapData, words: Vocabulary | None) -> tuple[Vocabulary, tuple[str, ...]]:
+    """Words of the classes of data in their order, checked against it, and what was decided, a line each.
 
     Args:
         data: As it was recognised.
-        words: Words in the order of the classes; None: the names that a file beside the data says.
+        words: Words of the classes; None: the names that a file beside the data says.
 
     Raises:
         UserError: If they do not fit.
     """
     names = data.names if isinstance(data, LabelMapData) else data.classes
+    told: tuple[str, ...] = ()
+    given = words
     if words is None:
         if not names:
             assert isinstance(data, LabelMapData)
@@ -197,9 +208,46 @@ def vocabulary_of(data: BoxData | LabelMapData, words: Vocabulary | None) -> Voc
     if names and len(words) != len(names):
         what = 'boxes have' if isinstance(data, BoxData) else 'file of the classes has'
         raise UserError(f'--classes names {len(words)} classes, the {what} {len(names)}: {"; ".join(names)}')
+    if given is not None and names:
+        words, told = in_order_of(names, words)
     if isinstance(data, LabelMapData):
         _check_ids(data, len(words))
-    return words
+        if given is not None and given.ids and given.ids == data.class_ids:
+            told = (*told, f'ids of the classes are those of their list: {_ids(given.ids)}')
+    return words, told
+
+
+def in_order_of(names: Sequence[str], words: Vocabulary) -> tuple[Vocabulary, tuple[str, ...]]:
+    """Words in the order of the names that files have; upper and lower case, blanks and ``_`` are the same.
+
+    Args:
+        names: Of the classes, as many as words.
+        words: The words, perhaps in another order.
+
+    Returns:
+        The words of the first name, the second ...; and a line for each where no word is one of the names, so that
+        their order counts.
+
+    Raises:
+        UserError: Only some of the words are names, or one stands for two.
+    """
+    owners = {plain_name(name): place for place, entry in enumerate(words.classes) for name in reversed(entry.names)}
+    owners |= {plain_name(name): place for place, name in enumerate(words.names)}
+    places = [owners.get(plain_name(name)) for name in names]
+    found = [place for place in places if place is not None]
+    if not found:
+        return words, tuple(f'{name!r} of the files -> {word}' for name, word in zip(names, words.names, strict=True))
+    lacking = [name for name, place in zip(names, places, strict=True) if place is None]
+    unused = [word for place, word in enumerate(words.names) if place not in found]
+    if lacking or unused:
+        what = f'"{lacking[0]}"' if lacking else f'a class for "{unused[0]}"'
+        example = f'{unused[0]} = {lacking[0]}' if lacking else f'{words.names[found[0]]} and {unused[0]} apart'
+        raise UserError(
+            f'--classes has words for some of the names in the files, but not {what}, so it is not known which is '
+            f'which. The files name {"; ".join(names)}: write each with its word, as in "{example}"'
+        )
+    ids = tuple(words.ids[place] for place in found) if words.ids else ()
+    return replace(words, classes=tuple(words.classes[place] for place in found), ids=ids), ()
 
 
 def _check_ids(data: LabelMapData, count: int) -> None:

@@ -96,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
             },
             **model_arguments(args),
         )
+    for note in made.notes:
+        print(shown(note))
     width = max(len(shown(name)) for name in made.cells)
     print(f'{"class":{width}}  labelled cells')
     for label, cells in made.cells.items():

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -49,6 +49,7 @@ class Vocabulary:
             called (their first names) is never the same.
         differences: What tells pairs of classes apart, for models that classify regions; pairs of other classes are
             left out.
+        ids: Of the classes in label maps, where their list gives them (``7: road``); of no meaning elsewhere.
     """
 
     classes: tuple[ClassEntry, ...]
@@ -57,6 +58,7 @@ class Vocabulary:
     threshold: float | None = None
     shared_names: bool = False
     differences: tuple[Difference, ...] = ()
+    ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'classes', tuple(entry_of(c) for c in self.classes))
@@ -222,7 +224,7 @@ class Vocabulary:
 
     @classmethod
     def _made(cls, found: ClassList, **background: Any) -> tuple[Vocabulary, tuple[str, ...]]:
-        return cls(tuple(ClassEntry(*group) for group in found.groups), **background), found.notes
+        return cls(tuple(ClassEntry(*each) for each in found.groups), ids=found.ids, **background), found.notes
 
     # --- reading it ---------------------------------------------------------------------------------------------
 
@@ -349,8 +351,7 @@ class Vocabulary:
 
 
 VocabularyLike: TypeAlias = Vocabulary | str | Path | Iterable[Any] | Mapping[str, Any]
-"""What :meth:`Vocabulary.of` understands: a vocabulary, the name of a list, text in the grammar, a path, names, a
-mapping."""
+"""What :meth:`Vocabulary.of` understands: a vocabulary, the name of a list, text, a path, names, a mapping."""
 
 
 @functools.cache
@@ -399,9 +400,6 @@ def text_vocabulary(text: str) -> tuple[Vocabulary, tuple[str, ...]]:
 
     Args:
         text: The name of a list of the suite, or text in the grammar.
-
-    Returns:
-        See :func:`typed_vocabulary`.
 
     Raises:
         VocabularyError: If it cannot be used.

@@ -27,6 +27,7 @@ from denseclip.datasets.label_map_dataset import LabelMapDataset, ListingError, 
 from denseclip.datasets.panoptic import PanopticSegmentsDataset
 from denseclip.datasets.panoptic_audit import PanopticAuditReport, audit_panoptic
 from denseclip.datasets.sources import dataset_class, how_to_get, missing_path, plain_datasets
+from denseclip.files.pictures import globbed
 from denseclip.files.progress import Progress, after_each
 
 Report = AuditReport | AnomalyAuditReport | BoxAuditReport | PanopticAuditReport
@@ -209,7 +210,7 @@ def _unpaired_labels(dataset: BaseSegDataset, infos: Iterable[dict[str, Any]]) -
     if dataset.ann_file or not folder or not Path(folder).is_dir():
         return []
     used = {Path(info['seg_map_path']).resolve() for info in infos}
-    found = sorted(Path(folder).rglob(f'*{dataset.seg_map_suffix}'))
+    found = globbed(Path(folder), f'**/*{dataset.seg_map_suffix}')
     return [Problem('unpaired', f'{path}: has no picture') for path in found if path.resolve() not in used]
 
 

@@ -5,11 +5,12 @@ import pytest
 from PIL import Image
 from tiny_models import tiny_denseclip
 
-from denseclip.apis.adapt import adapt
+from denseclip.apis.adapt import adapt, labelled_maps
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
 from denseclip.cli.main import main
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.datasets.files import UnreadableFileError
 from denseclip.weights.errors import WeightFileError
 
 COLOURS = np.array([[200, 60, 40], [40, 80, 210]], np.uint8)
@@ -172,3 +173,20 @@ def test_descriptions_are_encoded_once_for_all_pictures(folder, fresh, monkeypat
     other = words.with_descriptions({'sky': ['dark']})
     inferencer.segment(pictures[0], other)
     assert asked[2:] == [other.classes[0].prompts, other.classes[1].prompts]
+
+
+@pytest.mark.parametrize(('strange', 'dtype'), [(7, np.uint8), (300, np.uint16)])
+def test_an_id_that_no_sample_held_is_named(folder, fresh, strange, dtype):
+    for number in range(400):  # a sample of 200 is looked at before
+        for part in ('images', 'masks'):
+            (folder / part / f'd{number:03}.png').symlink_to(folder / part / 'a.png')
+    pixels = np.zeros((64, 96), dtype)
+    pixels[:, 40:] = strange
+    odd = folder / 'masks/d000.png'
+    odd.unlink()
+    Image.fromarray(pixels).save(odd)
+    with labelled_maps(folder, Vocabulary.of('p; q'), {}) as (data, _):
+        truth = data.truth(2)
+        assert set(np.unique(truth(str(folder / 'images/a.png')))) == {-1, 0, 1}
+        with pytest.raises(UnreadableFileError, match=rf'd000\.png: holds the ids {strange}, .*--ignore {strange}'):
+            truth(str(folder / 'images/d000.png'))

@@ -5,16 +5,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from generated import write_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
+from PIL import Image
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.new_dataset import BASES, NewDataset, new_dataset
+from denseclip.apis.new_dataset import BASES, NewDataset, in_order_of, new_dataset
 from denseclip.cli.main import main
+from denseclip.clip.class_entry import plain_name
 from denseclip.clip.vocabulary import Vocabulary
+from denseclip.datasets.own_data import LabelMapData
 from denseclip.engine.launch import TrainOptions, train
 
 CAMVID = 'sky; building = house; pole; road; pavement; tree; sign; fence; car; person; cyclist; rest'
@@ -216,3 +220,51 @@ def test_the_config_trains_a_detector(boxes: Path, tmp_path: Path) -> None:
     runner = train(made.config, TrainOptions(work_dir=str(tmp_path / 'work'), overrides=overrides, seed=0))
     assert runner.iter == 2
     assert runner.message_hub.get_scalar('val/coco/bbox_mAP').current() >= -1
+
+
+def test_words_follow_the_names_of_the_files_in_any_order(boxes: Path, tmp_path: Path) -> None:
+    made = new_dataset(
+        boxes, tmp_path / 'a.py', classes='thrombocyte = Platelets; WBC = white_blood cell; red  Blood Cell'
+    )
+    config = Config.fromfile(made.config)
+    assert config.train_dataloader.dataset.metainfo.classes == ('red blood cell', 'white blood cell', 'platelets')
+    assert made.vocabulary.names == ('red Blood Cell', 'WBC', 'thrombocyte') and made.ok
+    assert Vocabulary.of(config.model.vocabulary) == made.vocabulary and not any('->' in note for note in made.notes)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations(range(4)), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_every_order_of_words_gives_the_same_classes(order: list[int], hidden: list[bool]) -> None:
+    names = ['sky', 'Building', 'street_lamp', 'road']
+    written = [(f'word {i}', [names[i].upper()]) if hidden[i] else names[i].replace('_', ' ') for i in order]
+    words, told = in_order_of(names, Vocabulary.of(written))
+    assert told == ()
+    for name, entry in zip(names, words.classes, strict=True):
+        assert plain_name(name) in map(plain_name, entry.names)
+
+
+def test_words_of_which_only_some_are_names_are_refused() -> None:
+    names = ['cat', 'dog', 'bird']
+    with pytest.raises(UserError, match='not "bird".*"fowl = bird"'):
+        in_order_of(names, Vocabulary.of('fowl; dog; cat'))
+    with pytest.raises(UserError, match='not a class for "fowl"'):
+        in_order_of(names, Vocabulary.of('beast = cat, dog; bird; fowl'))
+    words, told = in_order_of(names, Vocabulary.of('felid; canid; fowl'))
+    assert words.names == ('felid', 'canid', 'fowl') and told[0] == "'cat' of the files -> felid" and len(told) == 3
+
+
+def test_ids_of_a_list_are_those_of_the_label_maps(tmp_path: Path) -> None:
+    root = tmp_path / 'own'
+    for stem in 'abcde':
+        for part, pixels in (('images', np.zeros((16, 16, 3), np.uint8)), ('masks', np.full((16, 16), 7, np.uint8))):
+            (root / part).mkdir(parents=True, exist_ok=True)
+            pixels[:8] += 2
+            Image.fromarray(pixels).save(root / part / f'{stem}.png')
+    listed = tmp_path / 'ids.txt'
+    listed.write_text('9: road\n7: sky\n')
+    made = new_dataset(root, tmp_path / 'a.py', classes=listed)
+    assert isinstance(made.data, LabelMapData) and made.data.class_ids == (7, 9) and made.ok
+    assert made.vocabulary.names == ('sky', 'road') and any('those of their list: 7, 9' in note for note in made.notes)
+    listed.write_text('1: sky\n2: road\n')
+    with pytest.raises(UserError, match='label maps hold the ids 7, 9'):
+        new_dataset(root, tmp_path / 'b.py', classes=listed)

@@ -457,3 +457,27 @@ def test_voc_boxes_beyond_the_picture_are_cut_only_where_the_size_is_known(tmp_p
     other = as_boxes(voc(tmp_path / 'two' / 'mine', (5, 5, 70, 20), size=(120, 80)))
     assert all(found == [('a dog', [4, 4, 66, 16])] for found in boxes(other, 'train').values())
     assert any('say another size' in note for note in other.notes)
+
+
+@pytest.mark.parametrize('kind', ['labelme', 'voc'])
+def test_a_list_of_classes_says_their_order_where_files_hold_names(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / 'own'
+    root.mkdir()
+    if kind == 'voc':
+        box = '<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>'
+        voc(root, (1, 2, 3, 4), extra=f'<object><name>wolf</name>{box}</object>')
+    else:
+        labelme(root, [dict(label=name, points=[[1, 1], [9, 9]], shape_type='rectangle') for name in ('a dog', 'wolf')])
+    assert as_boxes(root).classes == ('a dog', 'wolf')
+    (root / 'classes.txt').write_text('wolf\na dog\n')
+    data = as_boxes(root, force=True)
+    assert data.classes == ('wolf', 'a dog') and any('classes.txt' in note for note in data.notes)
+    assert {name for listed in boxes(data, 'train').values() for name, _ in listed} == {'a dog', 'wolf'}
+
+
+def test_a_blank_line_among_the_classes_of_yolo_is_refused(tmp_path: Path) -> None:
+    root = yolo(tmp_path / 'own', 'yaml', inside_out=False)
+    (root / 'data.yaml').unlink()
+    (root / 'classes.txt').write_text('cat\n\ndog\n')
+    with pytest.raises(ConversionError, match=r'classes\.txt: line 2 is blank'):
+        as_boxes(root)

@@ -22,8 +22,8 @@ def from_data(data: Any) -> ClassList:
     if not isinstance(data, list):
         raise VocabularyError(f'{short(repr(data))} is no list of names; give ["road", "sky"].')
     if data and all(isinstance(item, Mapping) and _is_id(item.get('id')) for item in data):
-        items, notes = by_id([(int(item['id']), item) for item in data], lambda item: str(item.get('name')))
-        return ClassList(tuple(_data_group(item, n) for n, item in enumerate(items)), (), tuple(notes))
+        items, notes, ids = by_id([(int(item['id']), item) for item in data], lambda item: str(item.get('name')))
+        return ClassList(tuple(_data_group(item, n) for n, item in enumerate(items)), (), tuple(notes), ids)
     return ClassList(tuple(_data_group(item, number) for number, item in enumerate(data)))
 
 
@@ -33,11 +33,11 @@ def _from_mapping(data: Mapping[str, Any]) -> ClassList:
     if inner is not None and (len(data) == 1 or not plain or _YOLO & data.keys()):
         return from_data(inner)
     if data and all(_is_id(key) for key in data):
-        items, notes = by_id([(int(key), value) for key, value in data.items()], _first_name)
-        return ClassList(tuple(_data_group(item, n) for n, item in enumerate(items)), (), tuple(notes))
+        items, notes, ids = by_id([(int(key), value) for key, value in data.items()], _first_name)
+        return ClassList(tuple(_data_group(item, n) for n, item in enumerate(items)), (), tuple(notes), ids)
     if data and all(_is_id(value) for value in data.values()):
-        names, notes = by_id([(int(value), str(key)) for key, value in data.items()], str)
-        return ClassList(tuple((name, ()) for name in names), (), tuple(notes))
+        names, notes, ids = by_id([(int(value), str(key)) for key, value in data.items()], str)
+        return ClassList(tuple((name, ()) for name in names), (), tuple(notes), ids)
     groups = []
     for number, (name, value) in enumerate(data.items()):
         more = _names_of(value)

@@ -35,15 +35,17 @@ class ClassList:
         groups: The classes.
         lines: Line of each in its text, from 1; empty for JSON and YAML.
         notes: How it was read where it could be read otherwise; sentences for people.
+        ids: Of the classes, where the list gives them.
     """
 
     groups: tuple[Group, ...]
     lines: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    ids: tuple[int, ...] = ()
 
 
-def by_id(rows: list[tuple[int, T]], name: Callable[[T], str]) -> tuple[list[T], list[str]]:
-    """Classes in the order of their ids, without entries that say that there is no such class."""
+def by_id(rows: list[tuple[int, T]], name: Callable[[T], str]) -> tuple[list[T], list[str], tuple[int, ...]]:
+    """Classes in the order of their ids without entries that say that there is no such class, notes, and the ids."""
     if len({number for number, _ in rows}) < len(rows):
         twice = next(number for number, _ in rows if sum(number == other for other, _ in rows) > 1)
         raise VocabularyError(f'the id {twice} stands there twice; give every class its own.')
@@ -53,7 +55,8 @@ def by_id(rows: list[tuple[int, T]], name: Callable[[T], str]) -> tuple[list[T],
     note = (
         f'the numbers {rows[0][0]} to {rows[-1][0]} are ids, no names; labels are 0 to {len(kept) - 1} in their order'
     )
-    return [item for _, item in kept], [note + (f', {left} without a class left out.' if left else '.')]
+    notes = [note + (f', {left} without a class left out.' if left else '.')]
+    return [item for _, item in kept], notes, tuple(number for number, _ in kept)
 
 
 def short(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .data import from_data, once
 from .shared_names import own_names
@@ -56,10 +56,13 @@ def parse_text(text: str) -> ClassList:
             raise VocabularyError(
                 'this JSON is nested too deeply or holds a number that is too long; write "road; sky".'
             ) from None
-    parts, notes = _parts(text.translate(_WIDE)), []
-    for read in (_without_colours, _without_ids):
-        parts, note = read(parts)
-        notes += note
+    parts, notes = _without_colours(_parts(text.translate(_WIDE)))
+    parts, note, ids = _without_ids(parts)
+    found = _read_parts(parts, [*notes, *note])
+    return replace(found, ids=ids if len(ids) == len(found.groups) else ())
+
+
+def _read_parts(parts: list[_Part], notes: list[str]) -> ClassList:
     if any('=' in part.text for part in parts):
         odd = [name for name, _ in map(_group, (part.text for part in parts)) if ',' in name]
         if odd:
@@ -117,18 +120,17 @@ def _with_commas(parts: Sequence[_Part]) -> tuple[tuple[Group, ...], list[str]]:
     return groups, [note, *notes]
 
 
-def _without_ids(parts: list[_Part]) -> tuple[list[_Part], list[str]]:
-    """Entries ``0:sky``, ``1 wall`` without their ids, which are no names."""
+def _without_ids(parts: list[_Part]) -> tuple[list[_Part], list[str], tuple[int, ...]]:
+    """Entries ``0:sky``, ``1 wall`` without their ids, which are no names, and the ids."""
     found = [_NUMBERED.fullmatch(part.text.strip()) for part in parts]
     if len(parts) < 2 or not all(found):
         found = [_COUNTED.fullmatch(part.text.strip()) for part in parts]
         ids = [int(match[1]) for match in found if match]
         if len(parts) < 2 or not all(found) or ids != list(range(ids[0], ids[0] + len(ids))) or ids[0] > 1:
-            return parts, []
+            return parts, [], ()
     ids = [int(match[1]) for match in found if match]
     names = [_Part(match[2], part.line) for match, part in zip(found, parts, strict=True) if match]
-    kept, notes = by_id(list(zip(ids, names, strict=True)), lambda part: part.text)
-    return kept, notes
+    return by_id(list(zip(ids, names, strict=True)), lambda part: part.text)
 
 
 def _without_colours(parts: list[_Part]) -> tuple[list[_Part], list[str]]:

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from denseclip.datasets.converters.layout import ConversionError
@@ -26,6 +27,7 @@ from denseclip.datasets.files import read_text
 
 Colour = tuple[int, int, int]
 IGNORED_NAME = '__ignore__'
+_ORDERS = ('classes.txt', 'labels.txt')
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,40 @@ def find_class_file(folder: Path) -> ClassFile | None:
         if path.is_file():
             return _checked(path, read(path, _lines(path)))
     return None
+
+
+def by_line(path: Path) -> list[str]:
+    """Names of a list in which the number of a line is the id; blank lines at its end do not count.
+
+    Raises:
+        ConversionError: A line before is blank, so that those behind it would have other ids.
+    """
+    lines = [line.strip() for line in read_text(path).rstrip().splitlines()]
+    if '' in lines:
+        raise ConversionError(
+            f'{path}: line {lines.index("") + 1} is blank, so it is not clear whether the classes behind it count on '
+            'without it; write a name there, or remove the line'
+        )
+    return lines
+
+
+def listed_first(folder: Path, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Names of classes in the order of a list beside the data (``classes.txt``, ``labels.txt``); the others sorted.
+
+    Args:
+        folder: The data set.
+        names: As they stand in its files.
+
+    Returns:
+        The names, those of the list alone among them; and a note where a list was read.
+    """
+    found = set(names)
+    for path in (folder / name for name in _ORDERS):
+        listed = read_text(path).split('\n') if path.is_file() else []
+        known = [name for name in map(str.strip, listed) if name and name not in (IGNORED_NAME, '_background_')]
+        if found & set(known):
+            return list(dict.fromkeys([*known, *sorted(found)])), [f'order of the classes from {path}']
+    return sorted(found), []
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -98,6 +134,9 @@ def _numbered(path: Path, lines: list[tuple[int, str]]) -> Entries:
 
 
 def _listed(path: Path, lines: list[tuple[int, str]]) -> Entries:
+    gap = next((before for (before, _), (number, _) in pairwise(lines) if number > before + 1), None)
+    if gap is not None and path.name != 'codes.txt':  # NumPy reads that, and passes over such lines
+        raise ConversionError(f'{path}: line {gap + 1} names no class, though its number is an id; write a name there')
     first = -1 if lines and lines[0][1] == IGNORED_NAME else 0
     return [(place, name, None) for place, (_, name) in enumerate(lines, start=first)]
 

@@ -10,7 +10,10 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from denseclip.datasets.files import UnreadableFileError
 from denseclip.datasets.own_data.map_files import MapReader
+
+_STRANGE = -2  # in a table of classes by id: neither a class nor ignored
 
 
 class Reading(TypedDict, total=False):
@@ -191,15 +194,27 @@ class LabelMapData:
             count: Number of classes.
 
         Returns:
-            A function; int (H, W), -1 for pixels of no class.
+            A function; int (H, W), -1 for pixels of no class. It raises ``UnreadableFileError`` where a label map holds
+            an id that is neither a class nor ignored.
         """
         labels = {_place(p.picture): p.label for split in self.splits.values() for p in split.pairs}
-        table = np.full(256, -1, dtype=np.int64)
+        table = np.full(256, _STRANGE, dtype=np.int64)
+        table[[255, *(i for i in self.ignored if i < 256)]] = -1
         for label, i in enumerate(self.ids_of(count)):
             table[i] = label
 
         def read(picture: str) -> np.ndarray:
-            return table[self.reader.read(labels[_place(Path(picture))])[0]]
+            path = labels[_place(Path(picture))]
+            ids = self.reader.read(path)[0]
+            if ids.max(initial=0) < 256:
+                classes = table[ids]
+                if classes.min(initial=0) > _STRANGE:
+                    return classes
+            strange = [int(i) for i in np.unique(ids) if i > 255 or table[i] == _STRANGE]
+            raise UnreadableFileError(
+                f'{path}: holds the ids {", ".join(map(str, strange[:10]))}, which are neither a class nor ignored; '
+                f'name them, or say which are no class with --ignore {" ".join(map(str, strange[:10]))}'
+            )
 
         return read
 

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from denseclip.datasets.coco_objects import LARGEST_SIDE, is_side
 from denseclip.datasets.converters.layout import ConversionError
 from denseclip.datasets.files import UnreadableFileError, read_text
+from denseclip.datasets.own_data.class_files import listed_first
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.gather import Gathering, found_picture
 from denseclip.datasets.own_data.pictures import FoundPicture, find_picture
@@ -89,7 +90,9 @@ def from_labelme(folder: Path, paths: list[Path], conversion: Conversion) -> Box
         split = split_of(path.parent.relative_to(folder).as_posix())
         gathered.add(split, partial(_picture, folder, path, gathered.left_out))
     pictures = [picture for part in gathered.found.values() for picture in part.values()]
-    return gathered.box_data(conversion, sorted({entry.name for picture in pictures for entry in picture.objects}))
+    classes, ordered = listed_first(folder, {entry.name for picture in pictures for entry in picture.objects})
+    gathered.notes += ordered
+    return gathered.box_data(conversion, classes)
 
 
 def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture:

@@ -10,6 +10,7 @@ from denseclip.datasets.converters.layout import ConversionError, raise_if_any
 from denseclip.datasets.converters.voc_boxes import VocFile, VocObject, read_voc
 from denseclip.datasets.converters.xml_files import root_tag
 from denseclip.datasets.files import read_text
+from denseclip.datasets.own_data.class_files import listed_first
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import (
     PICTURE_FOLDERS,
@@ -83,8 +84,9 @@ def from_voc(folder: Path, conversion: Conversion) -> BoxData:
             except ConversionError as error:
                 problems.append(str(error))
     raise_if_any(problems, folder)
-    classes = sorted({entry.name for file in files.values() for entry in file.objects})
-    return as_box_data(Found(classes, found, notes, marked=bool(marked)), conversion)
+    names_found = {entry.name for file in files.values() for entry in file.objects}
+    classes, ordered = listed_first(folder, names_found)
+    return as_box_data(Found(classes, found, [*notes, *ordered], marked=bool(marked)), conversion)
 
 
 def _read(paths: Mapping[str, Path]) -> tuple[dict[str, VocFile], list[str]]:

@@ -11,6 +11,7 @@ import yaml
 
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
 from denseclip.datasets.files import read_text
+from denseclip.datasets.own_data.class_files import by_line
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.pictures import (
     Found,
@@ -120,8 +121,7 @@ def _class_names(folder: Path, about: Mapping[str, Any], source: Path | None) ->
         )
     given = about.get('names')
     if given is None:
-        lines = read_text(source).splitlines()
-        given = [line.strip() for line in lines if line.strip()]
+        given = by_line(source)
     try:
         pairs = [*(given.items() if isinstance(given, dict) else enumerate(given))]
         names = {int(number): str(name).strip() for number, name in pairs}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from denseclip.datasets.converters import ConversionError
 from denseclip.datasets.files import UnreadableFileError
-from denseclip.datasets.own_data.class_files import find_class_file
+from denseclip.datasets.own_data.class_files import by_line, find_class_file, listed_first
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,26 @@ def test_any_name_comes_back(tmp_path_factory: pytest.TempPathFactory, name: str
     (folder / 'labelmap.txt').write_text(f'{name}:1,2,3::\n', encoding='utf-8')
     found = find_class_file(folder)
     assert found is not None and found.names == {0: name}
+
+
+def test_a_blank_line_never_moves_the_ids_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / 'classes.txt'
+    path.write_text('cat \n dog\n\n \n')
+    assert by_line(path) == ['cat', 'dog']
+    path.write_text('cat\n\ndog\n')
+    with pytest.raises(ConversionError, match=r'classes\.txt: line 2 is blank'):
+        by_line(path)
+    (tmp_path / 'class_names.txt').write_text('_background_\nfir\n\noak\n')
+    with pytest.raises(ConversionError, match=r'class_names\.txt: line 3 names no class'):
+        find_class_file(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['classes.txt', 'labels.txt'])
+def test_a_list_beside_the_data_says_the_order(tmp_path: Path, name: str) -> None:
+    assert listed_first(tmp_path, {'sky', 'bus'}) == (['bus', 'sky'], [])
+    (tmp_path / name).write_text('__ignore__\n_background_\nsky\ncar\n')
+    assert listed_first(tmp_path, {'sky', 'bus'}) == (
+        ['sky', 'car', 'bus'],
+        [f'order of the classes from {tmp_path / name}'],
+    )
+    assert listed_first(tmp_path, {'bus'}) == (['bus'], [])  # a list of something else
