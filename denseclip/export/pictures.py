@@ -12,6 +12,8 @@ from denseclip.models.segmentors.ovseg import OVSeg
 from denseclip.runtime.manifest import Picture
 
 _UNLIMITED = 2**31
+_PACKING = ('PackSegInputs', 'PackPanopticInputs', 'PackDetInputs')
+"""Without annotations all of them pack the picture alone."""
 
 
 def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
@@ -24,7 +26,7 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
     Raises:
         ExportError: If the runtime cannot do one of them.
     """
-    resizing = _resizing(steps)
+    resizing = resizing_of(steps)
     if not hasattr(model.data_preprocessor, 'test_cfg'):
         raise ExportError(f"the runtime has no counterpart of '{type(model.data_preprocessor).__name__}'.")
     before, padding = model.data_preprocessor, model.data_preprocessor.test_cfg or {}
@@ -50,7 +52,7 @@ def picture_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
 
 def detector_steps(steps: Sequence[Mapping[str, Any]], model: Any) -> Picture:
     """The test pipeline and the data preprocessor of an MMDet detector; see :func:`picture_steps`."""
-    resizing = _resizing(steps)
+    resizing = resizing_of(steps)
     before = model.data_preprocessor
     normal = before._enable_normalize
     return Picture(
@@ -99,8 +101,15 @@ def _filling(model: Any) -> tuple[tuple[int, int] | None, tuple[float, ...]]:
     return _pair(model.tower.multiple), colour
 
 
-def _resizing(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How pictures are resized, in the words of :class:`Picture`."""
+def resizing_of(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How pictures are resized, in the words of :class:`Picture`.
+
+    Args:
+        steps: See :func:`picture_steps`.
+
+    Raises:
+        ExportError: If the runtime cannot do one of them.
+    """
     found: dict[str, Any] = {}
     for step in steps:
         kind = step['type'].rsplit('.')[-1]
@@ -108,7 +117,7 @@ def _resizing(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             found['resize'], found['keep_ratio'] = _resize(step)
         elif kind == 'PillowResizeShortSide' and not found and isinstance(step.get('short_side', 800), int):
             found = {'fit': (step.get('short_side', 800), step.get('max_long_side', 1333) or 0), 'backend': 'pillow'}
-        elif kind not in ('PackSegInputs', 'PackDetInputs'):
+        elif kind not in _PACKING:
             raise ExportError(f"the runtime has no counterpart of the test pipeline's '{kind}'.")
     return {'resize': None, 'keep_ratio': True, **found}
 
