@@ -6,15 +6,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from generated import write_dataset
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
-from torch import Tensor, nn
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
+from PIL import Image
+from torch import Tensor, distributed, nn
+from two_ranks import two_ranks
 
+from denseclip.engine.data.samples import DamagedSampleError, NamedPipeline
 from denseclip.engine.hooks import PreciseBNHook
-from denseclip.engine.hooks.precise_bn import measure_batch_norm
+from denseclip.engine.hooks.precise_bn import measure_batch_norm, same_sized
 
 
 class Model(nn.Module):
@@ -55,7 +63,7 @@ def run(hook: PreciseBNHook, iterations: range, batches: list[Tensor]) -> Model:
         model=model,
         max_iters=5,
         hooks=[],
-        cfg=None,
+        cfg=Config({'train_cfg': {}}),
         build_dataloader=lambda config, seed: batches,
         logger=SimpleNamespace(info=lambda text: None),
     )
@@ -130,6 +138,133 @@ def test_pictures_of_several_sizes_weigh_alike() -> None:
     before = model[2].running_var.clone()
     measure_batch_norm(model, [{'inputs': [picture]} for picture in pictures])
     assert torch.equal(model[2].running_var, before)
+
+
+def segmentor() -> Any:
+    return MODELS.build(
+        {
+            'type': 'mmseg.EncoderDecoder',
+            'data_preprocessor': {'type': 'mmseg.SegDataPreProcessor', 'size_divisor': 32},
+            'backbone': {
+                'type': 'mmseg.ResNetV1c', 'depth': 18, 'base_channels': 4, 'stem_channels': 4,
+                'norm_cfg': {'type': 'BN'},
+            },
+            'decode_head': {
+                'type': 'mmseg.FCNHead', 'in_channels': 32, 'in_index': 3, 'channels': 8, 'num_convs': 1,
+                'num_classes': 3, 'norm_cfg': {'type': 'BN'},
+            },
+        }
+    ).train()  # fmt: skip
+
+
+def photos(folder: Path, *sizes: tuple[int, int]) -> dict[str, Any]:
+    """A data set whose pictures are brought to one height before their label maps are read."""
+    generator = np.random.default_rng(0)
+    for kind in ('pictures', 'labels'):
+        (folder / kind).mkdir()
+    for number, (height, width) in enumerate(sizes):
+        pixels = generator.integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / 'pictures' / f'{number}.jpg')
+        Image.fromarray(pixels[..., 0] % 3).save(folder / 'labels' / f'{number}.png')
+    return {
+        'type': 'mmseg.BaseSegDataset', 'data_root': str(folder), 'metainfo': {'classes': ('a', 'b', 'c')},
+        'data_prefix': {'img_path': 'pictures', 'seg_map_path': 'labels'},
+        'pipeline': [
+            {'type': 'LoadImageFromFile'}, {'type': 'Resize', 'scale': (256, 32), 'keep_ratio': True},
+            {'type': 'mmseg.LoadAnnotations'}, {'type': 'mmseg.PackSegInputs'},
+        ],
+    }  # fmt: skip
+
+
+def a_runner(dataset: dict[str, Any], hook: PreciseBNHook, **train_cfg: Any) -> Any:
+    config = Config(
+        {
+            'train_cfg': train_cfg,
+            'train_dataloader': {'dataset': dataset},
+            'test_dataloader': {'dataset': dataset},
+        }
+    )
+    return SimpleNamespace(
+        model=segmentor(), hooks=[hook], cfg=config, iter=4, max_iters=5,
+        build_dataloader=Runner.build_dataloader, logger=SimpleNamespace(info=lambda text: None),
+    )  # fmt: skip
+
+
+def test_label_maps_of_other_sizes_than_their_pictures(tmp_path: Path) -> None:
+    """Photographs of one shape and several resolutions: equal inputs, unequal labels."""
+    hook = PreciseBNHook(batch_size=2)
+    runner = a_runner(photos(tmp_path, (48, 64), (96, 128)), hook)
+    before = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    hook.before_train(runner)
+    assert all(torch.equal(value, before[name]) for name, value in runner.model.state_dict().items())
+    hook.after_train_iter(runner, 4)
+    assert not torch.equal(
+        runner.model.backbone.layer4[1].bn2.running_mean, before['backbone.layer4.1.bn2.running_mean']
+    )
+
+
+def test_what_the_model_cannot_take_is_said_before_the_first_iteration(tmp_path: Path) -> None:
+    hook = PreciseBNHook(batch_size=2)
+    runner = a_runner(photos(tmp_path, (48, 64)), hook)
+    runner.model.decode_head.loss_by_feat = lambda *args: {}['labels']
+    with pytest.raises(ValueError, match=r"PreciseBNHook cannot .*KeyError: 'labels'.*custom_hooks"):
+        hook.before_train(runner)
+
+
+def test_damaged_pictures_are_skipped_here_too(tmp_path: Path) -> None:
+    hook = PreciseBNHook(batch_size=3)
+    dataset = photos(tmp_path, (48, 64), (48, 64), (48, 64))
+    (tmp_path / 'pictures' / '1.jpg').write_bytes(b'')
+    seen: list[int] = []
+
+    def build(config: Any, seed: int) -> Any:
+        loader = Runner.build_dataloader(config, seed=seed)
+        loader.dataset.pipeline = NamedPipeline(loader.dataset.pipeline)  # as SuiteRunner does
+        return loader
+
+    for on_damaged in ('skip', 'stop'):
+        runner = a_runner(dataset, hook, on_damaged=on_damaged)
+        runner.build_dataloader = build
+        runner.model.register_forward_pre_hook(
+            lambda module, args, inputs: seen.append(len(inputs['inputs'])), with_kwargs=True
+        )
+        if on_damaged == 'stop':
+            with pytest.raises(DamagedSampleError, match='1.jpg'):
+                hook.before_train(runner)
+        else:
+            hook.before_train(runner)
+            hook.after_train_iter(runner, 4)
+    assert seen == [3, 3]
+
+
+def test_masks_follow_their_pictures() -> None:
+    sample = SegDataSample(metainfo={'img_path': 'x.jpg'})
+    sample.gt_panoptic_seg = PixelData(metainfo={'segments_info': [1]}, data=torch.arange(4).view(1, 2, 2))
+    sample.gt_instances = InstanceData(labels=torch.tensor([5]), masks=torch.eye(2, dtype=torch.bool)[None])
+    [(group, share)] = same_sized({'inputs': [torch.zeros(3, 4, 6)], 'data_samples': [sample]})
+    fitted = group['data_samples'][0]
+    rows = [[0, 0, 0, 1, 1, 1]] * 2 + [[2, 2, 2, 3, 3, 3]] * 2
+    assert share == 1 and fitted.gt_panoptic_seg.data.tolist() == [rows]
+    assert fitted.gt_panoptic_seg.segments_info == [1] and fitted.img_path == 'x.jpg'
+    assert fitted.gt_instances.masks.long().tolist() == [[[int(v in (0, 3)) for v in row] for row in rows]]
+    assert sample.gt_panoptic_seg.data.shape == (1, 2, 2) and sample.gt_instances.masks.shape == (1, 2, 2)
+
+
+def _passes() -> tuple[int, list[float]]:
+    """Passes of a rank; the second rank's pictures have three sizes, the first one's only one."""
+    model: Any = nn.Sequential(nn.BatchNorm2d(3)).train()
+    model.data_preprocessor = lambda batch, training: {'inputs': torch.stack(batch['inputs'])}
+    plain, count = model.forward, []
+    model.forward = lambda inputs, mode: count.append(plain(inputs).sum())
+    sizes = [(4, 4)] * 3 if distributed.get_rank() == 0 else [(4, 4), (4, 5), (5, 5)]
+    pictures = [torch.full((3, *size), float(n + distributed.get_rank())) for n, size in enumerate(sizes)]
+    measure_batch_norm(model, [{'inputs': pictures}])
+    return len(count), model[0].running_mean.tolist()
+
+
+def test_processes_make_as_many_passes(tmp_path: Path) -> None:
+    for passes, mean in two_ranks(_passes, tmp_path):
+        assert passes == 3 and mean == pytest.approx([1.5] * 3)
 
 
 @pytest.mark.slow
