@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -94,23 +95,55 @@ def open_coco(path: str | Path, *, objects: bool = True) -> tuple[Content, list[
     Raises:
         UnreadableFileError: If the file is missing or cut off, or a key is missing.
     """
+    content = _read_json(path)
+    if not objects and isinstance(content, dict):
+        content.setdefault('annotations', [])
+    for part in _NEEDED:
+        _entries(path, content, part)
+    return content, list(shape_faults(content))
+
+
+def category_names(path: str | Path) -> tuple[str, ...]:
+    """Names of the categories in the order of the file; nothing else of it is looked at, and a file is read once.
+
+    Args:
+        path: The JSON file.
+
+    Raises:
+        UnreadableFileError: If the file is missing or cut off, or names no categories.
+    """
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
+        changed = Path(path).stat().st_mtime_ns
+    except OSError:
+        changed = 0  # reading says what is wrong
+    return _category_names(str(path), changed)
+
+
+@functools.lru_cache(maxsize=64)
+def _category_names(path: str, changed: int) -> tuple[str, ...]:
+    del changed  # when the file was written: another file of that name is read anew
+    return tuple(str(entry['name']) for entry in _entries(path, _read_json(path), 'categories'))
+
+
+def _read_json(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8-sig'))
     except FileNotFoundError:
         raise UnreadableFileError(f'{path}: no such file') from None
     except (OSError, ValueError, RecursionError) as error:
         raise UnreadableFileError(f'{path}: is no readable JSON ({error})') from error
-    if not objects and isinstance(content, dict):
-        content.setdefault('annotations', [])
-    for part, keys in _NEEDED.items():
-        entries = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise UnreadableFileError(f'{path}: has no list "{part}"; is it an annotation file in COCO\'s format?')
-        for place, entry in enumerate(entries):
-            lacking = [key for key in keys if not isinstance(entry, Mapping) or key not in entry]
-            if lacking:
-                raise UnreadableFileError(f'{path}: {part}[{place}] has no "{lacking[0]}"')
-    return content, list(shape_faults(content))
+
+
+def _entries(path: str | Path, content: Any, part: str) -> list[Any]:
+    """A list of an annotation file whose entries have the keys that are needed."""
+    entries = content.get(part) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise UnreadableFileError(f'{path}: has no list "{part}"; is it an annotation file in COCO\'s format?')
+    for place, entry in enumerate(entries):
+        lacking = [key for key in _NEEDED[part] if not isinstance(entry, Mapping) or key not in entry]
+        if lacking:
+            raise UnreadableFileError(f'{path}: {part}[{place}] has no "{lacking[0]}"')
+    return entries
 
 
 def shape_faults(content: Mapping[str, Iterable[Mapping[str, Any]]]) -> Iterator[CocoFault]:

@@ -17,7 +17,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.registry import DATASETS
 
-from denseclip.datasets.coco_json import ids_by_name, open_coco, read_coco
+from denseclip.datasets.coco_json import category_names, ids_by_name, read_coco
 
 
 def shifted_label(dataset: Any) -> tuple[str, str] | None:
@@ -36,8 +36,7 @@ def shifted_label(dataset: Any) -> tuple[str, str] | None:
     if not isinstance(dataset, CocoDataset) or type(dataset).load_data_list is not CocoDataset.load_data_list:
         return None
     classes = [str(name) for name in dataset.metainfo['classes']]
-    listed = [str(entry['name']) for entry in open_coco(dataset.ann_file, objects=False)[0]['categories']]
-    used = [name for name in listed if name in classes]
+    used = [name for name in category_names(dataset.ann_file) if name in classes]
     return next((pair for pair in zip(used, [*classes, *used], strict=False) if pair[0] != pair[1]), None)
 
 

@@ -38,6 +38,7 @@ from denseclip.datasets.coco_json import AREA, FILE_NAME, MARKS, NAME, SIZES, Ru
 from denseclip.datasets.converters.cityscapes import SCORED
 from denseclip.datasets.miniworld.kinds import metainfo as miniworld_metainfo
 from denseclip.datasets.panoptic_names import COCO_PANOPTIC_IDS
+from denseclip.recipes import ignored_label
 from denseclip.structures.panoptic import VOID
 from denseclip.visualization.palette import class_colour
 
@@ -229,6 +230,7 @@ class PanopticSegmentsDataset(BaseDataset):
             'width': image.get('width'),
             'seg_map_path': str(Path(self.data_prefix['seg_map_path']) / annotation['file_name']),
             'segments_info': segments,
+            'ignored_label': ignored_label(len(self.metainfo['classes'])),
             'reduce_zero_label': False,
             'seg_fields': [],
         }

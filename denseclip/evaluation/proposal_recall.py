@@ -11,6 +11,7 @@ from mmengine.registry import METRICS
 from torch import Tensor
 
 from denseclip.evaluation.picture_metric import Job, PictureMetric
+from denseclip.recipes import ignored_label
 
 
 def best_ious(proposals: Tensor, segments: Tensor, void: Tensor | None = None) -> Tensor:
@@ -57,7 +58,7 @@ class ProposalRecallMetric(PictureMetric):
     Args:
         thresholds: IoU, 0..1.
         sets: Named sets of classes, as names or as indices.
-        ignore_index: Label of ignored pixels in ``gt_sem_seg``.
+        ignore_index: Label of ignored pixels in ``gt_sem_seg``; default: 65535 beyond 255 classes, else 255.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: See there.
     """
@@ -68,7 +69,7 @@ class ProposalRecallMetric(PictureMetric):
         self,
         thresholds: Sequence[float] = (0.5,),
         sets: Mapping[str, Sequence[int | str]] | None = None,
-        ignore_index: int = 255,
+        ignore_index: int | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -116,7 +117,8 @@ class ProposalRecallMetric(PictureMetric):
         else:
             ids = torch.as_tensor(sample['gt_sem_seg']['data']).squeeze(0)
             wanted = ids.unique()
-            wanted = wanted[wanted != self.ignore_index]
+            count = len((self.dataset_meta or {}).get('classes', ()))
+            wanted = wanted[wanted != (ignored_label(count) if self.ignore_index is None else self.ignore_index)]
             labels = wanted.long()
         segments = ids == wanted[:, None, None]
         kept = segments.flatten(1).any(dim=1)  # the resizing of a label map may have lost a segment

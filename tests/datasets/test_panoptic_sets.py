@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from generated import layout_of, write_dataset
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
@@ -161,3 +161,21 @@ def _plane(values):
     from mmengine.structures import PixelData
 
     return PixelData(data=torch.tensor([values]))
+
+
+def test_beyond_255_classes_void_is_no_class():
+    segments = [dict(id=7, category_id=255, iscrowd=0, area=1)]
+    results = dict(
+        img=np.zeros((1, 2, 3), np.uint8), gt_seg_map=np.array([[256, 255]], np.int32), segments_info=segments
+    )
+    pack = TRANSFORMS.build(dict(type='PackPanopticInputs', meta_keys=()))
+    sample = pack({**results, 'ignored_label': 65535})['data_samples']
+    assert sample.gt_sem_seg.data.tolist() == [[[255, 65535]]]
+    names = tuple(f'class {k}' for k in range(256))
+
+    class Many(PanopticSegmentsDataset):
+        METAINFO = dict(classes=names, thing_classes=names, category_ids=tuple(range(256)))
+
+    many = Many(lazy_init=True)
+    annotation = dict(image_id=1, file_name='a.png', segments_info=[dict(id=7, category_id=255)])
+    assert many.sample(annotation, {}, {255: 255})['ignored_label'] == 65535

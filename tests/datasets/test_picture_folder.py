@@ -77,3 +77,9 @@ def test_suppressed_labels_become_minus_one(labels, expected):
     transform = TRANSFORMS.build(dict(type='SuppressLabels', labels=labels))
     out = transform(dict(gt_seg_map=np.array([[0, 3, 255]], dtype=np.uint8)))['gt_seg_map']
     assert out.dtype == np.int16 and out.tolist() == [expected]
+
+
+def test_suppressed_labels_of_many_classes_keep_their_ignored_label():
+    transform = TRANSFORMS.build(dict(type='SuppressLabels', labels=[3]))
+    out = transform(dict(gt_seg_map=np.array([[255, 3, 65535]], dtype=np.int32)))['gt_seg_map']
+    assert out.tolist() == [[255, -1, 65535]]

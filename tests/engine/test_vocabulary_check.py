@@ -6,15 +6,23 @@ import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from mmdet.datasets import CocoDataset
+from mmseg.models import SegDataPreProcessor
 from torch import nn
 
 from denseclip.clip.vocabulary import Vocabulary
-from denseclip.datasets import NamedCocoDataset
+from denseclip.datasets import NamedCocoDataset, coco_json
 from denseclip.engine.hooks import VocabularyCheckHook
-from denseclip.engine.hooks.vocabulary_check import VocabularyMismatchError, check_parts, compare_vocabulary
+from denseclip.engine.hooks.vocabulary_check import (
+    VocabularyMismatchError,
+    check_parts,
+    compare_things,
+    compare_vocabulary,
+)
 
 CLASSES = ['sky', 'sign symbol', 'car']
 
@@ -103,3 +111,57 @@ def test_the_hook_looks_into_wrappers() -> None:
         check(SimpleNamespace(datasets=[part('a', 'b'), part('b', 'a')], metainfo=metainfo))
     with pytest.raises(VocabularyMismatchError, match='3 '):
         check(SimpleNamespace(dataset=SimpleNamespace(datasets=[part('a', 'b', 'c')])))
+
+
+def test_validations_read_the_annotation_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'val.json'
+    path.write_text(json.dumps({'images': [], 'annotations': [], 'categories': [{'id': 1, 'name': 'a'}]}))
+    data = CocoDataset(ann_file=str(path), metainfo={'classes': ('a',)}, pipeline=[], lazy_init=True)
+    read: list[str] = []
+    loads = json.loads
+    monkeypatch.setattr(coco_json.json, 'loads', lambda text: read.append(text) or loads(text))
+    runner = SimpleNamespace(model=nn.Module(), logger=None, val_dataloader=SimpleNamespace(dataset=data))
+    hook = VocabularyCheckHook()
+    for _ in range(3):
+        hook.before_val(runner)
+    VocabularyCheckHook().before_val(runner)
+    assert len(read) == 1
+
+
+def test_things_of_the_model_are_those_of_the_data() -> None:
+    model = SimpleNamespace(
+        tasks=SimpleNamespace(tasks=('panoptic',)), is_thing=torch.tensor([False, True, True, False])
+    )
+    meta = {'classes': ('sky', 'sign', 'car'), 'thing_classes': ('sign', 'car')}
+    assert compare_things(model, meta) is None  # the fourth is a background with words
+    note = compare_things(model, {**meta, 'thing_classes': ('car',)})
+    assert note is not None and '2 of 3 classes as things, the data set 1' in note and '"sign" is stuff' in note
+    assert compare_things(model, {'classes': ('sky', 'sign', 'car')}) is None
+    model.tasks.tasks = ('semantic',)
+    assert compare_things(model, {**meta, 'thing_classes': ()}) is None
+
+
+def test_other_things_are_a_warning_in_a_test(caplog: pytest.LogCaptureFixture) -> None:
+    model: Any = nn.Module()
+    model.vocabulary = Vocabulary.from_names(['sky', 'car'])
+    model.tasks, model.is_thing = SimpleNamespace(tasks=('panoptic',)), torch.tensor([True, True])
+    data = SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': ('sky', 'car'), 'thing_classes': ('car',)}))
+    with caplog.at_level(logging.WARNING):
+        VocabularyCheckHook().before_test(
+            SimpleNamespace(model=model, logger=logging.getLogger('check'), test_dataloader=data)
+        )
+    assert '"sky" is stuff' in caplog.text
+
+
+def test_padding_is_no_class() -> None:
+    def train(count: int, **settings: Any) -> None:
+        model: Any = nn.Module()
+        model.data_preprocessor = SegDataPreProcessor(**settings)
+        data = SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': tuple(map(str, range(count)))}))
+        VocabularyCheckHook().before_train(SimpleNamespace(model=model, logger=None, train_dataloader=data))
+
+    train(255, size_divisor=32)
+    train(300, size_divisor=32, seg_pad_val=65535)
+    train(300)  # pads nothing
+    with pytest.raises(VocabularyMismatchError, match='seg_pad_val=255 .* 300 classes .* 65535'):
+        train(300, size_divisor=32)

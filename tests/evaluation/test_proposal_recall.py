@@ -91,3 +91,13 @@ def test_what_is_missing_is_named() -> None:
         scores([sample(torch.zeros(1, 8, 8, dtype=torch.bool), panoptic=True)], sets={'x': ['zebra']})
     with pytest.raises(ValueError, match='thresholds'):
         ProposalRecallMetric(thresholds=(1.5,))
+
+
+def test_beyond_255_classes_the_label_255_is_a_class() -> None:
+    labels = torch.full((8, 8), 65535)
+    labels[square(0, 0)] = 255
+    metric = ProposalRecallMetric()
+    metric.dataset_meta = {'classes': tuple(map(str, range(300)))}
+    metric.process({}, [{'gt_sem_seg': {'data': labels[None]}, 'pred_proposals': {'masks': square(0, 0)[None]}}])
+    found = metric.evaluate(1)
+    assert found['segments'] == 1 and found['recall'] == 100

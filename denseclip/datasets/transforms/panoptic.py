@@ -14,12 +14,14 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.datasets.transforms import PackSegInputs
 
 from denseclip.datasets.files import UnreadableFileError, open_picture
+from denseclip.recipes import ignored_label
 from denseclip.structures.panoptic import ids_of_picture
 from denseclip.structures.segment_targets import segment_targets
 
 FIRST_NUMBER = 256
 """Number of the first segment in ``gt_seg_map``; lower values, such as the 255 of padding, are void."""
-IGNORED = 255
+VOID_NUMBER = 255
+"""Number of pixels of no segment in ``gt_seg_map``."""
 
 
 def read_segment_ids(path: str | Path, listed: Iterable[int]) -> np.ndarray:
@@ -59,7 +61,7 @@ class LoadPanopticSegments(BaseTransform):
         segments = [{**s, 'area': s['area'] or area.get(s['id'], 0)} for s in results['segments_info']]
         results['segments_info'] = segments
         place = {segment['id']: number for number, segment in enumerate(segments, start=FIRST_NUMBER)}
-        numbers = np.array([place.get(int(i), IGNORED) for i in found], dtype=np.int32)
+        numbers = np.array([place.get(int(i), VOID_NUMBER) for i in found], dtype=np.int32)
         results['gt_seg_map'] = numbers[inverse.reshape(ids.shape)]
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
@@ -73,8 +75,9 @@ class PackPanopticInputs(PackSegInputs):
     """Pack picture and truth for query-based models.
 
     The data sample gets ``gt_panoptic_seg`` (``data``: segment of each pixel, int32 (1, H, W), 0 = void; metainfo
-    ``segments_info`` with ``id``, ``category_id``, ``iscrowd``, ``area``), ``gt_sem_seg`` (255 = void or crowd) and, if
-    asked for, ``gt_instances`` (``labels``, ``masks`` of all segments, things and stuff, without crowds).
+    ``segments_info`` with ``id``, ``category_id``, ``iscrowd``, ``area``), ``gt_sem_seg`` (void or crowd: 255, or
+    65535 beyond 255 classes) and, if asked for, ``gt_instances`` (``labels``, ``masks`` of all
+    segments, things and stuff, without crowds).
 
     Args:
         with_instances: Make ``gt_instances``, for training.
@@ -101,7 +104,8 @@ class PackPanopticInputs(PackSegInputs):
         sample = packed['data_samples']
         segments = [{**s, 'id': i} for i, s in enumerate(results['segments_info'], start=1)]
         ids = np.maximum(numbers.astype(np.int32) - (FIRST_NUMBER - 1), 0)
-        labels = np.array([IGNORED, *(IGNORED if s['iscrowd'] else s['category_id'] for s in segments)], dtype=np.int64)
+        ignored = results.get('ignored_label', ignored_label(0))  # data sets of the suite say it by their classes
+        labels = np.array([ignored, *(ignored if s['iscrowd'] else s['category_id'] for s in segments)], dtype=np.int64)
         sample.gt_panoptic_seg = PixelData(metainfo={'segments_info': segments}, data=torch.from_numpy(ids)[None])
         sample.gt_sem_seg = PixelData(data=torch.from_numpy(labels[ids])[None])
         if self.with_instances:

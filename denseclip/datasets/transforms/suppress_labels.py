@@ -28,8 +28,12 @@ class SuppressLabels(BaseTransform):
         self.labels = None if labels is None else tuple(labels)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Change ``results['gt_seg_map']``, an integer array (H, W), to int16, the smallest type that cv2 resizes."""
-        labels = results['gt_seg_map'].astype(np.int16)
+        """Change ``results['gt_seg_map']``, an integer array (H, W), to int16, the smallest type that cv2 resizes.
+
+        Where that cannot hold the labels (65535 of 16-bit label maps), to int32.
+        """
+        given = results['gt_seg_map']
+        labels = given.astype(np.int16 if given.max(initial=0) <= np.iinfo(np.int16).max else np.int32)
         hidden = np.ones_like(labels, dtype=bool) if self.labels is None else np.isin(labels, self.labels)
         labels[hidden] = UNLABELLED_ID
         results['gt_seg_map'] = labels

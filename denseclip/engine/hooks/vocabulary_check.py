@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from mmengine.hooks import Hook
@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from denseclip.datasets.named_coco import shifted_label
+from denseclip.recipes import ignored_label
 
 
 class VocabularyMismatchError(ValueError):
@@ -30,16 +31,23 @@ class VocabularyCheckHook(Hook):
     """Compare the model's vocabulary with the data set's classes before the first batch.
 
     Another number of classes, or other classes in a part of a concatenated data set, stops the run. Other names, or the
-    same names in another order, are a warning: synonyms are legitimate, a shuffled order hardly is.
+    same names in another order, are a warning: synonyms are legitimate, a shuffled order hardly is. So is a class that
+    the model counts as a thing and the data set as stuff, where panoptic or instance results are scored. A training
+    whose padding has the label of a class stops.
 
     Models without a vocabulary and data sets without classes are left alone.
     """
 
     priority = 'VERY_HIGH'
 
+    def __init__(self) -> None:
+        self._checked: dict[str, Any] = {}
+
     def before_train(self, runner: Runner) -> None:
         """Check against the training set."""
-        self._check(runner, runner.train_dataloader.dataset, 'training')
+        dataset = runner.train_dataloader.dataset
+        self._check(runner, dataset, 'training')
+        check_padding(getattr(unwrap_model(runner.model), 'data_preprocessor', None), len(_classes(dataset)[0]))
 
     def before_val(self, runner: Runner) -> None:
         """Check against the validation set."""
@@ -54,16 +62,68 @@ class VocabularyCheckHook(Hook):
         vocabulary = getattr(model, 'vocabulary', None)
         if role == 'training':  # some models learn from other classes than they are tested on
             vocabulary = getattr(model, 'train_vocabulary', None) or vocabulary
-        parts = list(_parts(dataset))
-        listed = [tuple(getattr(part, 'metainfo', {}).get('classes') or ()) for part in parts]
-        for part in parts:
-            check_positions(part, role)
-        check_parts(listed, role)
+        listed = _classes(dataset)
+        if self._checked.get(role) is not dataset:  # validations come again and again, their files do not change
+            for part in _parts(dataset):
+                check_positions(part, role)
+            check_parts(listed, role)
+            self._checked[role] = dataset
         if vocabulary is None or not listed[0]:
             return
         warning = compare_vocabulary(list(vocabulary.names), list(listed[0]), role)
         if warning:
             runner.logger.warning(warning)
+        differing = None if role == 'training' else compare_things(model, next(_parts(dataset)).metainfo)
+        if differing:
+            runner.logger.warning(differing)
+
+
+def check_padding(preprocessor: Any, num_classes: int) -> None:
+    """Stop before padding is learnt as a class.
+
+    Args:
+        preprocessor: Of the model; those that pad no labels are left alone.
+        num_classes: Of the training set.
+
+    Raises:
+        VocabularyMismatchError: Its ``seg_pad_val`` is the label of a class.
+    """
+    value = getattr(preprocessor, 'seg_pad_val', None)
+    pads = getattr(preprocessor, 'size', None) is not None or getattr(preprocessor, 'size_divisor', None) is not None
+    if pads and isinstance(value, int) and 0 <= value < num_classes:
+        raise VocabularyMismatchError(
+            f'model.data_preprocessor.seg_pad_val={value} is the label of one of the {num_classes} classes of the '
+            f'training set: padding would be learnt as that class. Set it to {ignored_label(num_classes)}.'
+        )
+
+
+def compare_things(model: Any, metainfo: Mapping[str, Any]) -> str | None:
+    """Compare which classes are countable.
+
+    Args:
+        model: Says so in ``is_thing``, and by ``tasks`` whether it matters.
+        metainfo: Of the data set; ``classes`` in the order of the labels, ``thing_classes`` those that are.
+
+    Returns:
+        A warning, or None.
+    """
+    tasks = set(getattr(getattr(model, 'tasks', None), 'tasks', ()))
+    if 'thing_classes' not in metainfo or not tasks & {'panoptic', 'instance'}:
+        return None
+    things, classes = set(metainfo['thing_classes']), list(metainfo['classes'])
+    ours = [bool(flag) for flag in model.is_thing][: len(classes)]
+    pairs = [(name, name in things) for name in classes]
+    differing = [
+        f'"{name}" is {"a thing" if counted else "stuff"}'
+        for (name, counted), mine in zip(pairs, ours, strict=True)
+        if mine != counted
+    ]
+    if not differing:
+        return None
+    return (
+        f'the model counts {sum(ours)} of {len(classes)} classes as things, the data set {len(things)}, and scores by '
+        f'its own: give model.things the names of these. In the data set {_short(differing)}.'
+    )
 
 
 def check_parts(listed: Sequence[Sequence[str]], role: str) -> None:
@@ -83,6 +143,11 @@ def check_parts(listed: Sequence[Sequence[str]], role: str) -> None:
                 f'{_short(list(classes))}: one label would mean two classes. Give all parts the same metainfo.classes '
                 '(a part may lack some of them in its files).'
             )
+
+
+def _classes(dataset: Any) -> list[tuple[str, ...]]:
+    """Classes of each part of a data set."""
+    return [tuple(getattr(part, 'metainfo', {}).get('classes') or ()) for part in _parts(dataset)]
 
 
 def _parts(dataset: Any) -> Iterator[Any]:

@@ -18,8 +18,6 @@ from .label_map import chunked_label_map
 _CHANNELS_AT_ONCE = 32
 UNLABELLED = -1
 """Label of a pixel that is to get a pseudo-label."""
-IGNORED = 255
-"""Label of a pixel that counts nowhere."""
 
 
 @torch.no_grad()
@@ -27,7 +25,7 @@ def fill_unlabelled(labels: Tensor, scores: Tensor, candidates: Sequence[int] | 
     """Give each unlabelled pixel the class of the best score.
 
     Args:
-        labels: Class ids, :data:`UNLABELLED` and 255.
+        labels: Class ids, :data:`UNLABELLED`, and the label of pixels that count nowhere.
         scores: Scores of any scale; resized bilinearly to the size of the labels.
         candidates: Class ids that a pseudo-label may have (the unseen classes of zero-shot segmentation); None: all.
 

@@ -27,6 +27,7 @@ from denseclip.models.functional.vocabulary_ensemble import MaskProbabilities, g
 from denseclip.models.heads.mask_head import MaskHead, MaskPredictions
 from denseclip.models.heads.query_guide import MayBeGuided
 from denseclip.models.open_clip_parts import OpenCLIPParts, read_out_of
+from denseclip.recipes import ignored_label
 from denseclip.structures.active_vocabulary import ActiveVocabulary, ClassChoice
 from denseclip.structures.mask_proposals import MaskProposals
 
@@ -129,7 +130,8 @@ class FCCLIP(
         settings = dict(clip) if isinstance(clip, Mapping) else {}
         read_out = read_out_of(settings.pop('read_out', None), None)
         parts = settings.pop('parts', None) or (OpenCLIPParts(**settings) if isinstance(clip, Mapping) else clip)
-        super().__init__(build_module(data_preprocessor or _preprocessor(parts)), init_cfg)
+        learnt = vocabulary if train_vocabulary is None else train_vocabulary
+        super().__init__(build_module(data_preprocessor or _preprocessor(parts, learnt)), init_cfg)
         self.own(parts)
         model: Any = parts.clip.model
         tower, text = parts.towers(CLIPMaskTrunk.read_out_for(model.visual, read_out))
@@ -358,13 +360,14 @@ class FCCLIP(
         return scores[:, :, : inputs.shape[2], : inputs.shape[3]]
 
 
-def _preprocessor(parts: OpenCLIPParts) -> dict[str, Any]:
-    """Data preprocessor of a CLIP model: its normalisation, then zeros up to multiples of 32."""
+def _preprocessor(parts: OpenCLIPParts, learnt: VocabularyLike | None) -> dict[str, Any]:
+    """Data preprocessor of a CLIP model: its normalisation, then zeros up to multiples of 32, ignored."""
+    count = 0 if learnt is None else len(Vocabulary.of(learnt).classes)
     return dict(
         type='SegDataPreProcessor',
         bgr_to_rgb=True,
         pad_val=0,
-        seg_pad_val=255,
+        seg_pad_val=ignored_label(count),
         size_divisor=MULTIPLE,
         **parts.clip.preprocess.as_255(),
     )

@@ -19,9 +19,10 @@ from denseclip.core.class_embeddings import ClassEmbeddings
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.pictures import normalize_pictures
-from denseclip.models.functional.pseudo_labels import IGNORED, UNLABELLED, feature_distillation_loss, fill_unlabelled
+from denseclip.models.functional.pseudo_labels import UNLABELLED, feature_distillation_loss, fill_unlabelled
 from denseclip.models.heads.maskclip_plus import MaskCLIPPlusHead
 from denseclip.models.unsaved import leave_out_of_checkpoints
+from denseclip.recipes import ignored_label
 
 from .label_inference import LabelMapInference
 from .open_vocab import OpenVocabularySegmentor
@@ -176,7 +177,8 @@ class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
 
         Args:
             inputs: Preprocessed pictures, (N, 3, H, W).
-            data_samples: Ground truth with -1 where a pseudo-label is wanted and 255 where none counts.
+            data_samples: Ground truth with -1 where a pseudo-label is wanted; 255, or 65535 beyond 255 classes, counts
+                nowhere.
         """
         return add_prefix(self.losses(self.backbone(inputs), inputs, data_samples), 'decode')
 
@@ -191,7 +193,8 @@ class MaskCLIPPlus(TakesWords, LabelMapInference, EncoderDecoder):
         if self.distillation:
             with torch.no_grad():
                 dense = self.teacher.dense_features(self.teacher_input(inputs))
-            counted = given == UNLABELLED if self.distilled_pixels == 'unlabelled' else given != IGNORED
+            none = ignored_label(self.num_classes)
+            counted = given == UNLABELLED if self.distilled_pixels == 'unlabelled' else given != none
             losses['loss_distill'] = self.distillation * feature_distillation_loss(features, dense, counted)
         return losses
 
