@@ -34,23 +34,26 @@ def keep_predictions(config: Config, folder: Path) -> None:
         folder: Where to.
 
     Raises:
-        OptionError: The config's metric writes no files.
+        OptionError: No metric of the config writes files.
     """
     with DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmengine'):
         evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
-        for evaluator in evaluators:
-            _keep(evaluator, folder)
+        written = [_keep(evaluator, folder) for evaluator in evaluators]
+        if not any(written):
+            kinds = ', '.join(str(getattr(evaluator.type, '__name__', evaluator.type)) for evaluator in evaluators)
+            raise OptionError(f'--out: {kinds}, the metric of this config, writes no files; leave --out out')
         for part in inner_datasets(config.test_dataloader.dataset):
             kind = dataset_class(part)
             if kind is not None and issubclass(kind, BaseSegDataset) and part.get('pipeline'):
                 part['pipeline'] = _with_optional_labels(part['pipeline'])
 
 
-def _keep(evaluator: ConfigDict, folder: Path) -> None:
+def _keep(evaluator: ConfigDict, folder: Path) -> bool:
+    """Whether the metric writes files; then it is told where to."""
     with METRICS.switch_scope_and_registry(None) as registry:  # plain names are those of the default scope
         kind = registry.get(evaluator.type) if isinstance(evaluator.type, str) else evaluator.type
     if kind is None:
-        return  # building it says so
+        return True  # building it says so
     bases = [base for base in inspect.getmro(kind) if base is not object]
     known = {name for base in bases for name in inspect.signature(base).parameters}
     if 'outfile_prefix' in known:
@@ -60,7 +63,8 @@ def _keep(evaluator: ConfigDict, folder: Path) -> None:
         if kind.__name__ == 'IoUMetric':
             evaluator.type = 'IoUMetricWithFiles'
     else:
-        raise OptionError(f'--out: {kind.__name__}, the metric of this config, writes no files; leave --out out')
+        return False
+    return True
 
 
 def _with_optional_labels(steps: Any) -> Any:

@@ -21,14 +21,14 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, num_classes: int, ignore
     """Count pixels by predicted and true class.
 
     Args:
-        prediction: Classes 0 to ``num_classes - 1``, any shape.
+        prediction: Classes 0 to ``num_classes - 1``, and ``num_classes`` for no class (background), any shape.
         truth: Classes and ``ignore_index``, of the same shape.
         num_classes: Number of classes, K.
         ignore_index: Counted in the last column, outside all scores.
 
     Returns:
-        LongTensor (K + 1, K + 1): rows are predictions, columns the ground truth; the last column holds ignored pixels
-        (the last row stays empty).
+        LongTensor (K + 1, K + 1): rows are predictions, columns the ground truth; the last column holds ignored pixels,
+        the last row what is predicted to be no class.
 
     Raises:
         ValueError: If a class is out of range or the shapes differ.
@@ -38,8 +38,8 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, num_classes: int, ignore
     prediction, truth, side = _numbers(prediction), _numbers(truth), num_classes + 1
     ignored = truth == ignore_index
     truth = truth.masked_fill(ignored, 0)
-    for what, values in (('prediction', prediction), ('ground truth', truth)):
-        if not _within(values, num_classes):
+    for what, values, count in (('prediction', prediction, side), ('ground truth', truth, num_classes)):
+        if not _within(values, count):
             scored = values if values is prediction else values[~ignored]
             raise ValueError(
                 f'a {what} holds classes {int(scored.min())} to {int(scored.max())}, but there are {num_classes} '
@@ -57,9 +57,9 @@ def _numbers(labels: Tensor) -> Tensor:
     return labels if labels.dtype in (torch.int32, torch.int64) else labels.long()
 
 
-def _within(labels: Tensor, num_classes: int) -> bool:
-    """Whether labels are 0 to ``num_classes - 1``."""
-    return not labels.numel() or (int(labels.min()) >= 0 and int(labels.max()) < num_classes)
+def _within(labels: Tensor, count: int) -> bool:
+    """Whether labels are 0 to ``count - 1``."""
+    return not labels.numel() or (int(labels.min()) >= 0 and int(labels.max()) < count)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class SemanticScores:
 
 
 def scores_of_confusion(confusion: Tensor, sets: Mapping[str, Sequence[int]] | None = None) -> SemanticScores:
-    """Scores of a confusion matrix.
+    """Scores of a confusion matrix. A pixel that is predicted to be no class is a miss of its class, as in mmseg.
 
     Args:
         confusion: Of :func:`confusion_matrix`, summed over pictures.
@@ -111,8 +111,8 @@ def scores_of_confusion(confusion: Tensor, sets: Mapping[str, Sequence[int]] | N
     Shape:
         - confusion: :math:`(K + 1, K + 1)`
     """
-    counts = confusion[:-1, :-1].double().cpu()
-    hits, truth, predicted = counts.diagonal(), counts.sum(dim=0), counts.sum(dim=1)
+    counts = confusion[:, :-1].double().cpu()
+    hits, truth, predicted = counts.diagonal(), counts.sum(dim=0), counts[:-1].sum(dim=1)
     present, union = truth > 0, truth + predicted - hits
     missing = torch.full_like(hits, torch.nan)
     iou = torch.where(present, 100 * hits / union.clamp_min(1), missing)

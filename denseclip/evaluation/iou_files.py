@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from mmseg.evaluation.metrics import IoUMetric
 
-from denseclip.evaluation.label_files import OutputNames, write_label_map
+from denseclip.evaluation.label_files import OutputNames, label_map_job
 from denseclip.evaluation.picture_metric import Job, PictureMetric
 
 
@@ -39,11 +39,7 @@ class IoUMetricWithFiles(PictureMetric, IoUMetric):
         """Write a picture's label map."""
         if self._folder is None:
             return None
-        labels = sample['pred_sem_seg']['data'].squeeze(0)
-        shift = int(bool(sample.get('reduce_zero_label', False)))  # as IoUMetric: ids of the files start at 1
-        count = len(self.dataset_meta['classes']) + shift
-        target = Path(self._folder) / f'{self.output_names.stem(sample["img_path"])}.png'
-        return lambda: write_label_map(labels.cpu().numpy() + shift, count, target)
+        return label_map_job(sample, len(self.dataset_meta['classes']), Path(self._folder), self.output_names)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores of the pictures with labels; none without such."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -54,6 +55,30 @@ def write_picture(image: Image.Image, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial:
         image.save(partial, format=Image.registered_extensions()[target.suffix])
+
+
+def label_map_job(sample: Mapping[str, Any], num_classes: int, folder: Path, names: OutputNames) -> Callable[[], None]:
+    """Write the predicted label map of a picture under the ids of the data set's files.
+
+    Args:
+        sample: Data sample as a dict with ``pred_sem_seg`` and ``img_path``; where it says ``reduce_zero_label``, the
+            files' ids start at 1.
+        num_classes: K; a background without words has the label K.
+        folder: Where to.
+        names: Of the files.
+
+    Returns:
+        What writes it.
+    """
+    labels = sample['pred_sem_seg']['data'].squeeze(0)
+    shift = int(bool(sample.get('reduce_zero_label', False)))
+    target = folder / f'{names.stem(sample["img_path"])}.png'
+
+    def write() -> None:
+        ids = labels.cpu().numpy().astype(np.int64) + shift
+        write_label_map(ids, max(num_classes + shift, int(ids.max(initial=0)) + 1), target)
+
+    return write
 
 
 def write_label_map(labels: np.ndarray, num_classes: int, target: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from denseclip.recipes import ignored_label
 
 from .confusion import DIVISORS, SemanticScores, confusion_matrix, scores_of_confusion
-from .label_files import OutputNames, write_label_map
+from .label_files import OutputNames, label_map_job
 from .picture_metric import Job, PictureMetric
 
 
@@ -33,8 +33,8 @@ class SemanticMetric(PictureMetric):
             255).
         sets: Named sets of classes, as names or as indices.
         per_class: Log a table of all classes.
-        output_dir: Folder for predicted label maps (16 bits beyond 256 classes); None writes none. With it, pictures
-            without labels are taken, and not scored.
+        output_dir: Folder for predicted label maps (16 bits beyond 256 ids), in the ids of the files as ``IoUMetric``
+            writes them; None writes none. With it, pictures without labels are taken, and not scored.
         keep_results: Score as well when ``output_dir`` is given.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: See there.
@@ -73,7 +73,7 @@ class SemanticMetric(PictureMetric):
         return tuple(self.dataset_meta['classes'])
 
     def job(self, sample: Mapping[str, Any]) -> Job:
-        """Count a picture's pixels by predicted and true class.
+        """Count a picture's pixels by predicted and true class; the label K is no class, as of a background.
 
         Args:
             sample: Data sample as a dict with ``pred_sem_seg`` and ``gt_sem_seg``.
@@ -89,9 +89,7 @@ class SemanticMetric(PictureMetric):
         """Write a picture's label map."""
         if self.output_dir is None:
             return None
-        target = self.output_dir / f'{self.output_names.stem(sample["img_path"])}.png'
-        labels, count = sample['pred_sem_seg']['data'].squeeze(0), len(self.classes)
-        return lambda: write_label_map(labels.cpu().numpy(), count, target)
+        return label_map_job(sample, len(self.classes), self.output_dir, self.output_names)
 
     def fold(self, results: list[Any]) -> list[Any]:
         """One sum: the entries of the matrix that any picture fills, and their counts."""

@@ -209,3 +209,22 @@ def test_files_of_other_packages_appear_when_they_are_whole(tmp_path: Path) -> N
     assert [p.name for p in tmp_path.iterdir()] == ['results.bbox.json']
     with whole_files(None):
         assert predictions.staging(tmp_path) == staging(tmp_path)
+
+
+@pytest.mark.parametrize('kind', [IoUMetricWithFiles, SemanticMetric])
+@pytest.mark.parametrize('reduced', [False, True])
+def test_files_hold_the_ids_of_the_data_set_whatever_the_metric(kind: type, reduced: bool, tmp_path: Path) -> None:
+    metric = metric_of(kind, tmp_path)
+    one = sample('a.png', 3, reduce_zero_label=reduced)
+    one['pred_sem_seg']['data'][0, 0, 0] = 3  # a background without words
+    metric.process(None, [one])
+    written = np.asarray(Image.open(tmp_path / 'a.png'))
+    assert np.array_equal(written, one['pred_sem_seg']['data'][0].numpy() + int(reduced))
+
+
+def test_one_metric_of_several_writes(tmp_path: Path) -> None:
+    both = config([dict(type='IoUMetric'), dict(type='BoundaryIoUMetric')])
+    keep_predictions(both, tmp_path)
+    assert both.test_evaluator[0].output_dir == str(tmp_path) and 'output_dir' not in both.test_evaluator[1]
+    with pytest.raises(OptionError, match='BoundaryIoUMetric, .*writes no files'):
+        keep_predictions(config([dict(type='BoundaryIoUMetric')]), tmp_path)

@@ -139,7 +139,29 @@ def test_sums_of_many_pictures_are_those_of_their_matrices() -> None:
     torch.testing.assert_close(metric.scores.iou, whole.iou, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize(('guess', 'truth'), [(5, 0), (0, 5), (-1, 0)])
+@pytest.mark.parametrize(('guess', 'truth'), [(6, 0), (0, 5), (-1, 0)])
 def test_classes_out_of_range_are_named(guess: int, truth: int) -> None:
     with pytest.raises(ValueError, match='there are 5 classes'):
         confusion_matrix(torch.tensor([guess]), torch.tensor([truth]), 5)
+
+
+def test_a_background_label_is_a_miss_as_in_mmseg() -> None:
+    """A background without words has the label K, in predictions alone."""
+    generator = torch.Generator().manual_seed(3)
+    data = [
+        dict(
+            pred_sem_seg=dict(data=torch.randint(4, (1, 9, 9), generator=generator)),
+            gt_sem_seg=dict(data=torch.randint(3, (1, 9, 9), generator=generator)),
+        )
+        for _ in range(2)
+    ]
+    names = ('a', 'b', 'c')
+    ours, theirs = run(SemanticMetric(divisor='gt_or_predicted'), data, names), IoUMetric()
+    theirs.dataset_meta = dict(classes=names)
+    theirs.process({}, data)
+    expected = theirs.compute_metrics(theirs.results)
+    assert [round(ours[key], 2) for key in ('mIoU', 'mAcc', 'aAcc')] == [
+        pytest.approx(expected[key], abs=0.011) for key in ('mIoU', 'mAcc', 'aAcc')
+    ]
+    counted = confusion_matrix(torch.tensor([2, 1, 2]), torch.tensor([0, 1, 255]), 2)
+    assert counted.tolist() == [[0, 0, 0], [0, 1, 0], [1, 0, 1]]
