@@ -105,3 +105,13 @@ def test_the_wrapper_shows_the_dataset() -> None:
     assert len(data) == 7 and data.metainfo == {'classes': ('a',)} and data[2] == 2
     with pytest.raises(AttributeError):
         _ = data.nothing
+
+
+def test_what_hooks_set_reaches_the_data_set_itself() -> None:
+    """MMDetection's PipelineSwitchHook sets ``pipeline`` on what the loader holds."""
+    inner = Numbers()
+    data: Any = SeededDataset(inner, seed=0)
+    data.pipeline = 'weak'
+    assert inner.pipeline == 'weak' and data.pipeline == 'weak' and 'pipeline' not in vars(data)
+    data.seed = 4
+    assert data.seed == 4 and not hasattr(inner, 'seed')

@@ -16,6 +16,7 @@ ON_DAMAGED = ('stop', 'skip')
 DAMAGED = 'damaged'
 """Name in ``metainfo`` of a sample that stands for damaged ones: the sentences that name them."""
 _ATTEMPTS = 10
+_OWN = ('dataset', 'seed', 'on_damaged')
 _UNUSABLE = (DamagedSampleError, UnreadableFileError)
 
 
@@ -51,7 +52,8 @@ class SeededDataset:
     Libraries with private generators (some albumentations versions) are outside this promise.
 
     Args:
-        dataset: Any map-style dataset; its attributes (``metainfo`` ...) are readable through this wrapper.
+        dataset: Any map-style dataset; its attributes (``metainfo``, ``pipeline`` ...) are read and set through this
+            wrapper.
         seed: The run's seed.
         on_damaged: ``'stop'``, or ``'skip'``: another sample takes the place of one whose picture or label map is
             missing or damaged. Which one depends on the place alone, as augmentation does: a resumed run, other workers
@@ -70,9 +72,16 @@ class SeededDataset:
 
     def __getattr__(self, name: str) -> Any:
         """Read attributes of the wrapped dataset."""
-        if name in ('dataset', 'seed', 'on_damaged') or (name.startswith('__') and name.endswith('__')):
+        if name in _OWN or (name.startswith('__') and name.endswith('__')):
             raise AttributeError(name)  # also stops the recursion while unpickling in a spawned worker
         return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set attributes of the wrapped data set: hooks change its ``pipeline`` while a training runs."""
+        if name in _OWN:
+            super().__setattr__(name, value)
+        else:
+            setattr(self.dataset, name, value)
 
     def __len__(self) -> int:
         """Number of samples."""
