@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
@@ -32,7 +30,8 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         trust: Allow a pickle that runs code while it is read.
 
     Returns:
-        A dictionary with at least ``state_dict`` (the authors' names of DenseCLIP, CLIP-DINOiser, FC-CLIP, MAFT+ and
+        A dictionary with what the file holds (optimizer, message hub ...) and at least ``state_dict`` (the
+            authors' names of DenseCLIP, CLIP-DINOiser, FC-CLIP, MAFT+ and
         SAM 3 already turned into ours) and ``meta``; never with a config that could be executed.
 
     Raises:
@@ -47,8 +46,7 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
     else:
         path = weight_file(resolve(source))
         checkpoint = read_checkpoint(path, trust=trust)
-        rest = _training_entries(path) if checkpoint.format == 'torch' else {}
-        content = {**rest, 'state_dict': checkpoint.state_dict, 'meta': checkpoint.meta}
+        content = {**checkpoint.entries, 'state_dict': checkpoint.state_dict, 'meta': checkpoint.meta}
     content.setdefault('meta', {})
     _spell_out(content['meta'])
     _keep_plain(content['meta'])
@@ -90,15 +88,6 @@ def _is_colour(value: Any) -> bool:
         and len(value) == 3
         and all(isinstance(part, int) and not isinstance(part, bool) and 0 <= part <= 255 for part in value)
     )
-
-
-def _training_entries(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds beside its weights (optimizer, message hub ...); data only, even when trusted."""
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError:  # a trusted foreign file: its weights have been read, there is nothing to resume
-        return {}
-    return dict(content) if isinstance(content, Mapping) and 'state_dict' in content else {}
 
 
 def drop_config_text(checkpoint: dict[str, Any]) -> bool:

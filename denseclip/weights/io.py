@@ -71,11 +71,14 @@ class Checkpoint:
         state_dict: Name to tensor.
         meta: What else the file says about itself (safetensors metadata, MMEngine's ``meta``); data only.
         format: ``'safetensors'``, ``'torch'`` or ``'torchscript'``.
+        entries: What a PyTorch file holds beside its weights (optimizer, message hub ...), where it has a
+            ``state_dict``.
     """
 
     state_dict: dict[str, Tensor]
     meta: dict[str, Any] = field(default_factory=dict)
     format: str = 'torch'
+    entries: dict[str, Any] = field(default_factory=dict)
 
 
 def read_state_dict(path: str | Path, *, trust: bool = False) -> dict[str, Tensor]:
@@ -148,8 +151,10 @@ def _read_format(path: Path, trust: bool) -> Checkpoint:
     if kind == 'torchscript':
         return Checkpoint(read_torchscript(path), format='torchscript')
     content = _torch_load(path, trust)
-    meta = content.get('meta', {}) if isinstance(content, Mapping) else {}
-    return Checkpoint(_unwrap(content, path), dict(meta) if isinstance(meta, Mapping) else {})
+    whole = content if isinstance(content, Mapping) else {}
+    meta = whole.get('meta', {})
+    entries = {k: v for k, v in whole.items() if k not in ('state_dict', 'meta')} if 'state_dict' in whole else {}
+    return Checkpoint(_unwrap(content, path), dict(meta) if isinstance(meta, Mapping) else {}, entries=entries)
 
 
 def is_torchscript(path: str | Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,20 @@ def test_a_start_from_a_file_that_runs_code_needs_trust(toy_config: Path, tmp_pa
     with pytest.raises(WeightMismatchError):  # read, and of another model
         train(toy_config, TrainOptions(work_dir=str(tmp_path / 'b'), overrides=overrides, trust=True))
     assert marker.exists()
+
+
+def test_a_trusted_checkpoint_is_resumed_whole(tmp_path: Path) -> None:
+    """What makes a file a matter of trust does not cost the optimizer beside it."""
+    path = tmp_path / 'iter_5.pth'
+    content = {
+        'state_dict': {'w': torch.zeros(1)},
+        'meta': {'iter': 5, 'extra': argparse.Namespace(a=1)},
+        'optimizer': {'state': {}, 'param_groups': [{'lr': 0.5}]},
+        'message_hub': {'log_scalars': {}},
+    }
+    torch.save(content, path)
+    with pytest.raises(UntrustedWeightsError):
+        read_training_file(str(path))
+    read = read_training_file(str(path), trust=True)
+    assert read['optimizer'] == content['optimizer'] and read['message_hub'] == content['message_hub']
+    assert read['meta']['iter'] == 5
