@@ -60,7 +60,7 @@ def distill(
     resume: bool = False,
     seed: int | None = None,
     overrides: Mapping[str, Any] | None = None,
-    precision: Precision = 'fp32',
+    precision: Precision | None = None,
     layout: Layout = 'auto',
     compile: bool | str = False,
 ) -> Student:
@@ -78,7 +78,8 @@ def distill(
         resume: Go on with a training that was stopped. Its config stays: what shapes it cannot be given again.
         seed: Of the training.
         overrides: Dotted config keys and values.
-        precision: What it trains in, see :class:`denseclip.engine.compute.Compute`, as the next two.
+        precision: What it trains in, see :class:`denseclip.engine.compute.Compute`, as the next two; None: as the
+            config says.
         layout: Of convolutions.
         compile: Make graphs.
 

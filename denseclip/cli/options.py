@@ -61,9 +61,10 @@ def add_compute_options(parser: argparse.ArgumentParser, training: bool = False)
     parser.add_argument(
         '--precision',
         choices=PRECISIONS[:3] if training else PRECISIONS,
-        default='fp32',
-        help='what the model computes in: fp32 (default), bf16, fp16 (GPUs alone)'
-        + ('' if training else ', int8-dynamic (transformers on CPUs)'),
+        default=None if training else 'fp32',
+        help='what the model computes in: fp32, bf16, fp16 (GPUs alone) (default: as the config says, else fp32)'
+        if training
+        else 'what the model computes in: fp32 (default), bf16, fp16 (GPUs alone), int8-dynamic (transformers on CPUs)',
     )
     parser.add_argument(
         '--layout',

@@ -106,3 +106,15 @@ def enable_amp(optim_wrapper: dict[str, Any], dtype: torch.dtype | None = None) 
     else:
         for key in _CUDA_ONLY:
             optim_wrapper.pop(key, None)
+
+
+def disable_amp(optim_wrapper: dict[str, Any]) -> None:
+    """Turn an optimizer wrapper's configuration for mixed precision into a plain one, in place; others stay.
+
+    Args:
+        optim_wrapper: The ``optim_wrapper`` of a config.
+    """
+    if optim_wrapper.get('type') in ('AmpOptimWrapper', CPUAmpOptimWrapper.__name__):
+        optim_wrapper['type'] = 'OptimWrapper'
+        for key in _CUDA_ONLY:
+            optim_wrapper.pop(key, None)

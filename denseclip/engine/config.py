@@ -15,7 +15,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ..compat.amp import enable_amp, lacks_bfloat16_units
+from ..compat.amp import disable_amp, enable_amp, lacks_bfloat16_units
 from ..compat.distributed import FULLY_SHARD, has_accelerator
 from ..core.precision import Precision, check_precision, low_dtype
 from ..datasets.sources import inner_datasets
@@ -218,22 +218,28 @@ def usual_precision() -> Precision:
     return 'fp16' if has_accelerator() else 'bf16'
 
 
-def use_amp(config: Config, *, wanted: bool, precision: Precision = 'fp32') -> None:
-    """Train in mixed precision; on a GPU float16 comes with loss scaling.
+def use_amp(config: Config, *, wanted: bool, precision: Precision | None = None) -> None:
+    """Train in mixed precision, or not; on a GPU float16 comes with loss scaling.
 
     Args:
         config: Changed in place.
         wanted: Turn it on, in the :func:`usual_precision`. A config that has it on keeps it, in the kind that this
             machine can run.
-        precision: Turn it on in this one; ``'fp32'``: as ``wanted`` and the config say.
+        precision: Turn it on in this one; ``'fp32'`` turns it off; None: as ``wanted`` and the config say.
 
     Raises:
-        OptionError: The config uses an optimizer wrapper of its own, or nothing can be trained in the precision here.
+        OptionError: The config uses an optimizer wrapper of its own, nothing can be trained in the precision here, or
+            ``wanted`` contradicts it.
     """
-    if not wanted and precision == 'fp32' and config.optim_wrapper.get('type') != 'AmpOptimWrapper':
+    if precision == 'fp32':
+        if wanted:
+            raise OptionError('--amp is mixed precision, --precision fp32 is none: leave one of them out')
+        disable_amp(config.optim_wrapper)
+        return
+    if not wanted and precision is None and config.optim_wrapper.get('type') != 'AmpOptimWrapper':
         return
     try:
-        check_precision(precision, None if has_accelerator() else 'cpu', training=True)
+        check_precision(precision or 'fp32', None if has_accelerator() else 'cpu', training=True)
     except ValueError as error:
         raise OptionError(f'--precision: {error}') from error
     if lacks_bfloat16_units():
@@ -244,7 +250,7 @@ def use_amp(config: Config, *, wanted: bool, precision: Precision = 'fp32') -> N
             level=logging.WARNING,
         )
     try:
-        enable_amp(config.optim_wrapper, low_dtype(precision))
+        enable_amp(config.optim_wrapper, None if precision is None else low_dtype(precision))
     except ValueError as error:
         raise OptionError(f'--amp: {error}') from error
 

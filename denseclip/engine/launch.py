@@ -19,6 +19,7 @@ from ..compat import distributed
 from ..compat.allocator import keep_large_buffers
 from ..compat.logs import without_advice
 from ..core.precision import Precision
+from ..core.words import TakesWords
 from ..datasets.perfect_labels import scores_labels
 from ..files.shipped import shipped
 from .checkpoints import last_checkpoint
@@ -55,7 +56,8 @@ class TrainOptions:
         work_dir: Where logs and checkpoints go; default: the config's ``work_dir``, else ``work_dirs/<config name>``.
         resume: ``'auto'`` (the last checkpoint of the work directory, if any), a checkpoint, or ``None`` to start anew.
         amp: Short for ``precision='fp16'`` on a GPU and ``'bf16'`` on a CPU.
-        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, see :class:`denseclip.engine.compute.Compute`.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, see :class:`denseclip.engine.compute.Compute`; default: as the
+            config's ``optim_wrapper`` says.
         layout: Memory layout of convolutions, see there.
         compile: Make graphs of blocks, layers and heads, see there.
         grad_checkpointing: Compute their activations again in the backward pass, see there.
@@ -76,7 +78,7 @@ class TrainOptions:
     work_dir: str | None = None
     resume: str | None = None
     amp: bool = False
-    precision: Precision = 'fp32'
+    precision: Precision | None = None
     layout: Layout = 'auto'
     compile: bool | str = False
     grad_checkpointing: bool = False
@@ -392,11 +394,24 @@ def read_vocabulary(source: str) -> Vocabulary:
 
 def _set_vocabulary(runner: Runner, vocabulary: Vocabulary) -> None:
     model = unwrap_model(runner.model)
-    set_vocabulary: Callable[[Vocabulary], None] | None = getattr(model, 'set_vocabulary', None)
+    set_vocabulary: Callable[..., None] | None = getattr(model, 'set_vocabulary', None)
     if set_vocabulary is None:
         raise OptionError(f'--vocabulary needs an open-vocabulary model; {type(model).__name__} has fixed classes')
-    set_vocabulary(vocabulary)
+    things = _things_of_data(runner, vocabulary) if isinstance(model, TakesWords) else None
+    set_vocabulary(vocabulary, **({} if things is None else {'things': things}))
     runner.logger.info(f'vocabulary:\n{vocabulary.describe()}')
+
+
+def _things_of_data(runner: Runner, vocabulary: Vocabulary) -> list[str] | None:
+    """Names of the classes that stand where the test set has things; None where it does not say, or has others."""
+    dataset: Any = runner.test_dataloader.dataset
+    meta = getattr(dataset, 'metainfo', {})
+    if 'thing_classes' not in meta or len(meta['classes']) != len(vocabulary.classes):
+        return None
+    pairs = list(zip(meta['classes'], vocabulary.classes, strict=True))
+    stuff = {name.casefold() for known, entry in pairs if known not in meta['thing_classes'] for name in entry.names}
+    things = [entry.names for known, entry in pairs if known in meta['thing_classes']]
+    return [next((name for name in names if name.casefold() not in stuff), names[0]) for names in things]
 
 
 def _record(runner: Runner, **extra: Any) -> None:

@@ -19,6 +19,8 @@ def require_checkpoint(checkpoint: str | Path | None, config: Config) -> None:
         OptionError: Then.
     """
     if checkpoint is not None:
+        if not str(checkpoint):
+            raise OptionError('the checkpoint to test has an empty name: name a file, or leave it out')
         if ':' not in str(checkpoint) and not Path(checkpoint).exists():
             raise OptionError(f"checkpoint '{checkpoint}' does not exist")
     elif config.get('train_dataloader') is not None:

@@ -50,3 +50,9 @@ def test_every_command_that_runs_a_model_has_the_switches(command: ModuleType) -
 @pytest.mark.parametrize('called', [*FUNCTIONS, *OPTIONS], ids=lambda c: c.__name__)
 def test_every_function_that_runs_a_model_has_the_switches(called: Any) -> None:
     assert {'precision', 'layout', 'compile'} <= set(inspect.signature(called).parameters)
+
+
+@pytest.mark.parametrize('command', TRAINING, ids=lambda c: c.__name__.rpartition('.')[2])
+def test_a_training_is_told_a_precision_only_where_one_is_asked_for(command: ModuleType) -> None:
+    assert actions(command)['--precision'].default is None
+    assert TrainOptions().precision is None

@@ -276,7 +276,10 @@ def check_config_call(node: ast.Call) -> None:
 
 def test_plug_in_page_lists_every_registered_part():
     text = (ROOT / 'docs' / 'plug_in.md').read_text(encoding='utf-8')
-    kinds = {'model', 'dataset', 'transform', 'hook', 'metric'}
+    kinds = {
+        'model', 'dataset', 'transform', 'hook', 'metric', 'loop', 'data sampler', 'optimizer wrapper constructor',
+        'parameter scheduler',
+    }  # fmt: skip
     parts = {
         name
         for registry in registries()
@@ -286,6 +289,9 @@ def test_plug_in_page_lists_every_registered_part():
     }
     assert parts
     assert sorted(name for name in parts if f'`{name}`' not in text) == []
+    rows = re.search(r'\n\| [^\n]*\n\|[-| ]+\n((?:\|[^\n]*\n)+)', text)
+    assert rows is not None
+    assert sorted(set(re.findall(r'`([A-Z]\w+)`', rows[1])) - parts) == []
 
 
 # --- the model zoo ----------------------------------------------------------------------------------------------------

@@ -176,3 +176,15 @@ def test_loaders_without_processes_lose_what_needs_them() -> None:
     fit_workers(config)
     assert config.train_dataloader == dict(num_workers=0)
     assert config.val_dataloader.persistent_workers is True
+
+
+def test_full_precision_on_request() -> None:
+    settings = dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16', clip_grad=dict(max_norm=1.0))
+    config = plain(optim_wrapper=settings)
+    use_amp(config, wanted=False, precision='fp32')
+    assert config.optim_wrapper == dict(type='OptimWrapper', clip_grad=dict(max_norm=1.0))
+    special = plain(optim_wrapper=dict(type='MyWrapper', dtype='float16'))
+    use_amp(special, wanted=False, precision='fp32')
+    assert special.optim_wrapper == dict(type='MyWrapper', dtype='float16')
+    with pytest.raises(OptionError, match='leave one of them out'):
+        use_amp(config, wanted=True, precision='fp32')

@@ -62,3 +62,8 @@ def test_what_would_be_random_is_refused_in_one_sentence() -> None:
             require_checkpoint(None, Config(dict(model=model, default_scope='mmseg')))
     pretrained = dict(type='EncoderDecoder', init_cfg=dict(type='Pretrained', checkpoint='x.pth'))
     require_checkpoint(None, Config(dict(model=pretrained, default_scope='mmseg')))
+
+
+def test_an_empty_name_is_no_checkpoint() -> None:
+    with pytest.raises(OptionError, match='empty name'):
+        require_checkpoint('', Config(dict(model=dict(type='mmseg.EncoderDecoder'))))
