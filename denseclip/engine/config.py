@@ -22,6 +22,7 @@ from ..datasets.sources import inner_datasets
 from ..files.scratch import Terminated
 from ..files.shipped import config_file, similar_configs
 from .config_shape import faults
+from .model_class import model_class
 
 _RESUMABLE = {'IterBasedTrainLoop': 'ResumableIterTrainLoop', 'EpochBasedTrainLoop': 'ResumableEpochTrainLoop'}
 _SUITE_HOOKS = {
@@ -314,7 +315,10 @@ def use_tta(config: Config) -> None:
             raise OptionError(f'--tta needs {key} in the config; add one (see configs/_base_) or test without --tta')
     for dataset in inner_datasets(config.test_dataloader.dataset):
         dataset.pipeline = config.tta_pipeline
-    config.model = ConfigDict(**config.tta_model, module=config.model)
+    wrapper = ConfigDict(config.tta_model)
+    if wrapper.type in ('SegTTAModel', 'DenseSegTTAModel'):  # for logits; other models say what they need
+        wrapper.type = getattr(model_class(config), 'tta_model', wrapper.type)
+    config.model = ConfigDict(**wrapper, module=config.model)
 
 
 def empty_folder(path: str | Path, option: str, *, force: bool) -> Path:

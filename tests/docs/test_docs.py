@@ -241,7 +241,7 @@ def registries() -> list:
     from mmseg import registry as seg
 
     names = ('MODELS', 'DATASETS', 'TRANSFORMS', 'HOOKS', 'LOOPS', 'OPTIM_WRAPPERS', 'OPTIMIZERS', 'DATA_SAMPLERS')
-    names += ('PARAM_SCHEDULERS', 'METRICS', 'VISUALIZERS', 'VISBACKENDS')
+    names += ('PARAM_SCHEDULERS', 'METRICS', 'VISUALIZERS', 'VISBACKENDS', 'OPTIM_WRAPPER_CONSTRUCTORS')
     return [getattr(where, name) for name in names for where in (seg, registry) if hasattr(where, name)]
 
 
@@ -280,6 +280,8 @@ def test_plug_in_page_lists_every_registered_part():
         'model', 'dataset', 'transform', 'hook', 'metric', 'loop', 'data sampler', 'optimizer wrapper constructor',
         'parameter scheduler',
     }  # fmt: skip
+    for registry in registries():
+        registry.import_from_location()
     parts = {
         name
         for registry in registries()

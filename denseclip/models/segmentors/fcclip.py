@@ -100,6 +100,7 @@ class FCCLIP(
         is_thing: Which classes of the present vocabulary are countable.
     """
 
+    tta_model = 'ScoreAverageTTAModel'
     align_corners = False
     ensemble = True
     active_scorers = ('picture', 'dense', 'mixed')

@@ -43,6 +43,7 @@ class LabelMapInference:
     test_cfg: ConfigDict
     align_corners: bool
     keep_logits: bool = False
+    background_of_masks = False
     score_request: ScoreRequest | None = None
     """What is wanted besides labels; None: nothing, which costs nothing."""
     pixel_head: PixelHead | None = None
@@ -193,6 +194,24 @@ class LabelMapInference:
     def _blanked(self, logits: Tensor) -> Tensor:
         """Labels (H, W) of logits (K, H, W), the background where the best class is not probable enough."""
         return thresholded_labels(logits.softmax(dim=0), self._background, self._least_score)[0]
+
+    def labels_of_scores(self, scores: Tensor) -> Tensor:
+        """Labels of probabilities that were averaged over views, the background where the best is not enough.
+
+        Raises:
+            ValueError: If there is a background that is made of masks.
+
+        Shape:
+            - scores: :math:`(K, H, W)`; result: :math:`(H, W)`
+        """
+        if self.background_of_masks and self.num_classes > len(scores):  # type: ignore[attr-defined]
+            raise ValueError(
+                f'{type(self).__name__} makes its background of masks, not of scores that can be averaged over views: '
+                'test without --tta, or list the words of the background as a class.'
+            )
+        if self._least_score is None:
+            return scores.argmax(dim=0)
+        return thresholded_labels(scores, self._background, self._least_score)[0]
 
     def num_channels(self) -> int:
         """Number of logit channels."""

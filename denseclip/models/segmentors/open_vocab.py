@@ -85,6 +85,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
         parts: The CLIP model that both belong to.
     """
 
+    tta_model = 'ScoreAverageTTAModel'
     tower: ImageTower
     align_corners = False
     has_pixel_features = True
@@ -310,6 +311,22 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
             if wanted is not None and wanted.pixel_scores:
                 sample.set_data({'pixel_scores': PixelData(data=scores)})
         return samples
+
+    def labels_of_scores(self, scores: Tensor) -> Tensor:
+        """Labels of averaged scores, by the thresholds of :class:`.post_processing.PostProcessing`.
+
+        Raises:
+            ValueError: If labels depend on more than these scores.
+        """
+        threshold = self.vocabulary.least_score
+        thresholds = (threshold, self.post.prob_threshold, self.post.area_threshold)
+        if self.vocabulary.background == 'gda':
+            raise ValueError("background='gda' is found in features, not in averaged scores: test without --tta.")
+        if self.post.normalize and any(value is not None for value in thresholds):
+            raise ValueError(
+                'post.normalize hides what a threshold looks at from an average over views: leave one out.'
+            )
+        return self.post.labels(scores, threshold, self._background_label(threshold))[0]
 
     # --- MMSeg's other entrances --------------------------------------------------------------------------------
 

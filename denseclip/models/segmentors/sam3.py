@@ -64,6 +64,8 @@ class SAM3Segmentor(WritesTasks, LabelMapInference, TakesWords, BaseSegmentor):
         text: The words.
     """
 
+    tta_model = 'ScoreAverageTTAModel'
+    background_of_masks = True
     align_corners = False
     text: ConceptText  # type: ignore[assignment]
 

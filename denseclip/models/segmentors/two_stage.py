@@ -79,6 +79,8 @@ class TwoStageSegmentor(ChoosesClasses, ComparesPairs, LabelMapInference, TakesW
         region_classifier: The second stage, or None.
     """
 
+    tta_model = 'ScoreAverageTTAModel'
+    background_of_masks = True
     align_corners = False
     active_scorers = ('picture', 'dense', 'mixed')
     _clip_is_own = False
