@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from denseclip.files.archives import require_whole
 
 from .errors import UntrustedWeightsError, WeightFileError
-from .inert import leftovers_ignored
+from .inert import Nothing, leftovers_ignored
 from .matching import LoadReport, load_into
 from .shards import index_shards, is_index, sibling_shards
 from .torchscript import archive_root, read_torchscript
@@ -153,7 +153,8 @@ def _read_format(path: Path, trust: bool) -> Checkpoint:
     content = _torch_load(path, trust)
     whole = content if isinstance(content, Mapping) else {}
     meta = whole.get('meta', {})
-    entries = {k: v for k, v in whole.items() if k not in ('state_dict', 'meta')} if 'state_dict' in whole else {}
+    others = whole.items() if 'state_dict' in whole else ()
+    entries = {k: v for k, v in others if k not in ('state_dict', 'meta') and not isinstance(v, Nothing)}
     return Checkpoint(_unwrap(content, path), dict(meta) if isinstance(meta, Mapping) else {}, entries=entries)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,7 @@ def test_a_trusted_checkpoint_is_resumed_whole(tmp_path: Path) -> None:
     path = tmp_path / 'iter_5.pth'
     content = {
         'state_dict': {'w': torch.zeros(1)},
-        'meta': {'iter': 5, 'extra': argparse.Namespace(a=1)},
+        'meta': {'iter': 5, 'extra': Fraction(1, 3)},
         'optimizer': {'state': {}, 'param_groups': [{'lr': 0.5}]},
         'message_hub': {'log_scalars': {}},
     }

@@ -218,6 +218,7 @@ def test_files_hold_the_ids_of_the_data_set_whatever_the_metric(kind: type, redu
     one = sample('a.png', 3, reduce_zero_label=reduced)
     one['pred_sem_seg']['data'][0, 0, 0] = 3  # a background without words
     metric.process(None, [one])
+    assert len(metric.results) == 1  # waits for the file
     written = np.asarray(Image.open(tmp_path / 'a.png'))
     assert np.array_equal(written, one['pred_sem_seg']['data'][0].numpy() + int(reduced))
 

@@ -57,6 +57,9 @@ def test_a_background_of_masks_is_refused() -> None:
         background_of_masks = True
         num_classes = 3
 
+        def test_step(self) -> None:
+            """Asked for by MMEngine."""
+
     with pytest.raises(ValueError, match='Masks makes its background of masks.*--tta'):
         averaged(Masks(), torch.rand(2, 4, 5))
     assert averaged(Masks(), torch.rand(3, 4, 5)).shape == (1, 4, 5)
