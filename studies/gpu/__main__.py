@@ -4,7 +4,8 @@
     python -m studies.gpu --device cpu --small --backend none        # the same on a CPU, small models, no graphs
 
 Left out: SAM 3, whose config is a folder that must be fetched; presets that differ from those below in what the last
-block looks at; and with `--small` those that read blocks which the small CLIP does not have (ResCLIP, APRIL-GAN).
+block looks at; those that need regions (CorrCLIP, Trident); and with `--small` those that read blocks which the small
+CLIP does not have (ResCLIP, APRIL-GAN).
 
 Weights are random, the same on both sides; pictures are noise. Sides run in turn, in one process. No figure of this
 table is worth anything beside those of another machine; the ratios are. Several GPUs (NCCL) are not measured.
@@ -62,7 +63,6 @@ SMALL = {
     'ProxyCLIP': 'miniworld/proxyclip_vit-xs8_zs_miniworld-128x128',
     'CASS': 'miniworld/cass_vit-xs8_zs_miniworld-128x128',
     'GLA-CLIP': 'miniworld/glaclip_vit-xs8_zs_miniworld-128x128',
-    'CorrCLIP': 'miniworld/corrclip_vit-xs8_zs_miniworld-128x128',
     'CLIP-DINOiser': 'dinoiser/dinoiser_vit-xs8_1k_miniworld-64x64',
     'FC-CLIP': 'miniworld/fcclip_vit-xs8_miniworld-96x96',
     'MAFT+': 'miniworld/maft-plus_vit-xs8_miniworld-96x96',

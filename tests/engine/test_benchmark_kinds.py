@@ -59,6 +59,12 @@ def test_a_training_step_of_masks(again):
     assert 'training step' in report.title and ('activations computed again' in report.machine) == again
 
 
+def test_results_are_those_of_the_configs_task():
+    work = Workload(ModelOptions('miniworld/fcclip_vit-xs8_miniworld-96x96', shape=(64, 64)))
+    (name, found), *others = work.results().items()
+    assert name == 'panoptic map' and not others and found.dtype == torch.long and found.shape[:2] == (1, 1)
+
+
 def test_anovl_against_the_authors_order(tmp_path):
     config = anomaly_config(tmp_path, 'AnoVL')
     report = benchmark_model(ModelOptions(config, shape=(32, 32)), against_plain=True, **QUICK)

@@ -101,7 +101,9 @@ class Task:
 
     def results(self, samples: Sequence[Any]) -> dict[str, Tensor]:
         """What both versions of a model must agree on."""
-        return {'label map': torch.stack([sample.pred_sem_seg.data for sample in samples]).long()}
+        maps = {'label map': 'pred_sem_seg', 'panoptic map': 'pred_panoptic_seg'}  # as the task of the config has it
+        given = {name: key for name, key in maps.items() if key in samples[0]}
+        return {name: torch.stack([sample.get(key).data for sample in samples]).long() for name, key in given.items()}
 
 
 class DetectionTask(Task):
