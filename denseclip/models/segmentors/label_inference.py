@@ -14,7 +14,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from denseclip.core.placement import Box, Placement, Windows, size_of, slide_boxes
+from denseclip.core.placement import Box, Placement, Size, Windows, size_of, slide_boxes
 from denseclip.models.functional.open_vocab import thresholded_labels
 from denseclip.models.pixel_head import PixelHead, PixelTexts
 from denseclip.models.pixel_trail import PixelRequest, PixelTrail
@@ -35,9 +35,9 @@ class LabelMapInference:
       Test-time augmentation needs it and sets it.
     * ``window_batch`` (1): how many windows are run at once in sliding mode.
     * ``refine`` (None): arguments of :class:`.refined_slide.Refine`, ``dict(budget=0.5)`` and the like: the whole
-      picture once, then only the windows in which that was not sure. Data samples say in their meta information
-      (``refinement``) how many windows were run and what they changed. Label maps alone are refined: where scores of
-      pixels or words are asked for, all windows are run.
+      picture at half size, then as few windows as cover it, where it was not sure. Data samples say in their meta
+      information (``refinement``) how many windows were run and what they changed. Label maps alone are refined: where
+      scores of pixels or words are asked for, all windows are run.
     """
 
     test_cfg: ConfigDict
@@ -52,6 +52,11 @@ class LabelMapInference:
     pixel_request: PixelRequest = PixelRequest()
     """What is wanted of the embeddings of pixels besides labels; a background by a head asks for strangeness anyway."""
     _trail: PixelTrail | None = None
+
+    @property
+    def whole_multiple(self) -> Size:
+        """What height and width of a picture should be multiples of, so that scores cover it and no more."""
+        return 1, 1
 
     def viewing(
         self, inputs: Tensor, samples: Sequence[SegDataSample], placements: Sequence[Placement]
@@ -260,7 +265,7 @@ class LabelMapInference:
             return gather(*self._windows(inputs))
         boxes, _ = self._windows(inputs)
         batch = self.test_cfg.get('window_batch', 1)
-        maps, report = refined_maps(inputs, boxes, refine, self.head_logits, batch)
+        maps, report = refined_maps(inputs, boxes, refine, self.head_logits, batch, self.whole_multiple)
         sample.set_metainfo(report.meta())
         return maps, None
 

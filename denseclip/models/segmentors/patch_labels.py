@@ -15,7 +15,7 @@ from torch import Tensor
 from denseclip.clip.text_bank import TextEmbeddings
 from denseclip.clip.towers import ImageTower, TowerOutput, ViTTower
 from denseclip.core.class_embeddings import ClassEmbeddings
-from denseclip.core.placement import Placement, size_of, upper_left
+from denseclip.core.placement import Placement, Size, size_of, upper_left
 from denseclip.models.functional.open_vocab import merge_names, region_labels
 from denseclip.structures.active_vocabulary import SCORERS, ActiveVocabulary, ClassChoice
 from denseclip.structures.word_scores import ScoreRequest, WordScores
@@ -159,6 +159,11 @@ class LabelsPatches(SeesRegions, SplicesWindows, ChoosesClasses, WholePictureInf
         """See :meth:`SeesRegions.viewing` and :meth:`WholePictureInference.knowing`."""
         with super().viewing(inputs, samples, placements, regions), self.knowing(inputs):
             yield
+
+    @property
+    def whole_multiple(self) -> Size:
+        """See :class:`.label_inference.LabelMapInference`: whole patches."""
+        return self.tower.multiple
 
     @property
     def _needs_all_windows(self) -> bool:

@@ -1,4 +1,8 @@
-"""Sliding windows only where they are needed: the whole picture once, then the windows in which it was not sure."""
+"""Sliding windows only where they are needed: a pass of the whole picture, then the windows that see what it does not.
+
+Neighbouring windows say much the same: most of what the mean of overlapping ones is worth comes from a second look at
+another size, which a pass of the whole picture at half size gives for less.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from denseclip.core.placement import Box, resize, size_of
+from denseclip.core.placement import Box, Size, resize, size_of
 
 from .score_maps import ScoreMaps
 
@@ -21,23 +25,29 @@ class Refine:
     """Settings of ``test_cfg.refine``.
 
     Attributes:
-        budget: Largest share of the windows that are run, 0..1; 1 is plain sliding, 0 the whole picture alone.
+        budget: Largest share of the pixels of all windows that are read, 0..1, passes of the whole picture included,
+            which are always run; 1 is plain sliding, 0 those passes alone. Of windows that overlap by half, the
+            default runs as many as cover the picture once, beside a pass at half size.
         margin: A place is uncertain if the probabilities of its two best classes are nearer than this, 0..1.
         share: Windows with less than this share of uncertain places are not run, 0..1.
-        scale: Size of the picture, when it is run as a whole, relative to the input of the windows.
+        scales: Sizes at which the picture is run as a whole, each above 0 and at most 1, relative to the input of the
+            windows.
     """
 
-    budget: float = 0.5
+    budget: float = 0.56
     margin: float = 0.5
     share: float = 0.0
-    scale: float = 1.0
+    scales: tuple[float, ...] = (0.5,)
 
     def __post_init__(self) -> None:
         for name in ('budget', 'margin', 'share'):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'test_cfg.refine.{name}={getattr(self, name)} must be between 0 and 1.')
-        if not 0 < self.scale <= 1:
-            raise ValueError(f'test_cfg.refine.scale={self.scale} must be above 0 and at most 1.')
+        scales = self.scales
+        if not isinstance(scales, Sequence) or not scales or not all(0 < scale <= 1 for scale in scales):
+            raise ValueError(
+                f'test_cfg.refine.scales={scales} must be a list of numbers above 0 and at most 1, as in (1.0, 0.5).'
+            )
 
     @classmethod
     def of(cls, given: Any) -> Refine | None:
@@ -62,7 +72,7 @@ class Refinement:
     Attributes:
         windows: Windows that plain sliding runs.
         run: Those that were run.
-        changed: Share of the places in these whose best class is not that of the whole picture's pass, 0..1.
+        changed: Share of the places in these whose best class is not that of the whole picture's passes, 0..1.
     """
 
     windows: int
@@ -75,12 +85,17 @@ class Refinement:
 
 
 def refined_maps(
-    image: Tensor, boxes: Sequence[Box], refine: Refine, run: Callable[[Tensor], Tensor], batch: int = 1
+    image: Tensor,
+    boxes: Sequence[Box],
+    refine: Refine,
+    run: Callable[[Tensor], Tensor],
+    batch: int = 1,
+    multiple: Size = (1, 1),
 ) -> tuple[ScoreMaps, Refinement]:
     """Scores of a picture whose windows are run only in part.
 
-    Pixels get the mean of the windows over them that were run, and where there is none, what the pass of the whole
-    picture says. Windows that are not run are filled with this, so that everything after works as for plain sliding.
+    A place gets the mean of all that saw it: the windows that were run, and the passes of the whole picture, which
+    count as much less as they are smaller.
 
     Args:
         image: A preprocessed picture.
@@ -88,49 +103,75 @@ def refined_maps(
         refine: Which of them are run.
         run: Scores (N, K, h, w) of pictures, in units of a softmax.
         batch: Windows that are run at once.
+        multiple: Height and width of the whole picture are resized to the nearest multiples of these.
+
+    Returns:
+        One map of the whole picture, as fine as the finest of them, and what was done.
 
     Shape:
         - image: :math:`(1, 3, H, W)`
     """
     size = size_of(image)
-    small = (max(1, round(size[0] * refine.scale)), max(1, round(size[1] * refine.scale)))
-    whole = run(resize(image, small))
-    chosen = _choose(whole[0], boxes, size, refine)
+    small = [_scaled(size, scale, multiple) for scale in refine.scales]
+    passes = [run(resize(image, one))[0] for one in small]
+    whole = _mean_of(passes, refine.scales, max((size_of(scores) for scores in passes), key=math.prod))
+    pixels = sum((bottom - top) * (right - left) for top, bottom, left, right in boxes)
+    rest = refine.budget - sum(map(math.prod, small)) / pixels
+    chosen = [boxes[i] for i in _choose(whole, boxes, size, refine, math.floor(rest * len(boxes) + 1e-9))]
     if not chosen:
-        return ScoreMaps([whole[0]], [(0, size[0], 0, size[1])]), Refinement(len(boxes), 0, 0.0)
-    found: dict[int, Tensor] = {}
+        return ScoreMaps([whole], None), Refinement(len(boxes), 0, 0.0)
+    windows: list[Tensor] = []
     for start in range(0, len(chosen), batch):
         some = chosen[start : start + batch]
-        windows = torch.cat([image[:, :, boxes[i][0] : boxes[i][1], boxes[i][2] : boxes[i][3]] for i in some])
-        found.update(zip(some, run(windows), strict=True))
-    shape = size_of(found[chosen[0]])
-    everything = (0, size[0], 0, size[1])
-    seen = [_seen_through(whole[0], everything, box, shape) for box in boxes]
-    changed = torch.stack([(found[i].argmax(dim=0) != seen[i].argmax(dim=0)).float().mean() for i in chosen])
-    maps = [found[i] if i in found else _filled(seen[i], boxes[i], found, boxes) for i in range(len(boxes))]
-    return ScoreMaps(maps, boxes), Refinement(len(boxes), len(chosen), float(changed.mean()))
+        windows += run(torch.cat([image[:, :, top:bottom, left:right] for top, bottom, left, right in some]))
+    shape = _finest(whole, windows[0], chosen[0], size)
+    whole, weight = _mean_of(passes, refine.scales, shape), sum(refine.scales)
+    total, count = whole * weight, whole.new_full((1, *shape), weight)
+    for box, scores in zip(chosen, windows, strict=True):
+        rows, columns = _inside(box, size, shape)
+        total[:, rows, columns] += _seen_at(scores, box, size, shape)
+        count[:, rows, columns] += 1
+    mean, seen = total / count, count[0] > weight
+    changed = (mean.argmax(dim=0) != whole.argmax(dim=0))[seen].float().mean()
+    return ScoreMaps([mean], None), Refinement(len(boxes), len(chosen), float(changed))
 
 
-def _choose(scores: Tensor, boxes: Sequence[Box], size: tuple[int, int], refine: Refine) -> list[int]:
-    """Windows to run, in their order: the most uncertain ones within the budget."""
-    most = math.floor(refine.budget * len(boxes) + 1e-9)
-    if not most or scores.shape[0] < 2:
+def _mean_of(passes: Sequence[Tensor], weights: Sequence[float], shape: Size) -> Tensor:
+    """Weighted mean of maps of the whole picture, (K, *shape)."""
+    if len(passes) == 1:
+        return resize(passes[0], shape)
+    parts = [resize(scores, shape) * weight for scores, weight in zip(passes, weights, strict=True)]
+    return torch.stack(parts).sum(dim=0) / sum(weights)
+
+
+def _finest(whole: Tensor, window: Tensor, box: Box, size: Size) -> Size:
+    """Size of a map of the whole picture whose places are as near to each other as those of a window."""
+    sides = zip(size_of(whole), size_of(window), size, (box[1] - box[0], box[3] - box[2]), strict=True)
+    height, width = (max(own, round(places * length / part)) for own, places, length, part in sides)
+    return height, width
+
+
+def _scaled(size: Size, scale: float, multiple: Size) -> Size:
+    height, width = (max(step, round(side * scale / step) * step) for side, step in zip(size, multiple, strict=True))
+    return height, width
+
+
+def _choose(scores: Tensor, boxes: Sequence[Box], size: Size, refine: Refine, most: int) -> list[int]:
+    """Windows to run, in their order, ``most`` at most: those that cover the picture, then the others.
+
+    Both begin with the most uncertain ones.
+    """
+    if most < 1 or scores.shape[0] < 2:
         return []
     best = scores.float().softmax(dim=0).topk(2, dim=0).values
     unsure = (best[0] - best[1] < refine.margin).float()
-    height, width = unsure.shape
-    areas = [
-        (
-            slice(top * height // size[0], -(-bottom * height // size[0])),
-            slice(left * width // size[1], -(-right * width // size[1])),
-        )
-        for top, bottom, left, right in boxes
-    ]
+    areas = [_inside(box, size, size_of(unsure)) for box in boxes]
     able = {i for i, area in enumerate(areas) if float(unsure[area].mean()) >= max(refine.share, 1e-9)}
+    first = _cover(boxes)
     chosen: list[int] = []
     while able and len(chosen) < most:
         # A place that was looked at once counts a quarter, and so on: windows spread before they overlap.
-        gains = {i: float(unsure[areas[i]].sum()) for i in sorted(able)}
+        gains = {i: float(unsure[areas[i]].sum()) for i in sorted(able & first or able)}
         best_one = max(gains, key=gains.__getitem__)
         able.discard(best_one)
         chosen.append(best_one)
@@ -138,35 +179,41 @@ def _choose(scores: Tensor, boxes: Sequence[Box], size: tuple[int, int], refine:
     return sorted(chosen)
 
 
-def _filled(seen: Tensor, box: Box, found: Mapping[int, Tensor], boxes: Sequence[Box]) -> Tensor:
-    """Scores of a window that was not run: the mean of those that were, and ``seen`` where there are none."""
-    total, count = torch.zeros_like(seen), torch.zeros_like(seen[:1])
-    rows, columns = _places(box, size_of(seen), seen.device)
-    for i, scores in found.items():
-        top, bottom, left, right = boxes[i]
-        inside = ((rows >= top) & (rows < bottom))[:, None] & ((columns >= left) & (columns < right))
-        if box[0] < bottom and top < box[1] and box[2] < right and left < box[3]:
-            total += _seen_through(scores, boxes[i], box, size_of(seen)) * inside
-            count += inside
-    return torch.where(count > 0, total / count.clamp_min(1), seen)
+def _cover(boxes: Sequence[Box]) -> set[int]:
+    """Numbers of the fewest windows of a grid that cover all of it."""
+    rows, columns = (_cover_line(sorted({box[axis : axis + 2] for box in boxes})) for axis in (0, 2))
+    return {i for i, box in enumerate(boxes) if box[:2] in rows and box[2:] in columns}
 
 
-def _places(box: Box, shape: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the input at the centres of a window's places."""
-    top, bottom, left, right = box
-    rows = top + (torch.arange(shape[0], device=device, dtype=torch.float32) + 0.5) * ((bottom - top) / shape[0])
-    columns = left + (torch.arange(shape[1], device=device, dtype=torch.float32) + 0.5) * ((right - left) / shape[1])
-    return rows, columns
+def _cover_line(spans: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """The fewest of the spans that cover what all of them do: each time the one that reaches farthest."""
+    taken, reached = set(), spans[0][0]
+    while reached < spans[-1][1]:
+        best = max((span for span in spans if span[0] <= reached), key=lambda span: span[1])
+        taken.add(best)
+        reached = best[1]
+    return taken
 
 
-def _seen_through(scores: Tensor, around: Box, box: Box, shape: tuple[int, int]) -> Tensor:
-    """Scores (K, h, w) of one box at the places of a window in another, (K, *shape)."""
-    rows, columns = _places(box, shape, scores.device)
-    y, x = torch.meshgrid(
-        2 * (rows - around[0]) / (around[1] - around[0]) - 1,
-        2 * (columns - around[2]) / (around[3] - around[2]) - 1,
-        indexing='ij',
-    )
+def _inside(box: Box, size: Size, shape: Size) -> tuple[slice, slice]:
+    """Rows and columns of a map of the whole picture whose centres lie in a window; one of each at least."""
+    spans = []
+    for first, last, length, places in ((*box[:2], size[0], shape[0]), (*box[2:], size[1], shape[1])):
+        start, stop = (math.ceil(edge * places / length - 0.5) for edge in (first, last))
+        start = min(start, places - 1)
+        spans.append(slice(start, max(stop, start + 1)))
+    return spans[0], spans[1]
+
+
+def _seen_at(scores: Tensor, box: Box, size: Size, shape: Size) -> Tensor:
+    """Scores (K, h, w) of a window at the places of a map of the whole picture that lie in it."""
+    axes = []
+    for span, length, places, first, last in zip(
+        _inside(box, size, shape), size, shape, (box[0], box[2]), (box[1], box[3]), strict=True
+    ):
+        centres = (torch.arange(span.start, span.stop, device=scores.device) + 0.5) * (length / places)
+        axes.append(2 * (centres - first) / (last - first) - 1)
+    y, x = torch.meshgrid(*axes, indexing='ij')
     grid = torch.stack([x, y], dim=-1)[None]
     seen = F.grid_sample(scores[None].float(), grid, mode='bilinear', padding_mode='border', align_corners=False)
     return seen[0].to(scores.dtype)
