@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from denseclip.apis.errors import UserError
-from denseclip.files.pixels import deep_to_uint8, rgb_pixels
+from denseclip.files.pixels import NoRangeError, deep_to_uint8, open_safely, rgb_pixels
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,10 @@ class Picture:
         if isinstance(image, bytes | bytearray | memoryview):
             return cls.of_bytes(image)
         if isinstance(image, Image.Image):
-            return cls(rgb_pixels(image))
+            try:
+                return cls(rgb_pixels(image))
+            except NoRangeError as error:
+                raise UserError(f'a Pillow image: {error}.') from error
         if hasattr(image, 'read'):
             return cls(_read_stream(image))
         if hasattr(image, '__array__'):
@@ -108,7 +111,7 @@ class Picture:
         Args:
             data: The content.
             name: What errors call it.
-            formats: The only formats that may be read, as Pillow names them; None: all.
+            formats: The only formats that may be read, as Pillow names them; None: all that start no programs.
             most_pixels: The largest picture that is decoded; None: Pillow's own limit.
 
         Raises:
@@ -155,7 +158,7 @@ def read_image(path: str | Path, channel_order: ChannelOrder = 'bgr') -> np.ndar
     """Read a picture file.
 
     Args:
-        path: a file in any format that Pillow reads.
+        path: a file in any format that Pillow reads by itself.
         channel_order: ``'bgr'`` gives pixels as mmcv and OpenCV read them.
 
     Returns:
@@ -224,6 +227,8 @@ def _decode(
         raise UnreadableImageError(name, 'not a picture in a known format. Save it as PNG or JPEG.') from error
     except UnreadableImageError:
         raise
+    except NoRangeError as error:
+        raise UnreadableImageError(name, f'{error}.') from error
     except PermissionError as error:
         how = f'chmod u+r {Path(name).name}'
         raise UnreadableImageError(name, f'no permission. Allow reading it ({how}).') from error
@@ -239,7 +244,7 @@ def _open(source: Path | io.BytesIO, formats: tuple[str, ...] | None = None) -> 
     with _opening, warnings.catch_warnings():
         # Pillow warns from half of its limit on; beyond the limit it raises, and only that stops us.
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-        return Image.open(source, formats=formats)
+        return open_safely(source, formats)
 
 
 def _check_file(path: Path) -> None:

@@ -18,10 +18,9 @@ from mmengine.dataset import Compose
 from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS, DATASETS
-from PIL import Image
 from torch.utils.data import Sampler
 
-from ..files.pixels import rgb_pixels
+from ..files.pixels import open_safely, rgb_pixels
 from ..files.webdataset import spelled_out
 from .caption_index import ParquetShard, Shard, ShardError, TarShard, UnreadableSampleError
 
@@ -101,7 +100,7 @@ class CaptionShards:
         if not caption or not (isinstance(caption, str) or all(isinstance(text, str) for text in caption)):
             raise UnreadableSampleError(f"'{shard.path}', {name}: its caption is empty, or no text")
         try:
-            with Image.open(io.BytesIO(encoded)) as picture:
+            with open_safely(io.BytesIO(encoded)) as picture:
                 rgb = rgb_pixels(picture)
         except MemoryError:
             raise

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from denseclip.files.pixels import open_safely
+
 _ORIENTATION = 0x0112  # EXIF
 _AS_STORED = (
     "read pictures as they are stored: color_type='color_ignore_orientation' in each LoadImageFromFile of the config"
@@ -176,7 +178,7 @@ def open_picture(path: str | Path) -> Image.Image:
         UnreadableFileError: If the file is missing, empty or damaged.
     """
     try:
-        image = Image.open(path)
+        image = open_safely(path)
         image.load()
     except FileNotFoundError:
         raise UnreadableFileError(f'{path}: no such file') from None

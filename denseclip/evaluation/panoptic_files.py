@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from denseclip.evaluation.label_files import write_picture
 from denseclip.evaluation.panoptic_quality import PanopticFormatError
 from denseclip.files.atomic import write_text
+from denseclip.files.pixels import open_safely
 from denseclip.structures.panoptic import ids_to_rgb, rgb_to_ids
 
 
@@ -43,7 +44,7 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
         PanopticFormatError: If it is no picture of three colours.
     """
     try:
-        with Image.open(path) as image:
+        with open_safely(path) as image:
             if image.mode not in ('RGB', 'RGBA'):
                 raise PanopticFormatError(f'{path}: a panoptic map needs the colours R, G and B, this is {image.mode}.')
             return rgb_to_ids(np.asarray(image)[..., :3])

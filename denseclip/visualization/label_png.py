@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from denseclip.files.pixels import open_safely
+
 NAMES_KEY = 'denseclip:classes'
 """Text chunk that holds the class names as a JSON list, in label order."""
 
@@ -63,7 +65,7 @@ def read_label_png(path: str | Path) -> tuple[np.ndarray, list[str]]:
     Returns:
         Labels (``uint8`` or ``uint16``) and class names, empty when the file holds none.
     """
-    with Image.open(path) as picture:
+    with open_safely(path) as picture:
         picture.load()
         names = json.loads(getattr(picture, 'text', {}).get(NAMES_KEY, '[]'))
         labels = np.asarray(picture)

@@ -49,7 +49,10 @@ def test_float_and_wide_integers_use_their_range(tmp_path):
     unit = Image.fromarray(np.array([[0, 0.5, 1]], dtype=np.float32))
     np.testing.assert_array_equal(read_image(save(tmp_path, unit, 'unit.tif'))[0, :, 0], [0, 128, 255])
     wide = Image.fromarray(np.array([[-100_000, 0, 100_000]], dtype=np.int32))
-    np.testing.assert_array_equal(read_image(save(tmp_path, wide, 'wide.tif'))[0, :, 0], [0, 128, 255])
+    with pytest.raises(UnreadableImageError, match=r'wide.tif.*-100,000..100,000 are no levels of 16 bits'):
+        read_image(save(tmp_path, wide, 'wide.tif'))
+    with pytest.raises(UserError, match='a Pillow image: its whole numbers'):
+        Picture.of(wide)
 
 
 def test_transparency_is_laid_over_white(tmp_path):

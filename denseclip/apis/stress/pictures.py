@@ -18,6 +18,7 @@ from denseclip.apis.images import Picture
 from denseclip.datasets.perfect_labels import VOID, build_reader, is_semantic, true_labels
 from denseclip.datasets.sources import plain_datasets
 from denseclip.engine.data.samples import explained, require_data
+from denseclip.files.pixels import open_safely
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -91,7 +92,7 @@ class LabelledPictures:
         """
         for path in (info['img_path'] for info in self._infos()):
             try:
-                with Image.open(path) as picture:  # its header alone
+                with open_safely(path) as picture:  # its header alone
                     width, height = picture.size
             except (OSError, SyntaxError, Image.DecompressionBombError):
                 height, width = Picture.of(path).rgb.shape[:2]  # says what is wrong

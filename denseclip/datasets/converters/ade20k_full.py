@@ -4,11 +4,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from denseclip.datasets.converters.layout import ConversionError, raise_if_any
 from denseclip.datasets.converters.relabel import Pair, convert_pairs, id_table
 from denseclip.datasets.files import UnreadableFileError
+from denseclip.files.pixels import open_safely
 
 SHORT_SIDE = 512
 """Larger pictures are shrunk to this shorter side, as in the published evaluation."""
@@ -101,7 +101,7 @@ def read_numbers(path: Path) -> np.ndarray:
         UnreadableFileError: If there is no such file or it holds no colours.
     """
     try:
-        with Image.open(path) as image:
+        with open_safely(path) as image:
             pixels = np.asarray(image)
     except FileNotFoundError:
         raise UnreadableFileError(f'{path}: no such file') from None

@@ -21,6 +21,7 @@ from denseclip.datasets.converters.layout import ConversionError, complete_or_ab
 from denseclip.datasets.converters.relabel import matched_names
 from denseclip.datasets.files import UnreadableFileError, image_size, read_label_map
 from denseclip.files.atomic import write_text
+from denseclip.files.pixels import open_safely
 from denseclip.structures.panoptic import ids_to_rgb
 
 _ADE_FOLDERS = {'train': 'training', 'val': 'validation'}
@@ -138,7 +139,7 @@ def _ade_segments(
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     labels = read_label_map(label_file).astype(np.int64) - 1  # 0 = no class
     try:
-        with Image.open(instance_file) as image:
+        with open_safely(instance_file) as image:
             colours = np.asarray(image.convert('RGB')).astype(np.int64)
     except OSError as error:
         raise UnreadableFileError(f'{instance_file}: cannot be read ({error})') from error

@@ -25,6 +25,7 @@ from denseclip.datasets.own_data.pictures import FoundPicture
 from denseclip.datasets.own_data.shapes import Shape, ellipse
 from denseclip.datasets.own_data.splits import split_of
 from denseclip.files.pictures import PICTURE_SUFFIXES, globbed
+from denseclip.files.pixels import open_safely
 from denseclip.structures.brush import decode_brush
 
 _UPLOADED = re.compile(r'[0-9a-f]{8}-(.+)')
@@ -271,7 +272,7 @@ def _rounded(points: Sequence[tuple[float, float]]) -> tuple[float, ...]:
 def _bitmask(address: str, size: tuple[int, int]) -> np.ndarray:
     """The mask of a picture in a ``data:`` address: what is neither black nor transparent."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(address.partition(',')[2], validate=True))) as image:
+        with open_safely(io.BytesIO(base64.b64decode(address.partition(',')[2], validate=True))) as image:
             pixels = np.asarray(image.convert('RGBA'))
     except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f'its mask is no picture: {error}') from error

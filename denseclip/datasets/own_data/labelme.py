@@ -25,6 +25,7 @@ from denseclip.datasets.own_data.pictures import FoundPicture, find_picture
 from denseclip.datasets.own_data.shapes import Shape, ellipse, rotated_box
 from denseclip.datasets.own_data.splits import split_of
 from denseclip.files.pictures import files_of
+from denseclip.files.pixels import open_safely
 
 _NO_CLASSES = ('__ignore__', '_background_')  # labelme's own words
 _LARGEST = 2**26  # bytes; a larger file is none of labelme's
@@ -150,7 +151,7 @@ def _shape(shape: Mapping[str, Any]) -> Shape | str:
 def _read_pixels(text: str) -> np.ndarray:
     """The picture of a mask that stands in a shape."""
     try:
-        image = Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
+        image = open_safely(io.BytesIO(base64.b64decode(text, validate=True)))
         return np.asarray(image.convert('L')) > 0
     except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f'its mask is no picture: {error}') from error
