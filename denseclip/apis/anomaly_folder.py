@@ -21,7 +21,13 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError, read_image
 from denseclip.apis.inputs import expand_inputs
 from denseclip.apis.pipeline import Outcome, outcomes
-from denseclip.datasets.anomaly_layouts import NORMAL_NAMES, folder_mask_places, list_folder, magnetic_tile_folders
+from denseclip.datasets.anomaly_layouts import (
+    NORMAL_NAMES,
+    check_no_report,
+    folder_mask_places,
+    list_folder,
+    magnetic_tile_folders,
+)
 from denseclip.datasets.anomaly_masks import read_mask
 from denseclip.datasets.anomaly_pairs import MaskFinder, split_pairs, strays
 from denseclip.datasets.files import UnreadableFileError
@@ -33,6 +39,7 @@ from denseclip.files.scratch import ScratchFolder
 
 KEPT_SIDE = 1024
 """Long side at which maps wait on disk for their calibration; they come from a coarse patch grid and are smooth."""
+_NAMED = 3  # masks that a note names
 
 
 @dataclass(frozen=True)
@@ -185,26 +192,30 @@ def agreeing(result: AnomalyResult, flagged: bool) -> AnomalyResult:
 def items_in(folder: str | Path) -> list[Item]:
     """Pictures of a folder and what is known about them.
 
-    Pictures directly in the folder are taken without labels. Otherwise its sub-folders are read, as
+    Pictures directly in the folder are taken without labels, and its sub-folders are read, as
     :func:`~denseclip.datasets.anomaly_layouts.list_folder` does; their names are labels if one of them says "normal".
     Masks are looked for in both cases, and say whether a picture without a label shows a defect.
 
     Raises:
-        UserError: If there is no picture.
+        UserError: If there is no picture, or the folder holds the results of an inspection.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"'{folder}' is not a folder; name a folder of pictures.")
-    if files_of(folder, image_suffixes()) and not magnetic_tile_folders(
-        folder
-    ):  # that set has a drawing of itself beside its folders
-        return _flat_items(folder)
+    flat = bool(files_of(folder, image_suffixes()))
     try:
+        check_no_report(folder)
+        # The Magnetic-tile set has a drawing of itself beside its folders.
+        items = _flat_items(folder) if flat and not magnetic_tile_folders(folder) else []
         entries = list_folder(folder, folder.name)
     except FileNotFoundError as error:
+        if items:
+            return items
         raise UserError(f"no picture in '{folder}' or in its sub-folders; name a folder of pictures.") from error
+    except ValueError as error:
+        raise UserError(f'{error}.') from error
     labelled = not all(entry.anomalous for entry in entries)  # else nothing is called normal: names are no labels
-    return [
+    return items + [
         Item(
             entry.image,
             entry.anomalous if labelled else None,
@@ -225,6 +236,16 @@ def _flat_items(folder: Path) -> list[Item]:
         if found is not None:
             masks[path] = found
     return [Item(path, mask=masks.get(path)) for path in pictures]
+
+
+def mask_notes(items: Sequence[Item]) -> list[str]:
+    """Which files beside pictures were taken for masks, in a line; nothing where there are none."""
+    beside = [item.mask for item in items if item.mask is not None and item.mask.parent == item.path.parent]
+    if not beside:
+        return []
+    more = ', ...' if len(beside) > _NAMED else ''
+    named = ', '.join(path.name for path in beside[:_NAMED])
+    return [f'{len(beside)} files beside pictures are read as masks, not inspected: {named}{more}']
 
 
 def stray_masks(folder: str | Path, items: Sequence[Item]) -> list[str]:

@@ -21,11 +21,11 @@ from denseclip.apis.files import write_file
 from denseclip.apis.images import UnreadableImageError
 from denseclip.apis.results.formats import Format
 from denseclip.apis.results.sheets import Place
+from denseclip.datasets.anomaly_layouts import REPORT_FILES
 from denseclip.files.names import readable
 from denseclip.visualization.anomaly_pictures import Box
 from denseclip.visualization.anomaly_report import Card, Report
 
-FIXED_NAMES = ('report.html', 'scores.csv', 'boxes.csv', 'summary.json')
 THUMBNAIL = 256
 EMBEDDED = 60
 """Pictures up to which their thumbnails are inside the report; those of more lie beside it and are read when seen."""
@@ -34,7 +34,7 @@ _HEAT_SIDE = 2048
 
 def output_names(stems: Sequence[str], maps: bool = False, formats: Sequence[Format] = ()) -> list[str]:
     """Files that :func:`write_outputs` makes, relative to its folder."""
-    names = [*FIXED_NAMES]
+    names = [*REPORT_FILES]
     for stem in stems:
         names += picture_names(stem, maps, formats)
         if len(stems) > EMBEDDED:
@@ -152,7 +152,7 @@ def write_tables(found: Inspection, folder: Path, object_name: str, written: Seq
         _table(['file', 'x', 'y', 'width', 'height', 'score'], boxes),
         found.summary(),
     )
-    return [write_file(folder / name, content) for name, content in zip(FIXED_NAMES, contents, strict=True)]
+    return [write_file(folder / name, content) for name, content in zip(REPORT_FILES, contents, strict=True)]
 
 
 def _row(

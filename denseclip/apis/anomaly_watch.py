@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +20,55 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.images import UnreadableImageError
 from denseclip.apis.results.formats import Format
 from denseclip.files.atomic import write_text
+from denseclip.files.locks import LockedError, locked
 from denseclip.files.names import readable
+from denseclip.files.ours import NOBODYS
 from denseclip.files.pictures import image_suffixes, walk
 from denseclip.visualization.anomaly_report import Card
 
 STATE = '.denseclip'
 _ROOM = 1e-6
 """Part by which scores of the same good pictures may differ between two starts, on other machines or threads."""
+_SMALL = 500
+"""Pictures up to which the report is written at every look that judged some."""
+_REST = 20
+"""Times as long as writing took that passes before the report of more pictures is written again."""
 
 Stamp = tuple[int, int]
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other watches out of a folder for results, which would judge everything a second time.
+
+    Raises:
+        UserError: If another process watches into it, or it holds anything that no watch has written.
+    """
+    _check_ours(out)
+    state, is_new = out / STATE, not out.exists()
+    state.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(state):
+            yield
+            is_new = False
+    except LockedError:
+        raise UserError(
+            f"another process watches into '{out}': wait for its end, or watch into another folder with --out."
+        ) from None
+    finally:
+        if is_new:  # it failed before there was anything to keep
+            with suppress(OSError):
+                state.rmdir()
+                out.rmdir()
+
+
+def _check_ours(out: Path) -> None:
+    state = out / STATE
+    if (state / 'watch.json').is_file() or not out.is_dir():
+        return
+    ours = {*NOBODYS, *([] if state.is_dir() and any(state.iterdir()) else [STATE])}
+    if any(path.name not in ours for path in out.iterdir()):
+        raise UserError(f"'{out}' holds files that no watch has written; choose another --out.")
 
 
 class Watch:
@@ -34,7 +76,7 @@ class Watch:
 
     Args:
         folder: Where pictures arrive, in folders of any depth.
-        out: Where results go; one that was begun goes on.
+        out: Where results go; one that was begun goes on. See :func:`alone`, in whose block a watch lives.
         inferencer: The model, which knows its good pictures.
         good: Good pictures that say what is usual; they are not judged.
         threshold: ``'auto'`` or a calibrated score, see :func:`~denseclip.apis.anomaly_folder.inspect_pictures`.
@@ -71,6 +113,8 @@ class Watch:
         self._seen: dict[str, Stamp] = {}
         self._broken: dict[str, tuple[Stamp, UnreadableImageError]] = {}
         self._begin()
+        self._late = bool(self.written)  # whether the report lacks something: a watch may have been killed
+        self._rested = -math.inf
 
     @property
     def waiting(self) -> list[str]:
@@ -99,14 +143,19 @@ class Watch:
             self._broken.pop(key, None)
             assert isinstance(result, AnomalyResult)
             new.append(self._judge(key, result))
-        if new:
+        self._late = self._late or bool(new)
+        if self._late and (len(self.written) <= _SMALL or time.monotonic() >= self._rested):
             self.report()
         return new
 
     def report(self) -> list[Path]:
         """Write tables, report and summary of all that was judged."""
+        begin = time.monotonic()
         self.found.failures = [error for _, error in self._broken.values()]
-        return write_tables(self.found, self.out, self.object_name, [self.written[i] for i in self.found.order()])
+        files = write_tables(self.found, self.out, self.object_name, [self.written[i] for i in self.found.order()])
+        self._late, end = False, time.monotonic()
+        self._rested = end + _REST * (end - begin)
+        return files
 
     def _usual(self, good: Sequence[Path], threshold: str | float) -> Inspection:
         """Calibration and thresholds, from the good pictures alone."""
@@ -134,8 +183,7 @@ class Watch:
                     'go on with those, or watch into another folder with --out.'
                 )
         else:
-            if self.out.is_dir() and any(self.out.iterdir()):
-                raise UserError(f"'{self.out}' holds files that no watch has written; choose another --out.")
+            _check_ours(self.out)
             state.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(told))
         lines = state / 'judged.jsonl'
@@ -145,6 +193,8 @@ class Watch:
             write_text(lines, ''.join(whole))
         for line in whole:
             entry = json.loads(line)
+            if entry['key'] in self._judged:  # two watches at a time, as versions without a lock allowed
+                continue
             card = {**entry['card'], 'spot': None if entry['card']['spot'] is None else tuple(entry['card']['spot'])}
             self._note(entry['key'], entry['raw'], Written(entry['row'], entry['boxes'], Card(**card)))
 

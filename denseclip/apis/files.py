@@ -8,6 +8,7 @@ from pathlib import Path
 
 from denseclip.apis.errors import UserError
 from denseclip.files.atomic import replacing
+from denseclip.files.ours import ConversionError, check_apart
 
 
 def prepare_folder(folder: str | Path, names: Iterable[str], force: bool = False) -> Path:
@@ -45,6 +46,22 @@ def prepare_folder(folder: str | Path, names: Iterable[str], force: bool = False
             'folder, or overwrite them with --force (force=True in Python).'
         )
     return folder
+
+
+def check_out(out: str | Path, sources: Iterable[Path]) -> None:
+    """Refuse a folder for results that is, contains or lies in a source: the next run would read them as data.
+
+    Args:
+        out: Folder for the results.
+        sources: Files and folders that are read.
+
+    Raises:
+        UserError: If they touch each other.
+    """
+    try:
+        check_apart(Path(out), sources)
+    except ConversionError as error:
+        raise UserError(f'--out: {error}.') from error
 
 
 def write_file(path: str | Path, content: bytes | str) -> Path:

@@ -128,9 +128,9 @@ def run(args: argparse.Namespace) -> int:
         from denseclip.runtime.inspection import need_inspection
 
         need_inspection()
-    from denseclip.apis.anomaly_folder import check_threshold, items_in, stray_masks
+    from denseclip.apis.anomaly_folder import check_threshold, items_in, mask_notes, stray_masks
     from denseclip.apis.anomaly_output import output_names
-    from denseclip.apis.files import prepare_folder
+    from denseclip.apis.files import check_out, prepare_folder
     from denseclip.files.names import readable
     from denseclip.files.scratch import exit_on_signals
     from denseclip.files.stems import output_stems
@@ -141,6 +141,8 @@ def run(args: argparse.Namespace) -> int:
 
         return watch(args, threshold)
     items = items_in(args.folder)
+    if args.out is not None:
+        check_out(args.out, [Path(args.folder)])
     check_threshold(threshold, items)
     good = good_pictures(args, items)
     choice = chosen_method(args, len(good), len(items))
@@ -154,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         folder = prepare_folder(args.out, output_names(list(stems.values()), wants_maps(args), formats), args.force)
     inferencer = load_aloud(lambda: load_anomaly_model(args, choice))
     namer = load_namer(args, inferencer)
-    strays = stray_masks(args.folder, items)
+    notes = [*mask_notes(items), *stray_masks(args.folder, items)]
     with exit_on_signals():
         items, judges = give_references(inferencer, choice, good, items)
         if threshold == 'F1' and all(item.label for item in items):
@@ -162,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
                 'the good picture is compared with, so it cannot be measured, and --threshold F1 needs one that is: '
                 'add a second, other one, or use auto or a score.'
             )
-        return _inspect(args, inferencer, items, threshold, folder, stems, strays, judges, choice, namer)
+        return _inspect(args, inferencer, items, threshold, folder, stems, notes, judges, choice, namer)
 
 
 def _inspect(
@@ -172,7 +174,7 @@ def _inspect(
     threshold: str | float,
     folder: Path | None,
     stems: dict[Path, str],
-    strays: list[str],
+    notes: list[str],
     good: list[Path],
     choice: Any,
     namer: Any,
@@ -193,7 +195,7 @@ def _inspect(
         good=good,
     )
     found.method, found.namer = str(choice), namer
-    found.notes += [readable(line) for line in strays]
+    found.notes += [readable(line) for line in notes]
     try:
         if not found.items:
             raise found.failures[0]

@@ -40,7 +40,7 @@ def watch(args: argparse.Namespace, threshold: str | float) -> int:
         UserError: If there are no good pictures, or results cannot go on in ``--out``.
     """
     from denseclip.apis.anomaly_folder import check_threshold
-    from denseclip.apis.anomaly_watch import Watch
+    from denseclip.apis.anomaly_watch import Watch, alone
     from denseclip.apis.inputs import expand_inputs
     from denseclip.cli.anomaly import DEFECT_FOUND, extra_formats, wants_maps
     from denseclip.datasets.anomaly_layouts import NORMAL_NAMES
@@ -48,6 +48,8 @@ def watch(args: argparse.Namespace, threshold: str | float) -> int:
     folder = Path(args.folder)
     if not folder.is_dir():
         raise UserError(f"'{folder}' is not a folder; name the one that pictures arrive in.")
+    if folder.resolve().is_relative_to(Path(args.out).resolve()):  # inside is all right: the watch leaves it out
+        raise UserError(f"--out '{args.out}' would put results among the pictures that arrive: choose another folder.")
     check_threshold(threshold, [])
     normal = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in NORMAL_NAMES]
     good = expand_inputs(args.normal or normal) if args.normal or normal else []
@@ -61,19 +63,20 @@ def watch(args: argparse.Namespace, threshold: str | float) -> int:
         raise UserError(
             '--watch needs two different good pictures at least: one alone cannot tell what is usual (--normal).'
         )
-    running = Watch(
-        folder,
-        Path(args.out),
-        inferencer,
-        judges,
-        threshold,
-        skipped=[*normal, *map(Path, args.normal or ()), *good],
-        object_name=args.object or 'part',
-        maps=wants_maps(args),
-        formats=extra_formats(args),
-    )
-    running.found.method, running.found.namer = str(choice), namer
-    _look_on(running, args)
+    with alone(Path(args.out)):
+        running = Watch(
+            folder,
+            Path(args.out),
+            inferencer,
+            judges,
+            threshold,
+            skipped=[*normal, *map(Path, args.normal or ()), *good],
+            object_name=args.object or 'part',
+            maps=wants_maps(args),
+            formats=extra_formats(args),
+        )
+        running.found.method, running.found.namer = str(choice), namer
+        _look_on(running, args)
     flagged = any(entry.row['anomalous'] for entry in running.written)
     return DEFECT_FOUND if args.fail_on_defect and flagged else 0
 

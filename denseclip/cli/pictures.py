@@ -42,10 +42,10 @@ def run_pictures(
         Exit code: 2 if a picture could not be read.
 
     Raises:
-        UserError: If results cannot be written, or there is no picture.
+        UserError: If results cannot be written, or would be among the pictures, or there is no picture.
     """
     from denseclip.apis.batch_sizes import BatchSize
-    from denseclip.apis.files import prepare_folder
+    from denseclip.apis.files import check_out, prepare_folder
     from denseclip.apis.images import UnreadableImageError
     from denseclip.apis.inputs import expand_inputs
     from denseclip.apis.pipeline import beside, outcomes
@@ -59,6 +59,9 @@ def run_pictures(
     stems = output_stems(paths)
     folder = None
     if args.out is not None:
+        # A folder inside one of pictures is none of its pictures; the same one would be read with the next call.
+        same = [Path(item) for item in args.images if Path(item).is_dir()]
+        check_out(args.out, [path for path in same if path.resolve() == Path(args.out).resolve()])
         folder = prepare_folder(args.out, [stem + row.ending for stem in stems for row in rows], args.force)
     model = load_aloud(load)
     ready(model)

@@ -18,6 +18,9 @@ SPLITS = ('train', 'test')
 NORMAL_NAMES = ('normal', 'good', 'ok')
 """Folders of a plain data set that hold pictures without a defect."""
 
+REPORT_FILES = ('report.html', 'scores.csv', 'boxes.csv', 'summary.json')
+"""Files of every inspection; a folder that holds them is no folder of pictures."""
+
 MASK_FOLDERS = ('masks', 'mask', 'ground_truth', 'groundtruth', 'gt')
 """Folders of a plain data set that hold masks, in any letter case."""
 
@@ -52,6 +55,24 @@ def subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"'{folder}' is not a folder")
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
+
+
+def holds_report(folder: Path) -> bool:
+    """Whether a folder holds the results of an inspection: its masks are findings, not truth."""
+    return all((folder / name).is_file() for name in REPORT_FILES)
+
+
+def check_no_report(folder: Path) -> None:
+    """Refuse a folder that results were written into, before its findings are taken for truth.
+
+    Raises:
+        ValueError: If it holds them.
+    """
+    if holds_report(folder):
+        raise ValueError(
+            f"'{folder}' holds the results of an inspection, whose masks would be taken for true ones: move "
+            f'{", ".join(REPORT_FILES)}, heatmaps/ and masks/ into a folder of their own'
+        )
 
 
 def list_mvtec(root: Path, split: str, categories: Sequence[str] | None = None) -> list[Entry]:
@@ -159,7 +180,7 @@ def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES)
     Masks are found by name: ``masks/scratch/01.png``, ``masks/scratch/01_mask.png`` (or ``_gt``, ``-mask``, ``_label``
     and so on), the same without the sub-folder, or beside the picture (``scratch/01_mask.png``, ``01.png`` beside
     ``01.jpg``). A category of MVTec AD or BTAD is such a folder too: its ``test/`` and ``ground_truth/`` are used. The
-    Magnetic-tile set is read as it comes.
+    Magnetic-tile set is read as it comes. Folders with the report of an inspection are left out.
 
     Args:
         root: The folder.
@@ -168,7 +189,9 @@ def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES)
 
     Raises:
         FileNotFoundError: If there is no folder with pictures.
+        ValueError: If it holds the results of an inspection.
     """
+    check_no_report(root)
     if magnetic_tile_folders(root):
         return list_magnetic_tile(root, category)
     places = folder_mask_places(root)
@@ -176,7 +199,7 @@ def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES)
     chosen = {name.lower() for name in normal}
     entries, finder = [], MaskFinder()
     for folder in subfolders(_pictures_of(root)):
-        if folder in masked:
+        if folder in masked or holds_report(folder):
             continue
         is_normal = folder.name.lower() in chosen
         images, beside = split_pairs(pictures_in(folder))

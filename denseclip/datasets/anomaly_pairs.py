@@ -6,10 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from denseclip.datasets.anomaly_masks import mostly_extreme, read_mask_values
-from denseclip.datasets.files import UnreadableFileError
+from denseclip.datasets.anomaly_masks import looks_like_mask
 from denseclip.files.pictures import LOSSY, files_of, image_suffixes
 
 ENDINGS = (
@@ -21,7 +18,7 @@ BEGINNINGS = ('mask_', 'gt_', 'label_')
 
 _SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', *LOSSY)
 _NAMED = 50  # strays for which the nearest picture is looked up
-_FEW = 16  # values of a mask of ids
+_OF_PARTS = '_defect'  # beside a picture it is rather another one, of a defective part
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -60,8 +57,8 @@ def split_pairs(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, Path]]:
         paths: Files of one folder.
 
     Returns:
-        Pictures in the given order, and the masks of some of them. A file counts as a mask if its name says so and it
-        looks like one: few values, or most of them black and white.
+        Pictures in the given order, and the masks of some of them. A file counts as a mask if its name says so and
+        :func:`~denseclip.datasets.anomaly_masks.looks_like_mask` does; ``a_defect.png`` is a picture of its own here.
     """
     stems: dict[str, list[Path]] = {}
     for path in paths:
@@ -69,7 +66,7 @@ def split_pairs(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, Path]]:
     masks: dict[Path, Path] = {}
     for path in paths:
         owner = _owner(path, stems)
-        if owner is not None and owner not in masks and path not in masks and _looks_like_mask(path):
+        if owner is not None and owner not in masks and path not in masks and looks_like_mask(path):
             masks[owner] = path
     taken = set(masks.values())
     return [path for path in paths if path not in taken], {p: mask for p, mask in masks.items() if p not in taken}
@@ -132,19 +129,13 @@ def _bare(stem: str) -> str:
 def _owner(path: Path, stems: dict[str, list[Path]]) -> Path | None:
     """The picture whose mask a file would be, by its name."""
     bare = _bare(path.stem)
+    if path.stem.casefold().endswith(_OF_PARTS):
+        return None
     if bare != path.stem.casefold():
         return next(iter(stems.get(bare, [])), None)
     if path.suffix.lower() in LOSSY:
         return None
     return next((other for other in stems[bare] if other.suffix.lower() in LOSSY), None)
-
-
-def _looks_like_mask(path: Path) -> bool:
-    try:
-        values = read_mask_values(path)
-    except UnreadableFileError:
-        return False
-    return mostly_extreme(values) or len(np.unique(values)) <= _FEW
 
 
 def _rank(path: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from denseclip.files.scratch import MARKER
 from denseclip.version import __version__
 
-_NOBODYS = frozenset({'.DS_Store', 'Thumbs.db', 'desktop.ini'})
+NOBODYS = frozenset({'.DS_Store', 'Thumbs.db', 'desktop.ini'})
 """Files that systems strew into folders on their own."""
 
 
@@ -90,7 +90,7 @@ def _files(folder: Path) -> Iterator[str]:
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in (*names, *links):
             path = (Path(place) / name).relative_to(folder).as_posix()
-            if path != MARKER and name not in _NOBODYS:
+            if path != MARKER and name not in NOBODYS:
                 yield path
 
 

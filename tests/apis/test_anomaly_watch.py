@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from denseclip.apis import anomaly_watch as anomaly_watch_api
 from denseclip.apis.anomaly_calibration import Calibration
 from denseclip.apis.anomaly_result import AnomalyResult
-from denseclip.apis.anomaly_watch import Watch
+from denseclip.apis.anomaly_watch import Watch, alone
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import pictures_of
 from denseclip.cli import anomaly_watch
@@ -111,6 +112,49 @@ def test_nothing_is_judged_twice_after_a_restart(start, tmp_path):
     assert third.look() == third.look() == [] and model.seen == [] and len(third.written) == 2
 
 
+def test_two_watches_at_a_time_judge_nothing_twice(start, tmp_path, monkeypatch):
+    with alone(tmp_path / 'out'):
+        watch, _ = start()
+        draw(tmp_path / 'shots/a.png', 250)
+        watch.look(), watch.look()
+        with pytest.raises(UserError, match='another process watches'), alone(tmp_path / 'out'):
+            pass
+    lines = tmp_path / 'out/.denseclip/judged.jsonl'
+    lines.write_text(lines.read_text() * 2)  # as two have left it that knew no lock
+    with alone(tmp_path / 'out'):
+        again, _ = start()
+        again.report()
+    assert len(again.written) == 1 and (tmp_path / 'out/scores.csv').read_text().count('a.png') == 1
+    (tmp_path / 'mac').mkdir()
+    (tmp_path / 'mac/.DS_Store').touch()
+    with alone(tmp_path / 'mac'):
+        start(out='mac')
+
+
+def test_a_long_report_is_written_now_and_then(start, tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(anomaly_watch_api.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(anomaly_watch_api, '_SMALL', 0)
+    writing = anomaly_watch_api.write_tables
+
+    def slow(*given):
+        now[0] += 2
+        return writing(*given)
+
+    monkeypatch.setattr(anomaly_watch_api, 'write_tables', slow)
+    watch, _ = start()
+    for name, wait, there in (('a', 0, 'a'), ('b', 39, 'a'), ('c', 2, 'ab')):
+        draw(tmp_path / f'shots/{name}.png')
+        now[0] += wait
+        watch.look(), watch.look()
+        assert ''.join(sorted(table(tmp_path))) == there
+    draw(tmp_path / 'shots/d.png')
+    watch.look(), watch.look()
+    watch, _ = start()  # the other one was killed
+    watch.look()
+    assert len(table(tmp_path)) == 4
+
+
 def test_other_good_pictures_and_strange_folders_are_refused(start, tmp_path):
     start()
     others = [draw(tmp_path / f'bright/{k}.png', 150 + k) for k in range(6)]
@@ -169,3 +213,8 @@ def test_what_does_not_go_with_a_watch_is_said(typed, options, said, tmp_path, m
     monkeypatch.chdir(tmp_path)
     assert main([*typed, *options]) == 2
     assert said in capsys.readouterr().err and not (tmp_path / 'o').exists()
+
+
+def test_results_do_not_arrive_as_pictures(typed, tmp_path, capsys):
+    assert main([*typed, '--watch', '--out', str(tmp_path / 'shots')]) == 2
+    assert 'among the pictures that arrive' in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from urllib.parse import unquote
 
 import numpy as np
@@ -232,11 +233,55 @@ def test_pictures_in_one_folder_with_masks(run, labelled, tmp_path, place):
         if known.exists():
             mask.write_bytes(known.read_bytes())
     code, printed, _ = run(flat)
-    assert code == 0 and '10 pictures' in printed and 'note' not in printed
+    notes = ['note: 10 files beside pictures are read as masks, not inspected: n0_GT.png, n1_GT.png, n2_GT.png, ...']
+    assert code == 0 and '10 pictures' in printed
+    assert [x for x in printed.splitlines() if 'note' in x] == (notes if place == 'beside' else [])
     found = {row['name']: row['label'] for row in rows(tmp_path / 'out' / 'scores.csv')}
     assert found == {**{f'n{i}': '0' for i in range(7)}, **{f's{i}': '1' for i in range(3)}}
     measures = json.loads((tmp_path / 'out' / 'summary.json').read_text())['measures']
     assert measures['image_AUROC'] == 1 and measures['pixel_AUROC'] > 0.95
+
+
+def test_photographs_are_inspected_whatever_they_are_called(run, tmp_path):
+    for index in range(5):  # parts on white
+        for name in (
+            f'part{index}.png',
+            f'part{index}_defect.png',
+            f'part{index}_seg.png',
+            f'p{index}.jpg',
+            f'p{index}.png',
+        ):
+            draw(tmp_path / 'shots' / name, 255)
+    code, printed, _ = run(tmp_path / 'shots')
+    assert code == 0 and '25 pictures' in printed and 'note' not in printed
+
+
+def test_pictures_beside_folders_are_read_with_them(run, labelled, tmp_path):
+    draw(labelled / 'overview.png', 0)
+    code, printed, _ = run(labelled)
+    assert code == 0 and '11 pictures' in printed and '1 of 11 have neither label nor mask' in printed
+    for path in labelled.glob('scratch/*.png'):
+        path.rename(labelled / path.name)
+    (labelled / 'scratch').rmdir()
+    assert run(labelled, '--force')[0] == 0
+    labels = {row['name']: row['label'] for row in rows(tmp_path / 'out/scores.csv')}
+    assert labels == {**{f'n{i}': '0' for i in range(7)}, **{f's{i}': '' for i in range(3)}, 'overview': ''}
+
+
+@pytest.mark.parametrize('out', ['shots', 'shots/found', '.'])
+def test_results_do_not_go_among_the_pictures(run, labelled, out):
+    code, _, err = run(labelled, out=out)
+    assert code == 2 and '--out' in err and 'choose' in err and not list(labelled.rglob('report.html'))
+
+
+def test_findings_are_never_taken_for_truth(run, labelled, tmp_path):
+    assert run(labelled)[0] == 0
+    shutil.copytree(tmp_path / 'out', labelled / 'before')  # as earlier versions allowed
+    code, printed, _ = run(labelled, '--force')
+    assert code == 0 and '10 pictures' in printed
+    shutil.copytree(tmp_path / 'out', labelled, dirs_exist_ok=True)
+    code, _, err = run(labelled, out='new')
+    assert code == 2 and 'holds the results of an inspection' in err and not (tmp_path / 'new').exists()
 
 
 def test_names_that_are_no_text_are_written_with_escapes(run, labelled, tmp_path):

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from generated import write_dataset
@@ -72,6 +73,29 @@ def test_pairs_of_one_folder(tmp_path: Path) -> None:
     found, paired = split_pairs(sorted(tmp_path.iterdir()))
     assert paired == masks
     assert set(found) == {*pictures, twin, label, alone, tmp_path / 'g.jpg', damaged}
+
+
+def test_photographs_on_white_are_no_masks(tmp_path: Path) -> None:
+    large = np.full((240, 320, 3), 255, np.uint8)
+    large[80:120, 100:180] = np.random.default_rng(0).integers(60, 160, (40, 80, 3))  # 96 % of it is white
+    grey = np.repeat(large[..., :1], 3, axis=2)
+    soft = cv2.GaussianBlur(np.kron(MASK, np.ones((10, 10), np.uint8)), (0, 0), 1.5)
+    red = np.stack([np.kron(MASK, np.ones((10, 10), np.uint8)), soft * 0, soft * 0], axis=2)
+    kinds = {'colour': large, 'grey': grey, 'single': grey[..., 0]}
+    masks = {
+        'soft': soft,
+        'three': np.repeat(soft[..., None], 3, axis=2),
+        'red': red,
+        'deep': MASK.astype(np.uint16) * 257,
+    }
+    for name, pixels in (kinds | masks).items():
+        photo(tmp_path / f'{name}.bmp')
+        for ending in ('_gt.png', '_label.png', '_defect.png', *(['_seg.jpg'] if name in ('soft', 'three') else [])):
+            save(tmp_path / f'{name}{ending}', pixels)
+    found, paired = split_pairs(sorted(tmp_path.iterdir()))
+    assert {image.stem for image in paired} == masks.keys()
+    assert {path.stem for path in found} >= {f'{kind}{end}' for kind in kinds for end in ('_gt', '_label', '_defect')}
+    assert {path.stem for path in found} >= {f'{kind}_defect' for kind in masks}
 
 
 def test_strays_are_listed_with_the_nearest_name(tmp_path: Path) -> None:
