@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.batch_sizes import AUTO, BatchSize
@@ -22,6 +23,7 @@ from denseclip.cli.segment import (
     add_mask_options,
     add_score_options,
     add_word_options,
+    check_scores,
     model_name,
     vocabulary_from_args,
 )
@@ -100,6 +102,9 @@ def run(args: argparse.Namespace) -> int:
     check_share('--min-confidence', args.min_confidence)
     check_share('--min-area', args.min_area)
     label_cluster.check_options(args)
+    if args.from_shards:
+        label_cluster.check_collecting(args, add_options)
+    check_scores(args)
     if args.runtime is None:
         require_host_stack('denseclip label')
     else:
@@ -129,6 +134,9 @@ def run(args: argparse.Namespace) -> int:
         return _say(args, collect(args.folder[0], args.out, order))
     if args.engine == 'ray':
         return label_cluster.run_ray(args, name, vocabulary, dict(order.model), order.rules, load_teacher)
+
+    if files := label_cluster.files_of(args):
+        order = replace(order, model={**order.model, 'files': files})
 
     def load() -> Predictor:
         model = load_aloud(lambda: load_teacher(args, name, vocabulary))

@@ -25,7 +25,8 @@ SHARD_SIZE = 1000
 _SHOWN = 10
 _OF_SHARDS = ('address', 'actors', 'cpus_per_actor', 'gpus_per_actor', 'shard_size', 'image_column', 'key_column')
 _OF_LAYOUTS = ('to', 'pictures')
-_OF_FILES = ('model', 'config', 'weights', 'clip', 'pretrained', 'dino', 'masks')
+_OF_COLLECTING = ('folder', 'out', 'to', 'tolerance', 'pictures', 'confidences', 'engine', 'from_shards', 'json')
+OF_FILES = ('model', 'config', 'weights', 'clip', 'pretrained', 'dino', 'masks')
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +85,34 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f'name one folder of pictures, not {len(args.folder)}; several files go with --engine ray.')
 
 
+def check_collecting(args: argparse.Namespace, add_all: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Refuse options that finished shards have no use for: words, model and rules are those that they were made with.
+
+    Args:
+        args: The command line.
+        add_all: Adds the options of the command, whose defaults tell which were given.
+
+    Raises:
+        UserError: If there are such.
+    """
+    parser = argparse.ArgumentParser()
+    add_all(parser)
+    plain = vars(parser.parse_args(['shards', '--out', 'out']))
+    given = [key for key, usual in plain.items() if key not in _OF_COLLECTING and getattr(args, key) != usual]
+    if given:
+        named = ', '.join('--' + ('words' if key == 'classes' else key.replace('_', '-')) for key in given)
+        raise UserError(
+            f'{named} cannot be used so: --from-shards writes what is in the shards; leave it out, or label anew.'
+        )
+
+
+def files_of(args: argparse.Namespace) -> dict[str, str]:
+    """Sha256 of the files that the model is loaded from, by name: other ones would give other labels."""
+    from denseclip.apis.labelling.cluster.same import sums
+
+    return sums([value for key in OF_FILES if (value := getattr(args, key)) is not None], args.runtime)
+
+
 def need_tables() -> None:
     """Refuse to go on where shards cannot be read.
 
@@ -129,7 +158,6 @@ def run_ray(
 
     need_ray()
     from denseclip.apis.labelling.cluster.run import ShardOrder, label_source
-    from denseclip.apis.labelling.cluster.same import sums
     from denseclip.cli.pictures import load_aloud
     from denseclip.cli.progress import track
 
@@ -141,7 +169,7 @@ def run_ray(
         args.key_column,
         args.confidences,
         model,
-        sums([value for key in _OF_FILES if (value := getattr(args, key)) is not None], args.runtime),
+        files_of(args),
     )
     cluster = Cluster(args.address, args.actors, args.cpus_per_actor or 1, args.gpus_per_actor or 0.0, log=is_verbose())
 

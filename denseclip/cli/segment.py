@@ -182,6 +182,16 @@ def add_mask_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_scores(args: argparse.Namespace) -> None:
+    """Refuse two least scores of instances, of which one would have no effect.
+
+    Raises:
+        UserError: Then.
+    """
+    if args.score is not None and args.min_confidence is not None:
+        raise UserError('--score and --min-confidence say the same of instances: leave one of them out.')
+
+
 def run(args: argparse.Namespace) -> int:
     """Results of every picture that can be read, then a list of those that cannot."""
     from denseclip.compat.versions import require_host_stack
@@ -189,6 +199,7 @@ def run(args: argparse.Namespace) -> int:
     check_share('--min-confidence', args.min_confidence)
     check_share('--min-area', args.min_area)
     check_share('--unknown', args.unknown)
+    check_scores(args)
     if args.runtime is not None and args.head is not None:
         raise UserError('--head goes with a model, not with --runtime: leave one of them out.')
     if args.runtime is not None and args.active_vocabulary is not None:

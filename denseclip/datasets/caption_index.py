@@ -16,7 +16,7 @@ import numpy as np
 
 from ..files.damage import is_damage, naming
 from ..files.tars import open_tar, tar_members
-from ..files.webdataset import key_and_ending
+from ..files.webdataset import key_and_ending, whole_stem
 from .files import UnreadableFileError
 
 
@@ -81,6 +81,7 @@ class TarShard:
     def _members(self, image: tuple[str, ...], caption: str) -> dict[str, dict[str, tuple[int, int]]]:
         """Offset and size of the parts of each sample."""
         found: dict[str, dict[str, tuple[int, int]]] = {}
+        dotted: list[tuple[str, str]] = []
         last = ''
         try:
             whole = self.path.stat().st_size
@@ -91,6 +92,8 @@ class TarShard:
                     if named is None:
                         continue
                     name, ending = named
+                    if ending not in image and whole_stem(member.name)[1] in image:
+                        dotted.append((name, member.name))
                     kind = 'image' if ending in image else 'caption' if ending == caption else None
                     if kind is None or member.offset_data + member.size > whole:
                         continue
@@ -107,6 +110,11 @@ class TarShard:
                     f"shard '{self.path}' is no tar that can be read ({error}); compressed tars have to be unpacked"
                 ) from error
             self.bad.insert(0, f"all behind '{last}': it cannot be read on ({error}); copy or download the file again")
+        self.bad += [
+            f"{member}: a picture of no sample, since a sample is called what stands before the first dot, '{name}'"
+            for name, member in dotted
+            if 'image' not in found.get(name, {})
+        ]
         return found
 
     def read(self, place: int) -> tuple[bytes, str, str]:

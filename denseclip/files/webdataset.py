@@ -1,4 +1,8 @@
-"""How WebDataset names things: samples by what stands before the first dot, lists of shards as ``{000..123}``."""
+"""How WebDataset names things: samples by what stands before the first dot, lists of shards as ``{000..123}``.
+
+Numbers between dots are part of a sample's name here, as cameras and dates have them: ``IMG.0001.png`` is no second
+part of ``IMG``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import re
 from collections.abc import Iterator
 from itertools import product
 
-_MEMBER = re.compile(r'((?:.*/)?[^./]+)\.([^/]*)', re.DOTALL)
+_MEMBER = re.compile(r'((?:.*/)?[^./]+(?:\.[0-9]+(?=\.))*)\.([^/]*)', re.DOTALL)
 _RANGE = re.compile(r'\{(\d+)\.\.(\d+)\}')
 
 
@@ -21,6 +25,16 @@ def key_and_ending(name: str) -> tuple[str, str] | None:
     """
     found = _MEMBER.fullmatch(name.removeprefix('./'))
     return None if found is None else (found[1], found[2].lower())
+
+
+def whole_stem(name: str) -> tuple[str, str]:
+    """All of a member's name before its last dot, and its last ending in lower case.
+
+    Args:
+        name: As in :func:`key_and_ending`, of a member that belongs to a sample.
+    """
+    stem, _, ending = name.removeprefix('./').rpartition('.')
+    return stem, ending.lower()
 
 
 def spelled_out(pattern: str) -> Iterator[str]:

@@ -43,6 +43,35 @@ def test_it_says_what_there_is(shots, tmp_path, teacher, capsys):
     assert '--tolerance' in capsys.readouterr().err
 
 
+def test_other_weights_of_the_same_name_are_refused(shots, tmp_path, teacher, capsys):
+    """A folder is labelled by one model; one that an earlier version began, which noted no files, goes on."""
+    weights = tmp_path / 'w.safetensors'
+    weights.write_bytes(b'weights')
+    typed = ['label', str(shots), '--out', str(tmp_path / 'out'), '--config', 'some', '--weights', str(weights)]
+    assert main(typed) == 0
+    weights.write_bytes(b'others')
+    draw_picture(shots / 'new.png', 3)
+    capsys.readouterr()
+    assert main(typed) == 2
+    assert 'begun otherwise (the files of the model)' in capsys.readouterr().err and not teacher[-1].seen
+    record = tmp_path / 'out/.denseclip/run.record'
+    known = json.loads(record.read_text())
+    del known['model']['files']
+    record.write_text(json.dumps(known))
+    assert main(typed) == 0
+    assert 'labelled: 4 of 4' in capsys.readouterr().out
+
+
+def test_what_systems_strew_is_no_stranger(shots, tmp_path, teacher, capsys):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/.DS_Store').touch()
+    typed = ['label', str(shots), '--words', 'road; sky', '--out', str(tmp_path / 'out')]
+    assert main(typed) == 0
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other/notes.txt').touch()
+    assert main([*typed[:-1], str(tmp_path / 'other')]) == 2 and 'notes.txt' in capsys.readouterr().err
+
+
 def test_pictures_that_fail_are_listed_at_the_end(shots, tmp_path, teacher, capsys):
     (shots / 'bad.png').write_bytes(b'no')
     assert main(['label', str(shots), '--words', 'road; sky', '--out', str(tmp_path / 'out'), '--json']) == 2
@@ -61,6 +90,7 @@ def test_pictures_that_fail_are_listed_at_the_end(shots, tmp_path, teacher, caps
         (['--min-area', '2'], '--min-area'),
         (['--confidences'], '--to masks'),
         (['--words', 'road; road'], 'twice'),
+        (['--score', '0.6', '--min-confidence', '0.3'], '--score and --min-confidence'),
         (['--model', 'naclip', '--preset', 'sclip'], '--preset'),
     ],
 )

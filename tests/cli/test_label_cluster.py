@@ -62,10 +62,19 @@ def test_dead_letters_are_said(shots, tmp_path, capsys):
     assert main([*typed, '--json']) == 2
     assert json.loads(capsys.readouterr().out)['failures'][0]['picture'] == 'bad.png'
 
+    capsys.readouterr()
+    assert main(['label', str(tmp_path / 'out'), '--from-shards', '--out', str(tmp_path / 'coco')]) == 2
+    shown = capsys.readouterr()
+    assert 'labelled: 5 of 6 pictures' in shown.out and 'bad.png' in shown.err
+    assert (tmp_path / 'coco/failures.csv').read_text().startswith('picture,reason\nbad.png,')
+
 
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
+        (['--from-shards', '--words', 'a; b', '--min-confidence', '0.9', '--model', 'sclip'], '--words, --min-conf'),
+        (['--from-shards', '--min-area', '0.5', '--split-regions'], '--split-regions, --min-area cannot'),
+        (['--from-shards', '--label-maps'], '--label-maps'),
         (['--engine', 'ray', '--to', 'coco'], '--from-shards'),
         (['--engine', 'ray', '--pictures', 'copy'], '--from-shards'),
         (['--engine', 'ray', '--tolerance', '1'], '--tolerance'),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from denseclip.files.webdataset import key_and_ending, spelled_out
+from denseclip.files.webdataset import key_and_ending, spelled_out, whole_stem
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,11 @@ from denseclip.files.webdataset import key_and_ending, spelled_out
         ('a/b\nc.png', ('a/b\nc', 'png')),
         ('a\n/b.png', ('a\n/b', 'png')),
         ('b.', ('b', '')),
+        ('IMG.0001.png', ('IMG.0001', 'png')),
+        ('d/scan 2021.05.01.PNG', ('d/scan 2021.05.01', 'png')),
+        ('a.0001', ('a', '0001')),
+        ('a.01.seg.png', ('a.01', 'seg.png')),
+        ('a.v2-final.png', ('a', 'v2-final.png')),
         ('.hidden.png', None),
         ('a/._b.png', None),
         ('README', None),
@@ -22,6 +27,12 @@ from denseclip.files.webdataset import key_and_ending, spelled_out
 )
 def test_key_and_ending(name, found):
     assert key_and_ending(name) == found
+
+
+@pytest.mark.parametrize('name', ['J. Smith.png', 'd.e/a.v2-final.PNG', './x.png'])
+def test_whole_stem(name):
+    stem, ending = whole_stem(name)
+    assert (stem + name[-4:], ending) == (name.removeprefix('./'), 'png')
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import numpy as np
 
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.errors import UserError
+from denseclip.apis.files import check_out
 from denseclip.apis.labelling.layouts import LAYOUTS, Layout
 from denseclip.apis.labelling.names import Source, find_pictures, sources
 from denseclip.apis.labelling.objects import confidences_of, objects_of
@@ -26,7 +27,6 @@ from denseclip.apis.predictor import Predictor
 from denseclip.apis.results.sheets import png
 from denseclip.files.atomic import replacing
 from denseclip.files.names import readable
-from denseclip.files.ours import ConversionError, check_apart
 
 FAILURES = 'failures.csv'
 CONFIDENCES = 'confidences'
@@ -85,10 +85,7 @@ def label_folder(
     folder, out = Path(folder), Path(out)
     layout = LAYOUTS[order.layout]
     relatives = find_pictures(folder)
-    try:
-        check_apart(out, [folder])
-    except ConversionError as error:
-        raise UserError(f'--out: {error}.') from error
+    check_out(out, [folder])
     if out.exists() and not out.is_dir():
         raise UserError(f"--out '{out}' is a file; choose another folder.")
     model = load()
@@ -112,7 +109,7 @@ def label_folder(
                 for outcome in track(results, len(wanted)):
                     work.give(lambda outcome=outcome: writer.write(by_path[outcome.path], outcome))  # type: ignore[misc]
             records = finish(store, layout, run)
-            _write_failures(out, failures)
+            write_failures(out, failures)
     except OSError as error:
         name = f" '{error.filename}'" if error.filename else ''
         raise UserError(
@@ -301,7 +298,8 @@ def _writing(failures: list[tuple[str, str]]) -> AbstractContextManager[Beside[t
     return beside(note)
 
 
-def _write_failures(out: Path, failures: list[tuple[str, str]]) -> None:
+def write_failures(out: Path, failures: Sequence[tuple[str, str]]) -> None:
+    """Write the table of pictures without labels, each with the reason; without any there is none."""
     path = out / FAILURES
     if not failures:
         path.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from denseclip.apis.labelling.objects import LabelObject
 from denseclip.files.atomic import write_text
 from denseclip.files.locks import LockedError, locked
 from denseclip.files.names import shown
+from denseclip.files.ours import NOBODYS
 
 STATE = '.denseclip'
 _RUN, _DECISIONS, _WRITTEN, _ENDING = 'run', 'decisions', 'written', '.record'
@@ -166,7 +167,7 @@ class Store:
         """
         known = self.run()
         if known is None:
-            strangers = [path.name for path in self.folder.iterdir() if path.name != STATE]
+            strangers = [path.name for path in self.folder.iterdir() if path.name not in {STATE, *NOBODYS}]
             if strangers:
                 raise UserError(
                     f"'{self.folder}' holds {shown(min(strangers))}, which 'denseclip label' did not write; choose "

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import Picture
@@ -23,12 +22,13 @@ from denseclip.apis.labelling.cluster.members import Member, members
 from denseclip.apis.labelling.cluster.places import Place, is_local
 from denseclip.apis.labelling.cluster.plan import Header, pieces_of, read_header, unfinished
 from denseclip.apis.labelling.cluster.sources import Source, find_source
-from denseclip.apis.labelling.folder import CONFIDENCES, Labelled, Order, Writer, finish, settle
+from denseclip.apis.labelling.folder import CONFIDENCES, Labelled, Order, Writer, finish, settle, write_failures
 from denseclip.apis.labelling.layouts import LAYOUTS
 from denseclip.apis.labelling.objects import LabelObject, Rules
 from denseclip.apis.labelling.store import Record, Run, Store
 from denseclip.apis.results.base import Region
 from denseclip.apis.segmentation import BACKGROUND_NAME
+from denseclip.files.pixels import open_safely
 from denseclip.structures.outlines import run_lengths
 
 _ENDINGS = {'JPEG': '.jpg', 'PNG': '.png', 'WEBP': '.webp', 'BMP': '.bmp', 'TIFF': '.tif'}
@@ -78,7 +78,15 @@ def collect(url: str, out: str | Path, order: Order) -> Labelled:
                 _write(writer, *found)
                 new += 1
         records = finish(store, layout, run)
-    return Labelled(store.folder, run, tuple(records), new, ())
+        failures = _failures(place, header)
+        write_failures(store.folder, failures)
+    return Labelled(store.folder, run, tuple(records), new, tuple(failures))
+
+
+def _failures(place: Place, header: Header) -> list[tuple[str, str]]:
+    """What got a dead letter, and why."""
+    facts = parts.all_facts(place, range(header.shards), header.run)
+    return [(letter.key or letter.source, letter.reason) for some in facts for letter in some.letters]
 
 
 def _run(header: Header, order: Order) -> Run:
@@ -170,7 +178,7 @@ def _write(writer: Writer, source: names.Source, row: Mapping[str, Any], content
         objects = _with_rest(objects, size, len(writer.run.names))
     if content is not None:
         data = content()
-        source = replace(source, suffix=_ENDINGS.get(Image.open(io.BytesIO(data)).format or '', '.png'))
+        source = replace(source, suffix=_ENDINGS.get(open_safely(io.BytesIO(data)).format or '', '.png'))
         writer.copy(source, data)
     elif writer.order.pictures != 'none':
         writer.place(source, lambda: Picture.of(source.path).rgb)

@@ -21,7 +21,7 @@ from denseclip.files.damage import is_damage
 from denseclip.files.names import readable
 from denseclip.files.pictures import image_suffixes
 from denseclip.files.tars import BadEndError, open_tar, tar_members
-from denseclip.files.webdataset import key_and_ending
+from denseclip.files.webdataset import key_and_ending, whole_stem
 
 KEYS = ('key', '__key__', 'id', 'image_id', 'file_name', 'path')
 COLUMNS = ('image', 'img', 'jpg', 'jpeg', 'png', 'webp', 'bytes')
@@ -225,18 +225,29 @@ def _samples(file: IO[bytes], source: Source, piece: Piece) -> Iterator[Member]:
                 if key != sample:
                     yield from _picture(sample, found, piece)
                     sample, found = key, {}
-                if ending == source.column or (source.column is None and f'.{ending}' in image_suffixes()):
+                stem, last = whole_stem(member.name)
+                if ending == source.column or (source.column is None and f'.{last}' in image_suffixes()):
                     content = archive.extractfile(member)
-                    found[ending] = b'' if content is None else content.read()
+                    name = key if ending in (last, source.column) else stem
+                    found[ending] = (name, b'' if content is None else content.read())
         except BadEndError:
             yield from _picture(sample, found, piece)
             raise
         yield from _picture(sample, found, piece)
 
 
-def _picture(key: str | None, found: dict[str, bytes], piece: Piece) -> Iterator[Member]:
-    """The picture of a sample; where there are several endings, the first of :data:`COLUMNS`: masks are often PNGs."""
-    if key is None or not found:
-        return
-    ending = next((name for name in COLUMNS if name in found), next(iter(found)))
-    yield Member(readable(key), readable(piece.file), lambda: found[ending])
+def _picture(key: str | None, found: dict[str, tuple[str, bytes]], piece: Piece) -> Iterator[Member]:
+    """The picture of a sample; where there are several endings, the first of :data:`COLUMNS`: masks are often PNGs.
+
+    A sample without one has names with dots (``J. Smith.png``): then each file is a picture of its own.
+
+    Args:
+        key: Of the sample; None before the first.
+        found: By ending, what a picture would be called, and its bytes.
+        piece: What is read.
+    """
+    own = [ending for ending, (name, _) in found.items() if name == key]
+    chosen = [next((ending for ending in COLUMNS if ending in own), own[0])] if own else list(found)
+    for ending in chosen:
+        name, content = found[ending]
+        yield Member(readable(name), readable(piece.file), lambda content=content: content)  # type: ignore[misc]

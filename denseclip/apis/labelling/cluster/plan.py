@@ -24,6 +24,7 @@ from denseclip.apis.labelling.cluster.places import HEADER, PARTS, PLAN, Place
 from denseclip.apis.labelling.cluster.sources import TO_END, Piece, Source, row_groups, walk
 from denseclip.apis.labelling.store import Run
 from denseclip.files.names import shown
+from denseclip.files.ours import NOBODYS
 
 PAGE = 1000
 """Shards of a page."""
@@ -95,7 +96,7 @@ def begin(place: Place, source: Source, run: Run, shard_size: int) -> Header:
     listing = _Listing()
     pieces = listing.note(_pieces(source, shard_size))
     if known is None:
-        strangers = sorted({*place.names()} - {PLAN})
+        strangers = sorted({*place.names()} - {PLAN, *NOBODYS})
         if strangers:
             raise UserError(
                 f"'{place.url}' holds {shown(strangers[0])}, which 'denseclip label' did not write; choose another "

@@ -20,6 +20,20 @@ def content(tmp_path_factory):
     return {f'{place}.png': data for place, data in enumerate(drawn.values())}
 
 
+def test_dots_in_names_of_a_tar(content, tmp_path):
+    """Every picture is there under a name of its own; a sample's mask beside its picture is none."""
+    data = next(iter(content.values()))
+    names = ['plain.png', 'IMG.0001.png', 'IMG.0002.png', 'scan 2021.05.01.png', 'J. Smith.png', 'J. Doe.png']
+    names += ['a.jpg', 'a.seg.png', 'b.seg.png', 'b.png', 'v1.2-final.png', 'c.json']
+    archive(tmp_path / 'x.tar', dict.fromkeys(names, data))
+    source = find_source([str(tmp_path / 'x.tar')])
+    found = list(members(source, [Piece(0, 'x.tar')]))
+    wanted = ['plain', 'IMG.0001', 'IMG.0002', 'scan 2021.05.01', 'J. Smith', 'J. Doe', 'a', 'b', 'v1.2-final']
+    assert titles(found) == wanted and all(member.content() == data for member in found)
+    masks = find_source([str(tmp_path / 'x.tar')], 'seg.png')
+    assert titles(members(masks, [Piece(0, 'x.tar')])) == ['a', 'b']
+
+
 def damage_page(path, group):
     """Overwrite the page of pictures in a row group; the footer stays."""
     column = pq.read_metadata(path).row_group(group).column(0)
