@@ -12,6 +12,9 @@ _MOST_LOST = 0.03
 _TRIED = 64
 """Corners of an outline that a bridge may begin at: the shortest bridge is a matter of looks alone."""
 
+_NEIGHBOURS = 8
+"""Outlines before one, in bands from the top, that a bridge may lead to; and, besides, the largest."""
+
 
 def opencv(what: str = 'outlines') -> Any:
     """OpenCV, late: exported models run where it is not installed, and masks need none of it.
@@ -59,6 +62,30 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     return {'size': [int(side) for side in coded['size']], 'counts': coded['counts'].decode('ascii')}
 
 
+def run_lengths_of_part(part: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
+    """What :func:`run_lengths` gives for a mask that is empty outside a box, at the cost of the box.
+
+    Args:
+        part: The mask inside the box, bool, shape (h, w), with at least one pixel.
+        corner: First row and first column of the box.
+        size: Height and width of the whole mask, (H, W).
+
+    Raises:
+        ImportError: Without pycocotools.
+    """
+    row, column = corner
+    steps = np.diff(part.T.astype(np.int8), axis=1, prepend=0, append=0)  # run lengths go down the columns
+    begins, ends = (np.nonzero(steps == sign) for sign in (1, -1))
+    first, behind = ((x + column) * size[0] + y + row for x, y in (begins, ends))
+    apart = first[1:] != behind[:-1]  # a run to the bottom goes on at the next column's top
+    first, behind = first[np.append(True, apart)], behind[np.append(apart, True)]
+    turns = np.concatenate([[0], np.stack([first, behind], axis=1).ravel(), [size[0] * size[1]]])
+    counts = np.diff(turns)
+    counts = counts[:-1] if counts[-1] == 0 else counts
+    coded = coco_masks().frPyObjects({'size': list(size), 'counts': counts.tolist()}, *size)
+    return {'size': [int(side) for side in coded['size']], 'counts': coded['counts'].decode('ascii')}
+
+
 def outlines(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarray]:
     """Polygons around the connected areas of a mask; holes are not seen, see :func:`has_holes`.
 
@@ -91,18 +118,60 @@ def keyhole(mask: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
         ``n x 2`` (x, y), float64.
     """
     cv2 = opencv()
-    found, _ = cv2.findContours(_twice(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    inside, (row, column) = _cut(mask)
+    found, _ = cv2.findContours(_twice(inside), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     rings = [_simpler(_edges(contour), tolerance) for contour in found]
-    rings.sort(key=lambda ring: -abs(cv2.contourArea(ring.astype(np.float32))))
-    chain = rings[0]
-    for ring in rings[1:]:
+    return _joined(_in_bands(rings, inside.shape[0])) + (column, row)
+
+
+def _cut(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """What a mask has inside its box, and the first row and column of that."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], (int(rows[0]), int(columns[0]))
+
+
+def _in_bands(rings: list[np.ndarray], height: int) -> list[np.ndarray]:
+    """Rings in an order in which neighbours mostly stand near each other: there and back, in bands from the top."""
+    band = max(1.0, height / max(1.0, len(rings) ** 0.5))
+    keys = [(int(ring[0, 1] // band), ring[0, 0]) for ring in rings]
+    order = sorted(range(len(rings)), key=lambda k: (keys[k][0], keys[k][1] * (-1) ** keys[k][0]))
+    return [rings[k] for k in order]
+
+
+def _joined(rings: list[np.ndarray]) -> np.ndarray:
+    """One polygon through all rings, by bridges from each to the largest or to one of those shortly before it."""
+    cv2 = opencv()
+    areas = [abs(cv2.contourArea(ring.astype(np.float32))) for ring in rings]
+    largest = areas.index(max(areas))
+    turned = [rings[0]]  # each from where its bridge arrives, round to there again
+    leaving: list[list[tuple[int, int]]] = [[] for _ in rings]  # by ring: where a bridge leaves it, and to which
+    for number, ring in enumerate(rings[1:], start=1):
+        near = sorted({min(largest, number - 1), *range(max(0, number - _NEIGHBOURS), number)})
+        steps = [max(1, len(turned[k]) // (4 * _TRIED if k == largest else _TRIED)) for k in near]
+        some = [turned[k][::step] for k, step in zip(near, steps, strict=True)]
         step = max(1, len(ring) // _TRIED)
-        apart = np.abs(chain[:, None] - ring[None, ::step]).sum(axis=2)
-        here, place = np.unravel_index(int(apart.argmin()), apart.shape)
-        there = int(place) * step
-        around = np.concatenate([ring[there:], ring[: there + 1]])
-        chain = np.concatenate([chain[: here + 1], around, chain[here:]])
-    return chain
+        apart = np.abs(np.concatenate(some)[:, None] - ring[None, ::step]).sum(axis=2)
+        here, place = divmod(int(apart.argmin()), apart.shape[1])
+        for k, corners, stride in zip(near, some, steps, strict=True):
+            if here < len(corners):
+                leaving[k].append((here * stride, number))
+                break
+            here -= len(corners)
+        there = place * step
+        turned.append(np.concatenate([ring[there:], ring[: there + 1]]))
+    pieces = []
+    todo = [(0, 0, 0)]  # a ring, from which of its corners on, and which of its bridges is next
+    for bridges in leaving:
+        bridges.sort()
+    while todo:
+        ring_number, begin, bridge = todo.pop()
+        if bridge == len(leaving[ring_number]):
+            pieces.append(turned[ring_number][begin:])
+            continue
+        corner, number = leaving[ring_number][bridge]
+        pieces.append(turned[ring_number][begin : corner + 1])
+        todo += [(ring_number, corner, bridge + 1), (number, 0, 0)]
+    return np.concatenate(pieces)
 
 
 def _twice(mask: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from denseclip.structures.outlines import has_holes, outlines, run_lengths
+from denseclip.structures.outlines import has_holes, keyhole, outlines, run_lengths, run_lengths_of_part
 
 
 def blob(seed):
@@ -72,6 +72,40 @@ def test_run_lengths_come_back():
     coded = run_lengths(mask)
     assert coded['size'] == list(mask.shape) and isinstance(coded['counts'], str)
     np.testing.assert_array_equal(coco_mask.decode(coded).astype(bool), mask)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000))
+def test_run_lengths_of_a_part_are_those_of_the_whole(seed):
+    """Parts of all widths, at edges and away from them; full columns join their runs."""
+    rng = np.random.default_rng(seed)
+    size = tuple(int(side) for side in rng.integers(1, 12, 2))
+    mask = np.zeros(size, bool)
+    row, column = (int(rng.integers(0, side)) for side in size)
+    height, width = (int(rng.integers(1, side - at + 1)) for side, at in zip(size, (row, column), strict=True))
+    part = rng.random((height, width))
+    part = part < rng.choice([0.2, 0.5, 0.9, 1.1])
+    part[0, 0] = True
+    mask[row : row + height, column : column + width] = part
+    assert run_lengths_of_part(part, (row, column), size) == run_lengths(mask)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_one_polygon_covers_specks_and_holes(seed):
+    rng = np.random.default_rng(seed)
+    mask = np.pad(rng.random((20, 30)) < rng.choice([0.1, 0.5, 0.9]), ((3, 9), (40, 1)))
+    mask[5, 45] = True
+    np.testing.assert_array_equal(filled([keyhole(mask)], mask.shape), mask)
+
+
+def test_bridges_between_specks_are_short():
+    mask = np.zeros((120, 120), bool)
+    mask[::10, ::10] = True
+    polygon = keyhole(mask)
+    steps = np.abs(np.diff(polygon, axis=0)).sum(axis=1)
+    assert len(polygon) == 4 + 6 * 143 and steps.max() <= 20 and np.median(steps) == 1
+    np.testing.assert_array_equal(filled([polygon], mask.shape), mask)
 
 
 @pytest.mark.parametrize(('package', 'make'), [('pycocotools', run_lengths), ('cv2', outlines)])

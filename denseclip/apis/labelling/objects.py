@@ -10,7 +10,7 @@ import numpy as np
 
 from denseclip.apis.results.base import Region, Result
 from denseclip.apis.segmentation import BACKGROUND_NAME, Segmentation
-from denseclip.structures.outlines import coco_masks, opencv, run_lengths
+from denseclip.structures.outlines import coco_masks, opencv, run_lengths, run_lengths_of_part
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,17 +101,17 @@ def objects_of(result: Result, rules: Rules, rest: bool = False) -> list[LabelOb
     left = _left_over(result, size) if rest else None
     found: list[LabelObject] = []
     for region in result.regions():
-        for part in _parts(region, rules, size):
-            found.append(_object(len(found) + 1, part, size))  # at once: masks of many parts would fill the memory
+        for part, inside in _parts(region, rules, size):
+            found.append(_object(len(found) + 1, part, inside, size))
             if isinstance(result, Segmentation) or left is None:
                 continue
-            if part.mask is None:
+            if inside is None:
                 left = None
             else:
-                inside = _inside(part.box)
-                left[inside] &= ~part.mask[inside]
+                left[_inside(part.box)] &= ~inside
     if left is not None and left.any():
-        found.append(_object(len(found) + 1, Region.of_mask(_classes(result), BACKGROUND_NAME, left), size))
+        rest_of = Region.of_mask(_classes(result), BACKGROUND_NAME, left)
+        found.append(_object(len(found) + 1, rest_of, left[_inside(rest_of.box)], size))
     return found
 
 
@@ -132,13 +132,21 @@ def _left_over(result: Result, size: tuple[int, int]) -> np.ndarray | None:
     return result.label_map == label if known else None
 
 
-def _parts(region: Region, rules: Rules, size: tuple[int, int]) -> Iterator[Region]:
-    """What becomes an object of a region: itself, or its connected areas; a mask's box is as wide as the mask."""
+def _parts(region: Region, rules: Rules, size: tuple[int, int]) -> Iterator[tuple[Region, np.ndarray | None]]:
+    """What becomes an object of a region: itself, or its connected areas; a mask's box is as wide as the mask.
+
+    Yields:
+        A region, and its mask inside its box; connected areas have that one alone, since hundreds of masks of the
+        picture's size take seconds.
+    """
     pixels = size[0] * size[1]
     if region.mask is None or not rules.split_regions:
         if rules.keep(region.score, region.area, pixels):
-            mask = region.mask
-            yield region if mask is None else Region.of_mask(region.label, region.title, mask, region.score)
+            if region.mask is None:
+                yield region, None
+                return
+            whole = Region.of_mask(region.label, region.title, region.mask, region.score)
+            yield whole, region.mask[_inside(whole.box)]
         return
     cv2 = opencv('connected regions')
     count, parts, about, _ = cv2.connectedComponentsWithStats(region.mask.astype(np.uint8), connectivity=8)
@@ -146,9 +154,7 @@ def _parts(region: Region, rules: Rules, size: tuple[int, int]) -> Iterator[Regi
         x, y, width, height, area = about[part].tolist()
         if rules.keep(region.score, area, pixels):
             box = (float(x), float(y), float(x + width), float(y + height))
-            mask, inside = np.zeros(parts.shape, dtype=bool), _inside(box)
-            mask[inside] = parts[inside] == part
-            yield Region(region.label, region.title, box, mask, region.score)
+            yield Region(region.label, region.title, box, None, region.score), parts[_inside(box)] == part
 
 
 def _inside(box: tuple[float, float, float, float]) -> tuple[slice, slice]:
@@ -157,9 +163,13 @@ def _inside(box: tuple[float, float, float, float]) -> tuple[slice, slice]:
     return slice(y1, y2), slice(x1, x2)
 
 
-def _object(number: int, region: Region, size: tuple[int, int]) -> LabelObject:
+def _object(number: int, region: Region, inside: np.ndarray | None, size: tuple[int, int]) -> LabelObject:
     score = None if region.score is None else round(float(region.score), 6)
-    code = None if region.mask is None else run_lengths(region.mask)
+    code = None
+    if region.mask is not None:
+        code = run_lengths(region.mask)
+    elif inside is not None:
+        code = run_lengths_of_part(inside, (int(region.box[1]), int(region.box[0])), size)
     x1, y1, x2, y2 = (float(value) for value in region.box)
     height, width = size
     box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
