@@ -172,22 +172,6 @@ def read_image(path: str | Path, channel_order: ChannelOrder = 'bgr') -> np.ndar
     return picture.bgr if channel_order == 'bgr' else picture.rgb
 
 
-def to_bgr(image: np.ndarray | Image.Image, channel_order: ChannelOrder = 'bgr') -> np.ndarray:
-    """Bring pixels in memory into the form of :func:`read_image`; see :meth:`Picture.of`.
-
-    Args:
-        image: a Pillow image of any mode, or an array.
-        channel_order: order of the channels of an array; by default that of mmcv and OpenCV.
-
-    Returns:
-        ``H x W x 3`` BGR ``uint8``, contiguous.
-
-    Raises:
-        UserError: if an array has another shape or type, or no pixels.
-    """
-    return Picture.of(image, channel_order).bgr
-
-
 # --- files ----------------------------------------------------------------------------------------------------------
 
 

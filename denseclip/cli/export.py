@@ -7,7 +7,14 @@ import warnings
 from typing import TYPE_CHECKING
 
 from denseclip.apis.errors import UserError
-from denseclip.cli.options import WEIGHTS, add_clip_options, add_dino_option, add_trust
+from denseclip.cli.options import (
+    WEIGHTS,
+    add_class_options,
+    add_clip_options,
+    add_dino_option,
+    add_trust,
+    given_classes,
+)
 from denseclip.export.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -34,15 +41,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='MODEL',
         help='a name that `denseclip models` shows, or a config (default: the bundled model)',
     )
+    parser.add_argument('--model', dest='named', metavar='NAME', help='the same as MODEL, as other commands have it')
+    parser.add_argument('--config', metavar='FILE', help='config of the model; the same, too')
     parser.add_argument('--weights', metavar='FILE', help=WEIGHTS)
     add_clip_options(parser, 'a preset')
     add_dino_option(parser)
     parser.add_argument('--to', choices=tuple(FORMATS), default='onnx', help='kind of files (%(default)s)')
-    parser.add_argument(
-        '--classes',
-        metavar='TEXT',
-        help='words to put into the export instead of the text tower; by default words stay free',
-    )
+    add_class_options(parser, 'words to put into the export instead of the text tower; by default words stay free')
     parser.add_argument(
         '--precision',
         choices=('fp32', 'fp16', 'int8'),
@@ -62,20 +67,19 @@ def run(args: argparse.Namespace) -> int:
     from denseclip.compat.versions import require_host_stack
 
     require_host_stack('denseclip export')
+    from denseclip.apis.catalogue import one_of
     from denseclip.apis.detector import Detector
     from denseclip.cli.progress import busy
-    from denseclip.clip.vocabulary import typed_vocabulary
     from denseclip.export.precision import check_precision
     from denseclip.export.run import describe, export
     from denseclip.files.names import shown
 
+    args.model = one_of(MODEL=args.model, **{'--model': args.named, '--config': args.config})
     if args.model is None and args.weights is not None:
         raise UserError('--weights are of which model? Name it: `denseclip export MODEL --weights FILE --out DIR`.')
     FORMATS[args.to].check_packages()  # before a model is loaded
     check_precision(args.precision, args.calibrate, args.to)
-    words, notes = (None, ()) if args.classes is None else typed_vocabulary(args.classes)
-    for note in notes:
-        print(f'note: {shown(note)}')
+    words = given_classes(args)
     card = _card(args.model)
     with warnings.catch_warnings():
         # Advice to MMSegmentation's developers.

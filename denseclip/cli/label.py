@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.batch_sizes import AUTO, BatchSize
-from denseclip.apis.errors import check_share
+from denseclip.apis.errors import UserError, check_share
 from denseclip.cli import label_cluster
 from denseclip.cli.options import (
     add_batch_option,
@@ -20,6 +20,7 @@ from denseclip.cli.options import (
 )
 from denseclip.cli.programs import EXIT_ERROR
 from denseclip.cli.segment import (
+    add_head_option,
     add_mask_options,
     add_score_options,
     add_word_options,
@@ -56,6 +57,7 @@ _OF_MODEL = (
     'masks',
     'stage',
     'runtime',
+    'head',
 )
 
 
@@ -86,6 +88,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--preset', metavar='NAME', help='a training-free method on a CLIP model; the same as --model')
     add_clip_options(parser, 'the preset, or of ovseg with --masks from elsewhere')
     add_dino_option(parser)
+    add_head_option(parser)
     add_mask_options(parser)
     parser.add_argument(
         '--runtime', metavar='DIR', help="a model of 'denseclip export', run without PyTorch, instead of --model"
@@ -105,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
     if args.from_shards:
         label_cluster.check_collecting(args, add_options)
     check_scores(args)
+    if args.runtime is not None and args.head is not None:
+        raise UserError('--head goes with a model, not with --runtime: leave one of them out.')
     if args.runtime is None:
         require_host_stack('denseclip label')
     else:

@@ -26,7 +26,7 @@ _SHOWN = 10
 _OF_SHARDS = ('address', 'actors', 'cpus_per_actor', 'gpus_per_actor', 'shard_size', 'image_column', 'key_column')
 _OF_LAYOUTS = ('to', 'pictures')
 _OF_COLLECTING = ('folder', 'out', 'to', 'tolerance', 'pictures', 'confidences', 'engine', 'from_shards', 'json')
-OF_FILES = ('model', 'config', 'weights', 'clip', 'pretrained', 'dino', 'masks')
+OF_FILES = ('model', 'config', 'weights', 'clip', 'pretrained', 'dino', 'masks', 'head')
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

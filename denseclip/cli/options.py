@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.batch_sizes import AUTO
 from denseclip.apis.errors import UserError
 from denseclip.apis.methods import MASK_SOURCES
 from denseclip.apis.results.formats import format_lines
+from denseclip.files.names import shown
+
+if TYPE_CHECKING:
+    from denseclip.clip.vocabulary import Vocabulary
 
 PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8-dynamic')
 LAYOUTS = ('auto', 'contiguous', 'channels_last')
@@ -81,6 +85,35 @@ def add_compute_options(parser: argparse.ArgumentParser, training: bool = False)
         help='make graphs of blocks, layers and heads with torch.compile, which takes a minute or more at the start '
         '(backend: inductor)',
     )
+
+
+def add_class_options(parser: argparse.ArgumentParser, what: str, *names: str) -> None:
+    """``--classes`` and ``--classes-file``, of which one may be given.
+
+    Args:
+        parser: Gets the options.
+        what: What the classes are for, in words.
+        *names: Further names of ``--classes``.
+    """
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument(*names, '--classes', dest='classes', metavar='TEXT', help=what)
+    words.add_argument('--classes-file', metavar='FILE', help='text with one class a line, JSON, YAML or CSV')
+
+
+def given_classes(args: argparse.Namespace) -> Vocabulary | None:
+    """The classes that :func:`add_class_options` names; how they were read is said where that is not plain.
+
+    Raises:
+        VocabularyError: If they cannot be used.
+    """
+    from denseclip.clip.vocabulary import file_vocabulary, typed_vocabulary
+
+    if args.classes is None and args.classes_file is None:
+        return None
+    found, notes = typed_vocabulary(args.classes) if args.classes is not None else file_vocabulary(args.classes_file)
+    for note in notes:
+        print(f'note: {shown(note)}')
+    return found
 
 
 def add_grad_checkpointing(parser: argparse.ArgumentParser) -> None:

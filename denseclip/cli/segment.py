@@ -10,11 +10,13 @@ from denseclip.apis.errors import UserError, check_share
 from denseclip.apis.methods import SEGMENTATION_TASKS, STAGES, methods_for
 from denseclip.cli.options import (
     add_batch_option,
+    add_class_options,
     add_clip_options,
     add_dino_option,
     add_masks_option,
     add_model_options,
     add_output_options,
+    given_classes,
     model_arguments,
 )
 from denseclip.cli.pictures import run_pictures
@@ -65,16 +67,12 @@ def add_word_options(parser: argparse.ArgumentParser, *names: str) -> None:
         parser: Gets the options.
         *names: Further names of the option ``--classes``.
     """
-    words = parser.add_mutually_exclusive_group()
-    words.add_argument(
-        *names,
-        '--classes',
-        dest='classes',
-        metavar='TEXT',
-        help='classes separated by ";", further names of a class after "=" separated by ",", '
+    add_class_options(
+        parser,
+        'classes separated by ";", further names of a class after "=" separated by ",", '
         'the name of a list (ade20k, camvid, coco, ...), or the path of one; by default the words of the model',
+        *names,
     )
-    words.add_argument('--classes-file', metavar='FILE', help='text with one class a line, JSON, YAML or CSV')
     parser.add_argument(
         '--descriptions',
         metavar='FILE',
@@ -137,17 +135,22 @@ def add_choice_option(parser: argparse.ArgumentParser) -> None:
 
 def add_head_options(parser: argparse.ArgumentParser) -> None:
     """What a few labelled pictures add to the words."""
-    parser.add_argument(
-        '--head',
-        metavar='FILE',
-        help="a head that 'denseclip adapt' made of labelled pictures for this model; its classes are the default",
-    )
+    add_head_option(parser)
     parser.add_argument(
         '--unknown',
         type=float,
         metavar='P',
         help='with --head: pixels that are stranger than this part of the labelled pixels (0.99) get no class, 0..1; '
         'beside any other --background',
+    )
+
+
+def add_head_option(parser: argparse.ArgumentParser) -> None:
+    """The head of a few labelled pictures."""
+    parser.add_argument(
+        '--head',
+        metavar='FILE',
+        help="a head that 'denseclip adapt' made of labelled pictures for this model; its classes are the default",
     )
 
 
@@ -271,11 +274,12 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
         UserError: if background options are used without classes or do not go together.
         VocabularyError: if the classes cannot be used.
     """
-    from denseclip.clip.vocabulary import Vocabulary, file_vocabulary, typed_vocabulary
+    from denseclip.clip.vocabulary import Vocabulary
 
     descriptions = getattr(args, 'descriptions', None)
     background = _background(args)
-    if args.classes is None and args.classes_file is None:
+    found = given_classes(args)
+    if found is None:
         if args.background == 'gda' and descriptions is None:
             from denseclip.apis.pixel_heads import given_head
 
@@ -285,12 +289,6 @@ def vocabulary_from_args(args: argparse.Namespace) -> Vocabulary | None:
         if descriptions is not None:
             raise UserError('--descriptions says what classes look like; give them with --classes or --classes-file.')
         return None
-    if args.classes is not None:
-        found, notes = typed_vocabulary(args.classes)
-    else:
-        found, notes = file_vocabulary(args.classes_file)
-    for note in notes:
-        print(f'note: {shown(note)}')
     vocabulary = Vocabulary(found.classes, **background)
     return vocabulary if descriptions is None else _described(vocabulary, descriptions)
 
@@ -329,7 +327,7 @@ def _check_head(args: argparse.Namespace) -> None:
         raise UserError("--background gda goes with 'denseclip segment --head FILE': choose another one here.")
     if args.head is None:
         raise UserError("--background gda needs --head FILE, which 'denseclip adapt' makes of labelled pictures.")
-    if args.unknown is not None:
+    if getattr(args, 'unknown', None) is not None:
         raise UserError('--unknown P is the same as --background gda --threshold P: leave one of them out.')
 
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from denseclip.apis.methods import SEGMENTATION_TASKS
 from denseclip.cli.options import (
+    add_class_options,
     add_clip_options,
     add_dino_option,
     add_masks_option,
     add_model_options,
+    given_classes,
     model_arguments,
 )
 from denseclip.cli.talk import is_quiet, use_host
@@ -51,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help='further models that label pixels, to compare on the page',
     )
-    parser.add_argument('--classes', metavar='TEXT', help='words of requests without any (default: of the model)')
+    add_class_options(parser, 'words of requests without any (default: of the model)')
     parser.add_argument('--task', choices=SEGMENTATION_TASKS, help='usual results of a model that gives several kinds')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: this machine alone)')
     parser.add_argument('--port', type=int, default=8000, help='0 takes any that is free (default: %(default)s)')
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     check_place(args.host, args.port, token, args.no_token)
     if args.runtime is None:
         require_host_stack('denseclip serve')
-    words = _words(args)
+    words = given_classes(args)
     needs_words = _brings_none(args, words)
     name, titles = public_name(args.runtime or args.model or args.config), [public_name(one) for one in args.beside]
     _check_names(name, titles)
@@ -110,18 +112,6 @@ def public_name(name: str | None) -> str:
     if name is None:
         return _BUNDLED
     return name if name.startswith('hf-hub:') else Path(name.removeprefix('local-dir:')).resolve().name
-
-
-def _words(args: argparse.Namespace) -> Vocabulary | None:
-    """The words of ``--classes``."""
-    if args.classes is None:
-        return None
-    from denseclip.clip.vocabulary import typed_vocabulary
-
-    found, notes = typed_vocabulary(args.classes)
-    for note in notes:
-        print(f'note: {shown(note)}')
-    return found
 
 
 def _brings_none(args: argparse.Namespace, words: Vocabulary | None) -> bool:

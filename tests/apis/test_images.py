@@ -9,9 +9,13 @@ import torch
 from PIL import Image
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.images import Picture, UnreadableImageError, pictures_of, read_image, to_bgr
+from denseclip.apis.images import Picture, UnreadableImageError, pictures_of, read_image
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], dtype=np.uint8)
+
+
+def to_bgr(image, channel_order='bgr'):
+    return Picture.of(image, channel_order).bgr
 
 
 def save(tmp_path, picture, name='picture.png', **options):

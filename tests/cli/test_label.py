@@ -62,6 +62,17 @@ def test_other_weights_of_the_same_name_are_refused(shots, tmp_path, teacher, ca
     assert 'labelled: 4 of 4' in capsys.readouterr().out
 
 
+def test_a_head_is_part_of_the_model(shots, tmp_path, teacher, capsys):
+    head = tmp_path / 'head.safetensors'
+    head.write_bytes(b'head')
+    typed = ['label', str(shots), '--words', 'road; sky', '--out', str(tmp_path / 'out'), '--head', str(head)]
+    assert main(typed) == 0
+    known = json.loads((tmp_path / 'out/.denseclip/run.record').read_text())['model']
+    assert known['head'] == str(head) and list(known['files']) == [str(head)]
+    assert main(typed[:-2]) == 2 and '--head' in capsys.readouterr().err
+    assert main([*typed, '--runtime', 'exported']) == 2 and '--head goes with a model' in capsys.readouterr().err
+
+
 def test_what_systems_strew_is_no_stranger(shots, tmp_path, teacher, capsys):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out/.DS_Store').touch()

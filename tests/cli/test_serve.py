@@ -48,7 +48,7 @@ def test_the_token_may_come_from_the_environment(refused, monkeypatch):
     assert '8 or more' in refused()
 
 
-def test_what_is_served_is_said(monkeypatch, capsys):
+def test_what_is_served_is_said(monkeypatch, capsys, tmp_path):
     """With the words of the options, at the address that was found."""
     served = {}
     monkeypatch.delenv(serve.TOKEN, raising=False)
@@ -61,6 +61,9 @@ def test_what_is_served_is_said(monkeypatch, capsys):
     assert 'sclip: semantic; a request brings words' in out and 'http://127.0.0.1:' in out
     assert served['needs_words'] and served['name'] == 'sclip'
     assert main(['serve', '--port', '0', '--model', 'sclip', '--classes', 'sky; road']) == 0
+    assert not served['needs_words']
+    (tmp_path / 'words.txt').write_text('sky\nroad\n')
+    assert main(['serve', '--port', '0', '--model', 'sclip', '--classes-file', str(tmp_path / 'words.txt')]) == 0
     assert not served['needs_words']
 
 

@@ -82,9 +82,15 @@ def test_a_stranger_is_refused():
 )
 def test_the_command_says_so_before_it_loads_a_model(config, says, tmp_path, capsys):
     out = tmp_path / 'out'
-    assert main(['export', config, '--out', str(out)]) == 2
-    assert says in capsys.readouterr().err
-    assert not out.exists()
+    for named in ([config], ['--model', config], ['--config', config]):
+        assert main(['export', *named, '--out', str(out)]) == 2
+        assert says in capsys.readouterr().err
+        assert not out.exists()
+
+
+def test_a_model_is_named_once(tmp_path, capsys):
+    assert main(['export', 'sclip', '--model', 'naclip', '--out', str(tmp_path / 'out')]) == 2
+    assert 'MODEL sclip and --model naclip are two models' in capsys.readouterr().err
 
 
 def test_weights_of_no_model_are_refused(tmp_path, capsys):

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denseclip.files.names import readable
@@ -48,11 +48,6 @@ class Sheet:
     find: Callable[[], Sequence[Region]]
     split: str = ''
     address: str = ''
-
-    @property
-    def stem(self) -> str:
-        """The path without its suffix."""
-        return PurePosixPath(self.file).with_suffix('').as_posix()
 
 
 def sheet_of(result: Result, place: Place | None = None) -> Sheet:
