@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from denseclip.files.pixels import safe_formats
+
 COMMON_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 """Endings of pictures, in lower case, that other programs look for in data sets, too."""
 
@@ -22,9 +24,6 @@ PICTURE_SUFFIXES = (*COMMON_SUFFIXES, *LOSSY[2:], *_LOSSLESS)
 LABEL_SUFFIXES = ('.png', '.tif', '.tiff', '.bmp', '.gif', *_LOSSLESS, '.webp', *LOSSY)
 """Endings of label maps, the likeliest first; JPEG is only named, never read as it is."""
 
-_NO_PHOTOGRAPHS = frozenset({'EPS', 'MPEG', 'HDF5', 'GRIB', 'BUFR', 'WMF', 'IPTC'})
-"""Formats of Pillow that hold no picture, or that it hands to other programs."""
-
 _UNREAD = frozenset(
     ('.heic', '.heif', '.hif', '.avif', '.jxl', '.jxr', '.mpo', '.exr', '.hdr', '.dcm', '.svg', '.xcf', '.psd', '.tga',
      '.raw', '.dng', '.cr2', '.cr3', '.crw', '.nef', '.nrw', '.arw', '.srf', '.sr2', '.orf', '.rw2', '.raf', '.pef',
@@ -35,10 +34,8 @@ _UNREAD = frozenset(
 
 def image_suffixes() -> frozenset[str]:
     """Suffixes, in lower case and with the dot, of the pictures that Pillow opens by itself."""
-    known = Image.registered_extensions()
-    return frozenset(
-        suffix for suffix, kind in known.items() if kind in Image.OPEN and kind not in _NO_PHOTOGRAPHS
-    ).union(PICTURE_SUFFIXES)
+    known, read = Image.registered_extensions(), {*safe_formats()}
+    return frozenset(suffix for suffix, kind in known.items() if kind in read).union(PICTURE_SUFFIXES)
 
 
 def is_hidden(name: str) -> bool:
