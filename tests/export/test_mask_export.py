@@ -127,15 +127,38 @@ def test_the_manifest_says_how_masks_become_results(runtime):
 
 
 def test_what_int8_costs_is_told_by_the_labels(model, runtime, tmp_path):
-    path = tmp_path / 'image.onnx'
-    path.write_bytes((runtime.folder / 'image.onnx').read_bytes())
-    Image.fromarray(picture((96, 128))).save(tmp_path / 'a.png')
-    graph = capability(model.model).way.graph(model.model)
-    feeds = calibration_feeds(tmp_path, runtime.manifest.picture, runtime.class_embeddings(WORDS), graph)
+    path, graph, feeds = to_lower(model, runtime, tmp_path)
     cost = Lowered(path, 'int8', feeds).replace(path, FORMATS['onnx'], graph)
     assert 'QuantizeLinear' in {node.op_type for node in onnx.load(path).graph.node}
     assert 0 <= cost['places that differ'] < 0.5
     assert '% of the labels differ' in cost_line(cost)
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'int8'])
+def test_openvino_runs_queries_that_listen(model, runtime, tmp_path, precision):
+    form = FORMATS['openvino']
+    path, graph, feeds = to_lower(model, runtime, tmp_path)
+    lowered, made = Lowered(path, precision, feeds), form.finish(path)
+    assert check_image_graph(made, graph.eval(), runtime.manifest.words.embed_dim, None) < 1e-3
+    cost = lowered.replace(made, form, graph)
+    assert 0 <= cost['places that differ'] < 0.5
+    assert cost['MB'][1] < cost['MB'][0]
+
+
+def test_half_precision_of_queries_that_listen(model, runtime, tmp_path):
+    path, graph, feeds = to_lower(model, runtime, tmp_path)
+    cost = Lowered(path, 'fp16', feeds).replace(path, FORMATS['onnx'], graph)
+    assert 0 <= cost['places that differ'] < 0.02
+    assert cost['MB'][1] < cost['MB'][0]
+
+
+def to_lower(model, runtime, folder):
+    """A copy of the graph, what it is made of, and a picture to calibrate it with."""
+    path = folder / 'image.onnx'
+    path.write_bytes((runtime.folder / 'image.onnx').read_bytes())
+    Image.fromarray(picture((96, 128))).save(folder / 'a.png')
+    graph = capability(model.model).way.graph(model.model)
+    return path, graph, calibration_feeds(folder, runtime.manifest.picture, runtime.class_embeddings(WORDS), graph)
 
 
 class Trunk(MaskGraph):

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import torch
 from export_pictures import picture
+from PIL import Image
 from tiny_ovseg import Pyramid, tiny_ovseg
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.inferencer import Inferencer
 from denseclip.export import capability, export
+from denseclip.export.checks import check_image_graph, check_region_graph
+from denseclip.export.formats import FORMATS
+from denseclip.export.precision import Lowered, calibration_feeds
+from denseclip.export.region_graphs import RegionGraph
 from denseclip.models.functional.region_crops import crop_regions
 from denseclip.runtime import load
 from denseclip.runtime.kinds import Regions
@@ -21,6 +26,7 @@ from denseclip.runtime.region_crops import cut_out, relative
 
 SIZES = [(64, 96), (97, 131), (200, 90), (33, 257), (12, 9), (20, 400)]
 WORDS = 'grass; sky = heaven, cloud; a red car; dog'
+OPENVINO = FORMATS['openvino']
 STEPS = [dict(type='PillowResizeShortSide', short_side=80, max_long_side=130), dict(type='PackSegInputs')]
 
 
@@ -72,6 +78,34 @@ def test_vocabularies_of_any_length_go_through_one_file(model, runtime):
         wanted, found = (one.segment(picture((40, 60)), words) for one in (model, runtime))
         assert found.names == wanted.names
         assert (found.label_map != wanted.label_map).mean() <= 1e-3
+
+
+@pytest.mark.slow
+def test_openvino_runs_both_stages(model, runtime, tmp_path):
+    made = {part: OPENVINO.finish(copied(runtime, tmp_path, part)) for part in ('image', 'regions')}
+    graph, second = capability(model.model).way.graph(model.model), RegionGraph(model.model.region_classifier)
+    assert check_image_graph(made['image'], graph.eval(), runtime.manifest.words.embed_dim, None) < 1e-4
+    assert check_region_graph(made['regions'], second.eval()) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('precision', 'most'), [('fp16', 0.02), ('int8', 0.5)])
+@pytest.mark.parametrize('form', ['onnx', 'openvino'])
+def test_masks_of_a_lower_precision_are_nearly_the_same(model, runtime, tmp_path, form, precision, most):
+    Image.fromarray(picture((64, 96))).save(tmp_path / 'a.png')
+    graph, form = capability(model.model).way.graph(model.model), FORMATS[form]
+    feeds = calibration_feeds(tmp_path, runtime.manifest.picture, runtime.class_embeddings(WORDS), graph)
+    path = copied(runtime, tmp_path, 'image')
+    cost = Lowered(path, precision, feeds).replace(form.finish(path), form, graph)
+    assert 0 <= cost['places that differ'] <= most
+    assert cost['MB'][1] < cost['MB'][0]
+
+
+def copied(runtime, folder, part):
+    """A graph of an export, which may be changed."""
+    path = folder / f'{part}.onnx'
+    path.write_bytes((runtime.folder / path.name).read_bytes())
+    return path
 
 
 @pytest.mark.slow
