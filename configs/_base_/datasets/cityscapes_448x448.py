@@ -1,22 +1,14 @@
 # Cityscapes: val (500 pictures), 19 classes.
 # Get it there: denseclip convert cityscapes CITYSCAPES data/cityscapes --splits val
 # Evaluation only, as CLIP-DINOiser takes its numbers: short side 448 (protocol `dinoiser` of docs/protocols.md).
+_base_ = './label_maps.py'
+from denseclip.recipes import eval_steps
+
 dataset_type = 'CityscapesDataset'
 data_root = 'data/cityscapes'
 
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 448), keep_ratio=True),
-    # after Resize: the score is taken at the size of the label map
-    dict(type='LoadAnnotations'),
-    dict(type='CheckLabelRange', num_classes=19),
-    dict(type='PackSegInputs'),
-]
+test_pipeline = eval_steps(dict(type='Resize', scale=(2048, 448), keep_ratio=True), 19)
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -25,5 +17,3 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
