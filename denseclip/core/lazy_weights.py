@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from denseclip.core.values import has_values
 from denseclip.weights import WeightMismatchError
 
 if TYPE_CHECKING:
+    from denseclip.clip.preprocess import PreprocessSpec
     from denseclip.models.open_clip_parts import OpenCLIPParts
 
 
@@ -74,12 +77,16 @@ class CLIPOwner(LazyWeights):
     """Mix-in of models around an :class:`OpenCLIPParts`, which knows where CLIP's weights are."""
 
     text: Any
+    tower_sees_input = False
+    """Whether CLIP's image tower takes what the data preprocessor gives; others bring pictures to its colours."""
     _parts: list[OpenCLIPParts]
 
     def own(self, parts: OpenCLIPParts) -> None:
         """Take a CLIP model; to be called once, by the constructor."""
         self._parts = [parts]  # in a list, so that the open_clip model is no second child with the same parameters
         self.watch_loading()
+        if self.tower_sees_input:
+            warn_of_other_normalization(self, parts.clip.preprocess)
 
     @property
     def parts(self) -> OpenCLIPParts:
@@ -116,6 +123,25 @@ class CLIPOwner(LazyWeights):
         initialise = getattr(super(), 'init_weights', None)
         if initialise is not None:
             initialise()
+
+
+def warn_of_other_normalization(model: Any, spec: PreprocessSpec | None, who: str | None = None) -> None:
+    """Warn when a model's data preprocessor contradicts the normalisation that its weights were trained with.
+
+    Args:
+        model: The model; one without a data preprocessor that normalises is left alone.
+        spec: What the weights expect; None: unknown.
+        who: Has the weights, for the message; None: the model.
+    """
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    if spec is None or not getattr(preprocessor, '_enable_normalize', False):
+        return
+    mean, std = preprocessor.mean.flatten(), preprocessor.std.flatten()  # type: ignore[union-attr]
+    if not has_values(mean):  # built without data, under the meta device or fake tensors
+        return
+    conflict = spec.conflict(mean.tolist(), std.tolist())
+    if conflict is not None:
+        warnings.warn(f'{who or type(model).__name__}: {conflict}', stacklevel=4)
 
 
 def _before_load(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:

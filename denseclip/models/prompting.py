@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
-from denseclip.core.values import has_values
+from denseclip.core.lazy_weights import warn_of_other_normalization
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
 from denseclip.models.functional.matching import expected_text_map, pixel_text_score_map, visual_context
@@ -116,7 +115,7 @@ class TextPrompting(TakesWords):
         self._init_prompting(None if context_decoder is None else build_module(context_decoder), options.num_contexts)
         self._take(self._with_known_background(Vocabulary.of(vocabulary)), None, None)
         self._check_sizes()
-        self._check_normalization()
+        warn_of_other_normalization(self, getattr(self.backbone, 'preprocess', None), type(self.backbone).__name__)
 
     def _init_prompting(self, context_decoder: Any, num_contexts: int) -> None:
         """Make contexts and gamma, and check that the context decoder's sizes fit the text encoder."""
@@ -156,18 +155,6 @@ class TextPrompting(TakesWords):
                 f'neck.in_channels is {list(wanted)}, but backbone and score_fusion="{self.score_fusion}" give '
                 f'{expected} (level {self.score_concat_index} has {extra} score channels).'
             )
-
-    def _check_normalization(self) -> None:
-        """Warn when the data preprocessor contradicts the normalisation that the weights were trained with."""
-        spec = getattr(self.backbone, 'preprocess', None)
-        if spec is None or not getattr(self.data_preprocessor, '_enable_normalize', False):
-            return
-        mean, std = self.data_preprocessor.mean.flatten(), self.data_preprocessor.std.flatten()
-        if not has_values(mean):  # built without data, under the meta device or fake tensors
-            return
-        conflict = spec.conflict(mean.tolist(), std.tolist())
-        if conflict is not None:
-            warnings.warn(f'{type(self.backbone).__name__}: {conflict}', stacklevel=4)
 
     # --- vocabulary ---------------------------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from mmengine.hooks import Hook
 from mmengine.optim import LinearLR, PolyLR, build_optim_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmseg.models import SegDataPreProcessor
 from torch import nn
 
-from denseclip.engine.hooks.recipe_check import batch_size_note, drift_note
+from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.engine.hooks.recipe_check import RecipeCheckHook, batch_size_note, drift_note
 from denseclip.engine.schedulers import WarmupPolyLR
 
 
@@ -143,3 +147,26 @@ def test_the_effective_batch_is_compared(
 
 def test_a_config_without_a_recipe_batch_is_left_alone() -> None:
     assert batch_size_note({'train_dataloader': {'batch_size': 4}}, 1) is None
+
+
+class Host(nn.Module):
+    """A segmentor of the host around one of our backbones."""
+
+    __module__ = 'mmseg.models'
+
+    def __init__(self, **normalisation: Any) -> None:
+        super().__init__()
+        self.data_preprocessor = SegDataPreProcessor(**normalisation)
+        self.backbone = nn.Identity()
+        self.backbone.preprocess = PreprocessSpec()
+
+
+def test_a_host_that_normalises_otherwise_than_its_clip_backbone_is_told() -> None:
+    right = PreprocessSpec().as_255()
+    check = RecipeCheckHook().before_test
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        check(SimpleNamespace(model=Host(**right)))
+        check(SimpleNamespace(model=Host()))
+    with pytest.warns(UserWarning, match='Host: the data preprocessor normalises with mean'):
+        check(SimpleNamespace(model=Host(mean=[0.0] * 3, std=[1.0] * 3)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +17,12 @@ from tiny_dinoiser import CLIP as DINOISER_CLIP
 from tiny_dinoiser import tiny_dinoiser, tiny_maskclip_plus
 from tiny_fcclip import TRUNKS, tiny_fcclip
 from tiny_models import RESNET, TEXT, VIT
-from tiny_open_vocab import ARCH
+from tiny_open_vocab import ARCH, tiny_open_vocab
 from tiny_ovseg import CLIP as OVSEG_CLIP
 from tiny_ovseg import REGIONS, tiny_ovseg
 from tiny_pmp_hosts import CLIP as HOST_CLIP
 from tiny_pmp_hosts import tiny_host
-from tiny_two_stage import random_masks
+from tiny_two_stage import random_masks, tiny_two_stage
 from torch import Tensor
 
 from denseclip.core.lazy_weights import CLIPOwner, LazyWeights
@@ -252,3 +253,21 @@ def test_a_region_classifier_of_its_own_reads_its_clip(built: Callable[..., Any]
     with torch.no_grad():
         model(torch.rand(3, 32, 40) * 255, random_masks(2, (32, 40)).sigmoid())
     assert not differing(model, expected)
+
+
+BLACK_IS_ZERO = dict(type='mmseg.SegDataPreProcessor', mean=[0.0] * 3, std=[255.0] * 3)
+
+
+@pytest.mark.parametrize('build', [tiny_open_vocab, tiny_fcclip])
+def test_another_normalisation_is_told(build: Any) -> None:
+    with pytest.warns(UserWarning, match='the data preprocessor normalises with mean'):
+        build(data_preprocessor=dict(BLACK_IS_ZERO))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        build()
+
+
+def test_a_model_that_gives_clip_its_own_colours_is_left_alone() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        tiny_two_stage(data_preprocessor=dict(BLACK_IS_ZERO))

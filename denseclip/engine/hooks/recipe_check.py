@@ -10,12 +10,17 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
+from denseclip.core.lazy_weights import warn_of_other_normalization
+
 from .vocabulary_check import unwrap_model
 
 
 @HOOKS.register_module()
 class RecipeCheckHook(Hook):
-    """Warn, before the first iteration, of two silent departures from a published recipe.
+    """Warn, before the first iteration, of silent departures from a published recipe.
+
+    * **Normalisation.** A data preprocessor of MMSegmentation or MMDetection before a CLIP backbone must normalise as
+      the weights were trained; this is also looked at before a test.
 
     * **Batch size.** Learning rates belong to a total batch; see :func:`batch_size_note`.
     * **Parameters at learning rate 0 that move.** The DenseCLIP recipe gives the text encoder ``lr_mult=0``, and the
@@ -40,6 +45,17 @@ class RecipeCheckHook(Hook):
         ]
         for note in filter(None, notes):
             runner.logger.warning(note)
+        self._check_host(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Look at the normalisation."""
+        self._check_host(runner)
+
+    @staticmethod
+    def _check_host(runner: Runner) -> None:
+        model = unwrap_model(runner.model)
+        if not type(model).__module__.startswith('denseclip.'):  # models of the suite look at it when they are built
+            warn_of_other_normalization(model, getattr(getattr(model, 'backbone', None), 'preprocess', None))
 
 
 def batch_size_note(config: Mapping[str, Any], world_size: int) -> str | None:

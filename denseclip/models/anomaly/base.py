@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from denseclip.clip.loading import LoadedCLIP
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.clip.text import TextTower
 from denseclip.clip.towers import DenseReadOut
-from denseclip.core.lazy_weights import LazyWeights
-from denseclip.core.values import has_values
+from denseclip.core.lazy_weights import LazyWeights, warn_of_other_normalization
 from denseclip.weights.positions import exporting
 
 from .answers import MAP_SIZES, AnswersPictures
@@ -100,7 +98,7 @@ class AnomalyModel(LazyWeights, AnswersPictures):
             self._take_pair(LearntPair(self.text_tower.width, **pair))
         self.object_name, self.domain, self.defects = object_name, domain, defects
         self.prompts_of(object_name or 'object')  # a wrong domain or defect word is told at once
-        self._check_normalization()
+        warn_of_other_normalization(self, self.preprocess)
 
     # --- prompts ------------------------------------------------------------------------------------------------
 
@@ -176,17 +174,6 @@ class AnomalyModel(LazyWeights, AnswersPictures):
         self.image_tower.eval()
         self.text_tower.eval()
         return self
-
-    def _check_normalization(self) -> None:
-        """Warn when the data preprocessor contradicts the normalisation that the weights were trained with."""
-        if not getattr(self.data_preprocessor, '_enable_normalize', False):
-            return
-        mean, std = self.data_preprocessor.mean.flatten(), self.data_preprocessor.std.flatten()
-        if not has_values(mean):
-            return
-        conflict = self.preprocess.conflict(mean.tolist(), std.tolist())
-        if conflict is not None:
-            warnings.warn(f'{type(self).__name__}: {conflict}', stacklevel=3)
 
 
 def in_parts(batch: Tensor, most: int) -> Sequence[Tensor]:

@@ -101,6 +101,7 @@ class FCCLIP(
     """
 
     tta_model = 'ScoreAverageTTAModel'
+    tower_sees_input = True
     align_corners = False
     ensemble = True
     active_scorers = ('picture', 'dense', 'mixed')

@@ -86,6 +86,7 @@ class OpenVocabularySegmentor(LabelsPatches, TakesWords, CLIPOwner, BaseSegmento
     """
 
     tta_model = 'ScoreAverageTTAModel'
+    tower_sees_input = True
     tower: ImageTower
     align_corners = False
     has_pixel_features = True
