@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,12 @@ from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import distributed
 from two_processes import in_two_processes
+from two_ranks import two_ranks
 
+from denseclip.engine.config import OptionError
+from denseclip.engine.hooks import TrainingStateHook
 from denseclip.engine.launch import TrainOptions, train
 
 _CLOCKS = ('time', 'data_time', 'eta')
@@ -239,3 +244,19 @@ def test_other_process_count_is_said(train_toy, tmp_path: Path, caplog: pytest.L
     torch.save(checkpoint, path)
     runner = train_toy(tmp_path / 'b', resume=str(path))
     assert 'was written by 2 process(es), this run has 1' in Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
+
+
+def _begin() -> str:
+    """The second machine has no checkpoint."""
+    rank = distributed.get_rank()
+    runner: Any = SimpleNamespace(epoch=0, iter=0 if rank else 8)
+    try:
+        TrainingStateHook().before_train(runner)
+    except OptionError as error:
+        return str(error)
+    return 'nothing was said'
+
+
+def test_processes_that_begin_at_different_places_are_refused(tmp_path: Path) -> None:
+    for said in two_ranks(_begin, tmp_path):
+        assert 'process 0 at iteration 8, process 1 at iteration 0' in said and 'shared disk' in said

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..checkpoints import drop_config_text
+from ..config import OptionError
 from ..rng import RngState, capture_rng_state, restore_rng_state
 from .vocabulary_check import unwrap_model
 
@@ -81,7 +82,19 @@ class TrainingStateHook(Hook):
         self._to_restore = checkpoint.get('training_state')
 
     def before_train(self, runner: Runner) -> None:
-        """Start the account of validations; warn when the states cannot be restored."""
+        """Start the account of validations; warn when the states cannot be restored.
+
+        Raises:
+            OptionError: Processes begin at different places: machines with disks of their own have other checkpoints.
+        """
+        places = all_gather_object((runner.epoch, runner.iter))
+        if len(set(places)) > 1:
+            told = ', '.join(f'process {rank} at iteration {place[1]}' for rank, place in enumerate(places))
+            raise OptionError(
+                f'the processes begin at different places ({told}): --resume takes the last checkpoint of the work '
+                'directory, which not all of them see. Put the work directory on a shared disk, or copy the checkpoint '
+                'to every machine and name it (--resume PATH).'
+            )
         if last_validated(runner) is None:
             runner.message_hub.update_info(_VALIDATED, 0 if runner.iter == 0 else runner.iter)
         if runner.iter == 0:
