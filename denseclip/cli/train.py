@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale learning rates to the actual batch size')
     add_cfg_options(parser, '--cfg-options')
     parser.add_argument('--seed', type=int, help='seed of the run (default: the config, else drawn and logged)')
-    parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
+    parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms where there are any')
     parser.add_argument(
         '--on-damaged',
         choices=['stop', 'skip'],

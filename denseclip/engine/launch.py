@@ -67,7 +67,7 @@ class TrainOptions:
         overrides: Dotted config keys and values.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         seed: Seed of the run; default: the config's, else drawn (and logged).
-        deterministic: Use deterministic algorithms only.
+        deterministic: Use deterministic algorithms; PyTorch warns of what has none.
         trust: Allow a checkpoint that runs code while it is read, to resume from or to start from.
         on_damaged: ``'stop'`` at a picture or label map that cannot be read, or ``'skip'`` it; default: the config's
             ``train_cfg.on_damaged``, else stop.

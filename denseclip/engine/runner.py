@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.hooks import EMAHook
@@ -42,6 +43,20 @@ class SuiteRunner(Runner):
     """Allow pickles that run code while they are read; set between building and starting."""
     strict = False
     """Require that names and shapes agree; set by ``test`` and ``resume``."""
+
+    def set_randomness(self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
+        """Set the seed; ``deterministic`` names what has no deterministic form on a GPU, and does not stop there.
+
+        Counting of areas and the gradients of point losses would end a run otherwise.
+
+        Args:
+            seed: See :meth:`mmengine.runner.Runner.set_randomness`.
+            diff_rank_seed: See there.
+            deterministic: See there.
+        """
+        super().set_randomness(seed, diff_rank_seed, deterministic)
+        if deterministic:
+            torch.use_deterministic_algorithms(True, warn_only=True)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """The log: whole in the file, without config and environment on the terminal unless the config has ``verbose``.
