@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from denseclip.apis.errors import UserError
-from denseclip.apis.files import prepare_folder, write_file
+from denseclip.apis.files import check_out, prepare_folder, write_file
 
 
 def test_new_folder_is_made_and_left_clean(tmp_path):
@@ -71,6 +71,15 @@ def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_file(path, 'new')
     assert path.read_text() == 'old'
     assert [p.name for p in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_a_folder_for_results_lies_apart_from_what_is_read(tmp_path):
+    (tmp_path / 'shots').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'shots')
+    for out in ('shots', 'shots/in/it', '.', 'link'):
+        with pytest.raises(UserError, match=r'--out: .*choose'):
+            check_out(tmp_path / out, [tmp_path / 'shots'])
+    check_out(tmp_path / 'results', [tmp_path / 'shots'])
 
 
 def test_what_a_killed_writer_left_is_gone_after_the_next_one(tmp_path, monkeypatch):

@@ -147,6 +147,22 @@ def test_earlier_results_are_kept_without_force(run, photo, tmp_path):
     assert {p: p.read_bytes() for p in (tmp_path / 'out').iterdir()} != before
 
 
+def test_results_do_not_go_among_the_pictures_of_a_folder(run, photo, tmp_path):
+    """The next call would read them; a folder in it is none of its pictures, and so is that of a picture."""
+    shots = tmp_path / 'shots'
+    shots.mkdir()
+    (shots / 'car.png').write_bytes(photo.read_bytes())
+    assert failed(run(shots, out=shots), '--out', 'the same folder', 'shots')
+    assert [path.name for path in shots.iterdir()] == ['car.png']
+    assert run(shots, out=shots / 'found')[0] == 0 and run(shots / 'car.png', out=shots)[0] == 0
+
+
+def test_one_least_score_of_instances(run, photo, tmp_path):
+    options = ['--score', '0.6', '--min-confidence', '0.3']
+    assert failed(run(photo, options=options), '--score and --min-confidence')
+    assert not (tmp_path / 'out').exists()
+
+
 def test_out_that_cannot_be_written(run, photo, tmp_path):
     (tmp_path / 'file').touch()
     assert failed(run(photo, out=tmp_path / 'file'), 'is a file, not a folder')

@@ -164,6 +164,18 @@ def test_bad_members_are_named_and_counted(tmp_path: Path) -> None:
     assert stand_in.caption == 'number 0' and '0002: its picture' in stand_in.get(DAMAGED)[0]
 
 
+def test_dots_in_names_lose_no_sample_in_silence(tmp_path: Path) -> None:
+    """Numbers between dots belong to the name; a picture that is of no sample for another dot is named."""
+    names = ('IMG.0001', 'IMG.0002', 'a', 'J. Smith')
+    members = {
+        f'{name}.{ending}': content for name in names for ending, content in (('png', picture(0)), ('txt', b'x'))
+    }
+    write_tar(tmp_path / 'a.tar', members | {'a.seg.png': b'its mask'})
+    [shard] = CaptionShards('a.tar', str(tmp_path), PIPELINE).shards
+    assert shard.names == ['IMG.0001', 'IMG.0002', 'a']
+    assert [line.partition(':')[0] for line in shard.bad] == ['J. Smith.png'] and "first dot, 'J'" in shard.bad[0]
+
+
 def test_a_damaged_tar_says_that_samples_are_lost(tmp_path: Path) -> None:
     """Cut in a header or in what follows it, without an end, a header that was changed, one that was wiped out."""
     path = write_tar(tmp_path / 'b.tar', samples(0, 4))

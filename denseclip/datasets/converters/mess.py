@@ -13,7 +13,7 @@ from PIL import Image
 from denseclip.datasets.converters.layout import ConversionError, complete_or_absent, place, raise_if_any
 from denseclip.datasets.converters.mess_sets import IGNORED, MESS_FILES, Item, MessSet
 from denseclip.datasets.files import UnreadableFileError, open_picture
-from denseclip.files.pixels import rgb_pixels, upright
+from denseclip.files.pixels import NoRangeError, rgb_pixels, upright
 
 TILE = 1024
 
@@ -89,7 +89,10 @@ def _write(item: Item, rules: MessSet, staging: Path, *, link: bool) -> int:
             shape = f'{labels.shape} differs from its picture {turned.size[::-1]} (height, width)'
             raise ConversionError(f'{item.label}: size {shape}')
         same = item.image.suffix in (rules.suffix, '.jpeg' if rules.suffix == '.jpg' else rules.suffix, '.PNG')
-        pixels = None if same and not rules.tiles else rgb_pixels(turned)
+        try:
+            pixels = None if same and not rules.tiles else rgb_pixels(turned)
+        except NoRangeError as error:
+            raise ConversionError(f'{item.image}: {error}') from error
     images, annotations = staging / 'images', staging / 'annotations'
     for folder in (images, annotations):
         folder.mkdir(parents=True, exist_ok=True)

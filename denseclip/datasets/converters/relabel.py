@@ -11,7 +11,7 @@ from PIL import Image
 
 from denseclip.datasets.converters.layout import MAX_NAMED, ConversionError, complete_or_absent, place, raise_if_any
 from denseclip.datasets.files import UnreadableFileError, picture_size, read_label_map
-from denseclip.files.pixels import open_safely, rgb_pixels
+from denseclip.files.pixels import NoRangeError, open_safely, rgb_pixels
 
 INVALID = -1
 """Entry of a table for an id that the source must not hold."""
@@ -162,7 +162,10 @@ def shrink_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _save_shrunk(source: Path, destination: Path, size: tuple[int, int]) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
     with open_safely(source) as image:
-        pixels = rgb_pixels(image)
+        try:
+            pixels = rgb_pixels(image)
+        except NoRangeError as error:
+            raise ConversionError(f'{source}: {error}') from error
     Image.fromarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)).save(destination, quality=95)
 
 
