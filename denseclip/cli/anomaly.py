@@ -18,7 +18,7 @@ from denseclip.cli.options import (
 from denseclip.cli.pictures import load_aloud
 from denseclip.cli.programs import report_failures
 from denseclip.cli.runtime_option import add_runtime_option
-from denseclip.cli.talk import emit, use_host
+from denseclip.cli.talk import emit, note_left_out, use_host
 from denseclip.files.names import shown
 
 HELP = 'find defects in pictures of a product'
@@ -143,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
     items = items_in(args.folder)
     if args.out is not None:
         check_out(args.out, [Path(args.folder)])
+    note_left_out([args.folder], deep=True)
     check_threshold(threshold, items)
     good = good_pictures(args, items)
     choice = chosen_method(args, len(good), len(items))

@@ -28,7 +28,7 @@ from denseclip.cli.segment import (
     model_name,
     vocabulary_from_args,
 )
-from denseclip.cli.talk import emit, use_host
+from denseclip.cli.talk import emit, note_left_out, use_host
 from denseclip.files.names import readable, shown
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def run(args: argparse.Namespace) -> int:
         from denseclip.apis.labelling.cluster.collect import collect
 
         return _say(args, collect(args.folder[0], args.out, order))
+    note_left_out(args.folder, deep=True)
     if args.engine == 'ray':
         return label_cluster.run_ray(args, name, vocabulary, dict(order.model), order.rules, load_teacher)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from denseclip.cli.options import check_output
 from denseclip.cli.programs import report_failures
-from denseclip.cli.talk import emit, remark
+from denseclip.cli.talk import emit, note_left_out, remark
 from denseclip.files.names import readable, shown
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def run_pictures(
     check_output(args)
     rows = chosen_formats(kind, args.formats)
     paths = expand_inputs(args.images)
+    note_left_out(args.images)
     stems = output_stems(paths)
     folder = None
     if args.out is not None:

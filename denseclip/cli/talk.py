@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any, TextIO
 
 _quiet = False
@@ -64,6 +65,22 @@ def remark(text: str) -> None:
     """Say something on standard error that only those who want more are told."""
     if _verbose:
         sys.stderr.write(f'denseclip: {text}\n')
+
+
+def note_left_out(items: Iterable[str], *, deep: bool = False) -> None:
+    """Say how many pictures in folders are of kinds that are not read.
+
+    Args:
+        items: What the user named; only folders count.
+        deep: Whether their folders are looked into, too.
+    """
+    from denseclip.files.names import shown
+    from denseclip.files.pictures import left_out
+
+    for folder in map(Path, items):
+        line = left_out(folder, deep=deep) if folder.is_dir() else ''
+        if line:
+            print(f'note: {shown(line)}')
 
 
 def use_host(command: str) -> None:

@@ -7,12 +7,14 @@ the order of the file system, which is no order.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from denseclip.datasets.anomaly_masks import SOFT
-from denseclip.datasets.anomaly_pairs import LOSSY, MaskFinder, pictures_in, split_pairs
+from denseclip.datasets.anomaly_pairs import MaskFinder, pictures_in, split_pairs
+from denseclip.files.pictures import LOSSY, is_hidden, walk
 
 SPLITS = ('train', 'test')
 NORMAL_NAMES = ('normal', 'good', 'ok')
@@ -54,7 +56,7 @@ def subfolders(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"'{folder}' is not a folder")
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name))
 
 
 def holds_report(folder: Path) -> bool:
@@ -177,6 +179,8 @@ def magnetic_tile_folders(root: Path) -> list[Path]:
 def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES) -> list[Entry]:
     """A plain folder: ``normal/`` (or ``good/``, ``ok/``), any other folders with defects, and optionally ``masks/``.
 
+    Pictures lie at any depth in these folders.
+
     Masks are found by name: ``masks/scratch/01.png``, ``masks/scratch/01_mask.png`` (or ``_gt``, ``-mask``, ``_label``
     and so on), the same without the sub-folder, or beside the picture (``scratch/01_mask.png``, ``01.png`` beside
     ``01.jpg``). A category of MVTec AD or BTAD is such a folder too: its ``test/`` and ``ground_truth/`` are used. The
@@ -202,9 +206,15 @@ def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES)
         if folder in masked or holds_report(folder):
             continue
         is_normal = folder.name.lower() in chosen
-        images, beside = split_pairs(pictures_in(folder))
+        images, beside = _pictures_below(folder)
+        stems = Counter(image.stem.casefold() for image in images)
         for image in images:
-            inside = (place for base in masked for place in (base / folder.name, base))
+            inside = [
+                *_mask_folders(image.parent),
+                *(base / image.parent.relative_to(folder.parent) for base in masked),
+            ]
+            if image.parent == folder or stems[image.stem.casefold()] == 1:  # else a mask might be of any of these
+                inside += [place for base in masked for place in (base / folder.name, base)]
             mask = next(filter(None, (finder.find(image, place) for place in inside)), beside.get(image))
             mask = None if is_normal else mask
             defect = 'good' if is_normal else folder.name
@@ -216,10 +226,25 @@ def list_folder(root: Path, category: str, normal: Sequence[str] = NORMAL_NAMES)
     return entries
 
 
+def _pictures_below(folder: Path) -> tuple[list[Path], dict[Path, Path]]:
+    """Pictures in a folder and its folders but those of masks, and the masks that lie beside some of them."""
+    images: list[Path] = []
+    masks: dict[Path, Path] = {}
+    for place, folders, _ in walk(folder):
+        folders[:] = [n for n in folders if n.lower() not in MASK_FOLDERS and not holds_report(Path(place, n))]
+        found, beside = split_pairs(pictures_in(Path(place)))
+        images += found
+        masks |= beside
+    return images, masks
+
+
+def _mask_folders(folder: Path) -> list[Path]:
+    return [inside for inside in subfolders(folder) if inside.name.lower() in MASK_FOLDERS]
+
+
 def folder_mask_places(root: Path) -> list[tuple[Path, Path]]:
     """Folders of masks in a plain folder, each with the folder that its pictures are below."""
-    folders = [folder for folder in subfolders(root) if folder.name.lower() in MASK_FOLDERS]
-    return [(folder, _pictures_of(root)) for folder in folders]
+    return [(folder, _pictures_of(root)) for folder in _mask_folders(root)]
 
 
 def _pictures_of(root: Path) -> Path:

@@ -43,6 +43,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith('.') or name.casefold() == '__macosx'
 
 
+def is_lossy(path: Path) -> bool:
+    """Whether a file is a JPEG by its name."""
+    return path.suffix.lower() in LOSSY
+
+
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """As ``os.walk``, sorted, without hidden files and folders, and through links but not round in circles.
 
@@ -91,6 +96,11 @@ def globbed(folder: Path, *patterns: str) -> list[Path]:
     return sorted(path for path in found if not any(map(is_hidden, path.relative_to(folder).parts)))
 
 
+def other_kinds(read: Collection[str]) -> frozenset[str]:
+    """Endings of pictures that somebody who reads these does not read."""
+    return (_UNREAD | image_suffixes()) - {*read}
+
+
 def left_out(folder: Path, suffixes: Collection[str] | None = None, *, deep: bool = True) -> str:
     """What to say of pictures in a folder of kinds that are not read; empty where there are none.
 
@@ -99,8 +109,7 @@ def left_out(folder: Path, suffixes: Collection[str] | None = None, *, deep: boo
         suffixes: Endings that are read; by default those of :func:`image_suffixes`.
         deep: Whether its folders are looked into, too.
     """
-    read = image_suffixes() if suffixes is None else suffixes
-    others = (_UNREAD | image_suffixes()) - {*read}
+    others = other_kinds(image_suffixes() if suffixes is None else suffixes)
     return left_out_line(Counter(path.suffix.lower() for path in files_of(folder, others, deep=deep)), folder)
 
 

@@ -16,6 +16,8 @@ def folder(tmp_path):
 
 
 def test_folder_stands_for_its_pictures(folder):
+    for name in ('._a.PNG', '.hidden.jpg', 'painting.eps'):
+        (folder / name).touch()
     assert [p.name for p in expand_inputs([folder])] == ['a.PNG', 'b.jpg']
 
 

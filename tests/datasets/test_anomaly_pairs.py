@@ -164,3 +164,19 @@ def test_thresholds_by_the_values_of_a_mask(tmp_path: Path) -> None:
     ids = MASK // 255 * np.arange(1, 33, dtype=np.uint8)  # numbers of defects
     for values in (MASK, MASK // 255, ids, MASK.astype(np.uint16) * 257, MASK * 0, MASK[:0]):
         assert threshold_of(values) == 0
+
+
+def test_pictures_of_a_defect_lie_at_any_depth_with_masks_of_their_own(tmp_path: Path) -> None:
+    for name in ('normal/a.jpg', 'scratch/lot1/x.jfif', 'scratch/lot2/x.jpg', 'scratch/lot2/only.jpg'):
+        photo(tmp_path / name)
+    for name in ('masks/scratch/lot1/x.png', 'masks/scratch/x_mask.png', 'scratch/lot2/masks/only.png'):
+        save(tmp_path / name)
+    found = {entry.image.relative_to(tmp_path).as_posix(): entry for entry in list_folder(tmp_path, 'own')}
+    masks = {name: entry.mask and entry.mask.relative_to(tmp_path).as_posix() for name, entry in found.items()}
+    assert masks == {
+        'normal/a.jpg': None,
+        'scratch/lot1/x.jfif': 'masks/scratch/lot1/x.png',
+        'scratch/lot2/x.jpg': None,  # x_mask.png may be of either
+        'scratch/lot2/only.jpg': 'scratch/lot2/masks/only.png',
+    }
+    assert {entry.defect for entry in found.values()} == {'good', 'scratch'}

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -481,3 +482,74 @@ def test_a_blank_line_among_the_classes_of_yolo_is_refused(tmp_path: Path) -> No
     (root / 'classes.txt').write_text('cat\n\ndog\n')
     with pytest.raises(ConversionError, match=r'classes\.txt: line 2 is blank'):
         as_boxes(root)
+
+
+YOLO_NAMES = 'names: [cat, dog, cow]\n'
+
+
+def test_a_missing_test_entry_of_yolo_keeps_the_split(tmp_path: Path) -> None:
+    root = yolo(tmp_path / 'own', YOLO_NAMES + 'train: first\nval: second\ntest: third', inside_out=False)
+    for part in ('images', 'labels'):
+        (root / part / 'train').rename(root / part / 'a')
+        (root / part / 'val').rename(root / part / 'b')
+    text = YOLO_NAMES + 'train: images/a\nval: images/b\ntest: images/c'
+    (root / 'data.yaml').write_text(text)
+    data = as_boxes(root)
+    assert [len(boxes(data, split)) for split in ('train', 'val')] == [3, 3] and 'test' not in data.splits
+    assert any('"test: images/c" names no picture' in note for note in data.notes)
+    (root / 'data.yaml').write_text(text.replace('images/b', 'images/z'))
+    with pytest.raises(ConversionError, match='"val: images/z" names no picture'):
+        as_boxes(root, force=True)
+
+
+def test_pictures_to_train_on_are_in_no_other_split(tmp_path: Path) -> None:
+    root = yolo(tmp_path / 'own', YOLO_NAMES + 'train: images\nval: images/val', inside_out=False)
+    with pytest.raises(ConversionError, match='3 pictures are in train and again in val'):
+        as_boxes(root)
+
+
+def test_coco_files_that_share_a_picture_are_refused(tmp_path: Path) -> None:
+    category = [{'id': 1, 'name': 'cat'}]
+    for split, names in (('train', '012'), ('val', '23')):
+        images = [{'id': int(n), 'file_name': f'{n}.jpg', 'height': HEIGHT, 'width': WIDTH} for n in names]
+        found = [{'id': int(n) + 1, 'image_id': int(n), 'category_id': 1, 'bbox': [1, 1, 4, 4]} for n in names]
+        content = {'images': images, 'annotations': found, 'categories': category}
+        (tmp_path / 'own' / 'annotations').mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'own' / f'annotations/instances_{split}.json').write_text(json.dumps(content))
+    for n in '0123':
+        picture(tmp_path / 'own' / 'images' / f'{n}.jpg')
+    with pytest.raises(ConversionError, match=r'1 pictures are in train and again in val, such as .*2\.jpg'):
+        as_boxes(tmp_path / 'own')
+
+
+def test_what_yolo_leaves_out_is_said(tmp_path: Path) -> None:
+    root = yolo(tmp_path / 'own', YOLO_NAMES, inside_out=False)
+    (root / 'images/train/0.jpg').rename(root / 'images/train/0.JFIF')
+    for name in ('images/train/1.heic', 'images/train/.ipynb_checkpoints/0.jpg', '__MACOSX/images/train/._0.jpg'):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / 'images/train/1.jpg').unlink()
+    (root / 'images/linked').symlink_to(picture(tmp_path / 'other/2.jpg').parent)
+    data = as_boxes(root)
+    assert {Path(name).name for name in boxes(data, 'train')} == {'0.JFIF', 'empty.jpg'}
+    assert any('.heic (1)' in note for note in data.notes)
+    assert any(note.startswith('1 files of labels have no picture') and '1.txt' in note for note in data.notes)
+    assert any(note.startswith('1 pictures outside the folders of splits') for note in data.notes)
+
+
+def test_two_pictures_of_one_stem_are_told_apart_or_refused(tmp_path: Path) -> None:
+    root = yolo(tmp_path / 'yolo', YOLO_NAMES, inside_out=False)
+    shutil.copy(root / 'images/train/0.jpg', root / 'images/train/0.jpeg')
+    with pytest.raises(ConversionError, match=r'0\.jpe?g and .*0\.jpe?g have one file of labels'):
+        as_boxes(root)
+    root = voc(tmp_path / 'voc', (1, 2, 3, 4), extra='<filename>my photo 0.png</filename>')
+    (root / 'JPEGImages/my photo 0.jpg').rename(root / 'JPEGImages/other.jpg')
+    shutil.copy(root / 'JPEGImages/other.jpg', root / 'JPEGImages/my photo 0.bmp')
+    picture(root / 'JPEGImages/my photo 0.png')
+    data = as_boxes(root)  # the names in the others are stale, and theirs alone have their stem
+    names = {Path(name).name for split in ('train', 'val') for name in boxes(data, split)}
+    assert names == {'my photo 0.png', *(f'my photo {n}.jpg' for n in (1, 2, 3))}
+    (root / 'JPEGImages/my photo 0.png').unlink()
+    picture(root / 'JPEGImages/my photo 0.webp')
+    with pytest.raises(ConversionError, match='have one name, and nothing says which'):
+        as_boxes(root, force=True)

@@ -242,12 +242,14 @@ class VocFile:
         size: Height and width that it says; None where it says none (or 0).
         objects: What it lists.
         by_labelimg: Whether it looks like a file of LabelImg, which counts pixels from 0.
+        picture: Name of its picture as it says it, without folders; empty where it says none.
     """
 
     path: Path
     size: tuple[int, int] | None
     objects: tuple[VocObject, ...]
     by_labelimg: bool
+    picture: str = ''
 
 
 def read_voc(path: Path) -> VocFile:
@@ -267,7 +269,8 @@ def read_voc(path: Path) -> VocFile:
     said = [_text(root, f'size/{side}') for side in ('height', 'width')]
     size = (int(said[0]), int(said[1])) if all(map(str.isdecimal, said)) else None
     by_labelimg = root.find('path') is not None and _text(root, 'source/database') == 'Unknown'
-    return VocFile(path, size if size and min(size) else None, objects, by_labelimg)
+    picture = _text(root, 'filename').replace('\\', '/').rpartition('/')[2]
+    return VocFile(path, size if size and min(size) else None, objects, by_labelimg, picture)
 
 
 def _read_object(found: ET.Element) -> VocObject:

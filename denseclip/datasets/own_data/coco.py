@@ -16,7 +16,7 @@ from denseclip.datasets.converters.layout import ConversionError, complete_or_ab
 from denseclip.datasets.files import UnreadableFileError
 from denseclip.datasets.own_data.data import BoxData, BoxSplit, Conversion
 from denseclip.datasets.own_data.mend import RENAMINGS, mend_coco, merge_coco, unmark_crowds
-from denseclip.datasets.own_data.splits import ALIASES, split_of
+from denseclip.datasets.own_data.splits import ALIASES, refuse_shared, split_of
 from denseclip.files.pictures import globbed, walk
 
 _NAMES = ('_annotations.coco', 'annotations', 'instances', 'labels', 'coco', 'result')
@@ -92,6 +92,9 @@ def from_coco(folder: Path, files: Mapping[str, list[Path]], conversion: Convers
         notes += lines
         made |= {split} if lines else set()
     mended = bool(made)
+    notes += refuse_shared(
+        {split: (pictures[split] / str(e['file_name']) for e in part['images']) for split, part in contents.items()}
+    )
     if 'val' not in contents:
         contents |= _divide(contents['train'], conversion.val_share or 0.0)
         pictures['val'] = pictures['train']

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from denseclip.datasets.own_data.splits import ALIASES
-from denseclip.files.pictures import LABEL_SUFFIXES, PICTURE_SUFFIXES, walk
+from denseclip.files.pictures import LABEL_SUFFIXES, PICTURE_SUFFIXES, is_lossy, other_kinds, walk
 
 PICTURE_WORDS = frozenset(
     ('images', 'image', 'imgs', 'img', 'jpegimages', 'pictures', 'picture', 'photos', 'photo', 'rgb', 'frames', 'input',
@@ -44,11 +45,16 @@ class Group:
 
 @dataclass
 class Groups:
-    """Pictures, label maps and files of folders that are called neither, by split; ``''`` where there is none."""
+    """Pictures, label maps and files of folders that are called neither, by split; ``''`` where there is none.
+
+    Attributes:
+        left_out: Pictures of kinds that are not read, by their endings.
+    """
 
     pictures: dict[str, Group] = field(default_factory=dict)
     labels: dict[str, Group] = field(default_factory=dict)
     plain: dict[str, Group] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -70,16 +76,22 @@ def scan(folder: Path) -> Groups:
         Files of each role and split.
     """
     groups = Groups()
+    others = {'': other_kinds(PICTURE_SUFFIXES), 'labels': other_kinds((*PICTURE_SUFFIXES, *LABEL_SUFFIXES))}
     for place, path in _files(folder):
+        suffix = path.suffix.lower()
+        if suffix not in (LABEL_SUFFIXES if place.role == 'labels' else PICTURE_SUFFIXES):
+            groups.left_out[suffix] += suffix in others.get(place.role, others[''])
+            continue
         kind = getattr(groups, place.role).setdefault(place.split, Group())
         stem = '/'.join((*place.rest, path.stem))
         before = kind.files.get(stem)
         if before is None:
             kind.files[stem] = path
-        elif place.role == 'labels':
-            kind.files[stem] = min(before, path, key=lambda p: (LABEL_SUFFIXES.index(p.suffix.lower()), p))
+        elif place.role == 'labels' and is_lossy(path) != is_lossy(before):  # what shows a map lies beside it
+            kind.files[stem] = before if is_lossy(path) else path
         else:
             kind.twice.append((before, path))
+    groups.left_out = +groups.left_out
     return groups
 
 
@@ -90,11 +102,8 @@ def _files(folder: Path) -> Iterator[tuple[_Place, Path]]:
         if len(relative.parts) >= _DEPTH:
             folders.clear()
         place = _place(relative.parts, folder)
-        allowed = LABEL_SUFFIXES if place.role == 'labels' else PICTURE_SUFFIXES
         for name in names:
-            path = Path(parent, name)
-            if path.suffix.lower() in allowed:
-                yield place, path
+            yield place, Path(parent, name)
 
 
 def _place(parts: tuple[str, ...], root: Path) -> _Place:

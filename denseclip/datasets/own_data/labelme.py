@@ -21,7 +21,7 @@ from denseclip.datasets.files import UnreadableFileError, read_text
 from denseclip.datasets.own_data.class_files import listed_first
 from denseclip.datasets.own_data.data import BoxData, Conversion
 from denseclip.datasets.own_data.gather import Gathering, found_picture
-from denseclip.datasets.own_data.pictures import FoundPicture, find_picture
+from denseclip.datasets.own_data.pictures import FoundPicture, find_picture, find_pictures
 from denseclip.datasets.own_data.shapes import Shape, ellipse, rotated_box
 from denseclip.datasets.own_data.splits import split_of
 from denseclip.files.pictures import files_of
@@ -44,7 +44,7 @@ def labelme_files(folder: Path) -> list[Path]:
     paths = files_of(folder, ('.json',), deep=True)
     if not any(_reads(path) for path in paths[:_PROBES]):
         return []
-    named = [path for path in paths if find_picture(folder, path.relative_to(folder).with_suffix('').as_posix())]
+    named = [path for path in paths if find_pictures(folder, path.relative_to(folder).with_suffix('').as_posix())]
     return sorted({*named, *filter(_reads, paths)})
 
 
@@ -101,7 +101,7 @@ def _picture(folder: Path, source: Path, left_out: Counter[str]) -> FoundPicture
     given = str(content['imagePath']).replace('\\', '/')
     places = [source.parent / given, source.parent / given.rsplit('/', 1)[-1], source.with_suffix(Path(given).suffix)]
     name = source.relative_to(folder).with_suffix('').as_posix()
-    path = next((place for place in places if place.is_file()), find_picture(folder, name))
+    path = next((place for place in places if place.is_file()), None) or find_picture(folder, name)
     if path is None:
         raise ConversionError(f'{source}: its picture {given} is not there')
     said = (content.get('imageHeight'), content.get('imageWidth'))

@@ -23,6 +23,7 @@ from denseclip.datasets.own_data.palettes import AUTO, PALETTES
 from denseclip.datasets.own_data.voc import CORNERS, from_voc, voc_folder
 from denseclip.datasets.own_data.yolo import from_yolo, yolo_pictures
 from denseclip.files.ours import ConversionError, check_apart
+from denseclip.files.pictures import left_out_line
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -62,15 +63,18 @@ def recognise(
     if converted:
         check_apart(Path(converted), [folder])
     groups = scan(folder)
+    lost = left_out_line(groups.left_out, folder)
+    told = (lost,) if lost else ()
     maps = holds_label_maps(groups)
     if kind != 'label maps':
         target = Path(converted or beside.with_name(f'{beside.name}_coco'))
         boxes = _boxes(folder, replace(conversion, target=target), label_maps=maps)
         if boxes is not None:
-            return boxes
+            return replace(boxes, notes=(*boxes.notes, *told))
     if maps and kind != 'boxes':
         target = Path(converted or beside.with_name(f'{beside.name}_maps'))
-        return from_label_maps(folder, groups, replace(conversion, target=target))
+        data = from_label_maps(folder, groups, replace(conversion, target=target))
+        return replace(data, notes=(*data.notes, *told))
     raise ConversionError(
         f"{folder}: no layout is recognised. Looked for boxes in COCO's format (annotations/*train*.json, or "
         'train/_annotations.coco.json), for VOC-XML files (Annotations/*.xml, or beside the pictures), for text files '

@@ -101,6 +101,12 @@ def _by_folder(folder: Path, groups: Groups) -> dict[str, Part]:
         if source.pictures.twice:
             one, other = source.pictures.twice[0]
             raise ConversionError(f'{one} and {other} have one name; rename one of them with its label map')
+        if source.labels.twice:
+            one, other = source.labels.twice[0]
+            raise ConversionError(
+                f'{one} and {other} are label maps of one name, and nothing says which counts; move one, or its '
+                'folder, out of the data set'
+            )
         found = _match(folder, source)
         pairs = dict(zip(sorted(source.pictures.files), found.pairs, strict=True))
         used.update(pair.label for pair in found.pairs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from denseclip.datasets.files import UnreadableFileError, picture_size
 from denseclip.datasets.own_data.coco import describe
 from denseclip.datasets.own_data.data import BoxData, BoxSplit, Conversion
 from denseclip.datasets.own_data.mend import mend_coco, unmark_crowds
-from denseclip.datasets.own_data.splits import ALIASES
+from denseclip.datasets.own_data.splits import ALIASES, refuse_shared
 from denseclip.files.pictures import PICTURE_SUFFIXES
 
 PICTURE_FOLDERS = ('jpegimages', 'images', 'image', 'imgs', 'img', 'pictures')
@@ -112,18 +113,35 @@ def measure(path: Path, said: tuple[int, int] | None, source: Path) -> tuple[int
 def find_picture(folder: Path, name: str) -> Path | None:
     """The picture of a name without ending, whatever its ending: there, or in a folder of pictures beside.
 
+    Raises:
+        ConversionError: There are two that only their endings tell apart.
+    """
+    found = find_pictures(folder, name)
+    if len(found) > 1:
+        raise ConversionError(
+            f'{found[0]} and {found[1]} have one name, and nothing says which the annotations are of; rename one with '
+            'its own, or remove it'
+        )
+    return found[0] if found else None
+
+
+def find_pictures(folder: Path, name: str) -> list[Path]:
+    """All pictures of a name without ending: there, or in the first folder of pictures beside that has one.
+
     Args:
         folder: Where names start from.
         name: Relative, without ending. Where a part of it is called as a folder of annotations (``annotations``,
             ``xmls``), folders of pictures (``images``, ``JPEGImages``) are looked into in its place.
     """
     for stem in (folder / name, *_beside(folder, name)):
+        found: list[str] = []
         for suffix in PICTURE_SUFFIXES:
-            for written in (suffix, suffix.upper()):
-                path = stem.with_name(f'{stem.name}{written}')
-                if path.is_file():
-                    return path
-    return None
+            written = (f'{stem}{suffix}', f'{stem}{suffix.upper()}')
+            there = [path for path in written if os.path.isfile(path)]  # noqa: PTH113  (much faster, and often asked)
+            found += there[:1] if len(there) > 1 and os.path.samefile(*there) else there  # noqa: PTH121
+        if found:
+            return [Path(path) for path in found]
+    return []
 
 
 def _beside(folder: Path, name: str) -> Iterator[Path]:
@@ -147,6 +165,7 @@ def as_box_data(found: Found, conversion: Conversion) -> BoxData:
         ConversionError: There is nothing to train on, or the target may not be written.
     """
     pictures, notes = _settle(found, conversion.source)
+    notes += refuse_shared({split: (picture.path for picture in listed) for split, listed in pictures.items()})
     if 'val' not in pictures:
         pictures |= _divide(pictures['train'], conversion.val_share or 0.0)
         notes.append(

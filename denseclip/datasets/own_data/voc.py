@@ -19,6 +19,7 @@ from denseclip.datasets.own_data.pictures import (
     FoundPicture,
     as_box_data,
     find_picture,
+    find_pictures,
     measure,
 )
 from denseclip.datasets.own_data.splits import split_of
@@ -100,13 +101,21 @@ def _read(paths: Mapping[str, Path]) -> tuple[dict[str, VocFile], list[str]]:
 
 
 def _picture(pictures: Path, root: Path, name: str, file: VocFile | None, first: int) -> FoundPicture:
-    path = find_picture(pictures, name)
+    said_name = file.picture if file else ''  # many are stale: it only chooses where the name itself leaves a choice
+    chosen = [path for path in find_pictures(pictures, name) if path.name == said_name]
+    path = chosen[0] if chosen else find_picture(pictures, name) or _inside(pictures, name, said_name)
     if path is None:
         raise ConversionError(f'{pictures / name}: there is no picture of this name, with any ending')
     source, said = (file.path, file.size) if file else (root / f'{name}.xml', None)
     size = measure(path, said, source)
     objects = tuple(_object(found, first) for found in file.objects) if file else ()
     return FoundPicture(path, path.relative_to(pictures).as_posix(), source, size, said, objects)
+
+
+def _inside(pictures: Path, name: str, said: str) -> Path | None:
+    """The picture that an XML file names, where none has the name of the file."""
+    path = (pictures / name).parent / said
+    return path if said and path.suffix.lower() in PICTURE_SUFFIXES and path.is_file() else None
 
 
 def _object(found: VocObject, first: int) -> FoundObject:
@@ -153,7 +162,8 @@ def _splits(folder: Path, pictures: Path, names: Mapping[str, Path]) -> tuple[di
         inside = name.rpartition('/')[0]
         by_folder.setdefault((inside and split_of(inside)) or 'all', []).append(name)
     beside = by_folder.pop('all', []) if 'train' in by_folder else []
-    without = [path for path in files_of(pictures, PICTURE_SUFFIXES) if path.stem not in names]
+    known = {name.rpartition('/')[2] for name in names}
+    without = [path for path in files_of(pictures, PICTURE_SUFFIXES, deep=True) if path.stem not in known]
     notes = [f'{len(without)} pictures have no XML file and are left out, such as {without[0].name}'] if without else []
     notes += (
         [f'{len(beside)} pictures outside the folders of splits are left out, such as {beside[0]}'] if beside else []
@@ -202,7 +212,7 @@ def _read_list(path: Path, pictures: Path, names: Mapping[str, Path]) -> list[st
     listed = [re.sub(r'\.(jpe?g|png|bmp|xml)$', '', line, flags=re.IGNORECASE) for line in lines if line]
     if not listed:
         return None
-    known = any(name in names or find_picture(pictures, name) for name in listed)
+    known = any(name in names or find_pictures(pictures, name) for name in listed)
     of_class = [_CLASS_LIST.fullmatch(line) for line in listed]
     if not known and all(of_class):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,9 @@ def from_yolo(folder: Path, pictures: Sequence[Path], conversion: Conversion) ->
     names = _class_names(folder, about, source)
     keypoints = about.get('kpt_shape') or [0]
     values = math.prod(keypoints) if all(isinstance(n, int) for n in keypoints) else 0
-    splits, problems = _splits(folder, pictures, about), []
-    notes = [f'class names are those of {source}']
+    splits, notes = _splits(folder, pictures, about, source)
+    notes = [f'class names are those of {source}', *notes, *_orphans(folder, pictures)]
+    problems = _shared_labels(folder, pictures)
     outside = splits.pop('all', []) if 'train' in splits else []  # without a text file they would be empty
     if outside:
         first = outside[0].relative_to(folder).as_posix()
@@ -137,14 +139,68 @@ def _class_names(folder: Path, about: Mapping[str, Any], source: Path | None) ->
     return names
 
 
-def _splits(folder: Path, pictures: Sequence[Path], about: Mapping[str, Any]) -> dict[str, list[Path]]:
-    """Pictures by split: as the YAML file says, else by the names of folders."""
-    known = {path.resolve(): path for path in pictures}
-    named = {split: list(_of_entry(folder, about, about[split], known)) for split in ALIASES if about.get(split)}
-    if named.get('train') and all(named.values()):
-        if named.get('val') == named['train']:  # YOLO's way to say that nothing is split
-            named.pop('val')
-        return named
+def _shared_labels(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    """Pictures that only their endings tell apart, so that one text file would be of both."""
+    first: dict[Path, Path] = {}
+    problems = []
+    for path in pictures:
+        labels = _labels_of(path, folder)
+        other = first.setdefault(labels, path)
+        if other != path and labels.is_file():
+            problems.append(f'{other} and {path} have one file of labels, {labels}; rename one with its own')
+    return problems
+
+
+def _orphans(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    """A note about text files that would be labels, had they a picture."""
+    used = {_labels_of(path, folder) for path in pictures}
+    places = {path.parent for path in used if path.is_file()}
+    lists = {Path(name).name for name in _LISTS_OF_NAMES}
+    lone = [
+        path
+        for place in sorted(places)
+        for path in globbed(place, '*.txt')
+        if path not in used and path.name not in lists and split_of(path.stem) is None and _looks_right(path)
+    ]
+    return [f'{len(lone)} files of labels have no picture and are left out, such as {lone[0]}'] if lone else []
+
+
+def _splits(
+    folder: Path, pictures: Sequence[Path], about: Mapping[str, Any], source: Path | None
+) -> tuple[dict[str, list[Path]], list[str]]:
+    """Pictures by split: as the YAML file says, else by the names of folders; and notes.
+
+    Raises:
+        ConversionError: It names pictures to train or to validate on that are not there.
+    """
+    known = {_place(path): path for path in pictures}
+    entries = {split: about.get(split) for split in ALIASES}
+    named = {split: list(_of_entry(folder, about, split, entry, known)) for split, entry in entries.items() if entry}
+    found = _by_folders(folder, pictures)
+    lacking = [split for split in named if not named[split] and split != 'test']
+    agreed = {'train', 'val'} <= found.keys() and all(not part or part == found.get(s) for s, part in named.items())
+    if 'train' not in named or (lacking and agreed):
+        lost = f'{source}: {", ".join(lacking or named)}: no such pictures; the names of folders say the splits'
+        return found, [lost] if named else []
+    if lacking:
+        raise ConversionError(
+            f'{source}: "{lacking[0]}: {entries[lacking[0]]}" names no picture below {folder}; correct it, or take '
+            'the line out'
+        )
+    notes = []
+    if 'test' in named and not named['test']:
+        notes.append(f'{source}: "test: {entries["test"]}" names no picture below {folder}: there is none to test on')
+    named = {split: listed for split, listed in named.items() if listed}
+    if named.get('val') == named.get('train'):  # YOLO's way to say that nothing is split
+        named.pop('val', None)
+    for split in ('train', 'val'):
+        if split in named and named.get('test') == named[split]:
+            named.pop('test')
+            notes.append(f'{source}: test is {split}: there is none of its own to test on')
+    return named, notes
+
+
+def _by_folders(folder: Path, pictures: Sequence[Path]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in pictures:
         inside = path.parent.relative_to(folder).as_posix()
@@ -152,26 +208,36 @@ def _splits(folder: Path, pictures: Sequence[Path], about: Mapping[str, Any]) ->
     return found
 
 
-def _of_entry(folder: Path, about: Mapping[str, Any], entry: Any, known: Mapping[Path, Path]) -> Iterable[Path]:
+def _place(path: Path) -> Path:
+    """Where a picture lies; that it is a link itself does not matter."""
+    return path.parent.resolve() / path.name
+
+
+def _of_entry(
+    folder: Path, about: Mapping[str, Any], split: str, entry: Any, known: Mapping[Path, Path]
+) -> Iterable[Path]:
     """Pictures of a folder or a list of files that the YAML file names, as far as they lie in the data set."""
     if isinstance(entry, list):
         for part in entry:
-            yield from _of_entry(folder, about, part, known)
+            yield from _of_entry(folder, about, split, part, known)
         return
     text = str(entry).replace('\\', '/')
-    places = [folder / str(about.get('path') or '') / text, folder / text, folder / text.lstrip('./')]
+    parts = [part for part in text.split('/') if part not in ('', '.', '..')]
+    ends = ['/'.join(parts[start:]) for start in range(len(parts))]  # of a path of another machine
+    ends = [end for place, end in enumerate(ends) if place == 0 or split_of(end) == split]
+    places = [folder / str(about.get('path') or '') / text, folder / text, *(folder / end for end in ends)]
     place = next((path for path in places if path.exists()), None)
     if place is None:
         return
     if place.is_dir():
-        inside = place.resolve()
-        yield from (path for real, path in known.items() if real.is_relative_to(inside))
+        inside, written = place.resolve(), os.path.normpath(place)
+        yield from (p for real, p in known.items() if real.is_relative_to(inside) or p.is_relative_to(written))
         return
     for line in read_text(place).splitlines():
         name = line.strip().replace('\\', '/')
         for path in (place.parent / name, folder / name, folder / name.lstrip('./').removeprefix('data/')):
-            if path.resolve() in known:
-                yield known[path.resolve()]
+            if _place(path) in known:
+                yield known[_place(path)]
                 break
 
 

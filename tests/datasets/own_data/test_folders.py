@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from denseclip.datasets.converters import ConversionError
+from denseclip.datasets.own_data import recognise
 from denseclip.datasets.own_data.folders import scan
 
 
@@ -50,3 +53,18 @@ def test_a_label_map_in_two_formats_is_taken_from_the_lossless_one(tmp_path: Pat
         (tmp_path / f'masks/a.{suffix}').touch()
     (group,) = scan(tmp_path).labels.values()
     assert group.files['a'].suffix == '.png' and not group.twice
+
+
+def test_two_label_maps_of_one_name_are_refused_unless_one_is_a_jpeg(tmp_path: Path) -> None:
+    for folder in ('images', 'labels', 'annotations'):
+        (tmp_path / folder).mkdir()
+        for stem in 'ab':
+            Image.new('L', (8, 8)).save(tmp_path / folder / f'{stem}.png')
+    with pytest.raises(ConversionError, match=r'annotations/a\.png and .*labels/a\.png are label maps of one name'):
+        recognise(tmp_path)
+    for path in (tmp_path / 'labels').iterdir():
+        path.rename(path.with_suffix('.JFIF'))
+    (tmp_path / 'images' / 'c.heic').touch()
+    groups = scan(tmp_path)
+    assert {path.parent.name for path in groups.labels[''].files.values()} == {'annotations'}
+    assert not groups.labels[''].twice and groups.left_out == {'.heic': 1}
