@@ -181,13 +181,15 @@ def _choose(scores: Tensor, boxes: Sequence[Box], size: Size, refine: Refine, mo
 
 def _cover(boxes: Sequence[Box]) -> set[int]:
     """Numbers of the fewest windows of a grid that cover all of it."""
-    rows, columns = (_cover_line(sorted({box[axis : axis + 2] for box in boxes})) for axis in (0, 2))
+    rows = _cover_line(sorted({(top, bottom) for top, bottom, _, _ in boxes}))
+    columns = _cover_line(sorted({(left, right) for _, _, left, right in boxes}))
     return {i for i, box in enumerate(boxes) if box[:2] in rows and box[2:] in columns}
 
 
 def _cover_line(spans: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
     """The fewest of the spans that cover what all of them do: each time the one that reaches farthest."""
-    taken, reached = set(), spans[0][0]
+    taken: set[tuple[int, int]] = set()
+    reached = spans[0][0]
     while reached < spans[-1][1]:
         best = max((span for span in spans if span[0] <= reached), key=lambda span: span[1])
         taken.add(best)
