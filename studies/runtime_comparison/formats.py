@@ -1,92 +1,121 @@
-"""Models with bundled weights in every format of an export beside PyTorch: what differs, size, time, memory.
+"""Models of every family in every format and precision of an export beside PyTorch: what differs, size, time, memory.
 
     python -m studies.runtime_comparison.formats street.jpg --out exports
-    python -m studies.runtime_comparison.formats street.jpg --out exports --models bundled
+    python -m studies.runtime_comparison.formats street.jpg --out exports --models bundled --calibrate pictures/
 
-Exports that lie in the folder already are taken as they are. Networks run on one thread and in turn (A B C A B C);
-each peak of memory is that of a process of its own that opens a model and labels one picture.
+Exports that lie in the folder already are taken as they are; graphs of ONNX are made once for all that is made of them.
+Models run on one thread and in turn (A B C A B C); each peak of memory is that of a process of its own that opens a
+model and sees one picture.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from PIL import Image
 
-from denseclip.apis.inferencer import Inferencer
-from denseclip.export import export
+from denseclip.apis.errors import UserError
+from denseclip.export import export, region_writing, writing
 from denseclip.export.errors import ExportError
-from denseclip.export.formats import FORMATS
-from denseclip.files.shipped import here_or_shipped
 from denseclip.runtime import load
 from denseclip.runtime.manifest import FILE
+from studies.runtime_comparison.asking import CLOSED, ask
+from studies.runtime_comparison.models import NAMES, difference, loaded
 
-WORDS = 'sky; building; road; tree; car; pedestrian'
 SIZES = ((360, 480), (321, 401), (97, 131), (200, 90), (33, 257), (240, 320), (1, 1))
-_CLIP = 'local-dir:' + str(here_or_shipped('checkpoints/miniworld_clip'))
+VARIANTS = MappingProxyType(
+    {
+        'onnx': ('onnx', 'fp32', 'fp32'),
+        'onnx, fp16': ('onnx', 'fp16', 'fp32'),
+        'onnx, int8': ('onnx', 'int8', 'fp32'),
+        'openvino': ('openvino', 'fp32', 'fp32'),
+        'openvino, run in bf16': ('openvino', 'fp32', 'bf16'),
+        'openvino, fp16': ('openvino', 'fp16', 'fp32'),
+        'openvino, int8': ('openvino', 'int8', 'fp32'),
+        'openvino, int8, run in bf16': ('openvino', 'int8', 'bf16'),
+        'torch': ('torch', 'fp32', 'fp32'),
+    }
+)
+"""Format and precision of the export, and what it is run in."""
 _RUN = """
 import time
-{code}
+from studies.runtime_comparison.asking import ask
+{make}
+ask({name!r}, model, {picture!r})
 peak = next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))
 print(time.process_time(), int(peak) / 1024)
 """
 
 
 def main() -> int:
-    """Print a row for every model and format."""
+    """Print a row for every model and variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('picture', type=Path, help='a photograph')
     parser.add_argument('--out', type=Path, required=True, help='folder of the exports')
-    parser.add_argument('--models', nargs='+', default=['bundled', 'maskclip', 'sclip', 'naclip'])
+    parser.add_argument('--models', nargs='+', default=['sclip', *NAMES])
+    parser.add_argument('--variants', nargs='+', choices=tuple(VARIANTS), default=list(VARIANTS))
+    parser.add_argument('--calibrate', type=Path, metavar='FOLDER', help='pictures for lower precisions, which need it')
     parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--to', nargs='+', choices=tuple(FORMATS), default=list(FORMATS))
     args = parser.parse_args()
     torch.set_num_threads(1)
     with Image.open(args.picture) as picture:
         pixels = np.asarray(picture.convert('RGB').resize(SIZES[0][::-1]))
-    print('| model | format | pixels that differ | MB | CPU ms | CPU s to the first result | peak MB |')
+    print('| model | format | what differs | MB | CPU ms | CPU s to the first result | peak MB |')
     print('|---|---|---:|---:|---:|---:|---:|')
+    named = [one for one in args.variants if args.calibrate is not None or VARIANTS[one][1] == 'fp32']
     for name in args.models:
-        for row in rows(name, args.out, args.picture, pixels, args.rounds, args.to):
+        for row in rows(name, args.out, args.picture, pixels, args.rounds, named, args.calibrate):
             print('| ' + ' | '.join(row) + ' |', flush=True)
     return 0
 
 
 def rows(
-    name: str, out: Path, picture: Path, pixels: np.ndarray, rounds: int, formats: Sequence[str] = tuple(FORMATS)
+    name: str,
+    out: Path,
+    picture: Path,
+    pixels: np.ndarray,
+    rounds: int,
+    named: Sequence[str] = tuple(VARIANTS),
+    calibrate: Path | None = None,
 ) -> list[tuple[str, ...]]:
-    """Rows of a model: PyTorch and the formats."""
-    model = loaded(name)
-    folders, refused = {}, []
-    for to in formats:
-        folder = out / f'{name}-{to}'
+    """Rows of a model: PyTorch and the variants."""
+    model, refused = loaded(name), []
+    runtimes: dict[str, Any] = {}
+    folders: dict[str, Path] = {}
+    for variant in named:
         try:
-            if not (folder / FILE).is_file():
-                export(model, folder, to, own_words=name == 'bundled')
-            folders[to] = folder
-        except ExportError as error:
-            refused.append(('', to, f'no: {" ".join(str(error).split()):.100}', '', '', '', ''))
-    runtimes = {to: load(folder, threads=1, trust=True) for to, folder in folders.items()}
-    work: dict[str, Callable[[], Any]] = {'PyTorch': lambda: model.segment(pixels, WORDS, scores=False)}
-    for to, runtime in runtimes.items():
-        work[to] = partial(runtime.segment, pixels, WORDS, scores=False)
+            folders[variant] = exported(name, model, out, variant, calibrate)
+            precision = VARIANTS[variant][2]
+            runtimes[variant] = load(folders[variant], threads=1, trust=True, precision=precision)
+            ask(name, runtimes[variant], pixels)
+        except (ExportError, UserError) as error:
+            runtimes.pop(variant, None)
+            refused.append(('', variant, f'no: {" ".join(str(error).split()):.200}', '', '', '', ''))
+    work: dict[str, Callable[[], Any]] = {'PyTorch': partial(ask, name, model, pixels)}
+    for variant, runtime in runtimes.items():
+        work[variant] = partial(ask, name, runtime, pixels)
     took = in_turn(work, rounds)
-    found = [('PyTorch', '0', '', took['PyTorch'], first(torch_code(name, picture)))]
-    for to, runtime in runtimes.items():
-        size = sum(file.stat().st_size for file in folders[to].glob('image.*')) / 1e6
-        call = f'load({str(folders[to])!r}, threads=1, trust=True).segment({str(picture)!r}, {WORDS!r})'
-        code = f'import denseclip.runtime\ndenseclip.runtime.{call}'
-        found.append((to, differing(model, runtime, pixels), f'{size:.1f}', took[to], first(code)))
+    found = [('PyTorch', '0', '', took['PyTorch'], first(name, picture))]
+    for variant, runtime in runtimes.items():
+        folder, precision = folders[variant], VARIANTS[variant][2]
+        files = [file for part in ('image', 'regions') for file in folder.glob(f'{part}.*')]
+        size = f'{sum(file.stat().st_size for file in files) / 1e6:.1f}'
+        seen = first(name, picture, folder, precision)
+        found.append((variant, differing(name, model, runtime, pixels), size, took[variant], seen))
     lines = [
         (name if kind == 'PyTorch' else '', kind, wrong, size, f'{1000 * seconds:.0f}', f'{cpu:.1f}', f'{peak:.0f}')
         for kind, wrong, size, seconds, (cpu, peak) in found
@@ -94,27 +123,51 @@ def rows(
     return [*lines, *refused]
 
 
-def loaded(name: str) -> Inferencer:
-    """A model of bundled weights."""
-    return Inferencer(device='cpu') if name == 'bundled' else Inferencer.from_preset(name, WORDS, _CLIP, device='cpu')
+def exported(name: str, model: Any, out: Path, variant: str, calibrate: Path | None) -> Path:
+    """The folder of a variant, which is made if it is not there."""
+    to, precision, _ = VARIANTS[variant]
+    folder = out / f'{name}-{to}-{precision}'
+    if not (folder / FILE).is_file():
+        pictures = None if precision == 'fp32' else calibrate
+        own = name in ('bundled', *CLOSED)
+        with graphs_made_once(out / f'{name}-graphs'):
+            export(model, folder, to, own_words=own, precision=precision, calibrate=pictures)
+    return folder
 
 
-def torch_code(name: str, picture: Path) -> str:
-    """What a process does to label a picture with PyTorch."""
+@contextmanager
+def graphs_made_once(folder: Path) -> Iterator[None]:
+    """Take graphs of ONNX from a folder where they are there; they are compared as ever."""
+
+    def once(write: Callable[..., None], graph: Any, path: Path, *more: Any) -> None:
+        if path.suffix == '.onnx' and (folder / path.name).is_file():
+            shutil.copy(folder / path.name, path)
+            return
+        write(graph, path, *more)
+        if path.suffix == '.onnx':
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder)
+
+    writers = [(writing, 'write_image_graph'), (writing, 'write_text_graph'), (region_writing, 'write_region_graph')]
+    with ExitStack() as stack:
+        for module, writer in writers:
+            stack.enter_context(patch.object(module, writer, partial(once, getattr(module, writer))))
+        yield
+
+
+def first(name: str, picture: Path, folder: Path | None = None, precision: str = 'fp32') -> tuple[float, float]:
+    """CPU seconds and peak memory in MB of a process on one thread that opens an export, or a model, for a picture."""
     make = (
-        'Inferencer(device="cpu")' if name == 'bundled' else f'Inferencer.from_preset({name!r}, {WORDS!r}, {_CLIP!r})'
+        f'import denseclip.runtime; model = denseclip.runtime.load({str(folder)!r}, None, 1, True, {precision!r})'
+        if folder is not None
+        else 'import torch; torch.set_num_threads(1); from studies.runtime_comparison.models import loaded; '
+        f'model = loaded({name!r})'
     )
-    return (
-        'import torch; torch.set_num_threads(1)\nfrom denseclip.apis.inferencer import Inferencer\n'
-        f'{make}.segment({str(picture)!r}, {WORDS!r})'
-    )
-
-
-def first(code: str) -> tuple[float, float]:
-    """CPU seconds and peak memory in MB of a process on one thread."""
+    code = _RUN.format(make=make, name=name, picture=str(picture))
     settings = {**os.environ, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
-    command = [sys.executable, '-W', 'ignore', '-c', _RUN.format(code=code)]
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env=settings, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
     cpu, peak = map(float, done.stdout.split()[-2:])
     return cpu, peak
 
@@ -131,13 +184,13 @@ def in_turn(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]
     return {name: min(seconds) for name, seconds in found.items()}
 
 
-def differing(model: Inferencer, runtime: Any, pixels: np.ndarray) -> str:
-    """Pixels that differ over several sizes, of how many."""
+def differing(name: str, model: Any, runtime: Any, pixels: np.ndarray) -> str:
+    """What differs over several sizes, of how much."""
     wrong = total = 0
     for size in SIZES:
         some = np.asarray(Image.fromarray(pixels).resize(size[::-1]))
-        wanted, found = (one.segment(some, WORDS, scores=False).label_map for one in (model, runtime))
-        wrong, total = wrong + int((wanted != found).sum()), total + wanted.size
+        more = difference(*(ask(name, one, some) for one in (model, runtime)))
+        wrong, total = wrong + more[0], total + more[1]
     return f'{wrong} of {total}'
 
 
