@@ -45,8 +45,8 @@ def their_winclip(request: dict[str, Any]) -> Run:
         stub(f'anomalib{name}', __path__=[str(root.joinpath(*name.split('.')))])
     stub('anomalib.models.components.base', __path__=[str(root / 'models' / 'components' / 'base')])
     components = sys.modules['anomalib.models.components']
-    for module, name in (('buffer_list', 'BufferListMixin'), ('dynamic_buffer', 'DynamicBufferMixin')):
-        base = importlib.import_module(f'anomalib.models.components.base.{module}')
+    for file, name in (('buffer_list', 'BufferListMixin'), ('dynamic_buffer', 'DynamicBufferMixin')):
+        base = importlib.import_module(f'anomalib.models.components.base.{file}')
         setattr(components, name, getattr(base, name))
     stub('anomalib.data', InferenceBatch=namedtuple('InferenceBatch', 'pred_score anomaly_map'))
     module: Any = importlib.import_module('anomalib.models.image.winclip.torch_model')

@@ -57,7 +57,7 @@ def stay_in_float32() -> None:
 
 def stay_on_cpu() -> None:
     """Requests for a GPU leave tensors and modules where they are."""
-    move = torch.Tensor.to
+    move: Callable[..., Tensor] = torch.Tensor.to
 
     def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return move(self, *('cpu' if str(argument).startswith('cuda') else argument for argument in args), **kwargs)
