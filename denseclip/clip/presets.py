@@ -116,7 +116,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         'resclip': Preset(
             'Yang et al., CVPR 2025: NACLIP, with attention of middle blocks and of a first prediction mixed in',
-            {'attention': 'kk', 'gaussian': 5.0, 'weights_from': (-6, -5, -4, -3), **_BARE, **_SCALE},
+            {'attention': 'kk', 'gaussian': 5.0, 'weights_from': (-7, -6, -5, -4), **_BARE, **_SCALE},
             _SUM_TO_ONE,
             type='ResCLIPSegmentor',
         ),

@@ -249,6 +249,7 @@ def _use_protocol(
         model['templates'] = rules.templates
     for part in {'affinity', 'sam'} & set(tuned):
         model[part] = _filled(model.get(part) or {}, tuned[part])
+    model.update({key: value for key, value in tuned.get('model', {}).items() if key not in model})
     pamr = {'pamr': dict(rules.pamr)} if rules.pamr else {}
     post = {**(model.get('post') or {}), **setting.post(), **tuned.get('post', {}), **pamr}
     model.update(

@@ -30,7 +30,7 @@ def build(request: dict[str, Any]) -> Callable[[], Tensor]:
             type='DINOAffinity', dino=dict(model_name='vit_base_patch8_224', pretrained=weights['dino'])
         )
     if name == 'resclip':
-        settings['prior_pamr'] = dict(iterations=10, dilations=(8, 16))
+        settings['least_score'] = 0.5
     if request['pamr']:
         settings['post'] = dict(pamr=dict(iterations=10, dilations=(8, 16)))
     model = build_module(dict(type=preset(name).type, clip=clip, **settings)).eval()

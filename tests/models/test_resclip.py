@@ -7,7 +7,8 @@ import torch
 from tiny_open_vocab import tiny_open_vocab
 
 from denseclip.models.functional.affinity import semantic_prior
-from denseclip.models.segmentors.resclip import residual_guide
+from denseclip.models.functional.pamr import pamr
+from denseclip.models.segmentors.resclip import patch_labels, residual_guide
 
 
 def images():
@@ -23,11 +24,37 @@ def test_without_anything_mixed_in_it_is_naclip():
 
 
 @torch.no_grad()
-def test_the_first_prediction_may_be_refined():
+def test_the_first_prediction_hears_middle_blocks_and_may_be_refined():
     model = tiny_open_vocab('resclip', prior_pamr=dict(iterations=2, dilations=(1, 2)))
     assert model.head_logits(images()).shape == (2, 7, 4, 5)
-    smooth = model._first_labels(images(), model.tower(images()))
-    assert smooth.shape == (2, 4, 5) and int(smooth.max()) < model.num_classes
+    out = model.tower(images())
+    smooth = model._first_labels(images(), out)
+    assert smooth.shape == (2, 4, 5) and int(smooth.max()) < model.text.num_rows
+    read = []
+    model._first_labels = lambda _, out: read.append(out.dense) or torch.zeros(2, 4, 5, dtype=torch.long)
+    model.dense_features(images())
+    first = residual_guide(out.weights, None, model.cross)
+    assert torch.equal(read[0], model.tower.read_dense(out.tokens, out.grid, first)[0])
+    assert not torch.allclose(read[0], out.dense, atol=1e-3)
+
+
+@pytest.mark.parametrize('least', [0.0, 0.055, 1.0])
+@pytest.mark.parametrize('refine', [None, dict(iterations=3, dilations=(1, 2))])
+def test_patches_take_the_most_frequent_name_of_their_pixels(least, refine):
+    """The authors' ``create_logit_temp`` and ``create_patch_matrix``, with all planes at once."""
+    draw = torch.Generator().manual_seed(2)
+    image, cosines = torch.randn(2, 3, 24, 32, generator=draw), 0.1 * torch.randn(2, 37, 3, 4, generator=draw)
+    wide = torch.nn.functional.interpolate(cosines, size=(24, 32), mode='bilinear', align_corners=False)
+    wide = wide if refine is None else pamr(image, wide, **refine)
+    best, labels = (wide * 10).softmax(dim=1).max(dim=1)
+    labels[best < least] = 0
+    wanted = [
+        [[labels[n, y : y + 8, x : x + 8].flatten().bincount().argmax() for x in range(0, 32, 8)] for y in (0, 8, 16)]
+        for n in (0, 1)
+    ]
+    found = patch_labels(image, cosines, (8, 8), 10.0, least, refine)
+    assert torch.equal(found, torch.tensor(wanted))
+    assert (found.unique().numel() > 1) == (least < 1)
 
 
 def test_weights_add_up():
@@ -45,6 +72,11 @@ def test_both_readings_may_be_of_repaired_tokens(sign):
         tiny_open_vocab('resclip', read_out=r) for r in ({}, dict(repair=dict(sign=sign, share=0.3, factor=9.0)))
     )
     assert not torch.allclose(repaired.dense_features(images()), plain.dense_features(images()), atol=1e-4)
+
+
+def test_a_least_score_is_a_share():
+    with pytest.raises(ValueError, match='least_score=1.5'):
+        tiny_open_vocab('resclip', least_score=1.5)
 
 
 def test_it_needs_middle_blocks():

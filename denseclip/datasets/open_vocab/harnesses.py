@@ -98,6 +98,25 @@ def naclip() -> dict[str, Setting]:
     )
 
 
+def resclip() -> dict[str, Setting]:
+    """NACLIP's settings; weights of the mixture, and when a first prediction counts, of each set."""
+    tuned = {
+        'voc21': ((2.0, 0.3), (2.2, 0.7), 0.5),
+        'context60': ((2.0, 0.3), (1.8, 0.7), 0.3),
+        'coco_object': ((2.0, 0.4), (1.8, 0.7), 0.11),
+        'voc20': ((2.0, 0.6), (2.1, 0.6), 0.1),
+        'cityscapes': ((2.0, 0.2), (2.1, 0.6), 0.1),
+        'context59': ((2.0, 0.4), (1.8, 0.7), 0.25),
+        'ade20k': ((2.0, 0.3), (2.1, 0.7), 0.25),
+        'coco_stuff': ((2.0, 0.4), (1.8, 0.7), 0.11),
+    }
+    found = naclip()
+    for name, (cross, feedback, least) in tuned.items():
+        own = dict(model=dict(cross=cross, feedback=feedback, least_score=least))
+        found[name] = replace(found[name], tuned=own)
+    return found
+
+
 def proxyclip() -> dict[str, Setting]:
     """Windows of 336, of 224 on Cityscapes."""
     return _family(

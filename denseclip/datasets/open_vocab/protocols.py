@@ -56,6 +56,13 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 notes=('its table without PAMR; the code has PAMR on unless told otherwise',),
             ),
             EvaluationProtocol(
+                'resclip',
+                'ResCLIP (Yang et al., CVPR 2025), yvhangyang/ResCLIP at 0e085f7, configs/: as NACLIP; weights of the '
+                'mixture and the least probability of the first prediction tuned for every set',
+                _OPENAI,
+                harnesses.resclip(),
+            ),
+            EvaluationProtocol(
                 'naclip_pamr',
                 'NACLIP as its code runs by default, configs/ and naclip.py at 0cac3a6: with PAMR, 10 iterations, '
                 'dilations 8 and 16, at the size of the original picture',
@@ -235,7 +242,7 @@ _DEFAULTS = {
     'sclip': 'sclip',
     'clearclip': 'clearclip',
     'naclip': 'naclip',
-    'resclip': 'naclip',
+    'resclip': 'resclip',
     'proxyclip': 'proxyclip',
     'corrclip': 'corrclip',
     'trident': 'trident',

@@ -169,7 +169,8 @@ PUBLISHED: tuple[Published, ...] = (
         "ResCLIP's table",
         '61.1 33.5 35.0 86.0 35.9 36.8 18.0 24.7',
         'resclip',
-        note='weights of the mixture are tuned per set',
+        'resclip',
+        'weights of the mixture are tuned per set',
     ),
     _row('LaVG', f'{_B16} + DINO', _README, '62.1 31.6 34.2 82.5 26.2 34.7 15.8 23.2', note='masks of a panoptic cut'),
     _row(

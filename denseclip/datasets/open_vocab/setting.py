@@ -27,7 +27,7 @@ class Setting:
         area_threshold: Share of the labelled pixels, 0..1, that a class must exceed to be kept.
         logit_scale: Factor of the cosines before the softmax; None leaves the method's own.
         tuned: What the protocol's own method has otherwise on this set: settings of ``read_out``, ``post``,
-            ``affinity`` and ``sam``.
+            ``affinity`` and ``sam``, and of the ``model`` itself.
     """
 
     vocabulary: str

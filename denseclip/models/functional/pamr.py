@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -61,15 +61,32 @@ def pamr(image: Tensor, scores: Tensor, iterations: int = 10, dilations: Sequenc
     Shape:
         - image: :math:`(N, C, H, W)`; scores: :math:`(N, K, h, w)`; result: :math:`(N, K, H, W)`
     """
+    return torch.cat(list(pamr_parts(image, scores, iterations, dilations)), dim=1)
+
+
+def pamr_parts(
+    image: Tensor,
+    scores: Tensor,
+    iterations: int = 10,
+    dilations: Sequence[int] = (8, 16),
+    align_corners: bool = True,
+) -> Iterator[Tensor]:
+    """What :func:`pamr` gives, some classes at a time: maps of all classes need not be there together.
+
+    Args:
+        image: See :func:`pamr`.
+        scores: See there.
+        iterations: See there.
+        dilations: See there.
+        align_corners: How scores are resized to the picture.
+    """
     size = image.shape[-2:]
     weights = pamr_weights(image, dilations).unsqueeze(1)
-    refined = []
     for part in scores.split(_CLASSES_AT_ONCE, dim=1):
-        part = F.interpolate(part, size=size, mode='bilinear', align_corners=True)
+        part = F.interpolate(part, size=size, mode='bilinear', align_corners=align_corners)
         for _ in range(iterations):
             new = torch.zeros_like(part)
             for index, dilation in enumerate(dilations):
                 new += (neighbours(part, dilation) * weights[:, :, 8 * index : 8 * index + 8]).sum(dim=2)
             part = new
-        refined.append(part)
-    return torch.cat(refined, dim=1)
+        yield part

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor
 
 from denseclip.clip.attention import Guide
 from denseclip.clip.towers import TowerOutput, ViTTower
-from denseclip.core.placement import size_of
 from denseclip.models.functional.affinity import semantic_prior
-from denseclip.models.functional.pamr import pamr
+from denseclip.models.functional.open_vocab import cosine_scores
+from denseclip.models.functional.pamr import pamr_parts
 
 from .open_vocab import OpenVocabularySegmentor
 
 
 def residual_guide(
-    weights: Tensor, prior: Tensor, cross: Sequence[float] = (2.0, 0.3), feedback: Sequence[float] = (2.2, 0.7)
+    weights: Tensor,
+    prior: Tensor | None,
+    cross: Sequence[float] = (2.0, 0.3),
+    feedback: Sequence[float] = (2.2, 0.7),
 ) -> Guide:
     """What ResCLIP adds to the last attention.
 
@@ -30,7 +33,7 @@ def residual_guide(
 
     Args:
         weights: Mean attention weights of middle blocks.
-        prior: See :func:`semantic_prior`; its largest value becomes 1.
+        prior: See :func:`semantic_prior`; its largest value becomes 1. None leaves the logits alone: the first reading.
         cross: ``(t2, l2)``; the paper tunes both per data set.
         feedback: ``(t1, l1)``, likewise.
 
@@ -38,6 +41,8 @@ def residual_guide(
         - weights: :math:`(N, heads, L, L)`; prior: :math:`(N, L, L)`
     """
     (gain, mixed), (sharpness, fed) = cross, feedback
+    if prior is None:
+        return Guide(mix=gain * mixed * weights, gain=gain * (1 - mixed))
     prior = prior / prior.amax(dim=(1, 2), keepdim=True)
     return Guide(
         bias=(sharpness * fed * prior).unsqueeze(1).to(weights.dtype),
@@ -47,16 +52,62 @@ def residual_guide(
     )
 
 
+def patch_labels(
+    image: Tensor,
+    cosines: Tensor,
+    patch: tuple[int, int],
+    scale: float,
+    least: float = 0.0,
+    refine: Mapping[str, Any] | None = None,
+) -> Tensor:
+    """Label of each patch in a first prediction: the most frequent one of its pixels.
+
+    Source: ResCLIP, section 3.3; names compete, not classes, as in the authors' ``create_patch_matrix``.
+
+    Args:
+        image: The normalised picture.
+        cosines: Of the patches with each name.
+        patch: Height and width of a patch in pixels.
+        scale: Factor of the cosines before the softmax.
+        least: Pixels whose best name is less probable get label 0.
+        refine: Settings of :func:`pamr`; None takes the cosines as they are.
+
+    Shape:
+        - image: :math:`(N, 3, H, W)`; cosines: :math:`(N, K, h, w)`; result: :math:`(N, h, w)`
+    """
+    settings = dict(iterations=0) if refine is None else dict(refine)
+    labels = best = total = None
+    seen = 0
+    for part in pamr_parts(image, cosines, align_corners=False, **settings):
+        value, index = (part.float() * scale).max(dim=1)
+        mass = (part.float() * scale).logsumexp(dim=1)
+        if labels is None or best is None or total is None:
+            labels, best, total = index, value, mass
+        else:
+            labels = torch.where(value > best, index + seen, labels)
+            best, total = torch.maximum(best, value), torch.logaddexp(total, mass)
+        seen += part.shape[1]
+    assert labels is not None and best is not None and total is not None
+    labels = labels.masked_fill((best - total).exp() < least, 0)
+    pixels = labels.unfold(1, patch[0], patch[0]).unfold(2, patch[1], patch[1])
+    return pixels.flatten(3).mode(dim=-1).values
+
+
 @MODELS.register_module()
 class ResCLIPSegmentor(OpenVocabularySegmentor):
-    """Reads the last block twice: as NACLIP, then with that prediction and the attention of middle blocks mixed in.
+    """Reads the last block twice: with the attention of middle blocks, then with that prediction mixed in, too.
 
     Args:
         clip: See :class:`OpenVocabularySegmentor`; the read-out names the middle blocks (``weights_from``).
         cross: See :func:`residual_guide`.
         feedback: See :func:`residual_guide`.
+        least_score: Pixels of the first prediction whose best name is less probable count as label 0, 0..1; the authors
+            tune it for each data set, from 0.1 to 0.5.
         prior_pamr: Settings of the refinement of the first prediction; None takes it as it is.
         **kwargs: Further arguments of :class:`OpenVocabularySegmentor`.
+
+    Raises:
+        ValueError: If the tower is no ViT that tells its attention, or a share is not in 0..1.
     """
 
     tower: ViTTower
@@ -67,13 +118,17 @@ class ResCLIPSegmentor(OpenVocabularySegmentor):
         *args: Any,
         cross: Sequence[float] = (2.0, 0.3),
         feedback: Sequence[float] = (2.2, 0.7),
-        prior_pamr: Mapping[str, Any] | None = None,
+        least_score: float = 0.1,
+        prior_pamr: Mapping[str, Any] | None = MappingProxyType(dict(iterations=10, dilations=(8, 16))),
         **kwargs: Any,
     ) -> None:
         super().__init__(clip, *args, **kwargs)
         if not isinstance(self.tower, ViTTower) or not self.tower.weights_from:
             raise ValueError("ResCLIPSegmentor needs a CLIP ViT and read_out.weights_from (preset='resclip').")
-        self.cross, self.feedback, self.prior_pamr = tuple(cross), tuple(feedback), prior_pamr
+        if not 0 <= least_score <= 1:
+            raise ValueError(f'least_score={least_score} is no share in 0..1.')
+        self.cross, self.feedback, self.least_score = tuple(cross), tuple(feedback), least_score
+        self.prior_pamr = None if prior_pamr is None else dict(prior_pamr)
 
     def read(self, images: Tensor) -> TowerOutput:
         """Both readings; see :meth:`OpenVocabularySegmentor.read`."""
@@ -81,18 +136,17 @@ class ResCLIPSegmentor(OpenVocabularySegmentor):
         padded = self.pad(images)
         out = self.tower(padded)
         assert out.weights is not None and out.tokens is not None and out.grid is not None
-        prior = semantic_prior(self._first_labels(padded, out))
+        first = residual_guide(out.weights, None, self.cross)
+        out.dense, _ = self.tower.read_dense(out.tokens, out.grid, first, out.notes)
+        prior = semantic_prior(self._first_labels(padded, out), self.tower.read_out.gaussian or 5.0)
         guide = residual_guide(out.weights, prior, self.cross, self.feedback)
         out.dense, out.unprojected = self.tower.read_dense(out.tokens, out.grid, guide, out.notes)
         return self.noted(out)
 
     @torch.no_grad()
     def _first_labels(self, images: Tensor, out: TowerOutput) -> Tensor:
-        """Class of each patch by the first reading, (N, h, w)."""
+        """Name of each patch by the first reading, (N, h, w)."""
         assert out.dense is not None
-        text = self.class_embeddings()
-        scores = self.class_scores(out.dense, pooled=out.pooled)
-        if self.prior_pamr is not None:
-            scores = F.adaptive_avg_pool2d(pamr(images, scores, **self.prior_pamr), size_of(out.dense))
-        best = scores.argmax(dim=1)
-        return text.class_index[best] if scores.shape[1] > len(text) else best
+        cosines = cosine_scores(self.remove_prompts(out.dense), self.class_embeddings().embeddings)
+        patch = self.tower.visual.patch_size
+        return patch_labels(images, cosines, patch, float(self.scale), self.least_score, self.prior_pamr)
