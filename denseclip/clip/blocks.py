@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import QuickGELU, ResidualAttentionBlock
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -29,8 +29,6 @@ from .timm_blocks import (
     timm_scaled,
 )
 from .token_repair import looks_at_patches
-
-_QUICK = 1.702
 
 
 def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
@@ -298,21 +296,7 @@ def attention_branch(block: nn.Module, x: Tensor, drop: float = 0.0, residual: b
 def ffn_branch(block: nn.Module, x: Tensor, normed: Tensor, drop: float = 0.0) -> Tensor:
     """Second half of a block: x + mlp(ln_2 x), ``normed`` being ``ln_2 x``."""
     walked: Any = block
-    mlp = walked.mlp
-    quick = type(getattr(mlp, 'gelu', None)) is QuickGELU
-    branch = mlp.c_proj(quick_gelu(mlp.c_fc(normed))) if quick else mlp(normed)
-    return x + drop_path(walked.ls_2(branch), drop, block.training)
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    """OpenAI's activation, ``x * sigmoid(1.702 x)``, by the one kernel of a SiLU; overwrites what needs no gradient.
-
-    Shape:
-        - x and result: :math:`(*)`
-    """
-    if torch.is_grad_enabled() and x.requires_grad:
-        return F.silu(_QUICK * x) * (1 / _QUICK)
-    return F.silu(x.mul_(_QUICK), inplace=True).mul_(1 / _QUICK)
+    return x + drop_path(walked.ls_2(walked.mlp(normed)), drop, block.training)
 
 
 @whole

@@ -170,15 +170,20 @@ class ViTTower(ImageTower):
             raise ValueError('deep prompts do not go with a guide (affinity, prior) of the last blocks.')
         return self._read(images, self.read_out, guide, prompts)
 
-    def before_last(self, images: Tensor) -> TowerOutput:
-        """Tokens that the changed blocks start from, repaired where the read-out says so; those blocks do not run."""
+    def before_last(self, images: Tensor, *, repair: bool = True) -> TowerOutput:
+        """Tokens that the changed blocks start from; those blocks do not run.
+
+        Args:
+            images: Normalised pictures (N, 3, H, W).
+            repair: Repair the tokens where the read-out says so, which :meth:`read_dense` does, too.
+        """
         x, grid = self._start(images)
         out = TowerOutput(grid=grid, notes=MiddleNotes())
         fork = self._fork(None, None)
         x = self._walk(x, out, fork, fork, False, None)
         # A stage after those blocks takes the walk farther than what is read here.
         x = x if out.tokens is None else out.tokens
-        out.tokens = repaired(self.read_out, x, grid, out.notes)[0]
+        out.tokens = repaired(self.read_out, x, grid, out.notes)[0] if repair else x
         return out
 
     def inside(self, images: Tensor) -> TowerOutput:

@@ -134,7 +134,8 @@ class ResCLIPSegmentor(OpenVocabularySegmentor):
         """Both readings; see :meth:`OpenVocabularySegmentor.read`."""
         self.need_weights()
         padded = self.pad(images)
-        out = self.tower(padded)
+        pooled = self.tower.read_out.pooled
+        out = self.tower(padded) if pooled else self.tower.before_last(padded, repair=False)
         assert out.weights is not None and out.tokens is not None and out.grid is not None
         first = residual_guide(out.weights, None, self.cross)
         out.dense, _ = self.tower.read_dense(out.tokens, out.grid, first, out.notes)
