@@ -204,7 +204,9 @@ def known_options() -> frozenset[str]:
     programs = ['denseclip', *(str(p.relative_to(ROOT)) for p in sorted((ROOT / 'tools').rglob('*.py')))]
     programs += [f'studies.{p.parent.name}.__main__' for p in sorted((ROOT / 'studies').glob('*/__main__.py'))]
     programs += [
-        f'studies.{p.stem}' for p in sorted((ROOT / 'studies').glob('*.py')) if 'ArgumentParser' in p.read_text()
+        '.'.join(p.relative_to(ROOT).with_suffix('').parts)
+        for p in sorted((ROOT / 'studies').rglob('*.py'))
+        if 'ArgumentParser' in p.read_text() and '\ndef main(' in p.read_text() and p.stem != '__main__'
     ]
     found: set[str] = set()
     for program in programs:
