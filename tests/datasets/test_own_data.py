@@ -63,6 +63,21 @@ def test_coco_file_in_the_folder_of_each_split(coco: Path) -> None:
     assert data.splits['val'].pictures == coco / 'valid'
 
 
+@pytest.mark.parametrize('places', ['{split}/data', 'images/{split}/all'])
+def test_splits_whose_pictures_share_names_keep_their_own(places: str, tmp_path: Path) -> None:
+    for split in ('valid', 'train'):
+        entry = {'id': 1, 'file_name': 'a.png', 'height': 30, 'width': 40}
+        box = {'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [1, 1, 4, 4], 'area': 16, 'iscrowd': 0}
+        content = {'images': [entry], 'annotations': [box], 'categories': [{'id': 1, 'name': 'cat'}]}
+        (tmp_path / 'own' / split).mkdir(parents=True)
+        (tmp_path / 'own' / split / 'labels.json').write_text(json.dumps(content))
+        picture(tmp_path / 'own' / places.format(split=split) / 'a.png')
+    data = recognise(tmp_path / 'own', converted=tmp_path / 'made')
+    assert isinstance(data, BoxData)
+    for split, name in (('train', 'train'), ('val', 'valid')):
+        assert data.splits[split].pictures == tmp_path / 'own' / places.format(split=name)
+
+
 def test_one_coco_file_is_divided_without_loss(coco: Path) -> None:
     for split in ('val', 'test'):
         (coco / f'annotations/instances_{split}.json').unlink()

@@ -157,11 +157,13 @@ def test_the_command_gives_the_same_inspection_where_there_is_no_torch(model, ex
 
 @pytest.mark.slow
 def test_the_commands_refuse_each_others_exports(exported, tmp_path, capsys):
-    Image.fromarray(picture((20, 30))).save(tmp_path / 'a.png')
+    parts = tmp_path / 'parts'
+    parts.mkdir()
+    Image.fromarray(picture((20, 30))).save(parts / 'a.png')
     to = ['--runtime', str(exported), '--out', str(tmp_path / 'o')]
-    assert main(['segment', str(tmp_path / 'a.png'), *to, '--classes', 'road']) == 2
+    assert main(['segment', str(parts / 'a.png'), *to, '--classes', 'road']) == 2
     assert 'use: denseclip anomaly' in capsys.readouterr().err
-    assert main(['anomaly', str(tmp_path), '--object', 'nut', *to, '--pretrained', 'openai']) == 2
+    assert main(['anomaly', str(parts), '--object', 'nut', *to, '--pretrained', 'openai']) == 2
     assert 'knows no --pretrained' in capsys.readouterr().err
 
 

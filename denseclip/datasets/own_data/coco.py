@@ -93,7 +93,7 @@ def from_coco(folder: Path, files: Mapping[str, list[Path]], conversion: Convers
         made |= {split} if lines else set()
     mended = bool(made)
     notes += refuse_shared(
-        {split: (pictures[split] / str(e['file_name']) for e in part['images']) for split, part in contents.items()}
+        {split: [pictures[split] / str(e['file_name']) for e in part['images']] for split, part in contents.items()}
     )
     if 'val' not in contents:
         contents |= _divide(contents['train'], conversion.val_share or 0.0)
@@ -181,8 +181,14 @@ def _locate(folder: Path, ann_file: Path, content: Content) -> tuple[Path, list[
     names = [str(entry['file_name']) for entry in content['images']]
     probes = names[:: max(1, len(names) // _PROBES)]
     inside = sorted(Path(place, name) for place, folders, _ in walk(folder) for name in folders)
-    near = sorted(inside, key=lambda path: split_of(path.name) != split_of(ann_file.stem))
-    places = list(dict.fromkeys([ann_file.parent, *near, folder]))
+    here = ann_file.parent
+    split = split_of(ann_file.stem) or split_of(here.relative_to(folder).as_posix())
+
+    def far(place: Path) -> tuple[bool, bool]:
+        said = split_of(place.name) or split_of(place.relative_to(folder).as_posix())
+        return not place.is_relative_to(here), said != split
+
+    places = list(dict.fromkeys([here, *sorted(inside, key=far), folder]))  # splits often have pictures of one name
     for said, rename in RENAMINGS:
         hits = {place: sum((place / rename(name)).is_file() for name in probes) for place in places}
         place = max(places, key=lambda place: hits[place])
