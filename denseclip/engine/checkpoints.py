@@ -30,9 +30,9 @@ def read_training_file(source: str, *, trust: bool = False) -> dict[str, Any]:
         trust: Allow a pickle that runs code while it is read.
 
     Returns:
-        A dictionary with what the file holds (optimizer, message hub ...) and at least ``state_dict`` (the
-            authors' names of DenseCLIP, CLIP-DINOiser, FC-CLIP, MAFT+ and
-        SAM 3 already turned into ours) and ``meta``; never with a config that could be executed.
+        A dictionary with what the file holds (optimizer, message hub ...) and at least ``state_dict`` (the authors'
+        names of DenseCLIP, CLIP-DINOiser, FC-CLIP, MAFT+ and SAM 3 already turned into ours) and ``meta``; never with
+        a config that could be executed.
 
     Raises:
         FileNotFoundError: There is no such file.
