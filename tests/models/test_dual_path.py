@@ -7,6 +7,7 @@ from open_clip.timm_model import TimmModel
 from shrunk_clips import tiny_timm
 from timm.models.eva import EvaBlock
 from tiny_anomaly import pictures, tiny_clip
+from torch.utils.flop_counter import FlopCounterMode
 
 from denseclip.clip.blocks import timm_self_attention
 from denseclip.clip.towers import DenseReadOut, build_image_tower, build_resnet
@@ -36,6 +37,24 @@ def test_only_the_last_blocks_feed_the_second_stream():
     start = dual_block(tower.visual.transformer.resblocks[1], steps[0].ordinary, steps[0].ordinary)
     assert torch.equal(start.side, steps[1].side)
     assert list(dual_blocks(tower.visual.transformer.resblocks, x, last=99))[0].side is not None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('attention', ['vv', 'qq', 'kk'])
+@pytest.mark.parametrize('last', [1, 2, 99])
+def test_the_last_block_runs_for_what_is_read(attention, last):
+    tower = tiny_clip().image_tower(READ)
+    images = pictures(2, 32, 48)
+    x, grid = tower.embed(images)
+    *_, whole = dual_blocks(tower.visual.transformer.resblocks, x, last, attention)
+    with FlopCounterMode(display=False) as counted:
+        found = dual_path(tower, images, last, attention)
+    assert torch.allclose(found.pooled, tower.pool(whole.ordinary), atol=1e-5)
+    patches = tower.after_blocks(whole.side[:, 1:]) @ tower.visual.proj
+    assert torch.allclose(found.patches, patches.unflatten(1, grid), atol=1e-5)
+    with FlopCounterMode(display=False) as all_of_it:
+        list(dual_blocks(tower.visual.transformer.resblocks, tower.embed(images)[0], last, attention))
+    assert counted.get_total_flops() < all_of_it.get_total_flops()
 
 
 @torch.no_grad()

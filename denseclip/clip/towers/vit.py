@@ -279,10 +279,11 @@ class ViTTower(ImageTower):
         *blocks, last = self.visual.transformer.resblocks
         for block in blocks:
             x = run_block(block, x)
-        return self.pool(first_token_block(last, x) if self._pools_class_token else run_block(last, x))
+        return self.pool(first_token_block(last, x) if self.pools_class_token else run_block(last, x))
 
     @property
-    def _pools_class_token(self) -> bool:
+    def pools_class_token(self) -> bool:
+        """Whether the image embedding is made of the class token alone, and the last block can run for it."""
         visual = self.visual
         by_token = visual.attn_pool is None and visual.pool_type == 'tok'
         return by_token and has_explicit_walk(visual.transformer.resblocks[-1])
@@ -296,7 +297,7 @@ class ViTTower(ImageTower):
             and (not read_out.dense or fork <= last)
             and last > self._last_asked_for
             and plain
-            and self._pools_class_token
+            and self.pools_class_token
         )
 
     def _run(self, index: int, x: Tensor, out: TowerOutput, last: bool = False) -> Tensor:

@@ -6,7 +6,6 @@ Source: AnoVL (arXiv 2308.15939), section 3.2. Nothing is patched: the parameter
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,7 +16,15 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from denseclip.clip.attention import attend
-from denseclip.clip.blocks import ffn_branch, projections, run_block, timm_self_attention
+from denseclip.clip.blocks import (
+    ffn_branch,
+    first_token_block,
+    project_one,
+    projections,
+    run_block,
+    split_heads,
+    timm_self_attention,
+)
 from denseclip.clip.towers.base import ImageTower
 from denseclip.clip.towers.timm_vit import TimmViTTower, latent_values
 from denseclip.clip.towers.vit import ViTTower
@@ -89,15 +96,25 @@ def dual_path(tower: ImageTower, images: Tensor, last: int = 12, attention: str 
         return _timm_dual_path(tower, images, last, attention)
     assert isinstance(tower, ViTTower)
     x, grid = tower.embed(images)
-    step = deque(dual_blocks(tower.visual.transformer.resblocks, x, last, attention), maxlen=1).pop()
+    *blocks, end = tower.visual.transformer.resblocks
+    side: Tensor | None = None
+    for step in dual_blocks(blocks, x, last - 1, attention):
+        x, side = step.ordinary, step.side
+    if attention == 'ordinary' or last < 1 or not tower.pools_class_token:
+        step = next(dual_blocks([end], x, last, attention, side))
+        x, side = step.ordinary, step.side
+    else:  # of the ordinary stream nothing but the class token is read from here on
+        side = (x if side is None else side) + side_attention(end, x, attention)
+        x = first_token_block(end, x)
     visual: Any = tower.visual
-    side = step.ordinary if step.side is None else step.side
-    patches = tower.after_blocks(side[:, 1:])
+    patches = tower.after_blocks((x if side is None else side)[:, 1:])
     patches = patches @ visual.proj if visual.proj is not None else patches
-    return DualPathOutput(tower.pool(step.ordinary), patches.unflatten(1, grid))
+    return DualPathOutput(tower.pool(x), patches.unflatten(1, grid))
 
 
-def dual_blocks(blocks: Iterable[nn.Module], x: Tensor, last: int = 12, attention: str = 'vv') -> Iterator[DualStep]:
+def dual_blocks(
+    blocks: Iterable[nn.Module], x: Tensor, last: int = 12, attention: str = 'vv', side: Tensor | None = None
+) -> Iterator[DualStep]:
     """Walk through open_clip's blocks and yield the streams after each.
 
     Args:
@@ -105,10 +122,10 @@ def dual_blocks(blocks: Iterable[nn.Module], x: Tensor, last: int = 12, attentio
         x: Tokens (N, L, C), positions added.
         last: See :func:`dual_path`.
         attention: See :func:`dual_path`.
+        side: Second stream of earlier blocks.
     """
     blocks = list(blocks)
     start = max(len(blocks) - last, 0) if attention != 'ordinary' else len(blocks)
-    side: Tensor | None = None
     for index, block in enumerate(blocks):
         if index < start:
             x = run_block(block, x)
@@ -138,6 +155,21 @@ def dual_block(block: Any, ordinary: Tensor, side: Tensor, attention: str = 'vv'
     branch, aside = (block.ls_1(_merged(block.attn.out_proj, attend(q, k, v, kind))) for kind in ('qk', attention))
     attended = ordinary + branch
     return DualStep(attended, ffn_branch(block, attended, block.ln_2(attended)), side + aside)
+
+
+def side_attention(block: nn.Module, ordinary: Tensor, attention: str = 'vv') -> Tensor:
+    """What a block adds to the second stream, see :func:`dual_block`; nothing else of the block runs.
+
+    Shape:
+        - ordinary and result: :math:`(N, L, C)`
+    """
+    walked: Any = block
+    attn, normed = walked.attn, walked.ln_1(ordinary)
+    parts = {
+        name: split_heads(project_one(attn, normed, name), attn.num_heads) for name in dict.fromkeys((*attention, 'v'))
+    }
+    q, k, v = (parts.get(name, parts['v']) for name in 'qkv')
+    return walked.ls_1(_merged(attn.out_proj, attend(q, k, v, attention)))
 
 
 def _merged(projection: nn.Module, heads: Tensor) -> Tensor:
