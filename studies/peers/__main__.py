@@ -5,84 +5,22 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import math
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
+from denseclip.core.precision import PRECISIONS
 from studies.peers.rows import ROWS, Row
+from studies.peers.table import Further, Result, agreement, heading
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = 'a photo of a {}.'
 LISTS = {21: 'voc21', 150: 'ade20k', 171: 'coco_stuff'}
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a row gave.
-
-    Attributes:
-        row: The row.
-        classes: Number of words.
-        theirs: CPU seconds of the peer's runs.
-        ours: CPU seconds of the suite's.
-        extra: Bytes above the loaded model, the peer's and the suite's.
-        equal: Share of equal answers, 0..1; see :func:`agreement`.
-    """
-
-    row: Row
-    classes: int
-    theirs: tuple[float, ...]
-    ours: tuple[float, ...]
-    extra: tuple[int, int]
-    equal: float
-
-    def line(self) -> str:
-        """A line of the table."""
-        times = [median(values) for values in (self.theirs, self.ours)]
-        memory = ' / '.join(f'{value / 2**20:.0f}' for value in self.extra)
-        cells = [
-            f'{self.row.name} ({self.row.source})',
-            f'{self.row.shape}{", " + self.row.note if self.row.note else ""}',
-            str(self.classes) if self.classes else '',
-            f'{times[0]:.2f} / {times[1]:.2f}',
-            f'{times[0] / times[1]:.2f}',
-            memory,
-            'one label alone' if math.isnan(self.equal) else f'{100 * self.equal:.2f} %',
-        ]
-        return f'| {" | ".join(cells)} |'
-
-
-HEADING = (
-    '| Peer | Input | K | CPU s, theirs / ours | Ratio | MB above the model, theirs / ours | Equal |\n'
-    '| --- | --- | ---: | ---: | ---: | ---: | ---: |'
-)
-
-
-def agreement(theirs: np.ndarray, ours: np.ndarray) -> float:
-    """Share of answers that are equal: labels alike, values within a thousandth of the range of theirs.
-
-    A single value, as of a loss, is held against its own size. Not a number where theirs are all one label: that both
-    sides say so is no evidence.
-
-    Raises:
-        RuntimeError: If the shapes differ.
-    """
-    if theirs.shape != ours.shape:
-        raise RuntimeError(f'theirs has the shape {theirs.shape}, ours {ours.shape}')
-    if theirs.size > 1 and theirs.min() == theirs.max():
-        return math.nan
-    if theirs.dtype.kind in 'iu':
-        return float((theirs == ours).mean())
-    span = theirs.max() - theirs.min() if theirs.size > 1 else abs(theirs).max()
-    return float((np.abs(theirs - ours) <= 1e-3 * span).mean())
 
 
 class Side:
@@ -139,22 +77,20 @@ class Side:
             self.process.wait()
 
 
-def compare(row: Row, classes: int, args: argparse.Namespace, folder: Path, weights: dict[str, str]) -> Result:
-    """Run both sides of a row in turn.
+def request_of(row: Row, names: list[str], args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What every side of a row is told; writes the picture.
 
-    Raises:
-        RuntimeError: If a side fails.
+    Args:
+        row: The row.
+        names: Its words.
+        args: The options.
+        folder: For the picture, and what the sides leave for each other.
     """
-    from denseclip.clip.vocabulary import Vocabulary
-
-    names = list(Vocabulary.named(LISTS[classes]).names) if classes else []
     generator = np.random.default_rng(0)
     coarse = generator.random((1, 3, row.size[0] // 16, row.size[1] // 16), dtype=np.float32)
     pixels = coarse.repeat(16, axis=2).repeat(16, axis=3) * 0.8 + generator.random((1, 3, *row.size)) * 0.2
     np.save(folder / 'picture.npy', pixels.astype(np.float32))
-    folders = [str(path.resolve()) for path in row.folders(args.peers)]
-    out = [int(side * row.enlarged) for side in row.size]
-    request: dict[str, Any] = dict(
+    return dict(
         threads=args.threads,
         family=row.family,
         preset=row.preset,
@@ -164,33 +100,76 @@ def compare(row: Row, classes: int, args: argparse.Namespace, folder: Path, weig
         template=TEMPLATE,
         picture=str(folder / 'picture.npy'),
         size=row.size,
-        out=out,
-        weights=weights,
-        checkout=folders[0] if folders else '',
+        out=[int(side * row.enlarged) for side in row.size],
         scratch=str(folder),
     )
-    sides = {}
+
+
+def start(row: Row, name: str, request: dict[str, Any], args: argparse.Namespace, folder: Path) -> Side:
+    """A side: ``'theirs'``, or the suite's in the precision of that name.
+
+    Raises:
+        RuntimeError: If it fails.
+    """
+    is_theirs = name == 'theirs'
+    folders = [str(path.resolve()) for path in row.folders(args.peers)]
+    half = 'theirs' if is_theirs else 'ours'
+    module, function = (row.module, half) if row.module else (half, 'build')
+    own = dict(
+        checkout=folders[0] if folders else '',
+        path=[*folders, *args.peer_path] if is_theirs else [],
+        module=f'studies.peers.{module}',
+        function=function,
+        precision='fp32' if is_theirs else name,
+        labels=str(folder / f'{name}.npy'),
+    )
+    return Side(args.interpreter if is_theirs else sys.executable, {**request, **own}, folder / f'{name}.log')
+
+
+def compare(
+    row: Row, classes: int, args: argparse.Namespace, folder: Path, weights: dict[str, str]
+) -> tuple[Result, bool]:
+    """Run the sides of a row in turn: theirs, ours, and ours in each further precision.
+
+    Returns:
+        What it gave, and whether a further precision failed or was refused, which is said on standard error.
+
+    Raises:
+        RuntimeError: If one of the two sides in float32 fails.
+    """
+    from denseclip.clip.vocabulary import Vocabulary
+
+    names = list(Vocabulary.named(LISTS[classes]).names) if classes else []
+    request = {**request_of(row, names, args, folder), 'weights': weights}
+    wanted = further_precisions(args)
+    sides: dict[str, Side] = {}
+    refused = False
     try:
-        for side, path, interpreter in (
-            ('theirs', [*folders, *args.peer_path], args.interpreter),
-            ('ours', [], sys.executable),
-        ):
-            module, function = (row.module, side) if row.module else (side, 'build')
-            own = dict(path=path, module=f'studies.peers.{module}', function=function)
-            sides[side] = Side(
-                interpreter, {**request, **own, 'labels': str(folder / f'{side}.npy')}, folder / f'{side}.log'
-            )
-        runs: dict[str, list[float]] = {'theirs': [], 'ours': []}
+        for name in ('theirs', 'fp32', *(wanted if row.has_precisions else [])):
+            try:
+                sides[name] = start(row, name, request, args, folder)
+            except RuntimeError as error:
+                if name not in wanted:
+                    raise
+                refused = True
+                print(f'{row.name}, K = {classes}, {name}: {str(error).strip().splitlines()[-1]}', file=sys.stderr)
+        runs: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(args.repeats):
-            for side in ('theirs', 'ours'):
-                runs[side].append(sides[side].run())
+            for name, child in sides.items():
+                runs[name].append(child.run())
     finally:
         for child in sides.values():
             child.end()
-    labels = [np.load(folder / f'{side}.npy') for side in ('theirs', 'ours')]
-    equal = agreement(*labels)
-    extra = (sides['theirs'].extra, sides['ours'].extra)
-    return Result(row, classes, tuple(runs['theirs']), tuple(runs['ours']), extra, equal)
+    answers = {name: np.load(folder / f'{name}.npy') for name in sides}
+    equal = {name: agreement(answers['theirs'], answers[name]) for name in sides}
+    further = tuple(Further(tuple(runs[name]), equal[name]) if name in sides else None for name in wanted)
+    extra = (sides['theirs'].extra, sides['fp32'].extra)
+    return Result(row, classes, tuple(runs['theirs']), tuple(runs['fp32']), extra, equal['fp32'], further), refused
+
+
+def further_precisions(args: argparse.Namespace) -> list[str]:
+    """Those asked for beside float32, each once, in the order of the command."""
+    return [name for name in dict.fromkeys(args.precision) if name != 'fp32']
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -200,6 +179,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--rows', nargs='+', choices=[row.name for row in ROWS], help='all by default')
     parser.add_argument('--classes', nargs='+', type=int, default=[21, 171], choices=sorted(LISTS))
     parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument(
+        '--precision',
+        nargs='+',
+        choices=PRECISIONS,
+        default=['fp32'],
+        help="also run the suite's side in these, as its own --precision does; float32 is always there",
+    )
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--interpreter', default=sys.executable, help='Python of the peers')
     parser.add_argument('--peer-path', default=[], nargs='+', metavar='DIR', help='further packages')
@@ -234,27 +220,29 @@ def listed(row: Row, args: argparse.Namespace) -> str:
 
 
 def run_rows(rows: list[Row], args: argparse.Namespace) -> int:
-    """Run rows, print each line as it comes; 1 if one failed."""
+    """Run rows, print each line as it comes; 1 if one failed, or a precision of it."""
     from studies.peers.weights import write_weights
 
-    failed, lines = False, []
+    failed, lines, head = False, [], heading(further_precisions(args))
     with tempfile.TemporaryDirectory() as scratch:
         weights = write_weights(args.weights or Path(scratch) / 'weights')
-        print(HEADING, flush=True)
+        print(head, flush=True)
         for row in rows:
             if lacking := missing(row, args):
                 print(f'{row.name}: {", ".join(lacking)} is not there; see --list', file=sys.stderr)
                 continue
             for classes in args.classes if row.classes is None else [row.classes]:
                 try:
-                    lines.append(compare(row, classes, args, Path(scratch), weights).line())
+                    result, refused = compare(row, classes, args, Path(scratch), weights)
                 except RuntimeError as error:
                     failed = True
                     print(f'{row.name}, K = {classes}: {error}', file=sys.stderr)
                     continue
+                failed |= refused
+                lines.append(result.line())
                 print(lines[-1], flush=True)
     if args.out is not None:
-        args.out.write_text('\n'.join([HEADING, *lines]) + '\n', encoding='utf-8')
+        args.out.write_text('\n'.join([head, *lines]) + '\n', encoding='utf-8')
     return int(failed)
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from studies.peers.precision import in_precision
 from studies.peers.theirs import Run, host_stack, picture, stay_on_cpu, stub
 
 PLUS, BASE = 'ViT-B-16-plus-240', 'ViT-B-16'
@@ -130,7 +131,7 @@ def our_model(request: dict[str, Any], kind: str, model: str, **settings: Any) -
         answer = built.score_picture(inputs, 'part')
         return with_score(answer.map, answer.score)
 
-    return run
+    return in_precision(built, request, run)
 
 
 def theirs(request: dict[str, Any]) -> Run:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from studies.peers.precision import in_precision
 from studies.peers.theirs import Run, host_stack, picture, stub
 
 CLIP_NAME = 'convnext_base_w_320'
@@ -236,4 +237,4 @@ def ours(request: dict[str, Any]) -> Run:
             return segments_as_labels(found.data[0], found.segments_info)
         return answer.pred_sem_seg.data[0]
 
-    return run
+    return run if training else in_precision(model, request, run)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from studies.peers.precision import in_precision
+
 
 def build(request: dict[str, Any]) -> Callable[[], Tensor]:
     """The model of a preset with the row's weights; a call gives the label map (H, W) of the picture."""
@@ -46,4 +48,4 @@ def build(request: dict[str, Any]) -> Callable[[], Tensor]:
         sample = SegDataSample(metainfo={'ori_shape': size})
         return model.predict(inputs, [sample])[0].pred_sem_seg.data[0]
 
-    return run
+    return in_precision(model, request, run)

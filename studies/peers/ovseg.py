@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from studies.peers.masks import describe, input_of, seen, sharpen, start_detectron2, state_file, text_rows
+from studies.peers.precision import in_precision
 from studies.peers.theirs import Run, picture
 
 CONFIG = 'ovseg_swinB_vitL_bs32_120k.yaml'
@@ -74,4 +75,4 @@ def ours(request: dict[str, Any]) -> Run:
     def run() -> Tensor:
         return model.predict(given['inputs'], given['data_samples'])[0].pred_sem_seg.data[0]
 
-    return run
+    return in_precision(model, request, run)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from studies.peers.precision import in_precision
 from studies.peers.theirs import Run, host_stack, picture, stub
 
 PACKAGE = 'authors_denseclip'
@@ -114,4 +115,4 @@ def ours(request: dict[str, Any]) -> Run:
         sample = SegDataSample(metainfo={'ori_shape': size, 'img_shape': tuple(request['size'])})
         return model.predict(inputs, [sample])[0].pred_sem_seg.data[0]
 
-    return run
+    return in_precision(model, request, run)

@@ -55,6 +55,11 @@ class Row:
         """Where it comes from, for the table."""
         return f'{self.folder} {self.commit}' if self.is_package else f'{self.repository} at {self.commit}'
 
+    @property
+    def has_precisions(self) -> bool:
+        """Whether the suite's side has a model that predicts: metrics have none, and a step trains."""
+        return self.module != 'metrics' and not self.family.endswith('step')
+
     def folders(self, peers: Path) -> list[Path]:
         """The checkouts that it imports from."""
         names = [] if self.is_package else [self.folder]

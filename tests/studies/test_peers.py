@@ -6,10 +6,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from studies.peers import __main__ as peers
 from studies.peers import metrics
-from studies.peers.__main__ import HEADING, Result, Side, agreement, main
+from studies.peers.__main__ import Side, main
+from studies.peers.precision import in_precision
 from studies.peers.rows import ROWS
+from studies.peers.table import Further, Result, agreement, heading
 from studies.peers.theirs import _FAMILIES
 from studies.peers.weights import write_clip
 
@@ -55,7 +59,70 @@ def test_the_ratio_is_that_of_the_medians():
     result = Result(ROWS[0], 21, (4.0, 3.0, 50.0), (2.0, 1.0, 1.5), (3 * 2**20, 2**20), 0.5)
     cells = [cell.strip() for cell in result.line().strip('|').split('|')]
     assert cells[2:] == ['21', '4.00 / 1.50', '2.67', '3 / 1', '50.00 %']
-    assert len(cells) == HEADING.splitlines()[0].count('|') - 1 and ROWS[0].commit in cells[0]
+    assert len(cells) == heading([]).splitlines()[0].count('|') - 1 and ROWS[0].commit in cells[0]
+
+
+def test_further_precisions_have_columns_of_their_own():
+    further = (Further((0.5, 2.0, 0.4), 0.75), None)
+    result = Result(ROWS[0], 21, (4.0, 3.0, 50.0), (2.0,), (0, 0), 1.0, further)
+    cells = [cell.strip() for cell in result.line()[1:-1].split('|')]
+    first, second = heading(['bf16', 'int8-dynamic']).splitlines()
+    assert cells[7:] == ['0.50', '8.00', '75.00 %', '', '', '']
+    assert first.count('|') == second.count('|') == result.line().count('|')
+    assert [cell.strip() for cell in first.split('|')][8:11] == ['CPU s, ours in bf16', 'Ratio, bf16', 'Equal, bf16']
+
+
+def test_a_precision_is_put_on_by_the_products_own_switch():
+    class Tiny(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Linear(8, 4))
+
+    model, x = Tiny(), torch.ones(1, 8)
+    plain = in_precision(model, dict(precision='fp32'), lambda: model.backbone(x))()
+    rounded = in_precision(model, dict(precision='bf16'), lambda: model.backbone(x))()
+    assert (plain.dtype, rounded.dtype) == (torch.float32, torch.bfloat16)
+    assert model.backbone[0].weight.dtype == torch.bfloat16 and not torch.is_autocast_enabled('cpu')
+    with pytest.raises(ValueError, match='use bf16'):
+        in_precision(Tiny(), dict(precision='int8-dynamic'), lambda: x)
+
+
+def test_all_sides_run_in_turn_and_what_is_refused_leaves_its_cells_empty(tmp_path, capsys, monkeypatch):
+    turns = []
+
+    class Still:
+        extra = 0
+
+        def __init__(self, name):
+            self.name = name
+
+        def run(self):
+            turns.append(self.name)
+            return 1.0
+
+        def end(self):
+            turns.append('end')
+
+    def start(row, name, request, args, folder):
+        if name == 'int8-dynamic':
+            raise RuntimeError('a trace\nValueError: use bf16.\n')
+        np.save(folder / f'{name}.npy', np.array([0, 1, 2, 3 + (name == 'bf16')]))
+        return Still(name)
+
+    monkeypatch.setattr(peers, 'start', start)
+    monkeypatch.setattr('studies.peers.weights.write_weights', lambda folder: {})
+    (tmp_path / 'SCLIP').mkdir()
+    asked = ['--rows', 'sclip', '--classes', '21', '--repeats', '2', '--precision', 'bf16', 'fp32', 'int8-dynamic']
+    assert main([str(tmp_path), *asked]) == 1
+    said = capsys.readouterr()
+    assert said.err == 'sclip, K = 21, int8-dynamic: ValueError: use bf16.\n'
+    assert turns == ['theirs', 'fp32', 'bf16'] * 2 + ['end'] * 3
+    cells = [cell.strip() for cell in said.out.splitlines()[2].split('|')]
+    assert cells[7:] == ['100.00 %', '1.00', '1.00', '75.00 %', '', '', '', '']
+
+
+def test_metrics_and_training_steps_have_no_further_precision():
+    assert [row.name for row in ROWS if not row.has_precisions] == ['maft_step', 'iou', 'pq']
 
 
 def test_a_side_runs_when_told_and_dies_with_its_last_words(tmp_path):
