@@ -107,7 +107,7 @@ class Detections(Result):
             for box, label, score in zip(self.boxes, self.labels, self.scores, strict=True)
         ]
         if self.masks is not None:
-            from denseclip.structures.outlines import run_lengths  # needs pycocotools, which results do not
+            from denseclip.structures.run_lengths import run_lengths  # needs pycocotools, which results do not
 
             for entry, mask in zip(found, self.masks, strict=True):
                 entry['mask'] = run_lengths(mask)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from denseclip.structures.run_lengths import as_text, coco_masks
+
 BEYOND = 1.0
 """Pixels that a box may stick out of its picture: rounding of annotation tools."""
 
@@ -176,8 +178,7 @@ def mask_area(segmentation: Any, width: int, height: int) -> int:
     """
     if isinstance(segmentation, Mapping):
         return sum((run_lengths(segmentation) or [])[1::2])
-    from pycocotools import mask as rle
-
+    rle = coco_masks()
     return int(rle.area(rle.merge(rle.frPyObjects(segmentation, height, width))))
 
 
@@ -189,16 +190,14 @@ def encode_mask(segmentation: Any, width: int, height: int) -> dict[str, Any]:
         width: Of the picture.
         height: Of the picture.
     """
-    from pycocotools import mask as rle
-
+    rle = coco_masks()
     if isinstance(segmentation, Mapping) and not isinstance(segmentation['counts'], list):
         code = segmentation
     elif isinstance(segmentation, Mapping):
         code = rle.frPyObjects(dict(segmentation), height, width)
     else:
         code = rle.merge(rle.frPyObjects(segmentation, height, width))
-    counts = code['counts']
-    return {'size': list(code['size']), 'counts': counts.decode() if isinstance(counts, bytes) else counts}
+    return as_text(code)
 
 
 def mask_box(segmentation: Any) -> list[float] | None:

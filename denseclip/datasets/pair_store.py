@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from denseclip.files.atomic import commit, partial_name
+from denseclip.structures.run_lengths import pixels, run_lengths
 
 CARD = 'pairs.json'
 FOLDER = 'pairs'
@@ -66,30 +67,18 @@ class MaskNounPair:
             title: The sentence.
             score: The cosine.
         """
-        return cls(image, (mask.shape[0], mask.shape[1]), encode_mask(mask), mask_box(mask), noun, title, score)
+        return cls(
+            image, (mask.shape[0], mask.shape[1]), run_lengths(mask)['counts'], mask_box(mask), noun, title, score
+        )
 
     def mask(self) -> np.ndarray:
         """The mask, bool (H, W)."""
-        return decode_mask(self.size, self.counts)
+        return pixels({'size': self.size, 'counts': self.counts})
 
     def line(self) -> str:
         """The pair as a line of JSON."""
         fields = {**self.__dict__, 'size': list(self.size), 'box': list(self.box), 'score': round(self.score, 6)}
         return json.dumps(fields, ensure_ascii=False)
-
-
-def encode_mask(mask: np.ndarray) -> str:
-    """COCO's compressed run-length code of a mask (H, W)."""
-    from pycocotools import mask as rle
-
-    return rle.encode(np.asfortranarray(mask.astype(np.uint8)))['counts'].decode('ascii')
-
-
-def decode_mask(size: tuple[int, int], counts: str) -> np.ndarray:
-    """The mask of a run-length code, bool (H, W)."""
-    from pycocotools import mask as rle
-
-    return rle.decode({'size': list(size), 'counts': counts.encode('ascii')}).astype(bool)
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:

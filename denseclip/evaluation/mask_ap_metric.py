@@ -17,6 +17,7 @@ from denseclip.evaluation.label_files import results_folder
 from denseclip.evaluation.panoptic_metric import to_array
 from denseclip.evaluation.picture_metric import Job, PictureMetric
 from denseclip.files.atomic import write_text
+from denseclip.structures.run_lengths import coco_masks, run_lengths_of_each
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
@@ -83,7 +84,8 @@ class MaskAPMetric(PictureMetric):
         truth = None if self._truth is not None else sample['gt_panoptic_seg']
 
         def encode() -> tuple[Any, list[dict[str, Any]], Any]:
-            rows = zip(_encode(_masks(found['masks'])), _list(found['labels']), _list(found['scores']), strict=True)
+            codes = run_lengths_of_each(_masks(found['masks']))
+            rows = zip(codes, _list(found['labels']), _list(found['scores']), strict=True)
             predictions = [{'label': int(k), 'score': float(s), 'segmentation': code} for code, k, s in rows]
             return image, predictions, None if truth is None else self._true_objects(truth)
 
@@ -97,7 +99,7 @@ class MaskAPMetric(PictureMetric):
         masks = ids[None] == np.array([s['id'] for s in listed], dtype=ids.dtype)[:, None, None]
         return ids.shape, [
             {'label': s['category_id'], 'iscrowd': int(s['iscrowd']), 'segmentation': code, 'area': int(mask.sum())}
-            for s, code, mask in zip(listed, _encode(masks), masks, strict=True)
+            for s, code, mask in zip(listed, run_lengths_of_each(masks), masks, strict=True)
         ]
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
@@ -156,15 +158,13 @@ def _open_coco(path: str | None = None) -> COCO:
 
 def _coco_of(results: list[Any], names: Sequence[str]) -> COCO:
     """The truth as pycocotools wants it."""
-    from pycocotools import mask as rle
-
     coco = _open_coco()
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image, _, ((height, width), objects) in results:
         images.append({'id': image, 'height': height, 'width': width})
         for entry in objects:
-            box = rle.toBbox(entry['segmentation']).tolist()
+            box = coco_masks().toBbox(entry['segmentation']).tolist()
             number = len(annotations) + 1
             annotations.append(
                 {'id': number, 'image_id': image, 'category_id': entry['label'] + 1, 'bbox': box, **entry}
@@ -173,16 +173,6 @@ def _coco_of(results: list[Any], names: Sequence[str]) -> COCO:
     coco.dataset = {'info': {}, 'images': images, 'annotations': annotations, 'categories': categories}
     coco.createIndex()
     return coco
-
-
-def _encode(masks: np.ndarray) -> list[dict[str, Any]]:
-    """Run-length codes of masks (N, H, W), as JSON can hold them."""
-    from pycocotools import mask as rle
-
-    if not len(masks):
-        return []
-    codes = rle.encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
-    return [{'size': [int(v) for v in code['size']], 'counts': code['counts'].decode()} for code in codes]
 
 
 def _masks(masks: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Masks as run lengths and as polygons along the edges of their pixels."""
+"""Masks as polygons along the edges of their pixels."""
 
 from __future__ import annotations
 
@@ -30,60 +30,6 @@ def opencv(what: str = 'outlines') -> Any:
     except ImportError as error:
         raise ImportError(f'{what} need OpenCV, which is not installed: pip install opencv-python-headless') from error
     return cv2
-
-
-def coco_masks() -> Any:
-    """The module ``pycocotools.mask``, late for the same reason.
-
-    Raises:
-        ImportError: Where it is not installed.
-    """
-    try:
-        from pycocotools import mask
-    except ImportError as error:
-        text = 'masks in run lengths need pycocotools, which is not installed: pip install pycocotools'
-        raise ImportError(text) from error
-    return mask
-
-
-def run_lengths(mask: np.ndarray) -> dict[str, Any]:
-    """A mask in COCO's compressed run lengths, which ``pycocotools.mask.decode`` reads.
-
-    Args:
-        mask: Bool, shape (H, W).
-
-    Returns:
-        ``size`` (height, width) and ``counts`` as text.
-
-    Raises:
-        ImportError: Without pycocotools.
-    """
-    coded = coco_masks().encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {'size': [int(side) for side in coded['size']], 'counts': coded['counts'].decode('ascii')}
-
-
-def run_lengths_of_part(part: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
-    """What :func:`run_lengths` gives for a mask that is empty outside a box, at the cost of the box.
-
-    Args:
-        part: The mask inside the box, bool, shape (h, w), with at least one pixel.
-        corner: First row and first column of the box.
-        size: Height and width of the whole mask, (H, W).
-
-    Raises:
-        ImportError: Without pycocotools.
-    """
-    row, column = corner
-    steps = np.diff(part.T.astype(np.int8), axis=1, prepend=0, append=0)  # run lengths go down the columns
-    begins, ends = (np.nonzero(steps == sign) for sign in (1, -1))
-    first, behind = ((x + column) * size[0] + y + row for x, y in (begins, ends))
-    apart = first[1:] != behind[:-1]  # a run to the bottom goes on at the next column's top
-    first, behind = first[np.append(True, apart)], behind[np.append(apart, True)]
-    turns = np.concatenate([[0], np.stack([first, behind], axis=1).ravel(), [size[0] * size[1]]])
-    counts = np.diff(turns)
-    counts = counts[:-1] if counts[-1] == 0 else counts
-    coded = coco_masks().frPyObjects({'size': list(size), 'counts': counts.tolist()}, *size)
-    return {'size': [int(side) for side in coded['size']], 'counts': coded['counts'].decode('ascii')}
 
 
 def outlines(mask: np.ndarray, tolerance: float = 0.0) -> list[np.ndarray]:

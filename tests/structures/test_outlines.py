@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from denseclip.structures.outlines import has_holes, keyhole, outlines, run_lengths, run_lengths_of_part
+from denseclip.structures.outlines import has_holes, keyhole, outlines
 
 
 def blob(seed):
@@ -67,29 +67,6 @@ def test_holes_are_enclosed(place, inside):
     assert has_holes(mask) is inside and not has_holes(np.zeros((5, 5), bool))
 
 
-def test_run_lengths_come_back():
-    mask = blob(3)
-    coded = run_lengths(mask)
-    assert coded['size'] == list(mask.shape) and isinstance(coded['counts'], str)
-    np.testing.assert_array_equal(coco_mask.decode(coded).astype(bool), mask)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10_000))
-def test_run_lengths_of_a_part_are_those_of_the_whole(seed):
-    """Parts of all widths, at edges and away from them; full columns join their runs."""
-    rng = np.random.default_rng(seed)
-    size = tuple(int(side) for side in rng.integers(1, 12, 2))
-    mask = np.zeros(size, bool)
-    row, column = (int(rng.integers(0, side)) for side in size)
-    height, width = (int(rng.integers(1, side - at + 1)) for side, at in zip(size, (row, column), strict=True))
-    part = rng.random((height, width))
-    part = part < rng.choice([0.2, 0.5, 0.9, 1.1])
-    part[0, 0] = True
-    mask[row : row + height, column : column + width] = part
-    assert run_lengths_of_part(part, (row, column), size) == run_lengths(mask)
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_one_polygon_covers_specks_and_holes(seed):
@@ -108,8 +85,7 @@ def test_bridges_between_specks_are_short():
     np.testing.assert_array_equal(filled([polygon], mask.shape), mask)
 
 
-@pytest.mark.parametrize(('package', 'make'), [('pycocotools', run_lengths), ('cv2', outlines)])
-def test_a_missing_package_is_named_alone(monkeypatch, package, make):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match='need .*: pip install [a-z-]+$'):
-        make(blob(3))
+def test_a_missing_package_is_named_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cv2', None)
+    with pytest.raises(ImportError, match='need OpenCV.*: pip install [a-z-]+$'):
+        outlines(blob(3))

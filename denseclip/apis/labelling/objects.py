@@ -10,7 +10,8 @@ import numpy as np
 
 from denseclip.apis.results.base import Region, Result
 from denseclip.apis.segmentation import BACKGROUND_NAME, Segmentation
-from denseclip.structures.outlines import coco_masks, opencv, run_lengths, run_lengths_of_part
+from denseclip.structures.outlines import opencv
+from denseclip.structures.run_lengths import coco_masks, pixels, run_lengths, run_lengths_of_part
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +37,14 @@ class LabelObject:
         """Bool, (H, W); decoded at every call, since an object that kept it would fill the memory with a whole set."""
         if self.code is None:
             return None
-        return coco_masks().decode(_coded(self.code)).astype(bool)
+        return pixels(self.code)
 
     @property
     def area(self) -> float:
         """Pixels of the mask, or of the box if there is none."""
         if self.code is None:
             return Region(self.label, '', self.box, None).area
-        return int(coco_masks().area(_coded(self.code)))
+        return int(coco_masks().area(dict(self.code)))
 
     def of_class(self, label: int) -> LabelObject:
         """The same object of another class."""
@@ -58,11 +59,6 @@ class LabelObject:
         """See :meth:`to_json`."""
         x1, y1, x2, y2 = data['box']
         return cls(data['id'], data['label'], (x1, y1, x2, y2), data['mask'], data['score'])
-
-
-def _coded(code: Mapping[str, Any]) -> dict[str, Any]:
-    """Run lengths as pycocotools takes them."""
-    return {**code, 'counts': code['counts'].encode('ascii')}
 
 
 @dataclass(frozen=True)

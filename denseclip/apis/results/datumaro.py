@@ -7,7 +7,7 @@ from typing import Any
 
 from denseclip.apis.results.base import Region
 from denseclip.apis.results.sheets import Sheet
-from denseclip.structures.outlines import run_lengths
+from denseclip.structures.run_lengths import run_lengths
 
 
 def datumaro_data(sheets: Iterable[Sheet], names: Sequence[str], paths: Mapping[str, str] | None = None) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 
 from denseclip.apis.results.base import Region, Result
 from denseclip.apis.results.sheets import Place, base64_png, picture_path
-from denseclip.structures.outlines import has_holes, outlines, run_lengths
+from denseclip.structures.outlines import has_holes, outlines
+from denseclip.structures.run_lengths import run_lengths
 
 LABELME = '5.5.0'
 """Version of labelme whose files these are."""

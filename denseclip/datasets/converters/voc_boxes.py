@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import xml.etree.ElementTree as ET
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,15 +81,6 @@ class VocFolder:
         """The picture of an annotation file, by its name without suffix (``NAME.jpg`` if there is none at all)."""
         found = (self.pictures / f'{name}{suffix}' for suffix in (*PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES)))
         return next((path for path in found if path.is_file()), self.pictures / f'{name}.jpg')
-
-    def classes(self) -> dict[str, int]:
-        """Boxes of every class name in the files, by name.
-
-        Raises:
-            ConversionError: A file cannot be read.
-        """
-        names = Counter(found.name for path in globbed(self.annotations, '*.xml') for found in read_voc(path).objects)
-        return dict(sorted(names.items()))
 
 
 def convert_voc_boxes(

@@ -11,6 +11,7 @@ import numpy as np
 
 from denseclip.datasets.coco_objects import encode_mask, mask_fault
 from denseclip.datasets.own_data.pictures import Box, FoundObject
+from denseclip.structures.run_lengths import pixels, run_lengths
 
 _CORNERS = 64  # of the polygon that stands for a circle or an ellipse
 
@@ -90,11 +91,8 @@ def of_code(code: dict[str, Any]) -> tuple[int, int, np.ndarray]:
     Args:
         code: ``size`` and ``counts``, a list or COCO's compressed text.
     """
-    from pycocotools import mask as rle
-
     height, width = code['size']
-    plain = encode_mask(code, width, height)
-    return 0, 0, rle.decode({**plain, 'counts': plain['counts'].encode('ascii')}).astype(bool)
+    return 0, 0, pixels(encode_mask(code, width, height))
 
 
 def as_objects(shapes: Iterable[Shape], size: tuple[int, int]) -> tuple[FoundObject, ...]:
@@ -129,20 +127,16 @@ def _as_object(parts: Sequence[Shape], size: tuple[int, int]) -> FoundObject:
 
 def _encode(parts: Sequence[Shape], size: tuple[int, int]) -> dict[str, Any]:
     """The run-length code of pixels and polygons together."""
-    from pycocotools import mask as rle
-
-    whole = np.zeros(size, np.uint8, order='F')
+    whole = np.zeros(size, bool)
     for part in parts:
         if part.pixels is None:
             fault = mask_fault([list(part.polygon)], size[1], size[0])
             if fault:
                 raise ValueError(f'{part.name}: {fault}')
-            code = encode_mask([list(part.polygon)], size[1], size[0])
-            whole |= rle.decode({**code, 'counts': code['counts'].encode()})
+            whole |= pixels(encode_mask([list(part.polygon)], size[1], size[0]))
             continue
-        left, top, pixels = part.pixels
-        inside = pixels[max(0, -top) : max(0, size[0] - top), max(0, -left) : max(0, size[1] - left)]
+        left, top, drawn = part.pixels
+        inside = drawn[max(0, -top) : max(0, size[0] - top), max(0, -left) : max(0, size[1] - left)]
         top, left = max(top, 0), max(left, 0)
-        whole[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside.astype(np.uint8)
-    code = rle.encode(whole)
-    return {'size': [int(v) for v in code['size']], 'counts': code['counts'].decode()}
+        whole[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside.astype(bool)
+    return run_lengths(whole)

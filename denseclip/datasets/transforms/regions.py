@@ -18,7 +18,8 @@ from mmengine.registry import TRANSFORMS
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
-from denseclip.datasets.pair_store import decode_mask, mask_box
+from denseclip.datasets.pair_store import mask_box
+from denseclip.structures.run_lengths import pixels
 
 
 @TRANSFORMS.register_module()
@@ -42,7 +43,7 @@ class CutRegion(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """See the class."""
         image, code = results['img'], results['segmentation']
-        mask = decode_mask(tuple(code['size']), code['counts'])
+        mask = pixels(code)
         if mask.shape != image.shape[:2] or not mask.any():
             raise ValueError(
                 f'{results.get("img_path")}: a mask of {mask.shape} with {int(mask.sum())} pixels for a picture of '

@@ -25,7 +25,7 @@ from denseclip.apis.labelling.layouts import LAYOUTS
 from denseclip.apis.labelling.objects import LabelObject, Rules, objects_of
 from denseclip.apis.labelling.order import PICTURES
 from denseclip.apis.labelling.store import Record, Run, Store
-from denseclip.structures.outlines import run_lengths
+from denseclip.structures.run_lengths import run_lengths
 
 COUNT = 12
 

@@ -17,7 +17,7 @@ from denseclip.datasets.coco_json import read_coco
 from denseclip.datasets.converters import ConversionError
 from denseclip.datasets.own_data import recognise
 from denseclip.structures.brush import encode_brush
-from denseclip.structures.outlines import run_lengths
+from denseclip.structures.run_lengths import run_lengths
 
 HEIGHT, WIDTH = 40, 56
 NAME = 'Grüße & <co> 100%.png'

@@ -29,7 +29,7 @@ from denseclip.apis.labelling.store import Record, Run, Store
 from denseclip.apis.results.base import Region
 from denseclip.apis.segmentation import BACKGROUND_NAME
 from denseclip.files.pixels import open_safely
-from denseclip.structures.outlines import run_lengths
+from denseclip.structures.run_lengths import run_lengths
 
 _ENDINGS = {'JPEG': '.jpg', 'PNG': '.png', 'WEBP': '.webp', 'BMP': '.bmp', 'TIFF': '.tif'}
 _ENDING = re.compile(r'\.(tar\.gz|tgz|tar|parquet|pq)$', re.IGNORECASE)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from denseclip.structures.run_lengths import run_lengths_of_each
+
 from ..grammar import captions
 from ..kinds import CLASSES, NUM_THINGS, palette
 from ..scenes import Scene
@@ -53,17 +55,14 @@ class COCO(Layout):
 
     def _masks(self, scene: Scene, image_id: int) -> list[dict[str, Any]]:
         """Instance annotations; run-length codes, since rings and mugs have holes, which polygons cannot say."""
-        from pycocotools import mask as rle
-
         numbers = np.arange(1, len(scene.items) + 1)
-        planes = np.asfortranarray((scene.instances[..., None] == numbers).astype(np.uint8))
-        codes = rle.encode(planes) if scene.items else []
+        codes = run_lengths_of_each(scene.instances == numbers[:, None, None])
         return [
             {
                 'id': image_id * 256 + k,
                 'image_id': image_id,
                 'category_id': coco_id(item.label),
-                'segmentation': {'size': code['size'], 'counts': code['counts'].decode()},
+                'segmentation': code,
                 'area': item.area,
                 'bbox': list(item.box),
                 'iscrowd': 0,
