@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from open_clip import pretrained as tags
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
-from denseclip.weights import Checkpoint, WeightMismatchError, load_into, read_checkpoint
+from denseclip.weights import Checkpoint, Uninitialised, WeightMismatchError, load_into, read_checkpoint
 from denseclip.weights.convert.clip_family import open_clip_names
 
 from .architecture import architectures_of, infer_config
@@ -177,7 +178,9 @@ def load_clip(
     checkpoint = read_clip(found.file, trust=trust) if found.file is not None else None
     settings = _settings(found, checkpoint, tag)
     config = _final_config(found, checkpoint, settings)
-    clip = build_clip(config, found.folder)
+    # Drawing weights that the file replaces takes a second for every 150 M of them.
+    with nullcontext() if checkpoint is None else Uninitialised():
+        clip = build_clip(config, found.folder)
     if checkpoint is not None:
         state = fit_state(clip, checkpoint.state_dict)
         if base is not None:

@@ -33,8 +33,8 @@ def require_usable(state: Mapping[str, Tensor], path: str | Path) -> None:
         if value.layout != torch.strided or value.is_quantized:
             kind = 'quantized' if value.is_quantized else str(value.layout).removeprefix('torch.')
             raise WeightFileError(f"'{path}' holds '{name}' as a {kind} tensor: save it plain (to_dense, dequantize).")
-        if value.dtype in _FLOATS and bool(value.isnan().any()):
-            count = int(value.isnan().sum())
+        # A sum is NaN where one of its numbers is, and is made sooner; infinities of both signs make one, too.
+        if value.dtype in _FLOATS and bool(value.sum().isnan()) and (count := int(value.isnan().sum())):
             raise WeightFileError(
                 f"'{path}' holds {count} of {value.numel()} numbers of '{name}' as NaN: the training that wrote it "
                 'broke; take an earlier checkpoint.'

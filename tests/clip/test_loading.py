@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import torch
 
-from denseclip.clip.loading import UnknownModelError, fit_state, load_clip
+from denseclip.clip.loading import UnknownModelError, build_clip, fit_state, load_clip
 from denseclip.clip.text import FullLengthTextTower
 from denseclip.weights import WeightFileError, WeightMismatchError, write_safetensors
 
@@ -169,3 +169,17 @@ def test_quiet_when_weights_are_given(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         load_clip(name)
+
+
+def test_weights_that_a_file_brings_are_not_drawn_first(tmp_path, monkeypatch):
+    config = {'embed_dim': 8, 'vision_cfg': VIT, 'text_cfg': TEXT}
+    clip = open_clip.CLIP(**config)
+    source, drawn = folder_of(tmp_path, clip, config), []
+    for name in ('uniform_', 'normal_'):
+        monkeypatch.setattr(torch.Tensor, name, lambda tensor, *_, **__: drawn.append(tensor) or tensor)
+    loaded = load_clip(source).model.state_dict()
+    rest = sum(tensor.numel() for tensor in drawn)
+    assert all(torch.equal(value, loaded[name]) for name, value in clip.state_dict().items())
+    drawn.clear()
+    build_clip(config)
+    assert 10 * rest < sum(tensor.numel() for tensor in drawn)

@@ -31,6 +31,7 @@ def test_nan_in_safetensors_is_refused_and_infinity_is_not(tmp_path: Path) -> No
     with pytest.raises(WeightFileError, match='NaN'):
         read_checkpoint(tmp_path / 'nan.safetensors')
     mask = torch.full((2, 2), float('-inf'))
+    require_usable({'both': torch.tensor([float('inf'), 0.0, float('-inf')]), 'none': torch.empty(0)}, 'file')
     require_usable({'mask': mask, 'ids': torch.arange(3), 'flags': torch.ones(2, dtype=torch.bool)}, 'file')
 
 

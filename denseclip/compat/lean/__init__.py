@@ -36,6 +36,9 @@ _DEFERRED: dict[str, tuple[Statement, ...]] = {
     'mmseg.datasets.transforms.transforms': (
         ('from scipy.ndimage import gaussian_filter', 'scipy.ndimage', ('gaussian_filter',)),
     ),
+    'open_clip.model': (  # its text towers of transformers, which few CLIPs have
+        ('from .hf_model import HFTextEncoder', 'open_clip.hf_model', ('HFTextEncoder',)),
+    ),
     'open_clip.pretrained': (
         ('    from huggingface_hub import hf_hub_download', 'huggingface_hub', ('hf_hub_download',)),
     ),

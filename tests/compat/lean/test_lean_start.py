@@ -56,6 +56,27 @@ print(json.dumps([len(sys.modules), sorted(set({HEAVY!r}) & set(sys.modules))]))
 
 
 @pytest.mark.slow
+def test_a_clip_needs_no_transformers_until_its_text_tower_is_one_of_theirs(tmp_path):
+    shots = tmp_path / 'shots'
+    shots.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), 'uint8')).save(shots / 'part.png')
+    found = run(f"""
+import json, sys
+from denseclip.cli.main import main
+sys.argv[1:] = ['anomaly', {str(shots)!r}, '--method', 'anovl', '--object', 'nut', '-q']
+sys.argv += ['--clip', 'local-dir:checkpoints/miniworld_clip', '--out', {str(tmp_path / 'out')!r}]
+assert main() == 0
+heavy = sorted({{'transformers', 'huggingface_hub', 'sklearn'}} & set(sys.modules))
+import open_clip.model
+waiting = type(open_clip.model.HFTextEncoder).__name__
+open_clip.model.HFTextEncoder.forward
+from open_clip.hf_model import HFTextEncoder
+print(json.dumps([heavy, waiting, open_clip.model.HFTextEncoder is HFTextEncoder, 'transformers' in sys.modules]))
+""")
+    assert found == [[], 'Deferred', True, True]
+
+
+@pytest.mark.slow
 def test_what_was_not_imported_is_there_when_it_is_asked_for(segment):
     code = f"""{segment}
 import mmdet.utils.split_batch
