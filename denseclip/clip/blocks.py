@@ -19,6 +19,7 @@ from denseclip.core.regions import Recompute, region, runner_of, whole
 
 from .alignment import Alignment
 from .attention import Affinity, Guide, adaptive_temperature, attend, resize_values, self_self_attend
+from .feed_forward import feed_forward
 from .head_affinity import HeadAffinity
 from .timm_blocks import (
     is_known_timm_block,
@@ -296,7 +297,7 @@ def attention_branch(block: nn.Module, x: Tensor, drop: float = 0.0, residual: b
 def ffn_branch(block: nn.Module, x: Tensor, normed: Tensor, drop: float = 0.0) -> Tensor:
     """Second half of a block: x + mlp(ln_2 x), ``normed`` being ``ln_2 x``."""
     walked: Any = block
-    return x + drop_path(walked.ls_2(walked.mlp(normed)), drop, block.training)
+    return x + drop_path(walked.ls_2(feed_forward(walked.mlp, normed)), drop, block.training)
 
 
 @whole

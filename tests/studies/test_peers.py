@@ -122,7 +122,8 @@ def test_all_sides_run_in_turn_and_what_is_refused_leaves_its_cells_empty(tmp_pa
 
 
 def test_metrics_and_training_steps_have_no_further_precision():
-    assert [row.name for row in ROWS if not row.has_precisions] == ['maft_step', 'iou', 'pq']
+    without = {row.name for row in ROWS if not row.has_precisions}
+    assert {'maft_step', 'iou', 'pq'} <= without and not without & {'naclip', 'maft', 'winclip', 'ovseg'}
 
 
 def test_a_side_runs_when_told_and_dies_with_its_last_words(tmp_path):
