@@ -61,8 +61,9 @@ class Side:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.process.wait()
-            raise RuntimeError(self.log.read_text(errors='replace')[-2000:])
+            code = self.process.wait()
+            words = self.log.read_text(errors='replace')[-2000:].strip()
+            raise RuntimeError(words or f'its process ended with {code}; -9 where memory ran out')
         return json.loads(line)
 
     def run(self) -> float:
@@ -152,7 +153,7 @@ def compare(
                 if name not in wanted:
                     raise
                 refused = True
-                print(f'{row.name}, K = {classes}, {name}: {str(error).strip().splitlines()[-1]}', file=sys.stderr)
+                print(f'{row.name}, K = {classes}, {name}: {str(error).splitlines()[-1]}', file=sys.stderr)
         runs: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(args.repeats):
             for name, child in sides.items():

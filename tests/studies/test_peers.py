@@ -105,7 +105,7 @@ def test_all_sides_run_in_turn_and_what_is_refused_leaves_its_cells_empty(tmp_pa
 
     def start(row, name, request, args, folder):
         if name == 'int8-dynamic':
-            raise RuntimeError('a trace\nValueError: use bf16.\n')
+            raise RuntimeError('a trace\nValueError: use bf16.')
         np.save(folder / f'{name}.npy', np.array([0, 1, 2, 3 + (name == 'bf16')]))
         return Still(name)
 
@@ -135,6 +135,12 @@ def test_a_side_runs_when_told_and_dies_with_its_last_words(tmp_path):
     assert side.process.poll() == 0 and (tmp_path / 'labels.npy').is_file()
     with pytest.raises(RuntimeError, match="no attribute 'missing'"):
         Side(sys.executable, {**request, 'function': 'missing', 'labels': ''}, tmp_path / 'log')
+    side = Side(sys.executable, {**request, 'labels': str(tmp_path / 'labels.npy')}, tmp_path / 'log')
+    (tmp_path / 'log').write_text('')
+    side.process.kill()
+    side.process.wait()
+    with pytest.raises(RuntimeError, match='ended with -9; -9 where memory ran out'):
+        side.answer()
 
 
 def test_both_count_the_same_panoptic_maps(tmp_path, monkeypatch):
