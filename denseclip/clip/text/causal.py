@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..blocks import maybe_checkpoint
 from ..deep_prompts import CoupledPrompts
 from .base import TextTower, Tokenizer
+from .prefixes import Beginnings, can_share, ends_of
 from .tokenizers import default_tokenizer
 
 
@@ -114,6 +115,8 @@ class CLIPTextTower(TextTower):
     def encode_tokens(self, tokens: Tensor, contexts: Tensor | None = None, *, added: Tensor | None = None) -> Tensor:
         """See :meth:`TextTower.encode_tokens`. With contexts the sequence is [start, contexts, rest].
 
+        Where nothing is trained, texts without contexts that begin alike share what is alike, see :mod:`.prefixes`.
+
         Args:
             tokens: See there.
             contexts: See there.
@@ -129,7 +132,12 @@ class CLIPTextTower(TextTower):
                 raise ValueError('this text tower has deep prompts, so it takes no further contexts.')
             contexts = self.deep_prompts.text()[0][None]
         ends = self.end_positions(tokens)
-        sets = 1
+        blocks, sets = self.transformer.resblocks, 1
+        plain = contexts is None and added is None and tokens.shape[1] <= len(self.positional_embedding)
+        if plain and can_share(blocks, tokens):
+            texts = Beginnings.of(tokens, ends)
+            x = self.token_embedding(texts.tokens).to(self.positional_embedding.dtype)
+            return self._project(ends_of(blocks, x + self.positional_embedding[texts.positions], texts))[None]
         if contexts is not None:
             sets, inserted = contexts.shape[:2]
             ends = (ends + inserted).repeat(sets)

@@ -120,7 +120,9 @@ def encode_padded(tower: TextTower, prompts: list[str]) -> Tensor:
     """Embeddings of prompts padded to the full context, as CLIP's own code makes them."""
     tokens = tower.tokenize(prompts)
     tokens = F.pad(tokens, (0, tower.context_length - tokens.shape[1]))
-    return tower.encode_tokens(tokens.to(next(tower.parameters()).device))[0]
+    first = next(tower.parameters())
+    # With contexts, though of no tokens, every token of every prompt goes through all blocks.
+    return tower.encode_tokens(tokens.to(first.device), first.new_zeros(1, 0, tower.width))[0]
 
 
 def _true_length(report: Report, tower: TextTower, prompts: list[str], options: TextOptions, against: bool) -> None:
