@@ -34,6 +34,19 @@ def test_cosines_do_not_depend_on_length():
     assert torch.equal(cosine_scores(torch.zeros(1, 4, 1, 1), text), torch.zeros(1, 6, 1, 1))
 
 
+def test_cosines_are_told_apart_in_float32_under_autocast():
+    dense, text = (
+        seeded(1, 64, 3, 3),
+        torch.nn.functional.normalize(seeded(1, 64) + 0.001 * seeded(5, 64, seed=2), dim=1),
+    )
+    plain = cosine_scores(dense, text)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = cosine_scores(dense, text)
+    assert torch.equal(found, plain) and (plain.bfloat16().argmax(1) != plain.argmax(1)).any()
+    half = cosine_scores(dense.bfloat16(), text.bfloat16())
+    assert half.dtype == torch.float32 and cosine_scores(dense.double(), text).dtype == torch.float64
+
+
 def test_denoising_is_of_each_picture_alone():
     cosines = torch.zeros(2, 3, 1, 2)
     cosines[0, 0], cosines[1, 1, 0, 0], cosines[1, 2, 0, 1] = 1.0, 1.0, 1.0

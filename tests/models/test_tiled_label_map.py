@@ -94,11 +94,11 @@ def test_only_classes_that_nearly_tie_are_resized(monkeypatch):
     assert len(counts) == 1 and counts[0] < 15
 
 
-@pytest.mark.parametrize('change', ['half', 'small', 'infinite', 'three classes', 'overlap', 'precision'])
+@pytest.mark.parametrize('change', ['double', 'small', 'infinite', 'three classes', 'overlap', 'precision'])
 def test_other_cases_are_resized(change, monkeypatch):
     maps, boxes, size, out = [torch.randn(6, 8, 8), torch.randn(6, 8, 8)], None, (90, 90), (100, 150)
-    if change == 'half':
-        maps = [m.bfloat16() for m in maps]
+    if change == 'double':
+        maps = [m.double() for m in maps]
     elif change == 'small':
         size, out = (30, 40), (50, 60)
     elif change == 'infinite':
@@ -117,6 +117,15 @@ def test_other_cases_are_resized(change, monkeypatch):
     else:
         with pytest.raises(ValueError, match='uncovered'):
             tiled_label_map(maps, boxes, size, out)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_scores_of_16_bits_are_resized_and_compared_in_float32(dtype):
+    maps = [scores_of('smooth', (30, 8, 8), 0).to(dtype)]
+    sizes = [(128, 128), (100, 150)]
+    found = tiled_label_map(maps, None, *sizes)
+    assert torch.equal(found, chunked_label_map(maps[0].float(), sizes))
+    assert not torch.equal(found, chunked_label_map(maps[0], sizes))
 
 
 def test_meta_tensors_have_labels_too():

@@ -6,9 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from denseclip.core.precision import full_precision
+
 
 def cosine_scores(dense: Tensor, embeddings: Tensor) -> Tensor:
     """Cosines of pixel embeddings with class embeddings.
+
+    Computed in float32 under autocast and of 16-bit embeddings: cosines of classes lie within a few hundredths of each
+    other, where bfloat16 has steps of a thousandth.
 
     Args:
         dense: Pixel embeddings, not normalised.
@@ -17,8 +22,9 @@ def cosine_scores(dense: Tensor, embeddings: Tensor) -> Tensor:
     Shape:
         - dense: :math:`(N, E, h, w)`; embeddings: :math:`(K, E)`; result: :math:`(N, K, h, w)`
     """
-    unit = unit_length(dense)
-    return torch.einsum('nehw,ke->nkhw', unit, embeddings.to(unit.dtype))
+    with full_precision(dense.device.type):
+        unit = unit_length(dense if dense.dtype == torch.float64 else dense.float())
+        return torch.einsum('nehw,ke->nkhw', unit, embeddings.to(unit.dtype))
 
 
 def unit_length(dense: Tensor) -> Tensor:

@@ -67,11 +67,14 @@ def tiled_label_map(
         valid: ``(top, bottom, left, right)`` of the input without padding.
 
     Returns:
-        What :func:`.label_map.slide_label_map` returns, to the last pixel.
+        What :func:`.label_map.slide_label_map` returns, to the last pixel; of scores of 16 bits on a CPU, what it
+        returns for their values in float32, in which neither resizing nor comparing rounds them once more.
 
     Shape:
         - maps: :math:`(K, h, w)` each; result: ``out_size``
     """
+    if maps[0].device.type == 'cpu' and maps[0].dtype in (torch.bfloat16, torch.float16):
+        maps = [scores.float() for scores in maps]
     whole = (0, img_size[0], 0, img_size[1])
     axes = _axes(maps, [tuple(box) for box in boxes or [whole]], img_size, out_size, valid or whole)
     if axes is None:
