@@ -25,6 +25,12 @@ def trunk():
 
 
 @pytest.fixture
+def frozen(trunk):
+    trunk.frozen_stages = 1
+    return trunk.train()
+
+
+@pytest.fixture
 def picture():
     return torch.randn(1, 3, 48, 64, generator=torch.Generator().manual_seed(1))
 
@@ -88,6 +94,44 @@ def test_training_never_meets_it(trunk, picture):
     assert trunk.trunk.bn1.num_batches_tracked == 1
     sum(level.sum() for level in trunk(picture)).backward()
     assert trunk.trunk.conv_stem.weight.grad.abs().sum() > 0
+
+
+def step(trunk, picture):
+    """Features and gradients."""
+    levels = trunk(picture)
+    weights = [p for p in trunk.parameters() if p.requires_grad]
+    slopes = torch.autograd.grad(sum(level.square().mean() for level in levels), weights, allow_unused=True)
+    return [level.detach() for level in levels], [slope for slope in slopes if slope is not None]
+
+
+def test_frozen_stages_are_folded_while_the_rest_trains(frozen, picture):
+    names, picture = set(frozen.state_dict()), picture.double()  # norms of few pixels enlarge what is rounded
+    frozen.double()
+    (levels, slopes), _ = step(frozen, picture), step(frozen, picture)
+    assert set(frozen._frozen._folded) == {'conv_stem', 'blocks.0', 'blocks.1'}
+    assert set(frozen.state_dict()) == names
+    assert frozen.trunk.bn1.num_batches_tracked == 0 and frozen.trunk.blocks[2][0].bn1.num_batches_tracked == 2
+    frozen._can_fold = False
+    others, expected = step(frozen, picture)
+    for one, other in zip(levels + slopes, others + expected, strict=True):
+        assert float((one - other).abs().max()) <= 1e-7 * float(other.abs().max()) + 1e-12
+
+
+def test_frozen_stages_are_folded_once_and_again_when_they_change(frozen, picture):
+    before = frozen(picture)[0]
+    kept = frozen._frozen._folded['conv_stem'][1]
+    frozen(picture)
+    assert frozen._frozen._folded['conv_stem'][1] is kept
+    frozen.trunk.bn1.running_mean.add_(1)
+    after = frozen(picture)[0]
+    frozen._can_fold = False
+    torch.testing.assert_close(after, frozen(picture)[0], rtol=1e-4, atol=1e-4 * float(after.detach().abs().max()))
+    assert (after - before).abs().max() > 1e-3
+
+
+def test_gradients_for_the_picture_pass_frozen_stages(frozen, picture):
+    frozen(picture.requires_grad_())[-1].sum().backward()
+    assert picture.grad.abs().sum() > 0 and not frozen._frozen._folded
 
 
 def test_copies_fold_their_own(trunk, picture):

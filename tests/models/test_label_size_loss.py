@@ -51,11 +51,14 @@ def test_accuracy_is_that_of_mmseg_and_zero_without_labels():
     assert pixel_accuracy(logits, torch.full_like(labels, 255), 255).tolist() == [0.0]
 
 
-@pytest.mark.parametrize('options', [{}, dict(avg_non_ignore=True, loss_weight=0.4)])
+BALANCED = dict(type='ClassBalancedCrossEntropyLoss', class_weight=[1.0, 0.3, 2.0, 0.7, 1.4])
+
+
+@pytest.mark.parametrize('options', [{}, dict(avg_non_ignore=True, loss_weight=0.4), dict(loss_weight=0.4, **BALANCED)])
 @pytest.mark.parametrize('size', [(24, 30), (37, 53), (5, 4)])
 def test_rows_of_the_logits_give_the_loss_of_the_whole(options, size, monkeypatch):
     monkeypatch.setattr(enlarged_cross_entropy, '_NUMBERS', 7 * 5 * size[1])  # seven rows at a time
-    head = IdentityHead(loss_decode=dict(type='CrossEntropyLoss', **options))
+    head = IdentityHead(loss_decode={'type': 'CrossEntropyLoss', **options})
     labels = torch.randint(0, 5, (2, *size))
     labels[0, :4], labels[1, -1] = 255, 255
     logits = (6 * torch.randn(2, 5, 6, 8)).requires_grad_()
@@ -110,10 +113,17 @@ def test_no_tensor_has_all_classes_at_the_size_of_the_labels(monkeypatch):
     assert largest.numel <= 50 * 64 * 8
 
 
-def test_nothing_labelled_has_no_loss_and_a_wrong_label_is_named():
-    head = IdentityHead(loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
+@pytest.mark.parametrize('loss', [dict(type='CrossEntropyLoss', avg_non_ignore=True), BALANCED])
+def test_nothing_labelled_has_no_loss_and_a_wrong_label_is_named(loss):
+    head = IdentityHead(loss_decode=loss)
     logits = torch.randn(1, 5, 4, 4, requires_grad=True)
     found = head.loss_by_feat(logits, samples(torch.full((1, 8, 8), 255)))
     assert found['loss_ce'].item() == found['acc_seg'].item() == 0
     with pytest.raises(ValueError, match='class 7, but there are 5 classes'):
         head.loss_by_feat(logits, samples(torch.full((1, 8, 8), 7)))
+
+
+def test_weights_for_other_classes_are_named():
+    logits = torch.randn(1, 4, 4, 4, requires_grad=True)
+    with pytest.raises(ValueError, match='class_weight has 5 entries, the logits have 4 classes'):
+        IdentityHead(loss_decode=BALANCED).loss_by_feat(logits, samples(torch.zeros(1, 8, 8, dtype=torch.long)))

@@ -7,7 +7,7 @@ from mmseg.models.utils import Upsample
 
 from denseclip.core.placement import resize
 from denseclip.models.functional import product_resize as module
-from denseclip.models.functional.product_resize import ProductUpsample, product_resize
+from denseclip.models.functional.product_resize import ProductUpsample, add_enlarged, product_resize
 
 side = st.integers(1, 12)
 
@@ -21,6 +21,27 @@ def test_equals_resizing_with_gradients(size, out):
     probe = torch.randn_like(ours)
     mine, other = (torch.autograd.grad(y, x, probe)[0] for y in (ours, theirs))
     torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.tuples(side, side), st.tuples(side, side)), max_size=3), st.tuples(side, side))
+def test_adding_in_two_steps_is_resizing_twice(steps, out):
+    base = torch.randn(2, 3, *out, requires_grad=True)
+    maps = [torch.randn(2, 3, *size, requires_grad=True) for size, _ in steps]
+    ours = add_enlarged(base, [(planes, via) for planes, (_, via) in zip(maps, steps, strict=True)])
+    theirs = base
+    for planes, (_, via) in zip(maps, steps, strict=True):
+        theirs = theirs + resize(resize(planes, via), out)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    probe = torch.randn_like(base)
+    mine, other = (torch.autograd.grad(y, [base, *maps], probe) for y in (ours, theirs))
+    for one, two in zip(mine, other, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+
+
+def test_adding_without_gradients_is_resizing_to_the_bit():
+    base, small = torch.randn(1, 2, 9, 8), torch.randn(1, 2, 3, 4)
+    assert torch.equal(add_enlarged(base, [(small, (6, 8))]), base + resize(resize(small, (6, 8)), (9, 8)))
 
 
 def test_without_gradients_it_is_resizing_to_the_bit():

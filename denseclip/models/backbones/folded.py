@@ -1,4 +1,4 @@
-"""Batch norms and uneven padding folded into the convolutions beside them, for prediction.
+"""Batch norms and uneven padding folded into the convolutions beside them, for prediction and for frozen stages.
 
 A norm with fixed statistics is a scale and a shift of each channel; the filters can carry both. So can they carry the
 row and column by which TensorFlow's padding is uneven: as zeros, where a padded copy of the maps takes twice as long as
@@ -9,12 +9,14 @@ EfficientNet-Lite0 takes half of the time so, and its features move by 4e-6 of t
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from denseclip.core.depthwise import DepthwiseConv2d
 from denseclip.core.packed_conv import PackedConv, can_pack
 
 _PAIRS = {
@@ -43,17 +45,79 @@ def folded(trunk: nn.Module) -> Any:
         twin = copy.deepcopy(trunk).eval().requires_grad_(False)
         for module in list(twin.modules()):
             for conv, norm in _pairs_of(module):
-                old = getattr(module, norm)
-                own, after = fuse_conv_bn_eval(getattr(module, conv), old), getattr(old, 'act', nn.Identity())
-                if _is_simple(own) and can_pack(after):  # timm's norms hold the activation, too
-                    own, after = _FoldedConv(own, after), nn.Identity()
-                setattr(module, conv, own)
-                setattr(module, norm, after)
+                for name, part in zip((conv, norm), _fold(getattr(module, conv), getattr(module, norm)), strict=True):
+                    setattr(module, name, part)
         for module in list(twin.modules()):
             for name, child in module.named_children():
-                if type(child).__name__ == 'Conv2dSame' and _is_simple(child):
+                if _pads_as_tensorflow(child) and _is_simple(child):
                     setattr(module, name, _FoldedConv(child, nn.Identity()))
     return twin
+
+
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[nn.Module, nn.Module]:
+    """A convolution that does the work of the norm behind it, and what is left for the norm's place."""
+    own, after = fuse_conv_bn_eval(conv, norm), getattr(norm, 'act', nn.Identity())
+    if _is_simple(own) and can_pack(after):  # timm's norms hold the activation, too
+        return _FoldedConv(own, after), nn.Identity()
+    return own, after
+
+
+class FrozenStages:
+    """Folds what is frozen in a network that trains: a stem and first stages, as a rule.
+
+    Nothing of it changes from step to step, so it is folded once, and again when a weight or a statistic did change.
+    """
+
+    def __init__(self) -> None:
+        self._folded: dict[str, tuple[Any, tuple[nn.Module, ...]]] = {}
+
+    def folded_in(self, trunk: nn.Module) -> Any:
+        """The network with its frozen parts folded; what trains is the network's own modules.
+
+        Args:
+            trunk: Network of timm; not changed.
+        """
+        return self._with_folded(trunk, '')
+
+    def _with_folded(self, module: Any, prefix: str) -> Any:
+        new: dict[str, nn.Module] = {}
+        for conv, norm in _pairs_of(module):
+            pair = getattr(module, conv), getattr(module, norm)
+            if all(map(_is_frozen, pair)):
+                new.update(zip((conv, norm), self._once(prefix + conv, pair, _folded_pair), strict=True))
+        for name, child in module.named_children():
+            if name in new or next(child.parameters(), None) is None:
+                continue
+            if _is_frozen(child):
+                if can_fold(child):
+                    new[name] = self._once(prefix + name, (child,), _folded_alone)[0]
+            elif (twin := self._with_folded(child, f'{prefix}{name}.')) is not child:
+                new[name] = twin
+        if not new:
+            return module
+        twin = copy.copy(module)
+        twin._modules = {**module._modules, **new}
+        return twin
+
+    def _once(self, name: str, parts: tuple[Any, ...], fold: Callable[..., tuple[nn.Module, ...]]) -> Any:
+        state = tuple(map(state_of, parts))
+        if name not in self._folded or self._folded[name][0] != state:
+            self._folded[name] = state, fold(*parts)
+        return self._folded[name][1]
+
+
+def _folded_alone(module: nn.Module) -> tuple[nn.Module]:
+    return (folded(module),)
+
+
+def _folded_pair(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[nn.Module, nn.Module]:
+    with torch.no_grad():
+        return _fold(conv, norm)
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    """Whether nothing in a module trains, statistics included."""
+    return not (any(p.requires_grad for p in module.parameters()) or any(m.training for m in module.modules()))
 
 
 class _FoldedConv(nn.Module):
@@ -66,7 +130,7 @@ class _FoldedConv(nn.Module):
 
     def __init__(self, conv: Any, activation: nn.Module) -> None:
         super().__init__()
-        self.same = type(conv).__name__ == 'Conv2dSame'
+        self.same = _pads_as_tensorflow(conv)
         self.padding: Any = conv.padding
         self.conv = PackedConv(conv.weight, conv.bias, conv.stride, conv.groups, activation)
 
@@ -82,9 +146,13 @@ class _FoldedConv(nn.Module):
         return conv(x, (down, across), (pads[0] % 2, pads[1] % 2))
 
 
+def _pads_as_tensorflow(conv: nn.Module) -> bool:
+    return type(conv).__name__ == 'Conv2dSame' or (isinstance(conv, DepthwiseConv2d) and conv.same)
+
+
 def _is_simple(conv: Any) -> bool:
     """Whether it is nothing but a convolution, or timm's ``Conv2dSame``, without dilation."""
-    if type(conv) is not nn.Conv2d and type(conv).__name__ != 'Conv2dSame':
+    if type(conv) not in (nn.Conv2d, DepthwiseConv2d) and not _pads_as_tensorflow(conv):
         return False
     return conv.dilation == (1, 1) and conv.padding_mode == 'zeros' and not isinstance(conv.padding, str)
 

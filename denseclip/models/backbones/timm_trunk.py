@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from mmengine.dist import is_distributed
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from denseclip.clip.preprocess import PreprocessSpec
+from denseclip.core.depthwise import use_own_depthwise
 from denseclip.models.clip_weights import Pretrained
 from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 from denseclip.weights.convert import convert
 
 from .base import FreezesStages, ImageBackbone, freeze
-from .folded import can_fold, folded, state_of
+from .folded import FrozenStages, can_fold, folded, state_of
 from .timm_sizes import create_flexible, pad_to_patches, size_error
 
 
@@ -39,6 +41,7 @@ class TimmTrunk(FreezesStages, ImageBackbone):
     """
 
     trunk: Any
+    _frozen: FrozenStages
     sourced_prefixes = ('trunk.',)
 
     def __init__(
@@ -66,6 +69,7 @@ class TimmTrunk(FreezesStages, ImageBackbone):
         self.strides = [infos[i]['reduction'] for i in self.out_indices]
         self._stage_names = [info['module'] for info in infos]
         self.trunk.prune_intermediate_layers(self.out_indices, prune_norm=True, prune_head=True)
+        use_own_depthwise(self.trunk)
         self.preprocess = self._preprocess(normalization)
         if channels_last:
             self.trunk.to(memory_format=torch.channels_last)
@@ -142,7 +146,7 @@ class TimmTrunk(FreezesStages, ImageBackbone):
         """
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        trunk = self._for_prediction() if self._can_fold and self._predicts(x) else self.trunk
+        trunk = self._folded_where_fixed(x) if self._can_fold else self.trunk
         padded = pad_to_patches(trunk, x)
         try:
             features = trunk.forward_intermediates(
@@ -156,6 +160,16 @@ class TimmTrunk(FreezesStages, ImageBackbone):
                 raise
             raise problem from error
         return tuple(features)
+
+    def _folded_where_fixed(self, x: Tensor) -> Any:
+        """The trunk without the batch norms whose statistics stay; itself where all of them are measured."""
+        if self._predicts(x):
+            return self._for_prediction()
+        # measured on CPUs alone; processes that share a training may hold slices of the weights
+        plain = type(x) is Tensor and x.device.type == 'cpu' and not x.requires_grad
+        if self.frozen_stages < 0 or not plain or torch.compiler.is_compiling() or is_distributed():
+            return self.trunk
+        return self._frozen.folded_in(self.trunk)
 
     def _predicts(self, x: Tensor) -> bool:
         """Whether this is an ordinary call without gradients, and no graph is being made of it."""
@@ -172,10 +186,11 @@ class TimmTrunk(FreezesStages, ImageBackbone):
 
     def _drop_folded(self) -> None:
         self.__dict__['_folded'] = None
+        self.__dict__['_frozen'] = FrozenStages()
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         self._drop_folded()
         return super()._apply(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_folded': None}
+        return {**self.__dict__, '_folded': None, '_frozen': FrozenStages()}

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from denseclip.core.precision import full_precision
 
+from .projected_length import squared_lengths
+
 
 def visual_context(pooled: Tensor, dense: Tensor) -> Tensor:
     """Build the memory that prompts attend to: the pooled token, then every pixel, neither normalised nor positioned.
@@ -103,7 +105,15 @@ def projected_cosine(features: Tensor, weight: Tensor, bias: Tensor, text: Tenso
     Returns:
         Cosine map, (N, K, h, w).
     """
-    return unit_cosine(unit_pixels(features, weight, bias), weight, bias, text)
+    n, _, h, w = features.shape
+    flat = features.flatten(2)
+    # The quadratic form is a small difference of large terms: it stays in float32 under autocast.
+    with full_precision(features.device.type):
+        squared = squared_lengths(flat.float(), weight.float(), bias.float())
+        inverse_length = squared.clamp_min(1e-12).rsqrt()
+    directions = F.normalize(text, dim=-1)
+    scores = (directions @ weight).expand(n, -1, -1) @ flat + (directions @ bias).unsqueeze(-1)
+    return (scores * inverse_length.to(scores.dtype).unsqueeze(1)).view(n, -1, h, w)
 
 
 def unit_pixels(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from denseclip.core.precision import full_precision
 from denseclip.core.values import has_values
 from denseclip.models.functional.enlarged_cross_entropy import enlarged_cross_entropy
 from denseclip.models.functional.product_resize import product_resize
+from denseclip.models.losses.class_balanced import ClassBalancedCrossEntropyLoss
 
 
 class LabelSizeLoss:
@@ -42,8 +43,11 @@ class LabelSizeLoss:
         labels: Tensor = self._stack_batch_gt(batch_data_samples)  # type: ignore[attr-defined]
         several = isinstance(self.loss_decode, nn.ModuleList)
         losses: Sequence[Any] = self.loss_decode if several else [self.loss_decode]  # type: ignore[assignment]
-        if len(losses) == 1 and _is_plain(losses[0]) and _takes_gradients(seg_logits):
-            return _by_rows(losses[0], seg_logits, labels.squeeze(1), self.ignore_index)
+        if len(losses) == 1 and _takes_gradients(seg_logits):
+            if isinstance(losses[0], ClassBalancedCrossEntropyLoss):
+                return _balanced_by_rows(losses[0], seg_logits, labels.squeeze(1), self.ignore_index)
+            if _is_plain(losses[0]):
+                return _by_rows(losses[0], seg_logits, labels.squeeze(1), self.ignore_index)
         logits = product_resize(seg_logits, size_of(labels))
         labels = labels.squeeze(1)
         found: dict[str, Tensor] = {}
@@ -68,14 +72,33 @@ def _takes_gradients(logits: Tensor) -> bool:
 
 def _by_rows(loss: CrossEntropyLoss, logits: Tensor, labels: Tensor, ignore_index: int) -> dict[str, Tensor]:
     """As :meth:`LabelSizeLoss.loss_by_feat`, without logits at the size of the labels."""
-    with full_precision(logits.device.type):  # products of matrices would be taken in fewer bits
-        total, right = enlarged_cross_entropy(logits.float(), labels, ignore_index)
+    total, right = _summed(logits, labels, ignore_index)
     known = (labels != ignore_index).sum()
     # as MMSeg's, which divides by nearly nothing where no pixel counts
     count = known if loss.avg_non_ignore else labels.numel()
     value = loss.loss_weight * total / (count + torch.finfo(torch.float32).eps)
-    accuracy = (100.0 * right / known.clamp_min(1)).to(torch.float32).view(1)
-    return {loss.loss_name: value, 'acc_seg': accuracy}
+    return {loss.loss_name: value, 'acc_seg': _percent(right, known)}
+
+
+def _balanced_by_rows(
+    loss: ClassBalancedCrossEntropyLoss, logits: Tensor, labels: Tensor, ignore_index: int
+) -> dict[str, Tensor]:
+    """The same for classes of different weights."""
+    loss.require_classes(logits.shape[1])
+    total, right = _summed(logits, labels, ignore_index, loss.class_weight)
+    counts = torch.bincount(labels[labels != ignore_index], minlength=logits.shape[1])
+    weights = (counts * loss.class_weight).sum()
+    value = loss.loss_weight * total / weights.clamp_min(torch.finfo(torch.float32).eps)
+    return {loss.loss_name: value, 'acc_seg': _percent(right, counts.sum())}
+
+
+def _summed(logits: Tensor, labels: Tensor, ignore_index: int, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    with full_precision(logits.device.type):  # products of matrices would be taken in fewer bits
+        return enlarged_cross_entropy(logits.float(), labels, ignore_index, weight)
+
+
+def _percent(right: Tensor, known: Tensor) -> Tensor:
+    return (100.0 * right / known.clamp_min(1)).to(torch.float32).view(1)
 
 
 def pixel_accuracy(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:

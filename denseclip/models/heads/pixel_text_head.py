@@ -14,8 +14,8 @@ from mmseg.models.utils import Upsample, resize
 from torch import Tensor, nn
 
 from denseclip.core.placement import size_of
-from denseclip.models.functional.matching import unit_cosine, unit_pixels
-from denseclip.models.functional.product_resize import ProductUpsample, product_resize
+from denseclip.models.functional.matching import projected_cosine, unit_cosine, unit_pixels
+from denseclip.models.functional.product_resize import ProductUpsample, add_enlarged
 
 from .label_size_loss import LabelSizeLoss
 
@@ -68,12 +68,18 @@ class PixelTextFPNHead(LabelSizeLoss, FPNHead):
         """Sum the pyramid levels at the finest stride; returns (N, channels, h, w)."""
         x = self._transform_inputs(levels)
         output = self.scale_heads[0](x[0])
+        smaller = []
         for level, scale_head in zip(x[1:], self.scale_heads[1:], strict=True):
-            maps = scale_head(level)
             if self.align_corners:
-                maps = resize(maps, size=output.shape[2:], mode='bilinear', align_corners=True)
-            output = output + product_resize(maps, size_of(output))
-        return output
+                maps = resize(scale_head(level), size=output.shape[2:], mode='bilinear', align_corners=True)
+                output = output + maps
+                continue
+            *layers, last = scale_head
+            enlarges = isinstance(last, ProductUpsample)
+            for layer in layers if enlarges else scale_head:
+                level = layer(level)
+            smaller.append((level, last.size_for(level) if enlarges else size_of(level)))
+        return add_enlarged(output, smaller)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Classify each pixel.
@@ -92,12 +98,15 @@ class PixelTextFPNHead(LabelSizeLoss, FPNHead):
             )
         if self.detach_text:
             text = text.detach()
-        return self.compare(self.unit_pixels(levels), text)
+        return projected_cosine(self._features(levels), *self._projection, text) * self.scale
 
     def unit_pixels(self, levels: Sequence[Tensor]) -> Tensor:
         """What :meth:`compare` takes, (N, channels + 1, h, w): once for however many texts."""
+        return unit_pixels(self._features(levels), *self._projection)
+
+    def _features(self, levels: Sequence[Tensor]) -> Tensor:
         features = self.pixel_features(levels)
-        return unit_pixels(features if self.dropout is None else self.dropout(features), *self._projection)
+        return features if self.dropout is None else self.dropout(features)
 
     def compare(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Logits of :meth:`unit_pixels`.

@@ -53,14 +53,22 @@ class ClassBalancedCrossEntropyLoss(nn.Module):
         Raises:
             ValueError: if the logits have another number of classes than ``class_weight``.
         """
-        if cls_score.shape[1] != self.class_weight.numel():
-            raise ValueError(
-                f'class_weight has {self.class_weight.numel()} entries, the logits have {cls_score.shape[1]} classes: '
-                'give one weight per class, or use CrossEntropyLoss.'
-            )
+        self.require_classes(cls_score.shape[1])
         class_weight = self.class_weight.to(cls_score.dtype)
         losses = F.cross_entropy(cls_score, label, weight=class_weight, ignore_index=ignore_index, reduction='none')
         weights = class_weight[label.clamp(0, cls_score.shape[1] - 1)] * (label != ignore_index)
         if weight is not None:
             losses, weights = losses * weight, weights * weight
         return self.loss_weight * losses.sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).eps)
+
+    def require_classes(self, count: int) -> None:
+        """Refuse logits of another number of classes than there are weights.
+
+        Raises:
+            ValueError: If they are.
+        """
+        if count != self.class_weight.numel():
+            raise ValueError(
+                f'class_weight has {self.class_weight.numel()} entries, the logits have {count} classes: '
+                'give one weight per class, or use CrossEntropyLoss.'
+            )
