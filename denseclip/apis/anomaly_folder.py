@@ -36,6 +36,7 @@ from denseclip.evaluation.anomaly.measures import IMAGE_MEASURES
 from denseclip.files.names import readable
 from denseclip.files.pictures import files_of, image_suffixes
 from denseclip.files.scratch import ScratchFolder
+from denseclip.visualization.anomaly_pictures import boxes_of
 
 KEPT_SIDE = 1024
 """Long side at which maps wait on disk for their calibration; they come from a coarse patch grid and are smooth."""
@@ -177,12 +178,13 @@ def agreeing(result: AnomalyResult, flagged: bool) -> AnomalyResult:
     A flagged picture shows its hottest area even where no pixel is beyond the common threshold; one that is not
     flagged shows none, since pixel scores of good pictures pass that threshold here and there.
     """
+    scores = result.score_map  # of all thresholds
     if not flagged:
-        peak = float(result.score_map.max())
+        peak = float(scores.max())
         return replace(result, anomalous=False, threshold=max(result.threshold, (1 + peak) / 2))
     found = replace(result, anomalous=True)
     for share in (0.995, 0.98, 0.95, 0.9, 0.0):
-        if found.boxes():
+        if boxes_of(found.mask(), scores):
             break
         level = float(result.pixels(float(np.quantile(result.anomaly_map, share))))
         found = replace(found, threshold=min(found.threshold, np.nextafter(level, 0)))

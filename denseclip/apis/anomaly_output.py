@@ -23,7 +23,7 @@ from denseclip.apis.results.formats import Format
 from denseclip.apis.results.sheets import Place
 from denseclip.datasets.anomaly_layouts import REPORT_FILES
 from denseclip.files.names import readable
-from denseclip.visualization.anomaly_pictures import Box
+from denseclip.visualization.anomaly_pictures import Box, boxes_of
 from denseclip.visualization.anomaly_report import Card, Report
 
 THUMBNAIL = 256
@@ -209,7 +209,8 @@ def _card(row: dict[str, Any], result: AnomalyResult, heat: Image.Image, folder:
 def _spot(result: AnomalyResult) -> tuple[float, float, float, float, float]:
     """The hottest area as shares of the picture: where a slider of the page flags what was not flagged."""
     height, width = result.image.shape[:2]
-    [box, *_] = agreeing(result, flagged=True).boxes() or [Box(0, 0, width, height, 0.0)]
+    hottest = boxes_of(agreeing(result, flagged=True).mask(), result.score_map)
+    [box, *_] = hottest or [Box(0, 0, width, height, 0.0)]
     return box.x / width, box.y / height, box.width / width, box.height / height, width / height
 
 

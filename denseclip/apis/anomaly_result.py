@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -73,6 +74,10 @@ class AnomalyResult(Result):
     @property
     def score_map(self) -> np.ndarray:
         """Calibrated score of every pixel, 0..1, float32, shape (H, W)."""
+        return self._calibrated.copy()
+
+    @cached_property
+    def _calibrated(self) -> np.ndarray:
         return self.pixels(self.anomaly_map).astype(np.float32)
 
     def mask(self, threshold: float | None = None) -> np.ndarray:
@@ -81,7 +86,7 @@ class AnomalyResult(Result):
 
     def boxes(self, threshold: float | None = None) -> list[Box]:
         """Boxes around the connected areas of :meth:`mask`, highest calibrated score first."""
-        return boxes_of(self.mask(threshold), self.score_map)
+        return boxes_of(self.mask(threshold), self._calibrated)
 
     def overlay(self, threshold: float | None = None) -> Image.Image:
         """The picture with the heat of the map over it, and outlines and boxes at the threshold."""
@@ -91,13 +96,13 @@ class AnomalyResult(Result):
 
     def _heat(self) -> np.ndarray:
         """Scores to paint: those of a flagged picture are raised, by one factor, until its hottest place is hot."""
-        scores = self.score_map
+        scores = self._calibrated
         peak = float(scores.max())
         return scores if not self.anomalous or peak >= _HOT else scores * np.float32(_HOT / max(peak, 1e-6))
 
     def regions(self) -> Iterator[Region]:
         """The connected areas of :meth:`mask`, highest calibrated score first, without specks."""
-        for mask, score in areas_of(self.mask(), self.score_map):
+        for mask, score in areas_of(self.mask(), self._calibrated):
             yield Region.of_mask(0, DEFECT, mask, score)
 
     def summary(self) -> str:

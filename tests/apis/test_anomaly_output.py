@@ -46,3 +46,18 @@ def test_a_picture_that_goes_while_results_are_written_takes_no_other_along(foun
     assert sorted(failure.path for failure in found.failures) == [found.items[index].path for index in gone]
     report = (folder / 'report.html').read_text()
     assert len(told) == len(gone) and all(f'p{index}.png' in report for index in range(COUNT))
+
+
+def test_a_map_is_calibrated_once_for_its_verdict_and_once_for_its_files(found, tmp_path, monkeypatch):
+    maps, plain = [], Calibration.__call__
+    monkeypatch.setattr(Calibration, '__call__', lambda self, raw: maps.append(np.ndim(raw)) or plain(self, raw))
+    (tmp_path / 'out').mkdir()
+    write_outputs(found, tmp_path / 'out', [item.path.stem for item in found.items], 'part')
+    assert maps.count(2) == 2 * COUNT
+
+
+def test_a_map_that_is_handed_out_may_be_changed(found):
+    result = found.result(1)
+    scores = result.score_map
+    scores[:] = 0
+    assert result.boxes() and result.score_map.max() > 0.5
