@@ -69,8 +69,8 @@ class Segmentation(AreaResult):
             right as wrong. ``'rank'``: the part of unrelated words that fit the picture less well. ``'probability'``:
             the best probability of any place among the classes given. Only the first is calibrated.
         left_out: classes that were left out, for their score or their area.
-        pixel_scores: ``K x H x W`` probabilities of the classes at each pixel, ``float32``, if they were asked for;
-            those of models that classify masks need not sum to one.
+        pixel_scores: ``K x H x W`` probabilities of the classes at each pixel, ``float32``, if they were asked for,
+            zeros of those left out; those of models that classify masks need not sum to one.
         evidence: what calibrated scores and ranks are made of, a row per class, see
             ``denseclip.models.functional.word_evidence``.
         strangeness: ``H x W``, how unlike the classes of a head of ``denseclip adapt`` each pixel is: the part of

@@ -112,10 +112,10 @@ def semantic_labels(queries: Queries, rule: Masks, left_out: np.ndarray | None =
     return labels
 
 
-def semantic_scores(queries: Queries, rule: Masks, left_out: np.ndarray | None = None) -> np.ndarray:
+def semantic_scores(queries: Queries, rule: Masks) -> np.ndarray:
     """Those sums, (K, H, W), within 0..1."""
     found = np.empty((queries.classes.shape[1], *queries.out), dtype=np.float32)
-    for band, planes in _class_planes(queries, rule, left_out):
+    for band, planes in _class_planes(queries, rule, None):
         found[:, band] = planes
     return found.clip(0, 1)
 

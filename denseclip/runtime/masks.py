@@ -171,5 +171,6 @@ class RuntimeMaskModel(RuntimeModel):
         chosen, left_out = wanted(labels, count, asked.vocabulary, found, wishes)
         if not wishes.pixel_scores:
             return Answer(chosen, found, left_out, None)
-        some = left_out.any() and not left_out.all()
-        return Answer(chosen, found, left_out, semantic_scores(queries, self._rule, left_out if some else None))
+        planes = semantic_scores(queries, self._rule)
+        planes[left_out] = 0
+        return Answer(chosen, found, left_out, planes)

@@ -126,7 +126,7 @@ class _Results:
         self.wants_planes = wishes.pixel_scores
         nothing = len(self.vocabulary) if self.blanks else count
         labels, left_out = wanted(self.label, nothing, self.vocabulary, found, wishes)
-        planes = None if self.planes is None else self.planes.clip(0, 1)
+        planes = None if self.planes is None else np.where(left_out[:, None, None], 0, self.planes.clip(0, 1))
         return Answer(labels, found, left_out, planes, self.decided)
 
     def label(self, left_out: np.ndarray) -> np.ndarray:

@@ -158,6 +158,14 @@ class WordScores:
             left_out[request.background] = False
         return cls(scores.float(), kind, left_out, evidence)
 
+    def without_left_out(self, planes: Tensor) -> Tensor:
+        """Scores of pixels within 0..1, zeros of the classes that were left out.
+
+        Shape:
+            - planes and result: :math:`(K, H, W)`
+        """
+        return planes.clamp(0.0, 1.0).masked_fill(self.left_out[:, None, None], 0.0)
+
     def probabilities(self, planes: Tensor) -> Tensor:
         """Probabilities of the classes that are left from their scores in units of a softmax; zeros where none is.
 

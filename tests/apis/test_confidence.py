@@ -104,6 +104,16 @@ def test_classes_are_left_out_as_asked(words_of_model: Any) -> None:
 
 
 @every_model
+@pytest.mark.parametrize('wish', [{'min_area': 0.3}, {'min_confidence': 1.0}, {'min_area': 1e-9}])
+def test_what_is_left_out_scores_nothing_at_any_pixel(words_of_model: Any, wish: Any) -> None:
+    found = words_of_model.segment(PICTURE, WORDS, pixel_scores=True, **wish)
+    out = np.array([name in found.left_out for name in found.names[:4]])
+    assert not found.pixel_scores[out].any()
+    inside = found.label_map < 4
+    np.testing.assert_array_equal(found.pixel_scores.argmax(axis=0)[inside], found.label_map[inside])
+
+
+@every_model
 def test_scores_do_not_depend_on_the_batch_or_its_order(words_of_model: Any) -> None:
     pictures = [*OTHER_PICTURES, PICTURE]
     alone = [words_of_model.segment(picture, WORDS).scores for picture in pictures]

@@ -49,6 +49,13 @@ def test_labels_and_confidences_are_those_of_pytorch(model, runtime, size, polic
     assert (found.label_map != wanted.label_map).mean() < 1e-2
 
 
+@pytest.mark.parametrize('wish', [{'min_area': 0.3}, {'min_area': 1e-9}, {'min_confidence': 1.0}])
+def test_classes_left_out_leave_the_same_scores_of_pixels(model, runtime, wish):
+    wanted, found = (one.segment(picture((77, 131)), WORDS, pixel_scores=True, **wish) for one in (model, runtime))
+    assert found.left_out == wanted.left_out
+    np.testing.assert_allclose(found.pixel_scores, wanted.pixel_scores, atol=1e-3)
+
+
 def test_openvino_gives_the_same(model, runtime, tmp_path, monkeypatch):
     """Converted from the graphs at hand, which take long to make; compared and written as ever."""
     for part in ('image', 'text'):

@@ -64,6 +64,14 @@ def test_masks_or_classes_are_resized_first(model, runtime, merge_first, monkeyp
     np.testing.assert_allclose(found.pixel_scores, wanted.pixel_scores, atol=1e-4)
 
 
+@pytest.mark.parametrize('wish', [{'min_area': 0.3}, {'min_confidence': 1.0}])
+def test_classes_left_out_leave_the_same_scores_of_pixels(model, runtime, wish):
+    wanted, found = results(model, runtime, 'semantic', picture((120, 90)), WORDS, pixel_scores=True, **wish)
+    assert found.left_out == wanted.left_out and found.left_out
+    np.testing.assert_allclose(found.pixel_scores, wanted.pixel_scores, atol=1e-4)
+    assert not found.pixel_scores[[name in found.left_out for name in found.vocabulary.names]].any()
+
+
 @pytest.mark.parametrize('size', SIZES[:4])
 def test_segments_are_those_of_pytorch(model, runtime, size):
     wanted, found = results(model, runtime, 'panoptic', picture(size), None)

@@ -155,9 +155,10 @@ class MaskTasks:
         else:
             found = class_probs * mask_logits.flatten(1).amax(dim=1, keepdim=True).sigmoid()
             words = WordScores.of(found.amax(dim=0), PROBABILITY, request)
-            labels, sample.word_scores = label_wanted(request, words, label, class_probs.shape[1], kept)
+            labels, words = label_wanted(request, words, label, class_probs.shape[1], kept)
+            sample.word_scores = words
             if scores is not None and request.pixel_scores:
-                sample.pixel_scores = PixelData(data=scores.clamp(0.0, 1.0))
+                sample.pixel_scores = PixelData(data=words.without_left_out(scores))
         if self.keep_logits:
             sample.seg_logits = PixelData(data=scores)
         # int64 as MMSeg's: a uint8 tensor indexes as a mask.

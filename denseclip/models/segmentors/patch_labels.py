@@ -213,7 +213,7 @@ class LabelsPatches(SeesRegions, SplicesWindows, ChoosesClasses, WholePictureInf
         regions: Tensor | None,
     ) -> tuple[Tensor, Tensor | None, WordScores | None]:
         """What is asked of one picture."""
-        request, scores = self.score_request, None
+        request, scores, without = self.score_request, None, None
         # Of scores that have not travelled: those of unrelated words do not either, and lie on the same grid.
         words = None if request is None else self._score_words(request, maps, others, placement)
         choice, maps = self._choose(maps, seen, placement, image)
@@ -226,8 +226,8 @@ class LabelsPatches(SeesRegions, SplicesWindows, ChoosesClasses, WholePictureInf
         wants_scores = scored or (request is not None and request.pixel_scores)
 
         def label(left_out: Tensor | None) -> Tensor:
-            nonlocal scores
-            left, some = maps, kept
+            nonlocal scores, without
+            left, some, without = maps, kept, left_out
             if left_out is not None:
                 some = ~left_out
                 rows = self._rows_of(some, self.num_channels())
@@ -241,6 +241,9 @@ class LabelsPatches(SeesRegions, SplicesWindows, ChoosesClasses, WholePictureInf
             return label(None), scores, None
         labels, words = label_wanted(request, words, label, len(self.text.names), kept)
         if scores is not None:
+            late = words.left_out if without is None else words.left_out & ~without
+            if bool(late.any()) and not bool(words.left_out.all()):  # they have no pixel, but a part of the scores
+                label(words.left_out)
             scores = scores.masked_fill(~self._rows_of(~words.left_out, len(scores))[:, None, None], 0.0)
         return labels, scores, words
 

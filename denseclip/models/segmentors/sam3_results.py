@@ -107,7 +107,7 @@ class ConceptResults:
             if scored:
                 sample.seg_logits = PixelData(data=planes)
             if request is not None and request.pixel_scores:
-                sample.pixel_scores = PixelData(data=planes.clamp(0.0, 1.0))
+                sample.pixel_scores = PixelData(data=sample.word_scores.without_left_out(planes))
         # int64 as MMSeg's: a uint8 tensor indexes as a mask.
         sample.pred_sem_seg = PixelData(data=labels.long().unsqueeze(0))
 

@@ -217,4 +217,4 @@ class TwoStageResults:
         if scored:
             sample.seg_logits = PixelData(data=planes)
         if self.request is not None and self.request.pixel_scores:
-            sample.pixel_scores = PixelData(data=planes.clamp(0.0, 1.0))
+            sample.pixel_scores = PixelData(data=sample.word_scores.without_left_out(planes))
