@@ -20,6 +20,7 @@ from denseclip.apis.inferencer import choose_device
 from denseclip.apis.predictor import Origin, Predictor
 from denseclip.apis.turns import builds, turn_of
 from denseclip.engine.checkpoints import load_weights, read_training_file
+from denseclip.models.segmentors.mask_results import mask_boxes
 from denseclip.visualization.palette import distinct_palette
 
 DEFAULT_SCORE = 0.3
@@ -101,13 +102,18 @@ class Detector(Predictor):
 
         Raises:
             UnreadableImageError: if the file cannot be read.
-            UserError: if it is no picture, or the score is no number between 0 and 1.
+            UserError: if it is no picture, the score is no number between 0 and 1, or the model gives no objects.
         """
         least = self.score if score is None else _checked(score)
         pictures, several = pictures_of(image, channel_order)
         with torch.inference_mode(), turn_of(self.model):
             packed = [self._transforms(_packable(picture)) for picture in pictures]
             samples = run(packed, self._step, self.most_at_once)
+        if not all('pred_instances' in sample for sample in samples):
+            raise UserError(
+                f'{type(self.model).__name__} gives segments and no objects; set test_cfg.instance_on=True in its '
+                'config, if it was trained for objects.'
+            )
         found = [self._result(s.pred_instances, p).above(least) for s, p in zip(samples, pictures, strict=True)]
         return found if several else found[0]
 
@@ -118,6 +124,8 @@ class Detector(Predictor):
         found = found[torch.sort(found.scores, descending=True, stable=True).indices]
         masks = found.masks.cpu().numpy().astype(bool) if 'masks' in found else None
         boxes = found.bboxes.float().cpu().numpy()
+        if masks is not None and not boxes.any():  # SOLO and its kin find masks alone, and fill boxes with zeros
+            boxes = mask_boxes(torch.from_numpy(masks)).numpy()
         scores = found.scores.float().cpu().numpy()
         labels = found.labels.cpu().numpy()
         return Detections(boxes, labels, scores, masks, self.names, self._palette, picture.rgb, picture.source)

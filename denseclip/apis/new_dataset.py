@@ -283,7 +283,7 @@ def _notes(data: BoxData | LabelMapData, vocabulary: Vocabulary) -> tuple[str, .
         return data.notes
     ids = data.ids_of(len(vocabulary))
     found = [(name, i) for name, i in zip(vocabulary.names, ids, strict=True) if name.casefold() in _NO_CLASS]
-    hints = (f'HINT {name!r} is read as a class; if it means none: --ignore {i}, without a word' for name, i in found)
+    hints = (f'{name!r} is read as a class; if it means none: --ignore {i}, without a word' for name, i in found)
     return (*data.notes, *hints)
 
 

@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             **model_arguments(args),
         )
     for note in made.notes:
-        print(shown(note))
+        print(f'note: {shown(note)}')
     width = max(len(shown(name)) for name in made.cells)
     print(f'{"class":{width}}  labelled cells')
     for label, cells in made.cells.items():

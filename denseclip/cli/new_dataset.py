@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         )
     print(made.vocabulary.describe())
     for note in made.notes:
-        print(shown(note))
+        print(f'note: {shown(note)}')
     for split, report in made.reports.items():
         print(f'\n== {split} ==\n{report.render()}')
         if split in made.perfect:

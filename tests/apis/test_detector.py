@@ -57,6 +57,41 @@ def test_objects_are_in_the_pictures_own_pixels(files, kind):
     assert found.overlay().size == (70, 50)
 
 
+def answering(detector, change, monkeypatch):
+    """The detector, with every sample of its model changed."""
+    predict = detector.model.predict
+
+    def changed(*args, **options):
+        samples = predict(*args, **options)
+        for sample in samples:
+            change(sample)
+        return samples
+
+    monkeypatch.setattr(detector.model, 'predict', changed)
+    return detector
+
+
+def test_masks_without_boxes_get_those_around_them(files, monkeypatch):
+    """SOLO and SOLOv2 give zeros for boxes."""
+    detector = Detector(*files['mask-rcnn'], device='cpu')
+    answering(detector, lambda sample: sample.pred_instances.bboxes.zero_(), monkeypatch)
+    found = detector.detect(files['picture'], score=0.0)
+    filled = [k for k, mask in enumerate(found.masks) if mask.any()]
+    assert filled
+    for k in filled:
+        rows, columns = np.nonzero(found.masks[k])
+        wanted = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_array_equal(found.boxes[k], wanted)
+
+
+def test_a_model_of_segments_alone_says_so(files, monkeypatch):
+    detector = answering(
+        Detector(*files['retinanet'], device='cpu'), lambda sample: delattr(sample, 'pred_instances'), monkeypatch
+    )
+    with pytest.raises(UserError, match='instance_on=True'):
+        detector.detect(files['picture'])
+
+
 def test_the_shared_detector_and_the_threshold(files):
     every = denseclip.detect(files['picture'], *files['retinanet'], device='cpu', score=0.0)
     middle = float(np.median(every.scores))
