@@ -2,9 +2,10 @@
 
 Python imports a package before any of its modules, and the ``__init__`` of the host's packages import all they have:
 every model, and with them scikit-learn, transformers, matplotlib and a compiler. :func:`start_lean` makes packages
-import a module when it is asked for (:mod:`.packages`), registries find models so (:mod:`.registries`), and a few
-imports wait (:mod:`.deferred`). All names stay where they are, for user's code, too; only what nobody asks for is
-never imported. Training, testing and the Python API do not use it.
+import a module when it is asked for (:mod:`.packages`), registries find models so (:mod:`.registries`), a few imports
+wait (:mod:`.deferred`), and PyTorch notes where its operators are defined without reading files (:mod:`.sources`). All
+names stay where they are, for user's code, too; only what nobody asks for is never imported. Training, testing and the
+Python API do not use it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _LAZY = (
     'mmseg',
     'open_clip',
     'timm.models',
+    'torchvision.datasets',
 )
 _WITH_EFFECTS = ('mmdet.registry', 'mmdet.structures.bbox', 'mmseg.registry')  # they make and fill registries
 _DEFERRED: dict[str, tuple[Statement, ...]] = {
@@ -73,6 +75,7 @@ def start_lean() -> None:
     sys.meta_path[behind:behind] = [LazyPackages(_is_lazy), DeferredImports(_DEFERRED)]
     compat.after_import.register('mmengine.registry', _watch_registries)
     compat.after_import.register('timm.models._registry', _watch_timm)
+    compat.after_import.register('torch._library.utils', _name_sources_quickly)
 
 
 def is_lean() -> bool:
@@ -90,3 +93,7 @@ def _watch_registries() -> None:
 
 def _watch_timm() -> None:
     import_module('denseclip.compat.lean.timm_names').install()
+
+
+def _name_sources_quickly() -> None:
+    import_module('denseclip.compat.lean.sources').install()

@@ -38,6 +38,9 @@ class LazyPackage(ModuleType):
         if name in exports.modules or PathFinder.find_spec(f'{self.__name__}.{name}', self.__path__) is not None:
             return import_module(f'{self.__name__}.{name}')
         run_whole(self)
+        own = vars(self).get('__getattr__')
+        if name not in vars(self) and own is not None:
+            return own(name)
         try:
             return vars(self)[name]
         except KeyError:

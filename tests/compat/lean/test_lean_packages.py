@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from denseclip.compat.lean import exports
 from denseclip.compat.lean.exports import read_exports
 from denseclip.compat.lean.packages import LazyPackage, LazyPackages, is_lazy
 
@@ -63,6 +64,30 @@ def test_stars_are_looked_up_in_all_lists_and_the_last_one_wins(make):
     assert (package.x, loaded(package)) == (1, {'a', 'b'})
 
 
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ("__all__ = ['a', 'b']\n", {'a', 'b'}),
+        ("x = 1\n__all__ = [\n    'a',  # one [of two]\n    'b',\n]\ny = []\n", {'a', 'b'}),
+        ("__all__ = ('a', 'b')\n", {'a', 'b'}),
+        ('__all__ = []\n', set()),
+        ("__all__ = ['a']\n__all__ += ['b']\n", None),
+        ("__all__ = ['a'] + list('b')\n", None),
+        ("if True:\n    __all__ = ['a']\n", None),
+        ('x = 1\n', None),
+    ],
+)
+def test_lists_of_names_are_read_as_python_reads_them(tmp_path, monkeypatch, text, expected):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f'listed_{next(_NUMBERS)}'
+    (tmp_path / f'{name}.py').write_text(text)
+    importlib.invalidate_caches()
+    assert exports.public_names(name) == expected
+    monkeypatch.setattr(exports, '_ALL', exports.re.compile('never'))
+    exports.public_names.cache_clear()
+    assert exports.public_names(name) == expected
+
+
 def test_a_star_without_a_list_runs_the_init(make):
     package = make(init='from .a import *\nfrom .b import y\n', a='x = 1\n_hidden = 2', b='y = 3')
     assert package.x == 1
@@ -84,6 +109,19 @@ def test_unknown_names_are_refused_after_the_init_was_run(make):
     assert loaded(package) == {'a'}
     assert not is_lazy(package.__name__)
     assert not hasattr(package, '__wrapped__')
+
+
+def test_an_init_that_answers_for_names_itself_is_asked_last(make):
+    answer = (
+        'def __getattr__(name):\n    if name == "late":\n        return 7\n    raise AttributeError(f"no {name}")\n'
+    )
+    package = make(init=f'from .a import x\n{answer}', a='x = 1', b='y = 2')
+    assert is_lazy(package.__name__)
+    assert package.x == 1
+    assert is_lazy(package.__name__)
+    assert package.late == 7
+    with pytest.raises(AttributeError, match='no other'):
+        _ = package.other
 
 
 def test_modules_that_the_init_does_not_name_are_found(make):

@@ -22,6 +22,7 @@ HEAVY = (
     'sklearn',
     'sympy',
     'torch._dynamo',
+    'torchvision.datasets.voc',
     'transformers',
 )
 SEGMENT = """
@@ -87,7 +88,7 @@ from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
 from mmseg.models import EncoderDecoder, build_segmentor
 from mmseg.models.decode_heads import *
 from mmseg.registry import MODELS as SEG
-import open_clip, timm
+import open_clip, timm, torchvision
 
 @SEG.register_module(force=True)
 class FCNHead(SEG.get('PSPHead')):
@@ -105,6 +106,7 @@ print(json.dumps({{
     ],
     'timm': len(timm.list_models()) > 500 and timm.is_model('resnet18') and not timm.is_model('resnet18000'),
     'built': type(MODELS.build(dict(type='mmdet.FocalLoss'))).__module__,
+    'data': torchvision.datasets.FakeData(1)[0][1] is not None and 'MNIST' in dir(torchvision.datasets),
     'everything': hasattr(mmseg.models, 'VisionTransformer') and not hasattr(mmseg.models, 'NoSuchModel'),
 }}))
 """
@@ -113,6 +115,7 @@ print(json.dumps({{
     assert all(found['registries'])
     assert found['timm'] is True
     assert found['built'] == 'mmdet.models.losses.focal_loss'
+    assert found['data'] is True
     assert found['everything'] is True
 
 
