@@ -76,13 +76,14 @@ class PackedConv(nn.Module):
         return F.pad(self.weight, (uneven[1], 0, uneven[0], 0)) if any(uneven) else self.weight
 
     def _pack(self, x: Tensor, padding: Pair, uneven: Pair) -> tuple[Tensor, Tensor | None]:
-        """Filters and bias in the type of the maps."""
+        """Filters in the type of the maps, and the bias in float32."""
         key = (x.dtype, uneven)
         if key not in self._packed:
             weight = self._padded(uneven).to(x.dtype).to_mkldnn()
             pack = _kernels().mkldnn_reorder_conv2d_weight
             packed = pack(weight, padding, self.stride, (1, 1), self.groups, list(x.shape))
-            self._packed[key] = packed, None if self.bias is None else self.bias.to(x.dtype)
+            # In float32 whatever the maps are: it is added to sums, which are rounded afterwards.
+            self._packed[key] = packed, None if self.bias is None else self.bias.float()
         return self._packed[key]
 
 

@@ -174,3 +174,8 @@ def release_regions(model: nn.Module) -> None:
 def runner_of(module: nn.Module) -> RegionRunner | None:
     """How the regions of a module run, if not as they were written."""
     return module.__dict__.get(_RUNNER)
+
+
+def runs_as_written(module: nn.Module) -> bool:
+    """Whether a module is no region that runs in another way, and has its parameters to itself."""
+    return runner_of(module) is None and GATHER not in module.__dict__

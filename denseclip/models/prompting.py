@@ -13,6 +13,7 @@ from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.lazy_weights import warn_of_other_normalization
 from denseclip.core.words import TakesWords
 from denseclip.models.builder import build_module
+from denseclip.models.folded import Folding
 from denseclip.models.functional.matching import expected_text_map, pixel_text_score_map, visual_context
 from denseclip.models.text_encoders.base import TextContextEncoder
 from denseclip.models.text_encoders.class_text import ClassText
@@ -116,6 +117,8 @@ class TextPrompting(TakesWords):
         self._take(self._with_known_background(Vocabulary.of(vocabulary)), None, None)
         self._check_sizes()
         warn_of_other_normalization(self, getattr(self.backbone, 'preprocess', None), type(self.backbone).__name__)
+        neck = getattr(self, 'neck', None)
+        self._neck_folding = None if neck is None else Folding(neck)
 
     def _init_prompting(self, context_decoder: Any, num_contexts: int) -> None:
         """Make contexts and gamma, and check that the context decoder's sizes fit the text encoder."""
@@ -254,6 +257,12 @@ class TextPrompting(TakesWords):
             level = levels[self.score_concat_index]
             levels[self.score_concat_index] = torch.cat([level, self._fused(scores, text)], dim=1)
         return PixelTextMatch(levels, scores, text, raw)
+
+    def pyramid(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """What the neck makes of backbone levels (N, C_i, h_i, w_i); they themselves where there is none."""
+        if self._neck_folding is None:
+            return list(levels)
+        return list(self._neck_folding.of(self.neck, levels[0])(levels))
 
     def _fused(self, scores: Tensor, text: Tensor) -> Tensor:
         """What joins the backbone level: K score channels, or E channels of expected text."""

@@ -56,6 +56,13 @@ def test_computes_as_autocast_says(bias):
     torch.testing.assert_close(own(x, (1, 1)), plain(own, x, (1, 1)), rtol=1e-4, atol=1e-4)  # and float32 afterwards
 
 
+def test_a_bias_is_added_before_anything_is_rounded():
+    own = PackedConv(torch.ones(16, 16, 1, 1) / 16, torch.full((16,), 257.0), (1, 1), 1, nn.Identity())
+    with torch.autocast('cpu', torch.bfloat16):
+        found = own(torch.full((1, 16, 4, 4), -256.0), (0, 0))
+    assert torch.equal(found.float(), torch.ones(1, 16, 4, 4))  # 257 is no bfloat16
+
+
 def test_other_types_and_recorded_graphs_take_pytorchs_way(monkeypatch):
     own, x = conv(activation=nn.ReLU6()), torch.randn(1, 24, 6, 6)
     own.double()

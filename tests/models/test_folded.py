@@ -5,23 +5,31 @@ import pickle
 
 import pytest
 import torch
+from mmcv.cnn import ConvModule
+from mmseg.models.necks import FPN
 from torch import nn
 
+from denseclip.core.regions import RegionCompiler, run_regions
+from denseclip.engine.compute import Compute
 from denseclip.models.backbones import TimmTrunk
-from denseclip.models.backbones.folded import can_fold
+from denseclip.models.folded import Folding, can_fold
+from denseclip.models.heads.pixel_text_head import PixelTextFPNHead
 
 
-@pytest.fixture
-def trunk():
-    torch.manual_seed(0)
-    trunk = TimmTrunk('tf_efficientnet_lite0', out_indices=(1, 3), channels_last=True)
-    for module in trunk.modules():
+def trained(network):
+    for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # statistics of a network that was trained
             module.running_mean.normal_(std=0.2)
             module.running_var.uniform_(0.5, 2.0)
             module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(std=0.2)
-    return trunk.eval()
+    return network.eval()
+
+
+@pytest.fixture
+def trunk():
+    torch.manual_seed(0)
+    return trained(TimmTrunk('tf_efficientnet_lite0', out_indices=(1, 3), channels_last=True))
 
 
 @pytest.fixture
@@ -58,7 +66,7 @@ def test_pictures_of_any_size(trunk, size):
 
 def test_features_are_those_of_the_plain_network(trunk, picture):
     assert_same(without_gradients(trunk, picture), plain(trunk, picture))
-    twin = trunk.__dict__['_folded'][1]
+    twin = trunk._folding._made[1]
     assert not any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
     assert len([m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d)]) > 30
 
@@ -141,5 +149,85 @@ def test_copies_fold_their_own(trunk, picture):
         assert_same(without_gradients(twin, picture), expected)
 
 
+def test_filters_are_rounded_once(trunk, picture):
+    """Those of a tower that is held in bfloat16, too: first the norms are folded into them."""
+    model = nn.Module()
+    model.backbone = trunk
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        expected = without_gradients(trunk, picture)
+    compute = Compute('bf16', layout='channels_last')
+    compute.prepare(model)
+    with compute.running(model):
+        found = without_gradients(trunk, picture)
+    assert found[0].dtype == torch.bfloat16
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(p.dtype == torch.float32 for p in trunk.parameters())
+
+
 def test_other_networks_have_nothing_to_fold():
     assert not can_fold(TimmTrunk('test_convnext2', out_indices=(1,)))
+
+
+@pytest.fixture
+def levels():
+    generator = torch.Generator().manual_seed(2)
+    sizes = ((24, 17, 32), (40, 9, 16), (112, 5, 8), (320, 3, 4))
+    return [torch.randn(2, *size, generator=generator) for size in sizes]
+
+
+def test_necks_and_heads_of_mmcvs_layers(levels):
+    torch.manual_seed(0)
+    neck = trained(FPN([24, 40, 112, 320], 32, 4))
+    neck.init_weights()
+    head = trained(
+        PixelTextFPNHead(
+            embed_dim=16,
+            in_channels=[32] * 4,
+            in_index=[0, 1, 2, 3],
+            feature_strides=[4, 8, 16, 32],
+            channels=32,
+            norm_cfg=dict(type='BN'),
+            align_corners=False,
+        )
+    )
+    assert can_fold(neck) and can_fold(head.scale_heads)
+    folding = Folding(neck)
+    assert folding.of(neck, levels[0]) is neck  # with gradients
+    with torch.no_grad():
+        plain = neck(levels)
+        twin = folding.of(neck, levels[0])
+        assert twin is not neck and twin is folding.of(neck, levels[0])
+        assert not [m for m in twin.modules() if isinstance(m, ConvModule)]
+        found = twin(levels)
+        features = head.pixel_features(found)
+    assert_same(found, plain)
+    assert all(level.is_contiguous(memory_format=torch.channels_last) for level in found)
+    with torch.enable_grad():
+        assert_same([features], [head.pixel_features([level.clone() for level in plain]).detach()])
+    assert head._folding._made is not None
+
+
+def test_layers_that_do_more_stay_as_they_are(levels):
+    reflecting = ConvModule(24, 8, 3, padding=1, padding_mode='reflect')
+    layers = nn.Sequential(
+        ConvModule(24, 8, 1, norm_cfg=dict(type='GN', num_groups=2)), ConvModule(8, 8, 3, padding=2, dilation=2)
+    )
+    turned = ConvModule(24, 8, 1, norm_cfg=dict(type='BN'), order=('norm', 'conv', 'act'))
+    leaky = ConvModule(24, 8, 1, act_cfg=dict(type='LeakyReLU'))
+    assert not any(can_fold(nn.Sequential(part)) for part in (reflecting, layers, turned, leaky))
+    assert Folding(layers).of(layers.eval(), levels[0]) is layers
+
+
+def test_training_and_regions_run_the_network_itself(levels):
+    neck = trained(FPN([24, 40, 112, 320], 8, 4))
+    folding = Folding(neck)
+    with torch.no_grad():
+        assert folding.of(neck, levels[0]) is not neck
+        neck.train()
+        assert folding.of(neck, levels[0]) is neck
+        neck.eval()
+        # As averages of weights do: no counter of a version says so.
+        neck.lateral_convs[0].conv.weight.data.mul_(2)
+        assert_same(folding.of(neck, levels[0])(levels), neck(levels))
+        run_regions([neck], RegionCompiler('eager'), forward=True)
+        assert folding.of(neck, levels[0]) is neck

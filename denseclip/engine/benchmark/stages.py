@@ -30,6 +30,7 @@ TEST_STAGES: tuple[Patch, ...] = (
     ('', 'view_scores', 'views'),
     ('', 'score', 'post-processing'),
     ('neck', 'forward', 'neck and head'),
+    ('', 'pyramid', 'neck and head'),
     ('bbox_head', 'predict', 'neck and head'),
     ('rpn_head', 'predict', 'proposals'),
     ('roi_head', 'predict', 'objects'),

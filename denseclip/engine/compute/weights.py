@@ -35,15 +35,19 @@ def image_encoders(model: nn.Module) -> Iterator[nn.Module]:
 def hold_in(model: nn.Module, dtype: torch.dtype) -> None:
     """Round the matrices and filters of image encoders once, instead of in every pass.
 
-    Under autocast that changes no number: they would be rounded there. Norms, positions and scales stay in float32.
+    Under autocast that changes no number: they would be rounded there. Norms, positions and scales stay in float32, and
+    so do networks that say ``rounds_once``: those round products of filters and norms, in a copy, and keep them.
 
     Args:
         model: Changed; it computes under autocast to ``dtype`` from now on.
         dtype: ``bfloat16`` or ``float16``.
     """
+    later = {
+        id(inner) for module in model.modules() if getattr(module, 'rounds_once', False) for inner in module.modules()
+    }
     for encoder in image_encoders(model):
         for module in encoder.modules():
-            if isinstance(module, _MATRICES):
+            if isinstance(module, _MATRICES) and id(module) not in later:
                 for parameter in module.parameters(recurse=False):
                     if parameter.dtype == torch.float32:
                         parameter.requires_grad_(False).data = parameter.data.to(dtype)

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from denseclip.clip.preprocess import PreprocessSpec
 from denseclip.core.depthwise import use_own_depthwise
 from denseclip.models.clip_weights import Pretrained
+from denseclip.models.folded import Folding, FrozenStages
 from denseclip.weights import load_into, read_state_dict, resolve, weight_file
 from denseclip.weights.convert import convert
 
 from .base import FreezesStages, ImageBackbone, freeze
-from .folded import FrozenStages, can_fold, folded, state_of
 from .timm_sizes import create_flexible, pad_to_patches, size_error
 
 
@@ -41,7 +41,6 @@ class TimmTrunk(FreezesStages, ImageBackbone):
     """
 
     trunk: Any
-    _frozen: FrozenStages
     sourced_prefixes = ('trunk.',)
 
     def __init__(
@@ -74,8 +73,7 @@ class TimmTrunk(FreezesStages, ImageBackbone):
         if channels_last:
             self.trunk.to(memory_format=torch.channels_last)
         self._freeze_stages()
-        self._can_fold = can_fold(self.trunk)
-        self._drop_folded()
+        self._folding, self._frozen = Folding(self.trunk), FrozenStages()
 
     def _create(self, **kwargs: Any) -> nn.Module:
         model = create_flexible(self.model_name, **{**self.model_kwargs, **kwargs})
@@ -146,7 +144,7 @@ class TimmTrunk(FreezesStages, ImageBackbone):
         """
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        trunk = self._folded_where_fixed(x) if self._can_fold else self.trunk
+        trunk = self._folded_where_fixed(x) if self._folding.possible else self.trunk
         padded = pad_to_patches(trunk, x)
         try:
             features = trunk.forward_intermediates(
@@ -163,34 +161,21 @@ class TimmTrunk(FreezesStages, ImageBackbone):
 
     def _folded_where_fixed(self, x: Tensor) -> Any:
         """The trunk without the batch norms whose statistics stay; itself where all of them are measured."""
-        if self._predicts(x):
-            return self._for_prediction()
+        trunk = self._folding.of(self.trunk, x)
         # measured on CPUs alone; processes that share a training may hold slices of the weights
         plain = type(x) is Tensor and x.device.type == 'cpu' and not x.requires_grad
-        if self.frozen_stages < 0 or not plain or torch.compiler.is_compiling() or is_distributed():
-            return self.trunk
-        return self._frozen.folded_in(self.trunk)
+        fixed = self.frozen_stages >= 0 and plain and not torch.compiler.is_compiling() and not is_distributed()
+        return self._frozen.folded_in(trunk) if fixed and trunk is self.trunk else trunk
 
-    def _predicts(self, x: Tensor) -> bool:
-        """Whether this is an ordinary call without gradients, and no graph is being made of it."""
-        return not (
-            self.trunk.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or type(x) is not Tensor
-        )
-
-    def _for_prediction(self) -> Any:
-        """The trunk without batch norms; made anew whenever a weight was changed. Not a part of the state."""
-        state = state_of(self.trunk)
-        if self.__dict__['_folded'] is None or self.__dict__['_folded'][0] != state:
-            self.__dict__['_folded'] = (state, folded(self.trunk))
-        return self.__dict__['_folded'][1]
-
-    def _drop_folded(self) -> None:
-        self.__dict__['_folded'] = None
-        self.__dict__['_frozen'] = FrozenStages()
+    @property
+    def rounds_once(self) -> bool:
+        """Whether filters are rounded when norms have been folded into them; rounded before, too, they lose twice."""
+        return self._folding.possible
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
-        self._drop_folded()
+        self._folding.forget()
+        self._frozen = FrozenStages()
         return super()._apply(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_folded': None, '_frozen': FrozenStages()}
+        return {**self.__dict__, '_frozen': FrozenStages()}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from denseclip.clip.vocabulary import VocabularyLike
 from denseclip.models.builder import build_module
-from denseclip.models.prompting import PixelTextMatch, PromptingOptions, Spec, TextPrompting
+from denseclip.models.prompting import PromptingOptions, Spec, TextPrompting
 
 
 def build_detection_module(spec: Spec) -> Any:
@@ -125,12 +125,9 @@ class DenseCLIPDetector(TextPrompting, BaseDetector):
                     f'{type(head).__name__}.num_classes is {head.num_classes}, but the vocabulary has {count} classes.'
                 )
 
-    def _pyramid(self, match: PixelTextMatch) -> tuple[Tensor, ...]:
-        return tuple(self.neck(match.levels)) if self.with_neck else tuple(match.levels)
-
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Inputs of the heads for a batch of images (N, 3, H, W)."""
-        return self._pyramid(self.match(batch_inputs))
+        return tuple(self.pyramid(self.match(batch_inputs).levels))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Any]:
         """Losses of a batch.
@@ -145,7 +142,7 @@ class DenseCLIPDetector(TextPrompting, BaseDetector):
         """
         batch_data_samples = _with_real_boxes(batch_data_samples)
         match = self.match(batch_inputs)
-        losses = self._head_losses(self._pyramid(match), batch_data_samples)
+        losses = self._head_losses(tuple(self.pyramid(match.levels)), batch_data_samples)
         if self.pixel_text_loss is not None:
             truth = [sample.gt_instances for sample in batch_data_samples]
             losses[self.pixel_text_loss_name] = self.pixel_text_loss(

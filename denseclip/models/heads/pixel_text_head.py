@@ -14,6 +14,7 @@ from mmseg.models.utils import Upsample, resize
 from torch import Tensor, nn
 
 from denseclip.core.placement import size_of
+from denseclip.models.folded import Folding
 from denseclip.models.functional.matching import projected_cosine, unit_cosine, unit_pixels
 from denseclip.models.functional.product_resize import ProductUpsample, add_enlarged
 
@@ -56,6 +57,7 @@ class PixelTextFPNHead(LabelSizeLoss, FPNHead):
             for index, layer in enumerate(scale_head):
                 if isinstance(layer, Upsample):
                     scale_head[index] = ProductUpsample.like(layer)
+        self._folding = Folding(self.scale_heads)
         self.detach_text = detach_text
         self.embed_dim = embed_dim
         log_scale = torch.tensor(-math.log(tau))
@@ -67,9 +69,10 @@ class PixelTextFPNHead(LabelSizeLoss, FPNHead):
     def pixel_features(self, levels: Sequence[Tensor]) -> Tensor:
         """Sum the pyramid levels at the finest stride; returns (N, channels, h, w)."""
         x = self._transform_inputs(levels)
-        output = self.scale_heads[0](x[0])
+        first, *others = self._folding.of(self.scale_heads, x[0])
+        output = first(x[0])
         smaller = []
-        for level, scale_head in zip(x[1:], self.scale_heads[1:], strict=True):
+        for level, scale_head in zip(x[1:], others, strict=True):
             if self.align_corners:
                 maps = resize(scale_head(level), size=output.shape[2:], mode='bilinear', align_corners=True)
                 output = output + maps

@@ -158,7 +158,7 @@ class DenseCLIP(TextPrompting, LabelMapInference, EncoderDecoder):
 
     def _head_inputs(self, match: PixelTextMatch) -> tuple[list[Tensor], list[Tensor]]:
         """Inputs of the decode head (with text where it takes text), and the pyramid alone."""
-        pyramid = list(self.neck(match.levels)) if self.with_neck else match.levels
+        pyramid = self.pyramid(match.levels)
         if not self.text_head:
             return pyramid, pyramid
         return [match.raw_text if self.text_head == 'raw' else match.text, *pyramid], pyramid
