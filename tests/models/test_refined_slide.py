@@ -8,7 +8,7 @@ from parity.samples import plain_sample
 from tiny_models import tiny_denseclip
 
 from denseclip.core.placement import slide_boxes
-from denseclip.models.segmentors.refined_slide import Refine, refined_maps
+from denseclip.models.segmentors.refined_slide import Refine, _seen_at, refined_maps
 
 SIZE, CROP, STRIDE = (96, 128), (64, 64), (32, 32)
 SLIDE = dict(mode='slide', crop_size=CROP, stride=STRIDE)
@@ -163,3 +163,11 @@ def test_all_that_saw_a_place_agree_where_they_should():
         expected = 20 * (y[:, None] - x) / 128
         # A window knows nothing beyond its border: the outermost half of a place may differ by that much.
         torch.testing.assert_close(scores[inside, inside], expected[inside, inside], atol=0.16, rtol=1e-3)
+
+
+def test_places_that_are_the_same_are_not_sampled():
+    scores = torch.randn(3, 8, 8)
+    assert _seen_at(scores, (32, 96, 0, 64), (96, 128), (12, 16)) is scores
+    # half a place further down each place lies between two
+    between = _seen_at(scores, (36, 100, 0, 64), (112, 128), (14, 16))
+    torch.testing.assert_close(between[:, 1:7], (scores[:, :6] + scores[:, 1:7]) / 2, rtol=1e-5, atol=1e-5)
