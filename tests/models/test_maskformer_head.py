@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.layers import DetrTransformerDecoder
 from mmengine.structures import InstanceData
+from torchvision.ops import sigmoid_focal_loss
 
 from denseclip.models.heads.mask_head import LayerPrediction
 from denseclip.models.heads.maskformer import MaskFormerCriterion, OpenVocabMaskFormerHead, WholeMaskMatcher
+from denseclip.models.heads.maskformer.matcher import FocalMaskCost
 from denseclip.models.heads.maskformer.transformer import Decoder
 
 CHANNELS = [4, 6, 8, 10]
@@ -169,6 +171,16 @@ def test_right_predictions_cost_little() -> None:
     masks[0, 1], masks[0, 2] = wanted.masks[1] * 60.0 - 30, wanted.masks[0] * 60.0 - 30
     losses = MaskFormerCriterion()([LayerPrediction(masks, logits)], [wanted])
     assert max(float(value) for value in losses.values()) < 1e-4
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 999), st.sampled_from([1.0, 10.0, 100.0]))
+def test_focal_costs_are_the_mean_focal_losses_of_pairs_however_sure(seed: int, scale: float) -> None:
+    torch.manual_seed(seed)
+    logits, true = scale * torch.randn(3, 4, 5), torch.rand(2, 4, 5) < 0.5
+    found = FocalMaskCost(2.0)(InstanceData(masks=logits), InstanceData(masks=true))
+    pairs = [[sigmoid_focal_loss(a, b.float(), 0.25, 2.0, 'mean') for b in true] for a in logits]
+    torch.testing.assert_close(found, 2 * torch.tensor(pairs))
 
 
 def test_more_targets_than_queries() -> None:

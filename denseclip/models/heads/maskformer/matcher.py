@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmdet.models.task_modules.assigners import ClassificationCost, DiceCost, FocalLossCost
+from mmdet.models.task_modules.assigners import ClassificationCost, DiceCost
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -15,6 +15,40 @@ from denseclip.core.precision import full_precision
 
 Match = tuple[Tensor, Tensor]
 """Queries of a picture, ascending, and the target of each, on the CPU."""
+
+
+class FocalMaskCost:
+    """Mean focal loss over the pixels of every predicted and every true mask, from logits.
+
+    MMDetection's takes the logarithm of a probability, which a logit beyond 17 rounds to 0 or 1: all wrong pixels that
+    are surer than that cost the same there, and other queries are matched.
+
+    Source: MaskFormer (Cheng et al., NeurIPS 2021), section 3.2, with the focal loss of Lin et al. (ICCV 2017).
+
+    Args:
+        weight: Of the cost.
+        alpha: Weight of foreground pixels, the background's is ``1 - alpha``.
+        gamma: Focus on wrong pixels.
+    """
+
+    def __init__(self, weight: float = 1.0, alpha: float = 0.25, gamma: float = 2.0) -> None:
+        self.weight, self.alpha, self.gamma = weight, alpha, gamma
+
+    def __call__(self, predicted: InstanceData, true: InstanceData) -> Tensor:
+        """Cost of every pair.
+
+        Args:
+            predicted: With ``masks``, logits (Q, h, w).
+            true: With binary ``masks`` (n, h, w).
+
+        Returns:
+            Costs (Q, n).
+        """
+        logits, inside = predicted.masks.flatten(1), true.masks.flatten(1).to(predicted.masks.dtype)
+        probability = logits.sigmoid()
+        missed = self.alpha * (1 - probability).pow(self.gamma) * F.softplus(-logits)
+        invented = (1 - self.alpha) * probability.pow(self.gamma) * F.softplus(logits)
+        return self.weight * (missed @ inside.T + invented @ (1 - inside).T) / logits.shape[1]
 
 
 class WholeMaskMatcher:
@@ -29,7 +63,7 @@ class WholeMaskMatcher:
     def __init__(self, class_cost: float = 1.0, mask_cost: float = 20.0, dice_cost: float = 1.0) -> None:
         self.costs = (
             ClassificationCost(weight=class_cost),
-            FocalLossCost(weight=mask_cost, binary_input=True),
+            FocalMaskCost(mask_cost),
             DiceCost(weight=dice_cost, pred_act=True, eps=1.0),
         )
 
