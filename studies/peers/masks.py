@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from studies.peers.precision import in_precision
+from studies.peers.steps import draw_alike, ellipses, gradients_as_values, segment_labels, trains
 from studies.peers.theirs import Run, host_stack, picture, stub
 
 CLIP_NAME = 'convnext_base_w_320'
 OVERLAP = 0.1
 """Least share of a segment: masks of random weights overlap so much that hardly any passes the usual 0.8."""
-SEGMENTS = 20
 
 
 def text_rows(count: int, width: int) -> Tensor:
@@ -41,44 +41,12 @@ def state_file(request: dict[str, Any]) -> Path:
     return Path(request['scratch']) / f'{request["family"]}.pt'
 
 
-def ellipses(size: Sequence[int]) -> Tensor:
-    """Segments of a training step, bool (SEGMENTS, H, W)."""
-    generator = torch.Generator('cpu').manual_seed(2)
-    centre, radius = torch.rand(2, SEGMENTS, 2, 1, generator=generator)
-    lines = [
-        (torch.linspace(0, 1, side) - centre[:, axis]) / (0.1 + 0.3 * radius[:, axis]) for axis, side in enumerate(size)
-    ]
-    return lines[0][:, :, None] ** 2 + lines[1][:, None] ** 2 < 1
-
-
-def segment_labels(count: int) -> Tensor:
-    """Their classes."""
-    return torch.arange(SEGMENTS) * 3 % count
-
-
 def segments_as_labels(ids: Tensor, segments: Sequence[dict[str, Any]]) -> Tensor:
     """Number and class of the segment at every place, as one label."""
     table = torch.zeros(int(ids.max()) + 1, dtype=torch.long)
     for segment in segments:
         table[segment['id']] = 1000 * segment['id'] + segment['category_id'] + 1
     return table[ids.long()]
-
-
-def gradients_as_values(losses: dict[str, Tensor], model: torch.nn.Module) -> Tensor:
-    """Of a training step: the sum of the losses, after its gradients were computed."""
-    total = torch.stack([value.sum() for value in losses.values()]).sum()
-    total.backward()
-    model.zero_grad(set_to_none=True)
-    return total.detach()[None]
-
-
-def draw_alike(criterion: torch.nn.Module) -> None:
-    """Both sides draw the points of a step in the same order; here they begin at the same number."""
-
-    def begin(*_: Any) -> None:
-        torch.manual_seed(0)
-
-    criterion.register_forward_pre_hook(begin)
 
 
 def start_detectron2(package: str, root: str) -> Any:
@@ -157,9 +125,23 @@ def input_of(request: dict[str, Any]) -> dict[str, Any]:
     return dict(image=image, height=height, width=width, file_name='a/b.jpg', meta=dict(dataname='ours'))
 
 
+def their_truth(request: dict[str, Any]) -> Any:
+    """Segments of a training step for detectron2's models."""
+    truth = importlib.import_module('detectron2.structures').Instances(tuple(request['size']))
+    truth.gt_masks, truth.gt_classes = ellipses(request['size']), segment_labels(len(seen(request['names'])))
+    return truth
+
+
+def our_truth(request: dict[str, Any]) -> Any:
+    """The same segments for the suite's."""
+    from mmengine.structures import InstanceData
+
+    return InstanceData(labels=segment_labels(len(seen(request['names']))), masks=ellipses(request['size']))
+
+
 def theirs(request: dict[str, Any]) -> Run:
     """A call gives labels, segments, or the losses of a training step."""
-    training = request['family'].endswith('step')
+    training = trains(request)
     model = their_trunk_model(request, training)
     given = input_of(request)
 
@@ -173,17 +155,13 @@ def theirs(request: dict[str, Any]) -> Run:
         return answer['sem_seg'].argmax(dim=0)
 
     if training:
-        structures = importlib.import_module('detectron2.structures')
-        truth = structures.Instances(tuple(request['size']))
-        truth.gt_masks, truth.gt_classes = ellipses(request['size']), segment_labels(len(seen(request['names'])))
-        given['instances'] = truth
+        given['instances'] = their_truth(request)
         draw_alike(model.criterion)
     return run
 
 
 def ours(request: dict[str, Any]) -> Run:
     """The suite's FC-CLIP or MAFT+ with the peer's weights."""
-    from mmengine.structures import InstanceData
     from mmseg.structures import SegDataSample
 
     from denseclip.clip.vocabulary import Vocabulary
@@ -200,7 +178,7 @@ def ours(request: dict[str, Any]) -> Run:
     )
     config = load_config(str(Path(__file__).parents[2] / 'configs' / f'{name}.py')).model
     config.clip = dict(model=CLIP_NAME, pretrained=None)
-    training = request['family'].endswith('step')
+    training = trains(request)
     # A training takes the present words where it has none of its own: their rows are given below, like the peer's.
     config.vocabulary, config.train_vocabulary = (seen(names), None) if training else (names, seen(names))
     config.things = config.vocabulary[: len(config.vocabulary) // 2]
@@ -219,18 +197,15 @@ def ours(request: dict[str, Any]) -> Run:
     inputs = picture(request)
     sample = SegDataSample()
     sample.set_metainfo(dict(img_shape=tuple(request['size']), ori_shape=tuple(request['out'])))
-    if training:
-        labels = segment_labels(len(seen(names)))
-        sample.gt_instances = InstanceData(labels=labels, masks=ellipses(request['size']))
     model.train(training)
     if training:
+        sample.gt_instances = our_truth(request)
         draw_alike(model.head.criterion)
 
     def run() -> Tensor:
         if training:
             with torch.enable_grad():
-                losses = {key: value for key, value in model.loss(inputs, [sample]).items() if 'loss' in key}
-                return gradients_as_values(losses, model)
+                return gradients_as_values(model.loss(inputs, [sample]), model)
         answer = model.predict(inputs, [sample])[0]
         if task == 'panoptic':
             found = answer.pred_panoptic_seg

@@ -10,13 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from studies.peers.masks import describe, input_of, seen, sharpen, start_detectron2, state_file, text_rows
+from studies.peers.masks import (
+    describe,
+    input_of,
+    our_truth,
+    seen,
+    sharpen,
+    start_detectron2,
+    state_file,
+    text_rows,
+    their_truth,
+)
 from studies.peers.precision import in_precision
+from studies.peers.steps import gradients_as_values, trains, without_chance
 from studies.peers.theirs import Run, picture
 
 CONFIG = 'ovseg_swinB_vitL_bs32_120k.yaml'
 QUERIES = 8
-"""Each of their masks is a picture to CLIP."""
+"""Each of their masks is a picture to CLIP; a training, in which CLIP's image tower has no part, has all 100."""
 
 
 def theirs(request: dict[str, Any]) -> Run:
@@ -32,15 +43,28 @@ def theirs(request: dict[str, Any]) -> Run:
     cfg.merge_from_file(str(root / 'configs' / CONFIG))
     clip = write_clip(Path(request['scratch']) / 'clip_large.pt', width=1024, layers=24, patch=14, embed=768)
     cfg.MODEL.DEVICE, cfg.MODEL.CLIP_ADAPTER.CLIP_MODEL_NAME = 'cpu', str(clip)
-    cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = QUERIES
+    if trains(request):
+        cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(seen(request['names']))
+    else:
+        cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = QUERIES
     describe(cfg.DATASETS.TRAIN[0], cfg.DATASETS.TEST[0], request)
-    model = importlib.import_module('detectron2.modeling').build_model(cfg).eval()
+    model = importlib.import_module('detectron2.modeling').build_model(cfg).train(trains(request))
     sharpen(model)
     torch.save(model.state_dict(), state_file(request))
     rows = text_rows(len(request['names']), 768)
     model.clip_adapter.text_feature_buffer = dict(zip(request['names'], rows, strict=True))
-    given = {**input_of(request), 'meta': dict(dataset_name=cfg.DATASETS.TEST[0])}
-    return lambda: model([given])[0]['sem_seg'].argmax(dim=0)
+    sets = cfg.DATASETS.TRAIN if trains(request) else cfg.DATASETS.TEST
+    given = {**input_of(request), 'meta': dict(dataset_name=sets[0])}
+    if not trains(request):
+        return lambda: model([given])[0]['sem_seg'].argmax(dim=0)
+    without_chance(model)
+    given['instances'] = their_truth(request)
+
+    def step() -> Tensor:
+        with torch.enable_grad():
+            return gradients_as_values(model([given]), model)
+
+    return step
 
 
 def ours(request: dict[str, Any]) -> Run:
@@ -60,17 +84,30 @@ def ours(request: dict[str, Any]) -> Run:
     arch = clip_arch(width=1024, layers=24, patch=14, embed=768)
     config.clip = dict(model='ViT-L-14', pretrained=None, arch=arch, quick_gelu=True)
     config.backbone.init_cfg = None
-    config.decode_head.num_queries = QUERIES
-    config.vocabulary, config.train_vocabulary = request['names'], seen(request['names'])
+    names, training = request['names'], trains(request)
+    if not training:
+        config.decode_head.num_queries = QUERIES
+    # A training takes the present words where it has none of its own.
+    config.vocabulary, config.train_vocabulary = (seen(names), None) if training else (names, seen(names))
     with DefaultScope.overwrite_default_scope('mmseg'):
-        model: Any = build_module(config).eval()
+        model: Any = build_module(config).train(training)
     state = convert(torch.load(state_file(request), weights_only=True), 'ovseg')
     load_into(model, state, source=str(state_file(request)))
-    model.set_class_embeddings(text_rows(len(request['names']), 768), Vocabulary.of(request['names']))
+    rows = text_rows(len(names), 768)
+    model.set_class_embeddings(rows[::2] if training else rows, Vocabulary.of(seen(names) if training else names))
     image = picture(request, normalised=False)[0] * 255
     sample = SegDataSample()
     sample.set_metainfo(dict(img_shape=tuple(request['size']), ori_shape=tuple(request['out'])))
     given = model.data_preprocessor({'inputs': [image.flip(0)], 'data_samples': [sample]}, training=False)
+    if training:
+        without_chance(model)
+        sample.gt_instances = our_truth(request)
+
+        def step() -> Tensor:
+            with torch.enable_grad():
+                return gradients_as_values(model.loss(given['inputs'], [sample]), model)
+
+        return step
 
     def run() -> Tensor:
         return model.predict(given['inputs'], given['data_samples'])[0].pred_sem_seg.data[0]

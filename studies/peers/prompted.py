@@ -1,7 +1,8 @@
 """DenseCLIP's authors' code, written for MMSegmentation 0.x, beside the suite's.
 
 Its package has the name of the suite's, so it is imported under another; what it takes from the old host is put where
-it looks for it. The authors encode the text anew for every window; in rows whose name ends in ``once``, once.
+it looks for it. The authors encode the text anew for every window; in rows whose name ends in ``once``, once. In a
+training step their text tower gets gradients, which its learning rate of 0 throws away; the suite's is frozen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from studies.peers.precision import in_precision
+from studies.peers.steps import gradients_as_values, label_map, trains, without_chance
 from studies.peers.theirs import Run, host_stack, picture, stub
 
 PACKAGE = 'authors_denseclip'
@@ -60,6 +62,15 @@ def load_package(folder: Path) -> Any:
     return package
 
 
+def truth(request: dict[str, Any]) -> Any:
+    """Labels of a training step."""
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    labels = label_map(request['size'], len(request['names']))
+    return SegDataSample(gt_sem_seg=PixelData(data=labels[None]), metainfo={'img_shape': tuple(request['size'])})
+
+
 def draw(model: nn.Module) -> None:
     """Random weights everywhere: some of theirs are not set before a checkpoint is read."""
     torch.manual_seed(0)
@@ -79,13 +90,25 @@ def theirs(request: dict[str, Any]) -> Run:
     settings.pop('type')
     settings.pretrained, settings.class_names = None, request['names']
     settings.decode_head.norm_cfg = dict(type='BN', requires_grad=True)
-    model: Any = package.DenseCLIP(**settings).eval()
+    settings.backbone.drop_path_rate = 0.0
+    model: Any = package.DenseCLIP(**settings).train(trains(request))
     draw(model)
     torch.save(model.state_dict(), state_file(request))
     if request['family'].endswith('once'):
         text = model.text_encoder(model.texts, model.contexts)
         model.text_encoder.forward = lambda *_: text
     inputs = picture(request)
+    if trains(request):
+        without_chance(model)
+        head = importlib.import_module('mmseg.models.decode_heads.decode_head').BaseDecodeHead
+        samples = [truth(request)]
+        head.forward_train = lambda self, inputs, *_: self.loss_by_feat(self(inputs), samples)
+
+        def step() -> Tensor:
+            with torch.enable_grad():
+                return gradients_as_values(model.forward_train(inputs, None, None), model)
+
+        return step
     meta = [dict(ori_shape=(*request['out'], 3), flip=False)]
     return lambda: model.inference(inputs, meta, True).argmax(dim=1)[0]
 
@@ -106,10 +129,21 @@ def ours(request: dict[str, Any]) -> Run:
     for part in ('backbone', 'text_encoder'):
         config[part].pretrained = None
     config.decode_head.norm_cfg = dict(type='BN', requires_grad=True)
+    if 'drop_path_rate' in config.backbone:
+        config.backbone.drop_path_rate = 0.0
     with DefaultScope.overwrite_default_scope('mmseg'):
-        model: Any = build_module(config).eval()
+        model: Any = build_module(config).train(trains(request))
     load_into(model, convert(torch.load(state_file(request), weights_only=True), 'denseclip'), source='the authors')
     inputs, size = picture(request), tuple(request['out'])
+    if trains(request):
+        without_chance(model)
+        samples = [truth(request)]
+
+        def step() -> Tensor:
+            with torch.enable_grad():
+                return gradients_as_values(model.loss(inputs, samples), model)
+
+        return step
 
     def run() -> Tensor:
         sample = SegDataSample(metainfo={'ori_shape': size, 'img_shape': tuple(request['size'])})

@@ -96,6 +96,7 @@ _METRIC: dict[str, Any] = dict(module='metrics', classes=150)
 _DENSECLIP = ('DenseCLIP', 'raoyongming/DenseCLIP', '5eda47f')
 _PROMPTED: dict[str, Any] = dict(module='prompted', classes=150, enlarged=1.0, needs='timm, mmcv, mmseg, ftfy, regex')
 _ONCE = 'its text, too, encoded once'
+_STEP = 'losses and gradients'
 
 ROWS = (
     Row('sclip', 'SCLIP', 'wangf3014/SCLIP', 'b56bd30', 'sclip', 'sclip', _GRID, (224, 112)),
@@ -136,13 +137,17 @@ ROWS = (
     ),
     Row('fcclip_semantic', *_FCCLIP, 'fcclip_semantic', '', (384, 512), note='ConvNeXt-B, 250 queries', **_MASKS),
     Row('fcclip_panoptic', *_FCCLIP, 'fcclip_panoptic', '', (384, 512), note=_SEGMENTS, **_MASKS),
+    Row('fcclip_step', *_FCCLIP, 'fcclip_step', '', (320, 320), note='ConvNeXt-B, losses and gradients', **_MASKS),
     Row('maft', *_MAFT, 'maft', '', (384, 512), note='ConvNeXt-B, 100 queries', **_MASKS),
     Row('maft_step', *_MAFT, 'maft_step', '', (320, 320), note='ConvNeXt-B, losses and gradients', **_MASKS),
     Row('ovseg', *_OVSEG, 'ovseg', '', (384, 512), note='Swin-B, ViT-L/14, 8 queries', **_REGIONS),
+    Row('ovseg_step', *_OVSEG, 'ovseg_step', '', (320, 320), note='Swin-B, losses and gradients', **_REGIONS),
     Row('denseclip_rn50', *_DENSECLIP, 'denseclip_rn50', '', (512, 688), (512, 341), **_PROMPTED),
     Row('denseclip_rn50_once', *_DENSECLIP, 'denseclip_rn50_once', '', (512, 688), (512, 341), note=_ONCE, **_PROMPTED),
     Row('denseclip_vit', *_DENSECLIP, 'denseclip_vit', '', (640, 848), (640, 426), **_PROMPTED),
     Row('denseclip_vit_once', *_DENSECLIP, 'denseclip_vit_once', '', (640, 848), (640, 426), note=_ONCE, **_PROMPTED),
+    Row('denseclip_rn50_step', *_DENSECLIP, 'denseclip_rn50_step', '', (512, 512), note=_STEP, **_PROMPTED),
+    Row('denseclip_vit_step', *_DENSECLIP, 'denseclip_vit_step', '', (640, 640), note=_STEP, **_PROMPTED),
     Row('iou', 'mmseg', 'PyPI', '1.2.2', 'iou', '', (480, 640), needs='', note='20 label maps scored', **_METRIC),
     Row(
         'pq', 'mmdet', 'PyPI', '3.3.0', 'pq', '', (480, 640), needs='', note='20 maps of 40 segments, as PNG', **_METRIC

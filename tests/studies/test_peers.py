@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from studies.peers import __main__ as peers
-from studies.peers import metrics
+from studies.peers import metrics, steps
 from studies.peers.__main__ import Side, main
 from studies.peers.precision import in_precision
 from studies.peers.rows import ROWS
@@ -122,8 +122,23 @@ def test_all_sides_run_in_turn_and_what_is_refused_leaves_its_cells_empty(tmp_pa
 
 
 def test_metrics_and_training_steps_have_no_further_precision():
-    without = {row.name for row in ROWS if not row.has_precisions}
-    assert {'maft_step', 'iou', 'pq'} <= without and not without & {'naclip', 'maft', 'winclip', 'ovseg'}
+    training = ['fcclip_step', 'maft_step', 'ovseg_step', 'denseclip_rn50_step', 'denseclip_vit_step']
+    assert [row.name for row in ROWS if not row.has_precisions] == [*training, 'iou', 'pq']
+
+
+def test_a_training_step_leaves_nothing_to_chance():
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.5, batch_first=True).train()
+    x = torch.randn(2, 5, 8)
+    assert not torch.equal(layer(x), layer(x))
+    assert torch.equal(steps.without_chance(layer)(x), layer(x))
+    loss = steps.gradients_as_values({'loss_a': layer(x).sum() ** 2, 'acc': torch.full((1,), 1e6)}, layer)
+    assert loss.shape == (1,) and 0 <= loss < 1e5 and all(p.grad is None for p in layer.parameters())
+
+
+def test_segments_and_labels_of_a_training_step_are_the_same_truth():
+    masks, labels, found = steps.ellipses((40, 60)), steps.segment_labels(7), steps.label_map((40, 60), 7)
+    assert masks[0].any() and (found[masks[0]] == labels[0]).all()
+    assert torch.equal(found != 255, masks.any(dim=0)) and set(found.unique().tolist()) <= {*labels.tolist(), 255}
 
 
 def test_a_side_runs_when_told_and_dies_with_its_last_words(tmp_path):
