@@ -30,6 +30,7 @@ _OTHERS = (
     'device',
     'trust',
     'compile',
+    'unknown',
 )
 """Options that ask for another model."""
 _OF_MASKS = ('task', 'things', 'score')
