@@ -56,7 +56,7 @@ GRAPHS = {
     'PMP, MAFT+': 6,
     'PMP, OVSeg': 9,
     'PMP, Mask2Former': 10,
-    'AnoVL': 3,
+    'AnoVL': 4,
     'WinCLIP': 6,
     'AprilGAN': 2,
     'SAM 3': 0,  # of transformers
@@ -87,7 +87,9 @@ def test_one_graph_per_region_and_none_for_a_third_size(name: str) -> None:
     counts = []
     for size, before in zip(SIZES, expected, strict=True):
         for key, value in look(name, model, size).items():
-            assert torch.equal(value, before[key]), (size, key)
+            # the plain model folds the norms of its neck, graphs do not: boxes and scores differ by rounding
+            same = torch.allclose if value.is_floating_point() else torch.equal
+            assert same(value, before[key]), (size, key)
         counts.append(counters['stats']['unique_graphs'])
     assert counts[0] == GRAPHS[name] and not counters['graph_break']
     assert counts[-1] == counts[-2], 'pictures of new sizes go on making graphs'

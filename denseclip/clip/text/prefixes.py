@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
-from denseclip.core.regions import GATHER, runner_of
+from denseclip.core.regions import GATHER, Recompute, runner_of
 from denseclip.weights.positions import exporting
 
 from ..blocks import ffn_branch, project_one, split_heads
@@ -77,9 +77,16 @@ def can_share(blocks: Any, tokens: Tensor) -> bool:
     """Whether :func:`ends_of` can run these blocks: nothing is trained, recorded as a graph or run in another way."""
     if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
-    if exporting() or tokens.is_meta or tokens.numel() == 0:
-        return False
-    return all(type(b) is ResidualAttentionBlock and runner_of(b) is None and GATHER not in b.__dict__ for b in blocks)
+    if exporting() or tokens.device.type != 'cpu' or tokens.numel() == 0:
+        return False  # elsewhere reading the tokens would wait for the device
+    return all(type(block) is ResidualAttentionBlock and _runs_as_it_is(block) for block in blocks)
+
+
+def _runs_as_it_is(block: nn.Module) -> bool:
+    """Whether nothing compiles, spreads or wraps it; without gradients there is nothing to compute again."""
+    runner = runner_of(block)
+    plain = runner is None or (isinstance(runner, Recompute) and runner.compiler is None)
+    return plain and GATHER not in block.__dict__
 
 
 def ends_of(blocks: Any, x: Tensor, texts: Beginnings) -> Tensor:
