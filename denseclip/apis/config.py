@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from denseclip.apis.errors import UserError
+from denseclip.core.words import shuffled
 from denseclip.datasets.sources import plain_datasets
 from denseclip.engine.config import load_config
 from denseclip.files.shipped import config_file
@@ -102,6 +103,29 @@ def dataset_meta(cfg: Config) -> Mapping[str, Any]:
     if dataset.get('metainfo'):
         return dataset['metainfo']
     return getattr(DATASETS.get(dataset['type']), 'METAINFO', {}) if dataset.get('type') else {}
+
+
+def check_trained_order(model: Any, meta: Mapping[str, Any], source: str | Path) -> None:
+    """Refuse weights that know the model's classes by other places than its config says.
+
+    Args:
+        model: Built from the config.
+        meta: Of the checkpoint.
+        source: The checkpoint, for the message.
+
+    Raises:
+        UserError: The model is closed-set, and its classes are the checkpoint's in another order.
+    """
+    vocabulary = getattr(model, 'vocabulary', None)
+    trained = (meta.get('dataset_meta') or {}).get('classes') or ()
+    if vocabulary is None or not getattr(model, 'closed_set', False) or not shuffled(vocabulary.names, trained):
+        return
+    place = next(k for k, (ours, theirs) in enumerate(zip(vocabulary.names, trained, strict=True)) if ours != theirs)
+    raise UserError(
+        f"the classes of '{source}' are those of the config in another order: class {place} was trained as "
+        f'"{trained[place]}" and is called "{vocabulary.names[place]}". Put model.vocabulary into the order of the '
+        f'training: {"; ".join(trained)}.'
+    )
 
 
 def _test_dataset(cfg: Config) -> Mapping[str, Any]:

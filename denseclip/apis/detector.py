@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from denseclip.apis.batches import run
-from denseclip.apis.config import build_transforms, inference_config, inference_steps
+from denseclip.apis.config import build_transforms, check_trained_order, inference_config, inference_steps
 from denseclip.apis.detection import Detections
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
@@ -72,6 +72,7 @@ class Detector(Predictor):
             raise UserError(f"{type(model).__name__} finds no boxes; use 'denseclip segment' for segmentation models.")
         checkpoint = read_training_file(str(weights), trust=trust)
         load_weights(model, checkpoint['state_dict'], source=weights, strict=True)
+        check_trained_order(model, checkpoint['meta'], weights)
         self.model: Any = model.to(place).eval()
         self.origin = Origin(cfg, str(weights))
         self.names = _class_names(model, checkpoint['meta'], cfg)

@@ -17,7 +17,14 @@ from torch import nn
 from denseclip.apis.active_words import ChoosesWords, choice_of
 from denseclip.apis.batches import described, run
 from denseclip.apis.confidence import Wishes, find_calibration
-from denseclip.apis.config import build_transforms, dataset_meta, inference_config, inference_steps, resizes
+from denseclip.apis.config import (
+    build_transforms,
+    check_trained_order,
+    dataset_meta,
+    inference_config,
+    inference_steps,
+    resizes,
+)
 from denseclip.apis.errors import UserError
 from denseclip.apis.images import ChannelOrder, ImageLike, Images, Picture, pictures_of
 from denseclip.apis.pixel_heads import TakesPixelHead, strangeness_of, without_unknown
@@ -116,6 +123,7 @@ class Inferencer(ChoosesWords, TakesPixelHead, Predictor):
         with Uninitialised() if bundled else nullcontext():
             model = MODELS.build(cfg.model)
         load_weights(model, checkpoint['state_dict'], source=weights, strict=True)
+        check_trained_order(model, checkpoint['meta'], weights)
         meta = checkpoint['meta'].get('dataset_meta') or dataset_meta(cfg)
         self._set_up(model.to(place), inference_steps(cfg), meta)
         self.origin = Origin(cfg, str(weights))

@@ -13,6 +13,11 @@ from denseclip.clip.vocabulary import Vocabulary, VocabularyError, VocabularyLik
 from denseclip.core.class_embeddings import ClassEmbeddings
 
 
+def shuffled(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether both are the same names, in another order."""
+    return list(names) != list(others) and sorted(names) == sorted(others)
+
+
 class TakesWords:
     """Mix-in of models that tell apart what words name.
 

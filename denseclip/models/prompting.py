@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from denseclip.clip.vocabulary import Vocabulary, VocabularyLike
 from denseclip.core.lazy_weights import warn_of_other_normalization
-from denseclip.core.words import TakesWords
+from denseclip.core.words import TakesWords, shuffled
 from denseclip.models.builder import build_module
 from denseclip.models.folded import Folding
 from denseclip.models.functional.matching import expected_text_map, pixel_text_score_map, visual_context
@@ -114,7 +114,9 @@ class TextPrompting(TakesWords):
         self.text_encoder = build_module(text_encoder)
         self.class_text = ClassText(options.templates, options.context_length, options.synonym_sampling)
         self._init_prompting(None if context_decoder is None else build_module(context_decoder), options.num_contexts)
-        self._take(self._with_known_background(Vocabulary.of(vocabulary)), None, None)
+        words = Vocabulary.of(vocabulary)
+        self._trained_names = words.names
+        self._take(self._with_known_background(words), None, None)
         self._check_sizes()
         warn_of_other_normalization(self, getattr(self.backbone, 'preprocess', None), type(self.backbone).__name__)
         neck = getattr(self, 'neck', None)
@@ -178,11 +180,19 @@ class TextPrompting(TakesWords):
         return ('none', 'prompts')
 
     def accept_vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Refuse another number of classes than a closed-set model is built for, and backgrounds it does not know."""
+        """Refuse what a closed-set model cannot follow, and backgrounds it does not know.
+
+        Its weights know classes by their places: other words may stand there, but not the same in another order.
+        """
         self._with_known_background(vocabulary)
         count, built_for = len(vocabulary.groups), self.class_text.num_classes
         if self.closed_set and count != built_for:
             raise ValueError(self._closed_set_message(built_for, count))
+        if self.closed_set and shuffled(vocabulary.names, self._trained_names):
+            raise ValueError(
+                'this model knows its classes by their places, and these are the same classes in another order: give '
+                f'them as {"; ".join(self._trained_names)}.'
+            )
         return vocabulary
 
     def _with_known_background(self, vocabulary: Vocabulary) -> Vocabulary:

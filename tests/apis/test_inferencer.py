@@ -117,6 +117,8 @@ def test_the_paper_s_model_has_a_fixed_number_of_classes(photo, preprocessor):
     with pytest.raises(UserError, match='built for 5 classes'):
         closed.segment(photo, 'sky; road')
     assert closed.segment(photo, 'a; b; c; d; e').names == ('a', 'b', 'c', 'd', 'e')
+    with pytest.raises(UserError, match='by their places'):
+        closed.segment(photo, '; '.join(CLASSES[::-1]))
 
 
 def test_a_plain_model_keeps_its_classes_and_colours(photo, preprocessor):

@@ -134,6 +134,15 @@ def test_closed_set_says_why():
         model.set_vocabulary('wall; sky')
 
 
+def test_closed_set_keeps_the_order_of_its_classes():
+    """Weights know them by their places; the same words in another order would be other classes' names."""
+    model = tiny_denseclip()
+    with pytest.raises(ValueError, match=f'by their places.*another order: give them as {"; ".join(CLASSES)}'):
+        model.set_vocabulary([*CLASSES[1:], CLASSES[0]])
+    assert model.vocabulary.names == tuple(CLASSES)
+    model.set_vocabulary(['anything', *CLASSES[1:]])
+
+
 def test_the_palette_is_kept_while_it_fits():
     model = tiny_denseclip(open_vocabulary=True)
     model.dataset_meta = dict(classes=CLASSES, palette=[[0, 0, 0]] * 5)
