@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,9 +27,21 @@ BY_CHANCE, LEFT_OUT, NOT_ACTIVE = 'no better than chance', 'left out', 'took no 
 _NOTHING_COLOUR = (128, 128, 128)
 
 
+def with_no_class(names: Sequence[str], called: str = BACKGROUND_NAME) -> tuple[str, ...]:
+    """Names of the classes, and one more for pixels of none.
+
+    Args:
+        names: Of the classes.
+        called: What it is called; ``no class`` where a class has this name, in any case.
+    """
+    taken = {name.casefold() for name in names}
+    others = ('no class' if number == 1 else f'no class {number}' for number in itertools.count(1))
+    return (*names, next(name for name in itertools.chain([called], others) if name not in taken))
+
+
 def result_names(vocabulary: Vocabulary) -> tuple[str, ...]:
     """Name of every label that a result can hold: the classes, then the background when the policy makes one."""
-    return vocabulary.names if vocabulary.background == 'none' else (*vocabulary.names, BACKGROUND_NAME)
+    return vocabulary.names if vocabulary.background == 'none' else with_no_class(vocabulary.names)
 
 
 @dataclass(frozen=True)
@@ -101,7 +114,7 @@ class Segmentation(AreaResult):
     def __post_init__(self) -> None:
         names = result_names(self.vocabulary)
         if self.label_map.size and int(self.label_map.max()) == len(names):
-            names = (*names, NOTHING_NAME)
+            names = with_no_class(names, NOTHING_NAME)
             object.__setattr__(self, 'palette', np.vstack([self.palette, np.array([_NOTHING_COLOUR], np.uint8)]))
         object.__setattr__(self, '_names', names)
         if self.scores is not None:
@@ -111,7 +124,10 @@ class Segmentation(AreaResult):
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Name of every label: the classes, then ``background`` or ``nothing`` where there are such pixels."""
+        """Name of every label: the classes, then ``background`` or ``nothing`` where there are such pixels.
+
+        Where a class has that name, theirs is ``no class``.
+        """
         return self._names  # type: ignore[attr-defined]
 
     def areas(self) -> list[ClassArea]:

@@ -51,6 +51,23 @@ def test_a_class_may_be_called_background():
     np.testing.assert_array_equal(result.mask('background'), [[True, False]])
 
 
+@pytest.mark.parametrize(
+    ('words', 'options', 'labels', 'names'),
+    [
+        ('background; car', dict(background='prompts', background_names=('wall',)), (0, 1, 2), ('no class',)),
+        ('Background; no class', dict(background='learned'), (0, 1, 2), ('no class 2',)),
+        ('sky; nothing', {}, (0, 1, 2), ('no class',)),
+        ('background; nothing', dict(background='learned'), (0, 1, 2, 3), ('no class', 'no class 2')),
+    ],
+)
+def test_no_two_labels_have_one_name(words, options, labels, names):
+    result = make(words, labels=(labels,), **options)
+    assert result.names == (*result.vocabulary.names, *names)
+    for label, name in enumerate(result.names):
+        np.testing.assert_array_equal(result.mask(name), result.label_map == label)
+    assert [area.name for area in result.areas()] == list(result.names)
+
+
 def test_save(tmp_path):
     result = make()
     files = result.save(tmp_path / 'out', 'shot')

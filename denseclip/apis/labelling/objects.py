@@ -123,9 +123,7 @@ def _left_over(result: Result, size: tuple[int, int]) -> np.ndarray | None:
     """
     if not isinstance(result, Segmentation):
         return np.ones(size, dtype=bool)
-    label = _classes(result)
-    known = label < len(result.names) and result.names[label] == BACKGROUND_NAME
-    return result.label_map == label if known else None
+    return result.label_map == _classes(result) if result.vocabulary.background != 'none' else None
 
 
 def _parts(region: Region, rules: Rules, size: tuple[int, int]) -> Iterator[tuple[Region, np.ndarray | None]]:

@@ -9,7 +9,7 @@ import yaml
 
 from denseclip.apis.labelling.objects import LabelObject
 from denseclip.apis.labelling.store import Record, Run
-from denseclip.apis.segmentation import BACKGROUND_NAME
+from denseclip.apis.segmentation import with_no_class
 from denseclip.structures.outlines import keyhole
 from denseclip.visualization.label_png import encode_label_png
 from denseclip.visualization.palette import palette_for
@@ -27,7 +27,7 @@ def class_list(records: Sequence[Record], run: Run) -> Iterator[tuple[str, str]]
 
 def mask_names(run: Run) -> tuple[str, ...]:
     """Classes of the label maps: the background is one of them where the model sees one."""
-    return (*run.names, BACKGROUND_NAME) if run.background else run.names
+    return with_no_class(run.names) if run.background else run.names
 
 
 def label_map(objects: Sequence[LabelObject], size: tuple[int, int]) -> np.ndarray:

@@ -22,6 +22,7 @@ from denseclip.apis.errors import UserError
 from denseclip.apis.labelling.cluster.places import PARTS, Place
 from denseclip.apis.labelling.objects import LabelObject
 from denseclip.apis.labelling.store import Run
+from denseclip.apis.segmentation import with_no_class
 from denseclip.files.damage import is_damage
 
 _FACTS = b'denseclip'
@@ -134,7 +135,7 @@ def row(
         objects: What was found.
         run: Names of the classes.
     """
-    names = (*run.names, 'background')
+    names = with_no_class(run.names)
     found = [
         {
             'id': entry.id,

@@ -20,6 +20,7 @@ from denseclip.apis.labelling.objects import Rules
 from denseclip.apis.labelling.order import Order, run_of
 from denseclip.apis.labelling.store import Run
 from denseclip.apis.predictor import Predictor
+from denseclip.apis.segmentation import with_no_class
 from denseclip.files.ours import ConversionError, check_apart
 
 LAYOUT = 'parquet'
@@ -173,7 +174,7 @@ def finish(place: Place, header: Header) -> Sharded:
         for name in place.names(TRIES):  # of shards whose mark could not be taken away, or that ran twice
             place.remove(f'{TRIES}/{name}')
         place.sweep()
-    names = (*header.run.names, 'background')
+    names = with_no_class(header.run.names)
     counts = {name: objects[label] for label, name in enumerate(names) if objects[label]}
     return Sharded(
         place, header, pictures, 0, counts, count, tuple(shown), tuple((shard, _NO_PART) for shard in sorted(left))
