@@ -80,6 +80,11 @@ class DepthwiseConv2d(nn.Conv2d):
         return wanted and place and not torch.compiler.is_compiling()
 
 
+def pads_as_tensorflow(conv: nn.Module) -> bool:
+    """Whether it is timm's ``Conv2dSame``, or stands for one: its padding depends on the size of the maps."""
+    return type(conv).__name__ == 'Conv2dSame' or (isinstance(conv, DepthwiseConv2d) and conv.same)
+
+
 def use_own_depthwise(network: nn.Module) -> None:
     """Replace depthwise convolutions where that makes training faster, in place; names and weights stay."""
     for module in list(network.modules()):

@@ -65,7 +65,7 @@ class BoxGraph(ImageGraph):
 
     def forward(self, images: Tensor, text: Tensor, size: Tensor, least: Tensor) -> tuple[Tensor, ...]:
         """Boxes, scores, labels and masks of a picture (1, 3, H, W) for class embeddings (K, E)."""
-        return self.objects(self.model._pyramid(self.model.match(images, text[None])), size, least)
+        return self.objects(self.model.pyramid(self.model.match(images, text[None]).levels), size, least)
 
     def objects(self, pyramid: Sequence[Tensor], size: Tensor, least: Tensor) -> tuple[Tensor, ...]:
         """Outputs for the inputs of the heads."""

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from mmseg.models.utils.wrappers import Upsample
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
+from denseclip.core.depthwise import pads_as_tensorflow
 from denseclip.export.errors import ExportError
 from denseclip.export.swin import FreePatchMerging, FreeWindowAttention, WholePadding
 
@@ -24,19 +24,19 @@ ModuleT = TypeVar('ModuleT', bound=nn.Module)
 class SameConv(nn.Module):
     """TensorFlow's convolution with padding "same", in ONNX one operator that pads by itself.
 
-    timm's layer computes the padding with Python's numbers.
+    Such layers compute the padding with Python's numbers.
 
     Args:
-        conv: timm's layer; its parameters are shared.
+        conv: timm's ``Conv2dSame``, or the suite's depthwise one; its parameters are shared.
     """
 
-    def __init__(self, conv: Conv2dSame) -> None:
+    def __init__(self, conv: nn.Module) -> None:
         super().__init__()
-        self.conv = conv
+        self.conv: Any = conv
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', ceil(H / s), ceil(W / s))."""
-        conv: Any = self.conv
+        conv = self.conv
         if not torch.onnx.is_in_onnx_export():
             return F.conv2d(self._padded(x), conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
         parts = [x, conv.weight] if conv.bias is None else [x, conv.weight, conv.bias]
@@ -103,7 +103,7 @@ def ready_for_export(model: ModuleT) -> ModuleT:
 
 
 def _substitute(layer: nn.Module) -> nn.Module | None:
-    if isinstance(layer, Conv2dSame):
+    if pads_as_tensorflow(layer):
         return SameConv(layer)
     if isinstance(layer, Upsample) and not layer.size:
         factor: Any = layer.scale_factor

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from denseclip.core.depthwise import DepthwiseConv2d
+from denseclip.core.depthwise import DepthwiseConv2d, pads_as_tensorflow
 from denseclip.core.packed_conv import PackedConv, can_pack
 from denseclip.core.regions import runs_as_written
 
@@ -97,7 +97,7 @@ def folded(network: nn.Module) -> Any:
                     setattr(module, name, part)
         for module in list(twin.modules()):
             for name, child in module.named_children():
-                if _pads_as_tensorflow(child) and _is_simple(child):
+                if pads_as_tensorflow(child) and _is_simple(child):
                     setattr(module, name, _FoldedConv(child, nn.Identity()))
                 elif _is_layer(child):
                     layer: Any = child
@@ -182,7 +182,7 @@ class _FoldedConv(nn.Module):
 
     def __init__(self, conv: Any, activation: nn.Module) -> None:
         super().__init__()
-        self.same = _pads_as_tensorflow(conv)
+        self.same = pads_as_tensorflow(conv)
         self.padding: Any = conv.padding
         self.conv = PackedConv(conv.weight, conv.bias, conv.stride, conv.groups, activation)
 
@@ -198,13 +198,9 @@ class _FoldedConv(nn.Module):
         return conv(x, (down, across), (pads[0] % 2, pads[1] % 2))
 
 
-def _pads_as_tensorflow(conv: nn.Module) -> bool:
-    return type(conv).__name__ == 'Conv2dSame' or (isinstance(conv, DepthwiseConv2d) and conv.same)
-
-
 def _is_simple(conv: Any) -> bool:
     """Whether it is nothing but a convolution, or timm's ``Conv2dSame``, without dilation."""
-    if type(conv) not in (nn.Conv2d, DepthwiseConv2d) and not _pads_as_tensorflow(conv):
+    if type(conv) not in (nn.Conv2d, DepthwiseConv2d) and not pads_as_tensorflow(conv):
         return False
     return conv.dilation == (1, 1) and conv.padding_mode == 'zeros' and not isinstance(conv.padding, str)
 
