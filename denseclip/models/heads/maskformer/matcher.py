@@ -10,6 +10,7 @@ from mmdet.models.task_modules.assigners import ClassificationCost, DiceCost
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
 
 from denseclip.core.precision import full_precision
 
@@ -45,9 +46,10 @@ class FocalMaskCost:
             Costs (Q, n).
         """
         logits, inside = predicted.masks.flatten(1), true.masks.flatten(1).to(predicted.masks.dtype)
-        probability = logits.sigmoid()
-        missed = self.alpha * (1 - probability).pow(self.gamma) * F.softplus(-logits)
-        invented = (1 - self.alpha) * probability.pow(self.gamma) * F.softplus(logits)
+        missed, invented = (
+            sigmoid_focal_loss(logits, truth, self.alpha, self.gamma)
+            for truth in (torch.ones_like(logits), torch.zeros_like(logits))
+        )
         return self.weight * (missed @ inside.T + invented @ (1 - inside).T) / logits.shape[1]
 
 
