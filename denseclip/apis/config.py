@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from denseclip.apis.errors import UserError
-from denseclip.core.words import shuffled
+from denseclip.core.words import letters_of, shuffled
 from denseclip.datasets.sources import plain_datasets
 from denseclip.engine.config import load_config
 from denseclip.files.shipped import config_file
@@ -120,7 +120,8 @@ def check_trained_order(model: Any, meta: Mapping[str, Any], source: str | Path)
     trained = (meta.get('dataset_meta') or {}).get('classes') or ()
     if vocabulary is None or not getattr(model, 'closed_set', False) or not shuffled(vocabulary.names, trained):
         return
-    place = next(k for k, (ours, theirs) in enumerate(zip(vocabulary.names, trained, strict=True)) if ours != theirs)
+    pairs = enumerate(zip(vocabulary.names, trained, strict=True))
+    place = next(k for k, (ours, theirs) in pairs if letters_of(ours) != letters_of(theirs))
     raise UserError(
         f"the classes of '{source}' are those of the config in another order: class {place} was trained as "
         f'"{trained[place]}" and is called "{vocabulary.names[place]}". Put model.vocabulary into the order of the '

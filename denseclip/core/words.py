@@ -13,9 +13,15 @@ from denseclip.clip.vocabulary import Vocabulary, VocabularyError, VocabularyLik
 from denseclip.core.class_embeddings import ClassEmbeddings
 
 
+def letters_of(name: str) -> str:
+    """Letters and digits of a class name: data sets write SignSymbol, sign_symbol or "sign symbol"."""
+    return ''.join(character for character in name.casefold() if character.isalnum()) or name
+
+
 def shuffled(names: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether both are the same names, in another order."""
-    return list(names) != list(others) and sorted(names) == sorted(others)
+    """Whether both are the same names, however they are written, in another order."""
+    ours, theirs = list(map(letters_of, names)), list(map(letters_of, others))
+    return ours != theirs and sorted(ours) == sorted(theirs)
 
 
 class TakesWords:

@@ -11,6 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
+from denseclip.core.words import letters_of, shuffled
 from denseclip.datasets.named_coco import shifted_label
 from denseclip.recipes import ignored_label
 
@@ -200,29 +201,23 @@ def compare_vocabulary(names: list[str], classes: list[str], role: str) -> str |
             'Set model.vocabulary to the classes of this data set (or pass --vocabulary FILE), or choose the data set '
             'that belongs to the model.'
         )
-    ours, theirs = [_plain(name) for name in names], [_plain(name) for name in classes]
-    if ours == theirs:
-        return None
-    if sorted(ours) == sorted(theirs):
+    if shuffled(names, classes):
         return (
             f'the classes of the model and of the {role} set are the same, but in another order: label 0 is '
             f'"{classes[0]}" in the data and "{names[0]}" in the model. Scores will be wrong unless this is intended: '
             'order model.vocabulary as the data set does.'
         )
-    pairs = [
+    differing = [
         f'{label} "{theirs}" is called "{ours}"'
         for label, (ours, theirs) in enumerate(zip(names, classes, strict=True))
+        if letters_of(ours) != letters_of(theirs)
     ]
-    differing = [pair for pair, a, b in zip(pairs, ours, theirs, strict=True) if a != b]
+    if not differing:
+        return None
     return (
         f'{len(differing)} of {len(classes)} classes of the {role} set have another name in the model: '
         f'{_short(differing)}. Fine for synonyms; otherwise check the order of model.vocabulary.'
     )
-
-
-def _plain(name: str) -> str:
-    """Letters and digits only: data sets write SignSymbol, sign_symbol or "sign symbol"."""
-    return ''.join(character for character in name.casefold() if character.isalnum()) or name
 
 
 def _short(items: list[str], most: int = 6) -> str:
