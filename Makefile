@@ -18,7 +18,8 @@ FLAGS  ?=
 PICTURES ?= docs/assets
 # Test processes; each runs its models on one thread.
 JOBS   ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
+# A process that dies is not replaced: xdist would give the next one the test that killed it, again and again.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --max-worker-restart 0
 
 .PHONY: demo test test-fast lint docs page clicks loop sbom audit chaos clean
 

@@ -94,7 +94,7 @@ RAY = [
     'ray[data]>=2.60',  # label --engine ray; the first one that was tried. Brings pyarrow, fsspec
 ]
 TEST = [
-    'pytest>=8',
+    'pytest>=9',
     'pytest-xdist>=3.6',  # the suite on all cores
     'hypothesis>=6',
     'setuptools>=77.0.3',  # lists what a wheel would hold
