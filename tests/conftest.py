@@ -1,6 +1,8 @@
 """Import the package before any test module: it makes ``mmseg`` and ``mmdet`` importable on this host."""
 
 import gc
+import os
+import sys
 
 import pytest
 import torch
@@ -8,6 +10,13 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 import denseclip  # noqa: F401
+
+# Many tests start processes, and the workers of a run collect the same files: each is compiled once.
+sys.dont_write_bytecode = False
+os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
+
+# Ray and notebooks import jsonschema, which compiles a grammar of addresses for seconds where this package is there.
+sys.modules['rfc3987_syntax'] = None  # type: ignore[assignment]
 
 
 def pytest_collection_finish() -> None:

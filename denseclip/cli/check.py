@@ -19,6 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--num-workers', type=at_least(0), default=2, help='threads that decode files (default: 2)')
     parser.add_argument('--max-problems', type=at_least(0), default=20, help='lines shown of each kind of problem')
     add_cfg_options(parser, '--cfg-options')
+    parser.set_defaults(lean=True)
 
 
 def run(args: argparse.Namespace) -> int:

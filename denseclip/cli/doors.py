@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 from denseclip.cli.programs import add_debug_option
@@ -52,6 +55,9 @@ def run_alone(command: Command, argv: Sequence[str], script: str) -> int:
     add_debug_option(parser)
     args = parser.parse_args(argv)
     args.typed = shlex.join(['python', f'tools/{parser.prog}', *argv])
+    own = getattr(sys.modules['__main__'], '__file__', None)
+    if getattr(args, 'lean', False) and own is not None and Path(own).name == script:  # the process is the script's own
+        import_module('denseclip.compat.lean').start_lean()
     return command.run(args)
 
 

@@ -117,12 +117,15 @@ def _unknown_type(error: BaseException, text: str) -> str | None:
 
 def _registered(kind: str) -> list[str]:
     """Names in the registry of a kind and in those of the host packages."""
+    from denseclip.compat.lean import import_whole
+
     registry = sys.modules.get('mmengine.registry')
     roots = [value for value in vars(registry).values() if getattr(value, 'name', None) == kind] if registry else []
     names: set[str] = set()
     while roots:
         root = roots.pop()
         if hasattr(root, 'module_dict') and hasattr(root, 'children'):
+            import_whole(root._locations)
             names.update(root.module_dict)
             roots.extend(root.children.values())
     return sorted(names)

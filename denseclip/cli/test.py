@@ -46,6 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_compute_options(parser)
     add_trust(parser)
     add_launcher(parser)
+    parser.set_defaults(lean=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -56,6 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_trust(parser)
     add_launcher(parser)
+    parser.set_defaults(lean=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from denseclip.cli import COMMANDS, benchmark, stress
+from denseclip.cli import COMMANDS, benchmark, stress, train
+from denseclip.cli.doors import run_alone
 from denseclip.cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -28,14 +29,24 @@ print(time.process_time(), len(sys.modules), 'torch' in sys.modules or 'mmengine
 @pytest.mark.parametrize('words', [['--help'], *([name, '--help'] for name in COMMANDS)], ids=lambda w: w[0])
 def test_help_is_light(words: list[str]) -> None:
     command = [sys.executable, '-c', ASK, *words]
-    runs = [
-        subprocess.run(
-            command, capture_output=True, text=True, check=True, env={'PYTHONPATH': str(ROOT)}
-        ).stdout.split()
-        for _ in range(2)  # the first may compile
-    ]
-    seconds, modules, heavy = float(runs[1][0]), int(runs[1][1]), runs[1][2]
+    for _ in range(2):  # the first may compile
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={'PYTHONPATH': str(ROOT)})
+        seconds, modules, heavy = done.stdout.split()
+        if float(seconds) <= LIMIT_SECONDS:
+            break
     assert heavy == 'False' and int(modules) <= LIMIT_MODULES and float(seconds) <= LIMIT_SECONDS
+
+
+@pytest.mark.parametrize(('program', 'lean'), [('/somewhere/tools/train.py', True), ('/bin/pytest', False)])
+def test_a_script_starts_lean_in_a_process_of_its_own(program: str, lean: bool, monkeypatch) -> None:
+    started: list[bool] = []
+    monkeypatch.setattr('denseclip.compat.lean.start_lean', lambda: started.append(True))
+    monkeypatch.setattr(sys.modules['__main__'], '__file__', program, raising=False)
+    with pytest.raises(SystemExit):
+        run_alone(train, ['--nonsense'], 'train.py')
+    with pytest.raises(ValueError, match=r'gone\.py'):
+        run_alone(train, ['gone.py'], 'train.py')
+    assert started == [True] * lean
 
 
 def test_benchmark_has_the_defaults_of_its_options() -> None:

@@ -2,14 +2,15 @@
 
 import os
 import socket
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, FUNCTIONS, MODELS
+from mmengine.runner import Runner
+from two_processes import in_two_processes
 
 from denseclip.compat import distributed
 
@@ -149,89 +150,63 @@ def test_unknown_launcher():
         distributed.prepare('horovod')
 
 
-TRAINING = """
-import sys
-import torch
-from mmengine.config import Config
-from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, FUNCTIONS, MODELS
-from mmengine.runner import Runner
-from denseclip.compat import distributed
+def train(work_dir):
+    """A training in one of two processes; what it registers stays there."""
+    distributed.has_accelerator = lambda: False
 
-@MODELS.register_module()
-class Toy(BaseModel):
-    def __init__(self, norm_cfg):
-        super().__init__()
-        self.layer = torch.nn.Linear(2, 3)
-        self.norm = MODELS.build(dict(norm_cfg, num_features=3))
+    @MODELS.register_module()
+    class Toy(BaseModel):
+        def __init__(self, norm_cfg):
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 3)
+            self.norm = MODELS.build(dict(norm_cfg, num_features=3))
 
-    def forward(self, inputs, mode='tensor'):
-        return {'loss': self.norm(self.layer(torch.stack(inputs))[..., None, None]).square().mean()}
+        def forward(self, inputs, mode='tensor'):
+            return {'loss': self.norm(self.layer(torch.stack(inputs))[..., None, None]).square().mean()}
 
-@DATASETS.register_module()
-class Points(torch.utils.data.Dataset):
-    def __len__(self):
-        return 8
+    @DATASETS.register_module()
+    class Points(torch.utils.data.Dataset):
+        def __len__(self):
+            return 8
 
-    def __getitem__(self, index):
-        return torch.tensor([float(index), index * index / 4 - 1])
+        def __getitem__(self, index):
+            return torch.tensor([float(index), index * index / 4 - 1])
 
-@FUNCTIONS.register_module()
-def as_inputs(samples):
-    return {'inputs': samples}
+    @FUNCTIONS.register_module()
+    def as_inputs(samples):
+        return {'inputs': samples}
 
-cfg = Config(dict(
-    model=dict(type='Toy', norm_cfg=dict(type='SyncBN')), launcher='pytorch', work_dir=sys.argv[1],
-    train_dataloader=dict(batch_size=2, num_workers=0, dataset=dict(type='Points'),
-                          sampler=dict(type='DefaultSampler', shuffle=False),
-                          collate_fn=dict(type='as_inputs')),
-    train_cfg=dict(by_epoch=False, max_iters=2), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5)),
-    randomness=dict(seed=0), log_level='ERROR', experiment_name='gloo'))
-import mmcv.cnn
-distributed.prepare('pytorch', cfg)
-runner = Runner.from_cfg(cfg)
-before = runner.model.module.layer.weight.detach().clone()
-runner.train()
-weight = runner.model.module.layer.weight.detach()
-assert not torch.equal(weight, before)
-gathered = [torch.empty_like(weight) for _ in range(torch.distributed.get_world_size())]
-torch.distributed.all_gather(gathered, weight)
-assert all(torch.equal(other, weight) for other in gathered)
-assert type(runner.model.module.norm).__name__ == 'BatchNorm2d', runner.model.module.norm
-torch.distributed.destroy_process_group()
-print('trained', len(gathered))
-"""
-
-
-@pytest.mark.slow
-def test_training_in_two_processes(tmp_path):
-    root = Path(distributed.__file__).parents[2]
-    environment = dict(
-        os.environ,
-        PYTHONPATH=str(root),
-        OMP_NUM_THREADS='1',
-        CUDA_VISIBLE_DEVICES='',
-        WORLD_SIZE='2',
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=_free_port(),
+    loader = dict(
+        batch_size=2,
+        num_workers=0,
+        dataset=dict(type='Points'),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='as_inputs'),
     )
-    script = tmp_path / 'train.py'
-    script.write_text(TRAINING)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path / 'work')],
-            env=dict(environment, RANK=str(rank), LOCAL_RANK=str(rank)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+    cfg = Config(
+        dict(
+            model=dict(type='Toy', norm_cfg=dict(type='SyncBN')),
+            launcher='pytorch',
+            work_dir=str(work_dir),
+            train_dataloader=loader,
+            train_cfg=dict(by_epoch=False, max_iters=2),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5)),
+            randomness=dict(seed=0),
+            log_level='ERROR',
+            experiment_name='gloo',
         )
-        for rank in range(2)
-    ]
-    try:
-        for worker in workers:
-            out, err = worker.communicate(timeout=900)
-            assert worker.returncode == 0, err[-3000:]
-            assert out.strip().endswith('trained 2')
-    finally:
-        for worker in workers:  # the other one would wait for a partner that has died
-            worker.kill()
+    )
+    distributed.prepare('pytorch', cfg)
+    runner = Runner.from_cfg(cfg)
+    before = runner.model.module.layer.weight.detach().clone()
+    runner.train()
+    weight = runner.model.module.layer.weight.detach()
+    assert not torch.equal(weight, before)
+    gathered = [torch.empty_like(weight) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(gathered, weight)
+    assert len(gathered) == 2 and all(torch.equal(other, weight) for other in gathered)
+    assert type(runner.model.module.norm).__name__ == 'BatchNorm2d', runner.model.module.norm
+
+
+def test_training_in_two_processes(tmp_path):
+    in_two_processes(train, tmp_path)

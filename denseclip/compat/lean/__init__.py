@@ -1,20 +1,21 @@
-"""A lean start for commands that look at pictures: the host stack is imported as far as the model needs it.
+"""A lean start for commands that run models: the host stack is imported as far as the model needs it.
 
 Python imports a package before any of its modules, and the ``__init__`` of the host's packages import all they have:
 every model, and with them scikit-learn, transformers, matplotlib and a compiler. :func:`start_lean` makes packages
 import a module when it is asked for (:mod:`.packages`), registries find models so (:mod:`.registries`), a few imports
 wait (:mod:`.deferred`), and PyTorch notes where its operators are defined without reading files (:mod:`.sources`). All
-names stay where they are, for user's code, too; only what nobody asks for is never imported. Training, testing and the
-Python API do not use it.
+names stay where they are, for user's code, too; only what nobody asks for is never imported. The Python API does not
+use it.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 
 from .deferred import DeferredImports, Statement
-from .packages import LazyPackages
+from .packages import LazyPackages, run_whole
 
 _LAZY = (
     'denseclip.clip.text',
@@ -81,6 +82,17 @@ def start_lean() -> None:
 def is_lean() -> bool:
     """Whether this process is a command's own, in which :func:`start_lean` was called."""
     return any(isinstance(finder, LazyPackages) for finder in sys.meta_path)
+
+
+def import_whole(packages: Iterable[str]) -> None:
+    """Import what a lean start left out of packages that are in use.
+
+    Args:
+        packages: Full names; others, and those of which nothing is imported, stay as they are.
+    """
+    for package in packages:
+        if package in sys.modules:
+            run_whole(sys.modules[package])
 
 
 def _is_lazy(package: str) -> bool:

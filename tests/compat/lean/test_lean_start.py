@@ -31,55 +31,29 @@ from denseclip.cli.main import main
 sys.argv[1:] = ['segment', {picture!r}, '--classes', 'sky; road', '--out', {out!r}, '-q']
 assert main() == 0
 """
-
-
-def run(code):
-    result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
-
-
-@pytest.fixture
-def segment(tmp_path):
-    picture = tmp_path / 'picture.png'
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), 'uint8')).save(picture)
-    return SEGMENT.format(picture=str(picture), out=str(tmp_path / 'out'))
-
-
-@pytest.mark.slow
-def test_the_bundled_model_needs_no_other(segment):
-    code = f"""{segment}
-print(json.dumps([len(sys.modules), sorted(set({HEAVY!r}) & set(sys.modules))]))
+BUNDLED = f"""
+answers = {{}}
+answers['bundled'] = [len(sys.modules), sorted(set({HEAVY!r}) & set(sys.modules))]
 """
-    count, heavy = run(code)
-    assert heavy == []
-    assert count < 2500
-
-
-@pytest.mark.slow
-def test_a_clip_needs_no_transformers_until_its_text_tower_is_one_of_theirs(tmp_path):
-    shots = tmp_path / 'shots'
-    shots.mkdir()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), 'uint8')).save(shots / 'part.png')
-    found = run(f"""
-import json, sys
-from denseclip.cli.main import main
-sys.argv[1:] = ['anomaly', {str(shots)!r}, '--method', 'anovl', '--object', 'nut', '-q']
-sys.argv += ['--clip', 'local-dir:checkpoints/miniworld_clip', '--out', {str(tmp_path / 'out')!r}]
+CLIP = """
+sys.argv[1:] = ['anomaly', {shots!r}, '--method', 'anovl', '--object', 'nut', '-q']
+sys.argv += ['--clip', 'local-dir:checkpoints/miniworld_clip', '--out', {out!r}]
 assert main() == 0
 heavy = sorted({{'transformers', 'huggingface_hub', 'sklearn'}} & set(sys.modules))
 import open_clip.model
 waiting = type(open_clip.model.HFTextEncoder).__name__
 open_clip.model.HFTextEncoder.forward
 from open_clip.hf_model import HFTextEncoder
-print(json.dumps([heavy, waiting, open_clip.model.HFTextEncoder is HFTextEncoder, 'transformers' in sys.modules]))
-""")
-    assert found == [[], 'Deferred', True, True]
-
-
-@pytest.mark.slow
-def test_what_was_not_imported_is_there_when_it_is_asked_for(segment):
-    code = f"""{segment}
+same = open_clip.model.HFTextEncoder is HFTextEncoder
+answers['clip'] = [heavy, waiting, same, 'transformers' in sys.modules]
+"""
+ASKED = """
+from mmseg.registry import MODELS as SEG
+from denseclip.cli.sentences import one_line
+try:
+    SEG.build(dict(type='PSPHaed'))
+except KeyError as error:
+    misspelt = one_line(error)
 import mmdet.utils.split_batch
 import mmseg.models
 from mmdet.utils import split_batch
@@ -87,14 +61,14 @@ from mmdet.models import MaskRCNN
 from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
 from mmseg.models import EncoderDecoder, build_segmentor
 from mmseg.models.decode_heads import *
-from mmseg.registry import MODELS as SEG
 import open_clip, timm, torchvision
 
 @SEG.register_module(force=True)
 class FCNHead(SEG.get('PSPHead')):
     pass
 
-print(json.dumps({{
+answers['asked'] = {
+    'misspelt': misspelt,
     'functions': [callable(split_batch), callable(build_segmentor), callable(open_clip.create_model)],
     'registries': [
         SEG.get('EncoderDecoder') is EncoderDecoder,
@@ -108,9 +82,45 @@ print(json.dumps({{
     'built': type(MODELS.build(dict(type='mmdet.FocalLoss'))).__module__,
     'data': torchvision.datasets.FakeData(1)[0][1] is not None and 'MNIST' in dir(torchvision.datasets),
     'everything': hasattr(mmseg.models, 'VisionTransformer') and not hasattr(mmseg.models, 'NoSuchModel'),
-}}))
+}
+print(json.dumps(answers))
 """
-    found = run(code)
+
+
+def run(code):
+    result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope='module')
+def answers(tmp_path_factory):
+    """Of one process that looks at a picture with the bundled model, then with a CLIP, then asks for other things."""
+    folder = tmp_path_factory.mktemp('lean')
+    picture = folder / 'shots' / 'picture.png'
+    picture.parent.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), 'uint8')).save(picture)
+    first = SEGMENT.format(picture=str(picture), out=str(folder / 'segmented'))
+    second = CLIP.format(shots=str(picture.parent), out=str(folder / 'inspected'))
+    return run(first + BUNDLED + second + ASKED)
+
+
+@pytest.mark.slow
+def test_the_bundled_model_needs_no_other(answers):
+    count, heavy = answers['bundled']
+    assert heavy == []
+    assert count < 2500
+
+
+@pytest.mark.slow
+def test_a_clip_needs_no_transformers_until_its_text_tower_is_one_of_theirs(answers):
+    assert answers['clip'] == [[], 'Deferred', True, True]
+
+
+@pytest.mark.slow
+def test_what_was_not_imported_is_there_when_it_is_asked_for(answers):
+    found = answers['asked']
+    assert "'PSPHaed' is no known model; did you mean PSPHead" in found['misspelt']
     assert all(found['functions'])
     assert all(found['registries'])
     assert found['timm'] is True

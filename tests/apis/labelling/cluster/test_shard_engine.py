@@ -18,9 +18,13 @@ COUNT = 12
 @pytest.fixture(scope='module')
 def ray(tmp_path_factory):
     """A cluster of two cores, whose processes find the helpers of the tests, and stand in another folder."""
+    elsewhere = tmp_path_factory.mktemp('elsewhere')
+    # What conftest keeps from being imported here, for the processes of the cluster.
+    (elsewhere / 'rfc3987_syntax.py').write_text("raise ImportError('not for tests')")
+    folders = [str(elsewhere), *(os.path.abspath(folder) for folder in filter(None, sys.path))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('PYTHONPATH', os.pathsep.join(os.path.abspath(folder) for folder in filter(None, sys.path)))
-        patch.chdir(tmp_path_factory.mktemp('elsewhere'))
+        patch.setenv('PYTHONPATH', os.pathsep.join(folders))
+        patch.chdir(elsewhere)
         found = engine.need_ray()
         engine.start(found, 96 * 2**20, {'num_cpus': 2, 'log_to_driver': False, 'logging_level': 'ERROR'})
         yield found
