@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from mmengine.config import Config
 from PIL import Image
 from scipy.io import savemat
 
+from denseclip.cli.main import main
 from denseclip.datasets.audit import audit_split
 from denseclip.datasets.converters import (
     ConversionError,
@@ -226,16 +226,11 @@ def test_source_is_never_the_target(tmp_path: Path) -> None:
     assert len(list(source.glob('annotations/*/*.png'))) == len(wanted)
 
 
-@pytest.mark.slow
-def test_commands_report_and_exit(tmp_path: Path) -> None:
+def test_commands_report_and_exit(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source, _ = raw_coco(tmp_path)
-    command = [sys.executable, '-m', 'denseclip', 'convert', 'coco_object', str(source), str(tmp_path / 'out')]
-    first, second = (
-        subprocess.run(command, capture_output=True, text=True, env={'PYTHONPATH': str(REPOSITORY)}, check=False)
-        for _ in range(2)
-    )
-    assert first.returncode == 0 and '2 val2017' in first.stdout, first.stderr
-    assert second.returncode == 2 and '--force' in second.stderr
+    command = ['convert', 'coco_object', str(source), str(tmp_path / 'out')]
+    assert main(command) == 0 and '2 val2017' in capsys.readouterr().out
+    assert main(command) == 2 and '--force' in capsys.readouterr().err
 
 
 def test_converted_set_passes_the_audit_of_its_config(

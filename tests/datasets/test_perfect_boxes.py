@@ -53,21 +53,15 @@ def check(drawn: Drawn, base: Path | None = None) -> None:
 slow_start = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=slow_start, derandomize=True)
-@given(layouts())
-def test_a_few_layouts(drawn: Drawn) -> None:
-    check(drawn)
-
-
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=slow_start)
+@settings(max_examples=30, deadline=None, suppress_health_check=slow_start)
 @given(layouts())
 def test_every_layout_is_trained_and_scored_under_its_names(drawn: Drawn) -> None:
     check(drawn)
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, suppress_health_check=slow_start)
+@settings(max_examples=10, deadline=None, suppress_health_check=slow_start)
 @given(layouts())
 def test_masks_of_every_layout(drawn: Drawn) -> None:
     check(drawn, MASKS)

@@ -131,7 +131,7 @@ def config_of(data: LabelMapData, names: tuple[str, ...]) -> Config:
 
 @pytest.mark.slow
 @given(layouts(), st.integers(0, 2**16))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_perfect_segmentor_gets_full_marks_in_any_layout(layout: Layout, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         truth = write(Path(folder, 'own'), layout, seed)
