@@ -101,12 +101,13 @@ def _overlay_palette(names: tuple[str, ...], colours_of: bytes, background: int 
     least = 0.08 if count <= 40 else 0.03
     colours, taken = palette.copy(), [to_oklab(np.array(BACKGROUND_COLOR))]
     colours[~free] = BACKGROUND_COLOR
+    candidates = _Candidates()
     for keep in (True, False):  # colours that stay have the first choice
         for k in np.flatnonzero(free & (seen == keep)):
             wish = lab[k] if keep else _lifted(lab[k])
             colour = palette[k] if keep else from_oklab(wish)
             if not keep or min(np.linalg.norm(wish - other) for other in taken) < least:
-                colour = _apart(colour, taken, least)
+                colour = candidates.apart(colour, taken, least)
             colours[k] = colour
             taken.append(to_oklab(colour))
     return colours
@@ -120,17 +121,24 @@ def _lifted(lab: np.ndarray) -> np.ndarray:
     return np.array([lightness, *(hue * np.clip(chroma, 0.12, 0.2))])
 
 
-def _apart(colour: np.ndarray, taken: Sequence[np.ndarray], least: float) -> np.ndarray:
-    """A colour, or the candidate farthest from all that are taken if it is too near to one of them."""
-    places = np.stack(taken)
-    if np.linalg.norm(places - to_oklab(colour), axis=1).min() >= least:
-        return colour
-    candidates, lab = _candidates()
-    strong = (lab[:, 0] >= _LIGHTNESS[0]) & (np.hypot(lab[:, 1], lab[:, 2]) >= 0.1)
-    distance = np.full(int(strong.sum()), np.inf)
-    for place in places:
-        np.minimum(distance, ((lab[strong] - place) ** 2).sum(1), out=distance)
-    return candidates[strong][int(distance.argmax())]
+class _Candidates:
+    """Strong colours, and how far each is from those that are taken (squares); colours are only ever added to these."""
+
+    def __init__(self) -> None:
+        colours, lab = _candidates()
+        strong = (lab[:, 0] >= _LIGHTNESS[0]) & (np.hypot(lab[:, 1], lab[:, 2]) >= 0.1)
+        self._colours, self._lab = colours[strong], lab[strong]
+        self._distance = np.full(len(self._lab), np.inf)
+        self._counted = 0
+
+    def apart(self, colour: np.ndarray, taken: Sequence[np.ndarray], least: float) -> np.ndarray:
+        """A colour, or the candidate farthest from all that are taken if it is too near to one of them."""
+        if np.linalg.norm(np.stack(taken) - to_oklab(colour), axis=1).min() >= least:
+            return colour
+        for place in taken[self._counted :]:
+            np.minimum(self._distance, ((self._lab - place) ** 2).sum(1), out=self._distance)
+        self._counted = len(taken)
+        return self._colours[int(self._distance.argmax())]
 
 
 def palette_for(names: Sequence[str], background: bool = False) -> np.ndarray:
