@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from denseclip.apis.errors import UserError
+from denseclip.cli.doors import lean_script
 from denseclip.cli.main import main as denseclip
 from denseclip.cli.programs import program
 
@@ -33,6 +34,7 @@ def default_picture() -> Path:
 @program
 def main(argv: list[str]) -> int:
     """Segment the pictures that are named, else the photograph."""
+    lean_script('demo.py')
     return denseclip(['segment', *(argv or [str(default_picture()), '--classes', CLASSES, '--out', OUT, '--force'])])
 
 

@@ -55,10 +55,20 @@ def run_alone(command: Command, argv: Sequence[str], script: str) -> int:
     add_debug_option(parser)
     args = parser.parse_args(argv)
     args.typed = shlex.join(['python', f'tools/{parser.prog}', *argv])
-    own = getattr(sys.modules['__main__'], '__file__', None)
-    if getattr(args, 'lean', False) and own is not None and Path(own).name == script:  # the process is the script's own
-        import_module('denseclip.compat.lean').start_lean()
+    if getattr(args, 'lean', False):
+        lean_script(script)
     return command.run(args)
+
+
+def lean_script(script: str) -> None:
+    """Start lean, in a process of the script's own.
+
+    Args:
+        script: Its name.
+    """
+    own = getattr(sys.modules['__main__'], '__file__', None)
+    if own is not None and Path(own).name == script:
+        import_module('denseclip.compat.lean').start_lean()
 
 
 def _layout(command: Command) -> dict[str, Any]:

@@ -38,7 +38,9 @@ def test_help_is_light(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(('program', 'lean'), [('/somewhere/tools/train.py', True), ('/bin/pytest', False)])
-def test_a_script_starts_lean_in_a_process_of_its_own(program: str, lean: bool, monkeypatch) -> None:
+def test_a_script_starts_lean_in_a_process_of_its_own(
+    program: str, lean: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[bool] = []
     monkeypatch.setattr('denseclip.compat.lean.start_lean', lambda: started.append(True))
     monkeypatch.setattr(sys.modules['__main__'], '__file__', program, raising=False)
