@@ -2,7 +2,10 @@
 
 import gc
 import os
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +17,16 @@ import denseclip  # noqa: F401
 # Many tests start processes, and the workers of a run collect the same files: each is compiled once.
 sys.dont_write_bytecode = False
 os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
+
+# Half of the time of many tests is waiting for a disk: their files lie in memory where there is much of it.
+SHM, ROOM = Path('/dev/shm'), 8 * 2**30
+if (
+    'TMPDIR' not in os.environ
+    and SHM.is_dir()
+    and shutil.disk_usage(SHM).free >= ROOM
+    and os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >= 2 * ROOM
+):
+    os.environ['TMPDIR'] = tempfile.tempdir = str(SHM)
 
 # Ray and notebooks import jsonschema, which compiles a grammar of addresses for seconds where this package is there.
 sys.modules['rfc3987_syntax'] = None  # type: ignore[assignment]
