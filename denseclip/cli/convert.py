@@ -169,6 +169,7 @@ CONVERTERS = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
+    parser.set_defaults(lean=True)
     parser.add_argument('--list', action='store_true', help='show everything that can be converted')
     kinds = parser.add_subparsers(dest='kind', metavar='WHAT', title='what to convert')
     debug = argparse.ArgumentParser(add_help=False)

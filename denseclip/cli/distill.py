@@ -19,6 +19,7 @@ EPILOG = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
+    parser.set_defaults(lean=True)
     parser.add_argument('data', metavar='DATA', help="what 'denseclip label --to masks' wrote, or a config to train on")
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for config, training and weights')
     parser.add_argument('--base', metavar='CONFIG', help='config of the student (default: EfficientNet-Lite0, FPN)')

@@ -63,6 +63,7 @@ _OF_MODEL = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
+    parser.set_defaults(lean=True)
     parser.add_argument('folder', nargs='+', metavar='SRC', help='a folder of pictures, in folders of any depth')
     add_word_options(parser, '--words')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the labels; one that was begun goes on')

@@ -19,6 +19,7 @@ EPILOG = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
+    parser.set_defaults(lean=True)
     parser.add_argument('out', metavar='OUT', help='folder to write into, the data_root of configs')
     parser.add_argument('--layout', choices=LAYOUT_NAMES, required=True, help='on-disk layout of which data set')
     parser.add_argument(

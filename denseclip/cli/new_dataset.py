@@ -13,6 +13,7 @@ EPILOG = 'example: denseclip new-dataset data/mine --out mine.py --classes "sky;
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Words and options of the command."""
+    parser.set_defaults(lean=True)
     parser.add_argument(
         'folder',
         metavar='FOLDER',
