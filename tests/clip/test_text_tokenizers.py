@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import open_clip
 import pytest
 import tokenizers
 import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from open_clip.tokenizer import HFTokenizer
 
 from denseclip.clip.small_bpe import small_tokenizer
@@ -25,6 +28,14 @@ from denseclip.clip.text.tokenizers import default_bpe, fill
 
 TEXTS = ['wall', 'chest of drawers', "it's a dog's bowl", 'naïve  café', '日本語', 'rock &amp; roll', '', 'a {} sign']
 
+CLEANING = ('lower', 'whitespace', 'canonicalize')
+"""open_clip's rules of what a text is cleaned by."""
+
+
+@functools.cache
+def tokenizer_of(clean):
+    return open_clip.tokenizer.SimpleTokenizer(clean=clean)
+
 
 @pytest.mark.parametrize('text', TEXTS)
 def test_bpe_equals_open_clip(text):
@@ -33,6 +44,20 @@ def test_bpe_equals_open_clip(text):
     padded = open_clip.tokenize([text])[0].tolist()
     assert ids + [0] * (77 - len(ids)) == padded
     assert tokenizer.shorten(ids * 3, 4)[-1] == ids[-1] == 49407
+
+
+def texts_up_to(last):
+    """Lists of words whose characters lie below a code point."""
+    return st.lists(st.text(st.characters(max_codepoint=last, min_codepoint=32), max_size=12), max_size=4)
+
+
+@given(texts_up_to(126) | texts_up_to(300), st.sampled_from(CLEANING))
+@settings(max_examples=100, deadline=None)
+def test_texts_by_their_words_are_open_clips(words, clean):
+    """Plain texts, and those with special tokens, entities or accents."""
+    tokenizer = tokenizer_of(clean)
+    for text in (' '.join(words), ' '.join([*words, "<end_of_text>it's a_B", '&amp;lt;']), ' '.join(words) * 2):
+        assert BPETokenizer(tokenizer)(text)[1:-1] == tokenizer.encode(text)
 
 
 def test_wrapping_keeps_the_cleaning_rule():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import Any
 
 import tiny_fcclip
 import torch
+from mmengine.config import ConfigDict
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData, PixelData
@@ -80,9 +83,15 @@ def tiny_host(host: str = 'FCCLIP', *, guided: bool = True, seed: int = 0, **set
     return model
 
 
+@functools.cache
+def published_mask2former() -> ConfigDict:
+    """The model of MMSeg's own config; MMEngine parses a long YAML file to find it."""
+    return get_config('mmseg::mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py').model
+
+
 def mask2former() -> dict[str, Any]:
     """MMSeg's own Mask2Former config with a few queries and narrow layers."""
-    model = get_config('mmseg::mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py').model
+    model = copy.deepcopy(published_mask2former())
     head, width = model.decode_head, len(CLASSES)
     head.update(in_channels=[8, 16, 32, 64], feat_channels=32, out_channels=32, num_queries=6, num_classes=width)
     head.loss_cls.class_weight = [1.0] * width + [0.1]

@@ -37,6 +37,7 @@ class BPETokenizer:
     def __init__(self, tokenizer: SimpleTokenizer | None = None) -> None:
         self._bpe = tokenizer if tokenizer is not None else default_bpe()
         self._hash: str | None = None
+        self._words: dict[str, list[int]] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BPETokenizer:
         """Itself: nothing in it changes, and copies of a model need no word lists of their own."""
@@ -44,7 +45,23 @@ class BPETokenizer:
 
     def __call__(self, text: str) -> list[int]:
         """Start token, byte pairs, end token."""
-        return [self._bpe.sot_token_id, *self._bpe.encode(text), self._bpe.eot_token_id]
+        return [self._bpe.sot_token_id, *self._encode(text), self._bpe.eot_token_id]
+
+    def _encode(self, text: str) -> list[int]:
+        """open_clip's ids of a text, by its words where it is plain.
+
+        What mends encodings and HTML leaves printable ASCII without ``&`` as it is, and no piece crosses a space: there
+        a text is its words, and templates repeat them.
+        """
+        if not (text.isascii() and text.isprintable()) or '&' in text:
+            return self._bpe.encode(text)
+        return [piece for word in text.split(' ') for piece in self._ids_of_word(word)]
+
+    def _ids_of_word(self, word: str) -> list[int]:
+        ids = self._words.get(word)
+        if ids is None:
+            ids = self._words[word] = self._bpe.encode(word)
+        return ids
 
     def shorten(self, ids: list[int], length: int) -> list[int]:
         """First ids, the last of them replaced by the end token."""
