@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from tiny_config import all_configs, tiny_config, trains
+from tiny_config import all_configs, shallow_resnets, tiny_config, trains
 
 from denseclip.engine.config import use_suite_hooks, use_tta
 from denseclip.engine.runner import SuiteRunner
@@ -32,10 +32,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick():
-    """One thread."""
+    """One thread, shallow ResNets."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with shallow_resnets():
+        yield
     torch.set_num_threads(before)
 
 

@@ -1,7 +1,8 @@
 """Make any config of the repository small enough to train one step on a CPU, without changing what it is.
 
-Depth, picture sizes and batch are cut; widths, heads, losses, pipelines and schedules stay. A config of a new kind
-needs no edit here unless one of its modules is slow at full depth: then add its type to ``TINY``.
+Depth, picture sizes and batch are cut; widths, heads, losses, pipelines and schedules stay, but for the width inside a
+text tower, which nothing else of a model sees. A config of a new kind needs no edit here unless one of its modules is
+slow at full depth: then add its type to ``TINY``.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mmdet.models.backbones
+import mmseg.models.backbones
+import pytest
 from generated import layout_of, write_dataset
 from mmengine.config import Config, ConfigDict
 from tiny_sam import SAM3
@@ -96,6 +101,7 @@ def tiny_config(path: Path, data: Path) -> Config:
     for part in (config.model, *pipelines(config)):
         cut_sizes(part, factor)
     cut_depth(config.model)
+    cut_text(config.model)
     cut_boxes(config.model)
     if is_anomaly(config):
         cut_anomaly(config)
@@ -251,7 +257,7 @@ def cut_depth(model: ConfigDict) -> None:
     if model.get('templates') == 'vild':
         model.templates = 'photo'
     for part in dicts(model):
-        if 'depth' in part:  # ResNets: 101 has the widths of 50
+        if 'depth' in part:  # ResNets: 101 has the widths of 50, see `shallow_resnets`
             part['depth'] = min(part['depth'], 50)
         part.update(TINY.get(part.get('type'), {}))
         if part.get('type') == 'CLIPVisionTransformer' and 'window_size' in part:  # a detector's ViT
@@ -267,6 +273,22 @@ def cut_depth(model: ConfigDict) -> None:
     for part in dicts(model.get('test_cfg')):
         if 'score_thr' in part:
             part['score_thr'] = 0.0  # an untrained detector is sure of nothing
+
+
+@contextmanager
+def shallow_resnets() -> Iterator[None]:
+    """MMSegmentation's and MMDetection's ResNet-50 with one block per stage: no config can say so."""
+    with pytest.MonkeyPatch.context() as patch:
+        for resnet in (mmseg.models.backbones.ResNet, mmdet.models.backbones.ResNet):
+            patch.setitem(resnet.arch_settings, 50, (resnet.arch_settings[50][0], (1, 1, 1, 1)))
+        yield
+
+
+def cut_text(model: ConfigDict) -> None:
+    """A narrow text tower, unless text looks at the picture before it is encoded: CLIP has 49,408 rows of tokens."""
+    text = model.get('text_encoder') or {}
+    if text.get('type') == 'CLIPTextContextEncoder' and model.get('prompting') != 'pre':
+        text.update(transformer_width=64, transformer_heads=1)
 
 
 def cut_boxes(model: ConfigDict) -> None:
@@ -300,6 +322,8 @@ def cut_run(config: Config) -> None:
     """One iteration, one validation, nothing written but the log."""
     if trains(config) and config.optim_wrapper.type == 'AmpOptimWrapper':
         config.optim_wrapper.type = 'OptimWrapper'  # the other needs a GPU
+    if trains(config) and config.optim_wrapper.optimizer.type in ('AdamW', 'SGD'):
+        config.optim_wrapper.optimizer.fused = True  # one pass over full widths, not five
     if not trains(config):
         pass
     elif 'max_epochs' in config.train_cfg:
