@@ -10,9 +10,11 @@ from denseclip.clip.presets import PRESETS, preset
 from denseclip.models.builder import build_module
 from denseclip.models.providers.base import RegionProvider
 
-ARCH = dict(
+DEEPEST = 11
+"""Layers that every preset can do with."""
+ARCH: dict[str, Any] = dict(
     embed_dim=16,
-    vision_cfg=dict(image_size=64, patch_size=16, layers=11, width=32, head_width=8),
+    vision_cfg=dict(image_size=64, patch_size=16, layers=DEEPEST, width=32, head_width=8),
     text_cfg=dict(width=16, heads=2, layers=1),
 )
 RESNET_ARCH = dict(
@@ -61,17 +63,21 @@ READY = sorted(name for name in PRESETS if name != 'dinoiser')
 """Presets that need nothing learned."""
 
 
-def tiny_open_vocab(name: str = 'maskclip', *, model: str = 'ViT-B-16', seed: int = 0, **settings: Any) -> Any:
+def tiny_open_vocab(
+    name: str = 'maskclip', *, model: str = 'ViT-B-16', seed: int = 0, layers: int = DEEPEST, **settings: Any
+) -> Any:
     """A model in evaluation mode with random weights.
 
     Args:
         name: Preset.
         model: Architecture whose configuration is cut down.
         seed: Of the weights.
+        layers: Of a ViT.
         settings: Arguments of the segmentor; ``read_out`` replaces settings of the preset's.
     """
     torch.manual_seed(seed)
-    arch = RESNET_ARCH if model.startswith('RN') else ARCH
+    vit = {**ARCH, 'vision_cfg': {**ARCH['vision_cfg'], 'layers': layers}}
+    arch = RESNET_ARCH if model.startswith('RN') else vit
     clip = dict(model=model, arch=arch, preset=name, read_out=settings.pop('read_out', None))
     if 'affinity' in preset(name).model:
         settings.setdefault('affinity', dict(dino=TINY_DINO))
