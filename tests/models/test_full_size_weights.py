@@ -12,7 +12,7 @@ from parity.torchscript import write_torchscript
 
 from denseclip.clip.loading import build_clip
 from denseclip.engine.checkpoints import load_weights, read_training_file
-from denseclip.weights import WeightMismatchError
+from denseclip.weights import Uninitialised, WeightMismatchError
 from denseclip.weights.convert import convert
 
 pytestmark = pytest.mark.slow
@@ -29,10 +29,11 @@ CONFIGS = {
 
 
 def build(config_name, **pretrained):
+    """A model of full size; files replace what is looked at, and the rest need not be drawn."""
     config = Config.fromfile(ROOT / 'configs/denseclip' / f'{config_name}.py')
     for part, source in pretrained.items():
         config.model[part].pretrained = source
-    with DefaultScope.overwrite_default_scope(config.default_scope):
+    with Uninitialised(), DefaultScope.overwrite_default_scope(config.default_scope):
         return MODELS.build(config.model)
 
 
