@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
 
 from denseclip.compat.finder import AfterImport, FallbackFinder
 
-__all__ = ['install']
+__all__ = ['LEAN_PARENT', 'install']
+
+LEAN_PARENT = 'DENSECLIP_LEAN_PARENT'
+"""Environment variable with the process that starts lean: its children do so, too (:mod:`denseclip.compat.lean`)."""
 
 _HERE = Path(__file__).parent
 _fallbacks = FallbackFinder(
@@ -46,6 +50,8 @@ def install() -> None:
     after_import.register('mmengine.registry', _add_locations)
     after_import.register('mmengine.fileio.handlers.yaml_handler', _read_yaml_as_data)
     after_import.register('mmengine.runner.checkpoint', _read_addresses_safely)
+    if os.environ.get(LEAN_PARENT) == str(os.getppid()):
+        import_module('denseclip.compat.lean').start_lean()
 
 
 def _allow_checkpoints() -> None:

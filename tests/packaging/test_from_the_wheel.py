@@ -28,8 +28,10 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp('wheel')
     (folder / 'source').mkdir()
     for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / 'source' / name)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / 'source' / name, ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            shutil.copy(ROOT / name, folder / 'source' / name)
     options = ('--no-deps', '--no-build-isolation', '-q', '-w', str(folder))
     subprocess.run(
         [sys.executable, '-m', 'pip', 'wheel', '.', *options], cwd=folder / 'source', check=True, timeout=300

@@ -5,11 +5,12 @@ every model, and with them scikit-learn, transformers, matplotlib and a compiler
 import a module when it is asked for (:mod:`.packages`), registries find models so (:mod:`.registries`), a few imports
 wait (:mod:`.deferred`), and PyTorch notes where its operators are defined without reading files (:mod:`.sources`). All
 names stay where they are, for user's code, too; only what nobody asks for is never imported. The Python API does not
-use it.
+use it. Processes that a lean one starts, such as those that load data where they are not forked, start lean, too.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from importlib import import_module
@@ -72,6 +73,7 @@ def start_lean() -> None:
     if is_lean():
         return
     compat = import_module('denseclip.compat')
+    os.environ[compat.LEAN_PARENT] = str(os.getpid())
     behind = sys.meta_path.index(compat.after_import) + 1
     sys.meta_path[behind:behind] = [LazyPackages(_is_lazy), DeferredImports(_DEFERRED)]
     compat.after_import.register('mmengine.registry', _watch_registries)

@@ -129,6 +129,22 @@ def test_what_was_not_imported_is_there_when_it_is_asked_for(answers):
     assert found['everything'] is True
 
 
+@pytest.mark.parametrize('lean', [True, False])
+def test_children_of_a_lean_process_start_lean(lean):
+    code = f"""
+import subprocess, sys
+from denseclip.compat.lean import start_lean
+if {lean}:
+    start_lean()
+child = 'import denseclip, json; from denseclip.compat.lean import is_lean; print(json.dumps(is_lean()))'
+shell = ['sh', '-c', '"$@"; exit', 'sh']  # whose children are none of ours
+for between in ([], shell):
+    print(subprocess.run([*between, sys.executable, '-c', child], capture_output=True, text=True).stdout)
+"""
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(lean).lower(), 'false']
+
+
 LIST = """
 import json, sys
 import denseclip
