@@ -1,6 +1,7 @@
 """Which module registers a name, from the text alone."""
 
 import importlib
+import sys
 
 import pytest
 
@@ -14,7 +15,8 @@ def package(tmp_path, monkeypatch, request):
     (tmp_path / name / '__init__.py').touch()
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    return name, tmp_path / name
+    yield name, tmp_path / name
+    sys.modules.pop(name, None)  # to look for a module in it imports it
 
 
 def test_decorators_name_classes_and_functions(package):
