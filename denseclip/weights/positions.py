@@ -139,9 +139,8 @@ def resizing_matrix(places: Tensor, cells: Tensor, mode: str, antialias: bool = 
     at = (places + 0.5) * step - 0.5
     if mode == 'bilinear':
         return (1 - (at.clamp(0, last) - cells).abs()).clamp_min(0)
-    low = at.floor()
-    taps = [(tap, _cubic((at - low - tap).abs(), -0.75)) for tap in (-1, 0, 1, 2)]
-    return torch.stack([weight * ((low + tap).clamp(0, last) == cells) for tap, weight in taps]).sum(dim=0)
+    low, taps = at.floor(), torch.arange(-1, 3, dtype=at.dtype, device=at.device)[:, None, None]
+    return (_cubic((at - low - taps).abs(), -0.75) * ((low + taps).clamp(0, last) == cells)).sum(dim=0)
 
 
 def _cubic(distance: Tensor, sharpness: float) -> Tensor:
