@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 from tiny_detectors import detector_config
+from tiny_models import DECODER
 from torch import nn
 
 from denseclip.apis.detector import Detector
@@ -44,7 +45,8 @@ def detector(kind, folder):
     """A detector whose random weights see something."""
     steps = [STEPS[0], dict(STEPS[1], meta_keys=META)]
     before = dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True, pad_size_divisor=32)
-    made = detector_config(kind, 'any', data_preprocessor=before, test_cfg=SETTINGS[kind])
+    decoder = {**DECODER, 'transformer_layers': 1}
+    made = detector_config(kind, 'any', data_preprocessor=before, test_cfg=SETTINGS[kind], context_decoder=decoder)
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
         model = MODELS.build(made)
