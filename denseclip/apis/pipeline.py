@@ -10,7 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from denseclip.apis.batch_sizes import BatchSize
 from denseclip.apis.images import Picture, UnreadableImageError
 from denseclip.apis.results.base import Result
-from denseclip.core.beside import Line
+from denseclip.core.beside import Line, reading
 
 if TYPE_CHECKING:
     from denseclip.apis.predictor import Predictor
@@ -167,20 +167,16 @@ def _read_ahead(
     paths: Iterable[Any], batch: BatchSize, read: Callable[[Any], Picture]
 ) -> Iterator[tuple[Any, Picture | UnreadableImageError]]:
     """Pictures in their order, read by threads while others are looked at."""
-    with ThreadPoolExecutor(_READERS, thread_name_prefix='read') as pool:
+    with reading(_READERS, 'read') as pool:
         ahead: deque[tuple[Any, Future[Picture | UnreadableImageError]]] = deque()
-        try:
-            for path in paths:
-                ahead.append((path, pool.submit(_tried, read, path)))
-                while len(ahead) > 2 * _READERS + batch.now:
-                    first, found = ahead.popleft()
-                    yield first, found.result()
-            while ahead:
+        for path in paths:
+            ahead.append((path, pool.submit(_tried, read, path)))
+            while len(ahead) > 2 * _READERS + batch.now:
                 first, found = ahead.popleft()
                 yield first, found.result()
-        finally:
-            for _, found in ahead:
-                found.cancel()
+        while ahead:
+            first, found = ahead.popleft()
+            yield first, found.result()
 
 
 def _tried(read: Callable[[Any], Picture], path: Any) -> Picture | UnreadableImageError:

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 _THREADS = 4
@@ -62,6 +63,8 @@ class Line:
             if isinstance(error, OSError) or name in str(error):  # of a file, which it names
                 raise
             raise _named(error, name) from error
+        finally:
+            del job  # it holds the error, whose traceback holds this frame and with it all that the callers hold
 
     def close(self) -> None:
         """Let jobs that have begun come to their end, and drop the rest."""
@@ -69,6 +72,28 @@ class Line:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(cancel_futures=True)  # a fork with threads of its own would be a risk for the next loader
+
+
+@contextmanager
+def reading(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads that read ahead for a generator.
+
+    At the end they are waited for. Where the generator is left before its end nobody waits: it may be the garbage
+    collector that closes it, in any thread and inside locks of ``threading`` that threads need to end.
+
+    Args:
+        threads: How many.
+        name: What their names begin with.
+
+    Yields:
+        The pool.
+    """
+    pool, whole = ThreadPoolExecutor(threads, thread_name_prefix=name), False
+    try:
+        yield pool
+        whole = True
+    finally:
+        pool.shutdown(wait=whole, cancel_futures=True)
 
 
 def _named(error: Exception, name: str) -> Exception:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
-from denseclip.core.beside import Line
+from denseclip.core.beside import Line, reading
 from denseclip.evaluation import SemanticMetric
 
 
@@ -51,6 +53,55 @@ def test_an_error_names_the_picture_and_ends_the_line() -> None:
         line.submit('a.png', lambda: np.zeros((2, 2)) @ np.zeros(3))
         list(line.finish())
     assert not list(line.finish()) and not [t for t in threading.enumerate() if t.name.startswith('beside the model')]
+
+
+def test_a_generator_that_is_left_waits_for_no_thread() -> None:
+    """The garbage collector may be the one who closes it, where whoever waits would wait for ever."""
+    gate, ended = threading.Event(), threading.Event()
+
+    def jobs():
+        with reading(1, 'left') as pool:
+            yield pool.submit(gate.wait, 60)
+
+    running = jobs()
+    job = next(running)
+    threading.Thread(target=lambda: (running.close(), ended.set())).start()
+    left = ended.wait(10)
+    gate.set()
+    assert left, 'it waits for its thread'
+    assert job.result(10)
+
+
+def test_a_generator_that_comes_to_its_end_leaves_no_thread() -> None:
+    def numbers():
+        with reading(2, 'whole') as pool:
+            yield from pool.map(abs, [-1, -2, -3])
+
+    assert list(numbers()) == [1, 2, 3]
+    assert not [t for t in threading.enumerate() if t.name.startswith('whole')]
+
+
+def test_a_failed_job_is_no_part_of_a_ring() -> None:
+    """What the callers hold, threads that read pictures among it, goes with the error and not when a collector runs."""
+    alive = weakref.WeakSet()
+
+    class Held:
+        """Stands for what a caller holds."""
+
+    def caller() -> None:
+        held = Held()
+        alive.add(held)
+        line = Line(threads=1)
+        line.submit('a.png', lambda: open('/nowhere/a.png'))
+        list(line.finish())
+
+    gc.disable()
+    try:
+        with pytest.raises(FileNotFoundError):
+            caller()
+        assert not alive
+    finally:
+        gc.enable()
 
 
 class Picky(Exception):

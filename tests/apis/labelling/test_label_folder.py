@@ -3,9 +3,12 @@
 import contextlib
 import csv
 import errno
+import gc
 import json
 import os
 import shutil
+import threading
+import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +73,29 @@ def test_a_stopped_run_goes_on_to_the_same_files(shots, tmp_path, layout):
     done = label(shots, tmp_path / 'parts', layout=layout)
     assert done.new == 0 and len(done.records) == COUNT
     assert contents(tmp_path / 'parts') == contents(tmp_path / 'whole')
+
+
+def test_a_run_that_fails_leaves_no_thread_to_the_garbage_collector(shots, tmp_path, monkeypatch):
+    """It would end them wherever it happens to run, in the start of another thread, too."""
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+
+    monkeypatch.setattr(module, 'put', full)
+    gc.disable()
+    try:
+        with pytest.raises(UserError, match='No space left'):
+            label(shots, tmp_path / 'out', layout='yolo')
+        stop = time.monotonic() + 10
+        while readers() and time.monotonic() < stop:
+            time.sleep(0.01)
+        assert not readers()
+    finally:
+        gc.enable()
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith('read_')]
 
 
 def test_finished_pictures_are_not_looked_at_again(shots, tmp_path):

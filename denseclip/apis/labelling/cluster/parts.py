@@ -10,7 +10,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -23,6 +22,7 @@ from denseclip.apis.labelling.cluster.places import PARTS, Place
 from denseclip.apis.labelling.objects import LabelObject
 from denseclip.apis.labelling.store import Run
 from denseclip.apis.segmentation import with_no_class
+from denseclip.core.beside import reading
 from denseclip.files.damage import is_damage
 
 _FACTS = b'denseclip'
@@ -211,6 +211,6 @@ def read_facts(place: Place, shard: int, run: Run) -> Facts:
 def all_facts(place: Place, shards: Iterable[int], run: Run) -> Iterator[Facts]:
     """What parts say of themselves, read by threads, in the order of the shards."""
     rest = iter(shards)
-    with ThreadPoolExecutor(_READERS, thread_name_prefix='footer') as pool:
+    with reading(_READERS, 'footer') as pool:
         while some := list(islice(rest, _AHEAD)):  # a pool notes all that it is given at once
             yield from pool.map(lambda shard: read_facts(place, shard, run), some)

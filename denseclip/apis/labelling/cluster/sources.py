@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from denseclip.apis.errors import UserError
 from denseclip.apis.labelling.cluster.places import file_system, is_local, joined
+from denseclip.core.beside import reading
 from denseclip.files.damage import is_damage
 from denseclip.files.names import readable
 from denseclip.files.pictures import image_suffixes, is_hidden
@@ -189,7 +189,7 @@ def row_groups(source: Source) -> Iterator[tuple[str, int]]:
             raise UserError(f"'{file}' is no whole Parquet file ({error}).") from error
         return [facts.row_group(number).num_rows for number in range(facts.num_row_groups)]
 
-    with ThreadPoolExecutor(_READERS, thread_name_prefix='footer') as pool:
+    with reading(_READERS, 'footer') as pool:
         names = [file for file, _ in source.files]
         for file, groups in zip(names, pool.map(read, names), strict=True):
             for rows in groups:
