@@ -52,10 +52,7 @@ def gradients_after_forks():
 
 @pytest.fixture(autouse=True, scope='session')
 def data_sets_collect_nothing():
-    """Leave garbage to the collector's own passes.
-
-    Every data set of MMEngine collects by hand, which takes a twentieth of a second with what modules are loaded later.
-    """
+    """Every data set of MMEngine collects garbage by hand, which takes a twentieth of a second with what is loaded."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
         yield
@@ -71,8 +68,10 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope='module')
 def own_scope_of_modules():
-    """No module leaves the default scope of its shared fixtures to the next one."""
+    """No module leaves the default scope of its shared fixtures to the next one, nor its garbage."""
     yield from own_scope()
+    gc.collect()
+    gc.freeze()  # what it has imported
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def quick():
     with shallow_resnets():
         yield
     torch.set_num_threads(before)
+    gc.collect()  # a runner is a ring, and holds a model
 
 
 def runner_of(config: Config, work_dir: Path) -> SuiteRunner:
