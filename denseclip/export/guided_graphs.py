@@ -27,9 +27,10 @@ class _Guided(ImageGraph):
     free: Mapping[str, Mapping[int, str]] = MappingProxyType({'prompts': MappingProxyType({0: 'p'})})
 
     def more(self, height: int, width: int) -> dict[str, Tensor]:
-        """Prompts of random numbers, of another number for other sizes."""
+        """Prompts of random numbers, of another number for other sizes and the same at every call: so is the check."""
         del width
-        return {'prompts': example_text(1 + height % 5, self.model.text.tower.embed_dim, True)}
+        numbers = torch.Generator(device='cpu').manual_seed(height)
+        return {'prompts': example_text(1 + height % 5, self.model.text.tower.embed_dim, True, numbers)}
 
     def more_of_photographs(self, height: int, width: int) -> dict[str, np.ndarray]:
         """Prompts of the words that the model has."""
