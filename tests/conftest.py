@@ -78,7 +78,13 @@ def own_scope_of_modules():
 def own_globals():
     """No test leaves its default scope (``mmseg``, ``mmdet``) or its visualizer to the next one."""
     yield from own_scope()
-    Visualizer._instance_dict.clear()
+    for kind in with_subclasses(Visualizer):
+        kind._instance_dict.clear()
+
+
+def with_subclasses(kind):
+    """A class and all that are made of it; each keeps instances of its own."""
+    return [kind, *(found for part in kind.__subclasses__() for found in with_subclasses(part))]
 
 
 def own_scope():
