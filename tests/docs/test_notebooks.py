@@ -30,7 +30,8 @@ def kernel() -> Iterator[KernelManager]:
 @every_notebook
 def test_runs_and_shows_something(path: Path, kernel: KernelManager, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(f'%reset -f\n%cd -q {tmp_path}'))
+    # The folder of the notebook before is gone.
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(f'%cd -q {tmp_path}\n%reset -f'))
     NotebookClient(notebook, timeout=300, km=kernel).execute()
     shown = [output for cell in notebook.cells for output in cell.get('outputs', [])]
     assert not [output for output in shown if output.output_type == 'error']
