@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_a_failed_job_is_no_part_of_a_ring() -> None:
         held = Held()
         alive.add(held)
         line = Line(threads=1)
-        line.submit('a.png', lambda: open('/nowhere/a.png'))
+        line.submit('a.png', Path('/nowhere/a.png').read_bytes)
         list(line.finish())
 
     gc.disable()
