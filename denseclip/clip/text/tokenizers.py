@@ -26,6 +26,11 @@ def default_bpe() -> SimpleTokenizer:
     return SimpleTokenizer()
 
 
+@functools.lru_cache(maxsize=2**16)
+def _ids_of_word(bpe: SimpleTokenizer, word: str) -> tuple[int, ...]:
+    return tuple(bpe.encode(word))
+
+
 class BPETokenizer:
     """CLIP's byte-pair encoding: ``[start] pieces [end]``, padded with 0.
 
@@ -37,7 +42,6 @@ class BPETokenizer:
     def __init__(self, tokenizer: SimpleTokenizer | None = None) -> None:
         self._bpe = tokenizer if tokenizer is not None else default_bpe()
         self._hash: str | None = None
-        self._words: dict[str, list[int]] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BPETokenizer:
         """Itself: nothing in it changes, and copies of a model need no word lists of their own."""
@@ -55,13 +59,7 @@ class BPETokenizer:
         """
         if not (text.isascii() and text.isprintable()) or '&' in text:
             return self._bpe.encode(text)
-        return [piece for word in text.split(' ') for piece in self._ids_of_word(word)]
-
-    def _ids_of_word(self, word: str) -> list[int]:
-        ids = self._words.get(word)
-        if ids is None:
-            ids = self._words[word] = self._bpe.encode(word)
-        return ids
+        return [piece for word in text.split(' ') for piece in _ids_of_word(self._bpe, word)]
 
     def shorten(self, ids: list[int], length: int) -> list[int]:
         """First ids, the last of them replaced by the end token."""
